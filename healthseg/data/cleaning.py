@@ -12,15 +12,18 @@ import duckdb
 import pandas as pd
 
 from healthseg.data.engine import create_offsets
-from healthseg.data.quality import Drop, TableReport, excessive_loss, refusal
+from healthseg.data.losses import Issue, IssueKind, TableReport, excessive_loss, refusal
 from healthseg.data.sources import Part, Refused, quoted, require_readable, scan
 from healthseg.data.tables import Table
 from healthseg.data.validation import (
     SQL_TYPES,
+    Counts,
     Layout,
     Rejected,
     checked,
+    counted,
     drops_by_reason,
+    emptied_by_reason,
     example,
     layout_of,
     numbered,
@@ -153,73 +156,99 @@ def _account(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
     layouts: Layouts,
-    rejected: list[Drop],
+    rejected: list[Issue],
     settings: DataSettings,
 ) -> TableReport:
-    counts: dict[int, dict[str, int]] = {}
-    query = "SELECT fault, file, COUNT(*) FROM judged GROUP BY ALL"
-    for fault, file, count in connection.execute(query).fetchall():
-        counts.setdefault(fault, {})[file] = count
-    totals = {fault: sum(by_file.values()) for fault, by_file in counts.items()}
-    read = sum(totals.values()) + sum(drop.count for drop in rejected)
-    kept = totals.get(0, 0)
-    drops = [
+    faults = _counts(connection, table, "fault", "fault > 0")
+    masks = _counts(connection, table, "mask", "mask > 0 AND fault = 0")
+    ((rows, kept),) = connection.execute(
+        "SELECT COUNT(*), COUNT(*) FILTER (fault = 0) FROM judged"
+    ).fetchall()
+    read = rows + sum(issue.count for issue in rejected)
+    issues = [
         *rejected,
-        *drops_by_reason(connection, table, settings, counts, layouts),
-        *_repeat_drops(connection, table, settings, layouts),
+        *drops_by_reason(connection, table, settings, faults, layouts),
+        *_repeat_drops(connection, table, settings, faults, layouts),
+        *emptied_by_reason(connection, table, settings, masks, layouts),
     ]
-    replaced = sum(totals.get(fault, 0) for fault in (IDENTICAL, CONFLICT, EARLIER))
-    reason = excessive_loss(read, read - kept - replaced, settings, drops)
+    reason = excessive_loss(read, issues, settings)
     if table.required and not kept and reason is None:
         reason = "it holds no rows"
     return TableReport(
         table.name,
         read,
         kept,
-        _corrected(connection, table),
-        drops,
+        issues,
         _warnings(layouts) + ([] if read else ["holds a header but no rows"]),
         sorted({name for _, layout in layouts.values() for name in layout.types}),
         list(layouts),
         reason is not None,
         reason,
+        _client_rows(connection, issues),
     )
 
 
+def _counts(connection: duckdb.DuckDBPyConnection, table: Table, column: str, where: str) -> Counts:
+    client = "client_id" if "client_id" in table.names else "NULL"
+    query = f"SELECT {column}, file, {client}, COUNT(*) FROM judged WHERE {where} GROUP BY ALL ORDER BY ALL"
+    return counted(connection.execute(query).fetchall())
+
+
+def _client_rows(connection: duckdb.DuckDBPyConnection, issues: Sequence[Issue]) -> dict[str, int]:
+    """The rows read of each customer that an issue concerns."""
+    clients = {client for issue in issues for client in issue.clients}
+    if not clients:
+        return {}
+    query = (
+        "SELECT client_id, COUNT(*) FROM judged WHERE client_id IS NOT NULL GROUP BY 1 ORDER BY 1"
+    )
+    rows = connection.execute(query).fetchall()
+    return {client: count for client, count in rows if client in clients}
+
+
 def _repeat_drops(
-    connection: duckdb.DuckDBPyConnection, table: Table, settings: DataSettings, layouts: Layouts
-) -> list[Drop]:
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    settings: DataSettings,
+    counts: Counts,
+    layouts: Layouts,
+) -> list[Issue]:
     names = [name for name in table.versioned if name.strip('"') not in ("client_id", "system")]
     key = " and ".join(name.strip('"') for name in names[:2])
-    reasons = {
-        UNKNOWN: "client_id is not in customers",
-        IDENTICAL: "identical to another row",
-        CONFLICT: f"another row has the same {key} (used: the later row, since recorded_at does not tell which is newer)",
-        EARLIER: "an earlier version of another row",
+    reasons: dict[int, tuple[str, IssueKind]] = {
+        UNKNOWN: ("client_id is not in customers", "dropped"),
+        IDENTICAL: ("identical to another row", "repeated"),
+        CONFLICT: (
+            f"another row has the same {key} (used: the later row, since recorded_at does not tell which is newer)",
+            "conflict",
+        ),
+        EARLIER: ("an earlier version of another row", "version"),
     }
-    drops = []
-    for fault, text in reasons.items():
-        query = f"SELECT COUNT(*), MIN((file, row_number)) FROM judged WHERE fault = {fault}"
-        ((count, first),) = connection.execute(query).fetchall()
-        if count:
-            file, row = first if isinstance(first, tuple) else tuple(first.values())
-            part, layout = layouts[file]
-            column = "client_id" if fault == UNKNOWN or not table.key else table.key[-1]
-            condition = f"row_number = {row}"
-            value, line = example(connection, table, part, layout, settings, column, condition)
-            drops.append(Drop(text, count, value, file, line))
-    return drops
-
-
-def _corrected(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, int]:
-    """How many values of each optional column were emptied in the kept rows."""
-    query = "SELECT mask, COUNT(*) FROM judged WHERE mask > 0 AND fault = 0 GROUP BY 1"
-    masks = connection.execute(query).fetchall()
-    counts = {
-        name: sum(count for mask, count in masks if mask >> bit & 1)
-        for bit, name in enumerate(table.names)
-    }
-    return {name: count for name, count in counts.items() if count}
+    issues = []
+    for fault, (text, kind) in reasons.items():
+        if fault not in counts:
+            continue
+        query = f"SELECT MIN((file, row_number)) FROM judged WHERE fault = {fault}"
+        ((first,),) = connection.execute(query).fetchall()
+        file, row = first if isinstance(first, tuple) else tuple(first.values())
+        part, layout = layouts[file]
+        column = "client_id" if fault == UNKNOWN or not table.key else table.key[-1]
+        shown = example(connection, table, part, layout, settings, column, f"row_number = {row}")
+        clients = {} if fault == UNKNOWN else counts[fault].clients
+        issues.append(
+            Issue(
+                text,
+                counts[fault].total,
+                shown.value,
+                file,
+                shown.line,
+                kind,
+                column,
+                clients=clients,
+                client=shown.client,
+            )
+        )
+    return issues
 
 
 def _warnings(layouts: Mapping[str, tuple[Part, Layout]]) -> list[str]:

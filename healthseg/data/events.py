@@ -13,11 +13,14 @@ import pandas as pd
 from healthseg.data import facts, staging
 from healthseg.data.content import event_sums
 from healthseg.data.engine import BuildConnection, create_offsets
-from healthseg.data.quality import Drop, TableReport, excessive_loss
+from healthseg.data.losses import Issue, IssueKind, TableReport, excessive_loss
 from healthseg.data.sources import Part, quoted
 from healthseg.data.staging import EVENTS, Staged
 from healthseg.data.validation import example
 from healthseg.settings import Settings
+
+# reason, kind, count, a part and column with an example, and the example's condition
+_Loss = tuple[str, IssueKind, int, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -67,20 +70,28 @@ class Events:
 
     def report(self, build: BuildConnection, settings: Settings) -> TableReport:
         """The accounting of all rows of all files."""
-        read, drops, corrected, notes = staging.accounted(self.staged, build, settings)
-        for reason, count, label, column, condition in (
+        read, issues, notes = staging.accounted(self.staged, build, settings)
+        for reason, kind, count, label, column, condition in (
             *self._beyond(),
             *self._unknown(),
             *self._repeated(),
         ):
             part, layout = self.staged.parts[label], self.staged.layout(label)
-            value, line = example(
-                build.connection, EVENTS, part, layout, settings, column, condition
+            shown = example(build.connection, EVENTS, part, layout, settings, column, condition)
+            issues.append(
+                Issue(
+                    reason,
+                    count,
+                    shown.value,
+                    label,
+                    shown.line,
+                    kind,
+                    column,
+                    client=shown.client,
+                )
             )
-            drops.append(Drop(reason, count, value, label, line))
-        kept = read - sum(drop.count for drop in drops)
-        repeats = sum(month.record["repeats"] for month in self.months.values())
-        refusal = excessive_loss(read, read - kept - repeats, settings, drops)
+        kept = read - sum(issue.count for issue in issues if issue.rows)
+        refusal = excessive_loss(read, issues, settings)
         if refusal is None and not event_sums(self.months):
             refusal = "it holds no rows that can be counted"
         entries = self.staged.entries
@@ -89,18 +100,31 @@ class Events:
             "events",
             read,
             kept,
-            corrected,
-            drops,
+            issues,
             notes,
             columns,
             list(entries),
             refusal is not None,
             refusal,
+            self._client_rows(issues),
         )
 
-    # Drops that depend on more than the row: reason, count, a part and column with an example, and its condition.
+    def _client_rows(self, issues: Sequence[Issue]) -> dict[str, int]:
+        """The rows read of each customer that an issue concerns."""
+        rows: dict[str, int] = {}
+        for issue in issues:
+            for client, count in issue.clients.items() if issue.rows else ():
+                rows[client] = rows.get(client, 0) + count
+        concerned = {client for issue in issues for client in issue.clients}
+        for month in self.months.values() if concerned else ():
+            for client, count in month.record["rows"].items():
+                if client in concerned:
+                    rows[client] = rows.get(client, 0) + count
+        return rows
 
-    def _beyond(self) -> Iterator[tuple[str, int, str, str, str]]:
+    # Drops that depend on more than the row
+
+    def _beyond(self) -> Iterator[_Loss]:
         last = self.staged.last
         if not self.staged.beyond or last is None:
             return
@@ -112,9 +136,9 @@ class Events:
         days = self.staged.settings.event_gap_days
         reason = f"occurred_at lies more than {days} days after the portfolio's other events"
         condition = f"fault = 0 AND occurred_at >= DATE '{last + facts.DAY}'"
-        yield reason, self.staged.beyond, label, "occurred_at", condition
+        yield reason, "dropped", self.staged.beyond, label, "occurred_at", condition
 
-    def _unknown(self) -> Iterator[tuple[str, int, str, str, str]]:
+    def _unknown(self) -> Iterator[_Loss]:
         rows = [
             (client, count, label)
             for month in self.months.values()
@@ -124,9 +148,9 @@ class Events:
             client, _, label = min(rows)
             total = sum(count for _, count, _ in rows)
             condition = f"client_id = {quoted(client)}"
-            yield "client_id is not in customers", total, label, "client_id", condition
+            yield "client_id is not in customers", "dropped", total, label, "client_id", condition
 
-    def _repeated(self) -> Iterator[tuple[str, int, str, str, str]]:
+    def _repeated(self) -> Iterator[_Loss]:
         records = [month.record for month in self.months.values() if month.record["repeats"]]
         if not records:
             return
@@ -139,7 +163,7 @@ class Events:
         reason = "identical to another row of the same instant"
         total = sum(record["repeats"] for record in records)
         condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(instant)}"
-        yield reason, total, label, "occurred_at", condition
+        yield reason, "repeated", total, label, "occurred_at", condition
 
     def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         """The views of the kept events and of each fact; the connection holds ``accounts``."""

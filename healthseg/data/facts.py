@@ -210,9 +210,10 @@ def _account(
     first, following = month_bounds(month)
     inside = f"occurred_at >= DATE '{first}' AND occurred_at < DATE '{following}'"
     record: dict[str, Any] = {"unknown": {}, "repeats": 0, "repeat": None}
+    known = f"SELECT CAST(client_id AS VARCHAR), COUNT(*) FROM local_events WHERE {inside} GROUP BY 1 ORDER BY 1"
+    record["rows"] = dict(connection.execute(known).fetchall())
     rows = sum(count for day, (count, _) in staged.days.items() if first <= day < following)
-    known = f"SELECT COUNT(*) FROM local_events WHERE {inside}"
-    if connection.execute(known).fetchall()[0][0] < rows:
+    if sum(record["rows"].values()) < rows:
         unknown = connection.execute(
             f"SELECT client_id, COUNT(*), MIN(file) FROM {staged.relation(first, following)} WHERE fault = 0 "
             "AND TRY_CAST(client_id AS client_word) IS NULL GROUP BY 1 ORDER BY 1"

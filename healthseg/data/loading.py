@@ -16,7 +16,7 @@ from healthseg.data.cache import code_digest
 from healthseg.data.cleaning import clean_table, read_frame, unreadable
 from healthseg.data.engine import NO_ACCOUNTS, BuildConnection
 from healthseg.data.events import Events
-from healthseg.data.quality import TableReport, refusal
+from healthseg.data.losses import TableReport, refusal
 from healthseg.data.sources import Refused, Sources
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES, Table

@@ -10,6 +10,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ from healthseg.data.events import Events
 from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.location import LedgerLocation, stage_view
 from healthseg.data.loading import LoadedTables, contract_version, load
-from healthseg.data.quality import Check, TableReport, cross_checks
+from healthseg.data.losses import Issue, TableReport, with_issues
+from healthseg.data.quality import Check, LoadQuality, arr_by_customer, cross_checks
 from healthseg.data.sources import Sources
 from healthseg.data.storage import FOLDER, root_for
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
@@ -139,18 +141,55 @@ class Portfolio:
             if name not in self.reports
         ]
         usable, warnings = all(map(self.has, required)), list(self._sources.notes)
-        if usable:
-            warnings += cross_checks(self.connection(), self.data_until)
+        warnings += [issue.reason for issues in self._contradictions.values() for issue in issues]
         return Check(
             str(self.path),
             usable,
             problems,
             warnings,
-            self.reports,
+            self.quality,
             [name for name in TABLES if name not in self.reports],
             self.first_event_day.isoformat() if usable else None,
             self.data_until.isoformat() if usable else None,
         )
+
+    @functools.cached_property
+    def quality(self) -> LoadQuality:
+        """What was lost or is doubtful in the tables, and the customers and the ARR concerned."""
+        reports = with_issues(self.reports, self._contradictions)
+        concerned = any(issue.clients for report in reports.values() for issue in report.issues)
+        arr = arr_by_customer(self) if concerned and self.has("customers") else {}
+        return LoadQuality(reports, self.settings, arr)
+
+    @functools.cached_property
+    def _contradictions(self) -> dict[str, list[Issue]]:
+        """By table, where tables contradict each other; nothing where customers or events cannot be used."""
+        if not all(self.has(name) for name, table in TABLES.items() if table.required):
+            return {}
+        rows = self.cache.get(
+            "contradictions",
+            self.state(),
+            lambda: {
+                name: [asdict(issue) for issue in issues]
+                for name, issues in cross_checks(self.connection(), self.data_until).items()
+            },
+        )
+        return {name: [Issue(**issue) for issue in issues] for name, issues in rows.items()}
+
+    @functools.cached_property
+    def withheld(self) -> dict[str, frozenset[str]]:
+        """By table, the customers that lost too many of its rows: their metrics of it are not measured."""
+        withheld = {name: report.withheld(self.settings) for name, report in self.reports.items()}
+        return {name: clients for name, clients in withheld.items() if clients}
+
+    def absence(self, name: str, client_id: str | None = None) -> str | None:
+        """Why a table can't be used, or not for a customer; None where it can."""
+        if not self.has(name):
+            report = self.reports.get(name)
+            return f"{name}: refused, {report.reason}" if report else f"the portfolio has no {name}"
+        if client_id in self.withheld.get(name, ()):
+            return f"{name}: withheld, since too many of the customer's rows cannot be used"
+        return None
 
     @functools.cached_property
     def _loaded(self) -> LoadedTables:
@@ -338,12 +377,17 @@ class Portfolio:
         key = day, tuple(sections)
         if key not in self._states:
             settings = self.settings.section_fingerprint("data", *sections)
-            self._states[key] = fingerprint([self.content(day), settings])
+            withheld = {name: sorted(clients) for name, clients in self.withheld.items()}
+            parts = [self.content(day), settings, *([withheld] if withheld else [])]
+            self._states[key] = fingerprint(parts)
         return self._states[key]
 
     def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
         """A fingerprint of version, settings, all rows and the ledger's head: what a response is computed from."""
-        rows = {name: [report.kept, report.refused] for name, report in self.reports.items()}
+        rows = {
+            name: [report.kept, report.refused, *map(asdict, report.issues)]
+            for name, report in self.reports.items()
+        }
         dated, snapshot = self._sums
         return fingerprint(
             [

@@ -18,14 +18,16 @@ from typing import Any
 import duckdb
 
 from healthseg.data.engine import BuildConnection, parquet
-from healthseg.data.quality import Drop
+from healthseg.data.losses import Issue
 from healthseg.data.sources import Part, quoted, require_readable, scan
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES
 from healthseg.data.validation import (
     Layout,
     checked,
+    counted,
     drops_by_reason,
+    emptied_by_reason,
     layout_of,
     rejected_drops,
     take_rejects,
@@ -275,8 +277,8 @@ def _entries(
             "day_only": sorted(group.layout.day_only),
             "rejected": rejected.get(part.label, []),
             "read": len(rejected.get(part.label, [])),
-            "faults": {},
-            "corrected": {},
+            # of the rows with a fault or an emptied value: fault, mask, customer, count
+            "losses": [],
             "days": [],
         }
         for group in groups
@@ -285,29 +287,23 @@ def _entries(
     if relation is None:
         return entries
     rows = connection.execute(
-        f"SELECT file, fault, CASE WHEN fault = 0 THEN CAST(occurred_at AS DATE) END AS day, mask, COUNT(*), "
-        f"SUM(CAST(HASH({_VALUES}) AS HUGEINT)) FROM {relation} GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+        f"SELECT file, CASE WHEN fault = 0 THEN CAST(occurred_at AS DATE) END AS day, COUNT(*), "
+        f"COUNT(*) FILTER (fault > 0 OR mask > 0), SUM(CAST(HASH({_VALUES}) AS HUGEINT)) "
+        f"FROM {relation} GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
-    days: dict[tuple[str, dt.date], list[int]] = {}
-    for file, fault, day, mask, count, total in rows:
+    for file, day, count, _, total in rows:
         entry = entries[file]
         entry["read"] += count
-        if fault:
-            _add(entry["faults"], str(fault), count)
-            continue
-        for bit, name in enumerate(EVENTS.names):
-            if mask >> bit & 1:
-                _add(entry["corrected"], name, count)
-        sums = days.setdefault((file, day), [0, 0])
-        sums[0] += count
-        sums[1] += int(total)
-    for (file, day), (count, total) in sorted(days.items()):
-        entries[file]["days"].append([day.isoformat(), count, str(total % 2**64)])
+        if day is not None:
+            entry["days"].append([day.isoformat(), count, str(int(total) % 2**64)])
+    if any(lost for *_, lost, _ in rows):
+        losses = connection.execute(
+            f"SELECT file, fault, CASE WHEN fault = 0 THEN mask ELSE 0 END AS mask, client_id, COUNT(*) "
+            f"FROM {relation} WHERE fault > 0 OR mask > 0 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+        ).fetchall()
+        for file, *loss in losses:
+            entries[file]["losses"].append(loss)
     return entries
-
-
-def _add(counts: dict[str, int], key: str, count: int) -> None:
-    counts[key] = counts.get(key, 0) + count
 
 
 def _together(folder: Path, entries: Entries, parts: Sequence[Part], settings: Settings) -> Staged:
@@ -342,22 +338,20 @@ def _last_possible_day(
 
 def accounted(
     staged: Staged, build: BuildConnection, settings: Settings
-) -> tuple[int, list[Drop], dict[str, int], list[str]]:
-    """Rows read, drops for reasons of the row itself, corrected values, and notes."""
-    counts: dict[int, dict[str, int]] = {}
-    corrected: dict[str, int] = {}
-    for label, entry in staged.entries.items():
-        for number, count in entry["faults"].items():
-            counts.setdefault(int(number), {})[label] = count
-        for name, count in entry["corrected"].items():
-            _add(corrected, name, count)
+) -> tuple[int, list[Issue], list[str]]:
+    """Rows read, issues of the rows themselves, and notes."""
+    losses = [(label, *loss) for label, entry in staged.entries.items() for loss in entry["losses"]]
+    faults = counted((fault, label, client, n) for label, fault, _, client, n in losses if fault)
+    masks = counted((mask, label, client, n) for label, _, mask, client, n in losses if mask)
     parts = {label: (part, staged.layout(label)) for label, part in staged.parts.items()}
-    drops = rejected_drops({label: entry["rejected"] for label, entry in staged.entries.items()})
-    if counts:
-        drops += drops_by_reason(build.connection, EVENTS, settings, counts, parts)
+    issues = rejected_drops({label: entry["rejected"] for label, entry in staged.entries.items()})
+    if losses:
+        connection = build.connection
+        issues += drops_by_reason(connection, EVENTS, settings, faults, parts)
+        issues += emptied_by_reason(connection, EVENTS, settings, masks, parts)
     extra = sorted({name for entry in staged.entries.values() for name in entry["extra"]})
     shown = ", ".join(extra[:20])
     notes = [f"columns that are not in the contract are not read: {shown}"] if extra else []
     days = sorted({name for entry in staged.entries.values() for name in entry["day_only"]})
     notes += [f"{name} has no time of day in any row and is read as calendar days" for name in days]
-    return sum(entry["read"] for entry in staged.entries.values()), drops, corrected, notes
+    return sum(entry["read"] for entry in staged.entries.values()), issues, notes

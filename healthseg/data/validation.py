@@ -10,12 +10,12 @@ day without a time of day stays that day.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import duckdb
 
-from healthseg.data.quality import Drop
+from healthseg.data.losses import Issue, IssueKind
 from healthseg.data.sources import Part, Refused, quoted
 from healthseg.data.tables import CLIENT_ID_RULE, Column, Table
 from healthseg.errors import hint
@@ -348,7 +348,7 @@ def take_rejects(
     return rejected
 
 
-def rejected_drops(lines: Mapping[str, Sequence[tuple[int, str]]]) -> list[Drop]:
+def rejected_drops(lines: Mapping[str, Sequence[tuple[int, str]]]) -> list[Issue]:
     """The drop for lines that do not have the columns of their CSV file."""
     lines = {label: rejected for label, rejected in lines.items() if rejected}
     if not lines:
@@ -356,7 +356,47 @@ def rejected_drops(lines: Mapping[str, Sequence[tuple[int, str]]]) -> list[Drop]
     label = min(lines)
     line, text = lines[label][0]
     count = sum(map(len, lines.values()))
-    return [Drop("the line does not have the header's columns", count, text, label, line)]
+    return [Issue("the line does not have the header's columns", count, text, label, line)]
+
+
+# -- counts by reason, and examples -------------------------------------------------------
+
+
+@dataclass
+class Count:
+    """Rows with one reason number, or one mask: by part label and by customer."""
+
+    parts: dict[str, int] = field(default_factory=dict)
+    clients: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.parts.values())
+
+    def add(self, label: str, client: str | None, count: int) -> None:
+        self.parts[label] = self.parts.get(label, 0) + count
+        if client is not None:
+            self.clients[client] = self.clients.get(client, 0) + count
+
+
+Counts = dict[int, Count]
+
+
+def counted(rows: Iterable[tuple[int, str, str | None, int]]) -> Counts:
+    """Counts by number from rows of number, part label, customer and count."""
+    counts: Counts = {}
+    for number, label, client, count in rows:
+        counts.setdefault(number, Count()).add(label, client, count)
+    return counts
+
+
+@dataclass(frozen=True)
+class Example:
+    """A value as a file has it, its line, and the customer of the row."""
+
+    value: str | None = None
+    line: int | None = None
+    client: str | None = None
 
 
 def example(
@@ -367,33 +407,108 @@ def example(
     settings: DataSettings,
     column: str,
     condition: str,
-) -> tuple[str | None, int | None]:
-    """The first value of ``column`` in a part for which ``condition`` holds over the checked rows, and its line."""
+) -> Example:
+    """The first value of ``column`` in a part for which ``condition`` holds over the checked rows."""
     if column not in layout.types:
-        return None, None
+        return Example()
     raw = f'CAST("{column}" AS VARCHAR) AS source_text'
     select = checked(table, layout, part.relation, settings, row=numbered(part), carried=(raw,))
-    first = f"SELECT source_text, row_number FROM ({select}) WHERE {condition} ORDER BY row_number LIMIT 1"
-    for value, row in connection.execute(first).fetchall():
-        return value, line_of(part, layout, row)
-    return None, None
+    client = "client_id" if "client_id" in layout.types and "client_id" in table.names else "NULL"
+    first = (
+        f"SELECT source_text, row_number, {client} FROM ({select}) WHERE {condition} "
+        "ORDER BY row_number LIMIT 1"
+    )
+    for value, row, customer in connection.execute(first).fetchall():
+        return Example(value, line_of(part, layout, row), customer)
+    return Example()
 
 
 def drops_by_reason(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
     settings: DataSettings,
-    counts: Mapping[int, Mapping[str, int]],
+    counts: Counts,
     parts: Mapping[str, tuple[Part, Layout]],
-) -> list[Drop]:
-    """The drops from counts by reason number and part label, each with its first example."""
-    drops = []
-    for number, reason in enumerate(reasons(table, settings), start=1):
-        by_part = counts.get(number, {})
-        if not by_part:
-            continue
-        label, condition = min(by_part), f"fault = {number}"
-        part, layout = parts[label]
-        value, line = example(connection, table, part, layout, settings, reason.column, condition)
-        drops.append(Drop(reason.words, sum(by_part.values()), value, label, line))
-    return drops
+) -> list[Issue]:
+    """The drops from counts by reason number, each with its first example."""
+    return [
+        _issue(
+            connection,
+            table,
+            settings,
+            parts,
+            counts[number],
+            reason,
+            f"fault = {number}",
+            "dropped",
+        )
+        for number, reason in enumerate(reasons(table, settings), start=1)
+        if number in counts
+    ]
+
+
+def emptied_by_reason(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    settings: DataSettings,
+    counts: Counts,
+    parts: Mapping[str, tuple[Part, Layout]],
+) -> list[Issue]:
+    """The emptied values from counts by mask, each column with its first example."""
+    issues = []
+    for bit, column in enumerate(table.columns):
+        of_column = Count()
+        for mask, count in counts.items():
+            if mask >> bit & 1:
+                for label, rows in count.parts.items():
+                    of_column.add(label, None, rows)
+                for client, rows in count.clients.items():
+                    of_column.clients[client] = of_column.clients.get(client, 0) + rows
+        if of_column.parts:
+            words = _emptied_words(table, column, settings)
+            condition = f"fault = 0 AND (mask & {1 << bit}) > 0"
+            reason = Reason(words, condition, column.name)
+            issues.append(
+                _issue(connection, table, settings, parts, of_column, reason, condition, "emptied")
+            )
+    return issues
+
+
+def _emptied_words(table: Table, column: Column, settings: DataSettings) -> str:
+    """Why an optional value can be emptied."""
+    fault = _fault(column, settings)
+    words = [] if column.kind in ("text", "id") else [f"{column.name} is not {_KINDS[column.kind]}"]
+    words += [fault.words] if fault else []
+    words += [
+        f"lies before {order.earlier}"
+        for order in table.orders
+        if order.later == column.name and not order.drops_row
+    ]
+    return ", or ".join(words)
+
+
+def _issue(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    settings: DataSettings,
+    parts: Mapping[str, tuple[Part, Layout]],
+    count: Count,
+    reason: Reason,
+    condition: str,
+    kind: IssueKind,
+) -> Issue:
+    label = min(count.parts)
+    part, layout = parts[label]
+    shown = example(connection, table, part, layout, settings, reason.column, condition)
+    return Issue(
+        reason.words,
+        count.total,
+        shown.value,
+        label,
+        shown.line,
+        kind,
+        reason.column,
+        rows=kind != "emptied",
+        clients=count.clients,
+        client=shown.client,
+    )

@@ -95,7 +95,9 @@ class Metric:
         """``count`` of a metric that is counted over spans."""
         if self.count is None:
             raise ValueError(f"{self.name} is not counted over spans")
-        return self.count(counting, spans)
+        values = self.count(counting, spans)
+        withheld = counting.withheld(self.tables)
+        return np.where(withheld[spans.k], np.nan, values) if withheld.any() else values
 
     @property
     def from_events(self) -> bool:

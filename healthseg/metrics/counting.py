@@ -249,6 +249,12 @@ class Counting:
     def has(self, table: str) -> bool:
         return self.portfolio.has(table)
 
+    def withheld(self, tables: tuple[str, ...]) -> np.ndarray:
+        """Whether each customer lost too many rows of one of these tables."""
+        lost = [self.portfolio.withheld.get(table, frozenset()) for table in tables]
+        clients = frozenset().union(*lost)
+        return np.array([client in clients for client in self.clients], dtype=bool)
+
     def timed(self, spans: Spans) -> np.ndarray:
         """Whether the portfolio's events had times by each span's end: without them there are no sessions."""
         return self._since("first_hour", spans)

@@ -55,12 +55,14 @@ class ReportPage:
         about = [self._filled(line) for line in page.about]
         below = "".join(f'<p class="hs-about">{markup(line)}</p>' for line in about if line)
         cards = _chosen(page.cards, result)
+        quality = spec.Points("data_quality.summary", "{page_item}")
         warnings = spec.Points("warnings", "{page_item:sentence}")
         body = (
             f'{html.style()}<header class="hs-opening{f" hs-is-{safe(mood)}" if mood else ""}">'
             f"<h1>{markup(title, 'bdi')}</h1>"
             f'<p class="hs-verdict">{_figure(Piece(verdict, "$.page.verdict", "verdict"))}</p>'
-            f"{below}</header>{_points(warnings, self.scope, result, 'warnings')}"
+            f"{below}</header>{_points(quality, self.scope, result, 'warnings')}"
+            f"{_points(warnings, self.scope, result, 'warnings')}"
             f"{_cards(cards, self.scope, result)}"
         )
         facts = {

@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from threadpoolctl import threadpool_limits
 
 from healthseg.data.portfolio import Portfolio
+from healthseg.data.quality import DataQuality
 from healthseg.errors import InvalidParameters, hint
 from healthseg.rules import TriggeredRule
 
@@ -249,6 +250,10 @@ class Result(BaseModel):
     not_measured: dict[str, str] = Field(
         default_factory=dict, description="Why a key is null, by its JSON path"
     )
+    data_quality: DataQuality = Field(
+        default=DataQuality(summary=[], customer=[], portfolio=[]),
+        description="What was lost or is doubtful in the data that the response rests on",
+    )
 
     _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
     _frames: dict[str, pd.DataFrame] = PrivateAttr(default_factory=dict)
@@ -278,6 +283,10 @@ class Result(BaseModel):
         known = {key: reason for key, reason in self.not_measured.items() if key != path}
         known |= dict(reasons(part, path))
         return self.model_copy(update={name: part, "not_measured": dict(sorted(known.items()))})
+
+    def with_quality(self, quality: DataQuality) -> Self:
+        """The same result with what was lost in its data."""
+        return self.model_copy(update={"data_quality": quality})
 
     def to_dict(self) -> dict[str, Any]:
         """The response as JSON values: dates are texts, missing figures null."""
@@ -466,8 +475,10 @@ def tool(
     def run(portfolio: Any, values: Mapping[str, Any]) -> R:
         parameters = validated(model(), values)
         arguments = {name: getattr(parameters, name) for name in type(parameters).model_fields}
+        opened = _opened(portfolio)
         with threadpool_limits(1, "blas"):
-            return cast(Any, function)(_opened(portfolio), **arguments)
+            result = cast(Any, function)(opened, **arguments)
+        return result.with_quality(opened.quality.of(arguments.get("client_id")))
 
     @functools.wraps(function)
     def call(portfolio: Any, *args: P.args, **kwargs: P.kwargs) -> R:

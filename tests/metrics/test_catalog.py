@@ -250,7 +250,7 @@ def test_a_rule_over_a_registered_metric_is_triggered():
 def test_a_page_has_the_sentence_of_a_registered_metric():
     with catalog.registered(EVENTS_PER_SEAT):
         assert words.factor("events_per_seat", "", 2, "negative") == "Only 2.0 events per seat"
-        assert words.why_missing("events_per_seat", "unmeasured", lambda _: True) == (
+        assert words.why_missing("events_per_seat", "unmeasured", lambda _: None) == (
             "no seats are known"
         )
 

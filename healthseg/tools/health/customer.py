@@ -272,21 +272,17 @@ class CustomerHealth:
         return {f"{name}_weight": round(float(known.get(name, 0.0)), 6) for name in COMPONENTS}
 
     def component_scores(self) -> ComponentScores:
-        scores = {f"{name}_score": integer(self.now[f"{name}_score"]) for name in COMPONENTS}
-        reason = "none of its metrics is measured"
-        return ComponentScores(**{name: Figure(score, reason) for name, score in scores.items()})
+        reasons = words.of_components(self.metrics())
+        scores = {name: integer(self.now[name]) for name in ComponentScores.model_fields}
+        return ComponentScores(
+            **{name: Figure(score, reasons.get(name)) for name, score in scores.items()}
+        )
 
     def metrics(self) -> pd.DataFrame:
         """The scorecard's metrics with values, points, targets and reasons of missing ones."""
         frame = self.points[METRIC_COLUMNS].copy()
         frame["target"] = frame["target"].where(frame["points"].notna())
-        reasons = [
-            words.why_missing(row.metric, row.missing_reason, self.portfolio.has)
-            if isinstance(row.missing_reason, str)
-            else None
-            for row in frame.itertuples()
-        ]
-        frame["missing_reason"] = pd.Series(reasons, index=frame.index, dtype=object)
+        frame["missing_reason"] = words.why_each_is_missing(frame, self.portfolio, self.client_id)
         return frame.astype(dict.fromkeys(METRIC_FLOATS, float))
 
     def components(self, metrics: pd.DataFrame) -> list[ComponentDetail]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from healthseg.charts import formats
 from healthseg.metrics import catalog
 from healthseg.metrics.catalog import Metric
 from healthseg.tools.base import number
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
 TOOL = "calculate_health_score"
 MISSING = {
@@ -55,16 +58,37 @@ def effort(metric: str) -> str | None:
     return entry.effort if entry else None
 
 
-def why_missing(metric: str, reason: str, has: Callable[[str], bool]) -> str:
-    """Why a metric is missing; ``has`` says whether the portfolio has a table."""
+def why_missing(metric: str, reason: str, absence: Callable[[str], str | None]) -> str:
+    """Why a metric is missing; ``absence`` says why a table can't be used (``Portfolio.absence``)."""
     entry = _entry(metric)
     if reason != "unmeasured":
         return MISSING[reason]
     if entry is None:
         return "no data"
-    if entry.tables and not any(has(table) for table in entry.tables):
-        return f"the portfolio has no {entry.tables[0]}"
-    return entry.missing
+    absent = [text for text in map(absence, entry.tables) if text]
+    if absent and len(absent) == len(entry.tables):
+        return absent[0]
+    return next((text for text in absent if "withheld" in text), entry.missing)
+
+
+def why_each_is_missing(metrics: pd.DataFrame, portfolio: Portfolio, client_id: str) -> pd.Series:
+    """Of a customer's metrics with their ``missing_reason``, the reason as a reader meets it."""
+    reasons = [
+        why_missing(row.metric, row.missing_reason, lambda name: portfolio.absence(name, client_id))
+        if isinstance(row.missing_reason, str)
+        else None
+        for row in metrics.itertuples()
+    ]
+    return pd.Series(reasons, index=metrics.index, dtype=object)
+
+
+def of_components(metrics: pd.DataFrame) -> dict[str, str]:
+    """By key of ``component_scores``, why the component is missing where it is."""
+    reasons = metrics.groupby("component")["missing_reason"].unique()
+    return {
+        f"{name}_score": "; ".join(filter(None, texts)) or "none of its metrics is measured"
+        for name, texts in reasons.items()
+    }
 
 
 def said(metric: str, value: float) -> str:

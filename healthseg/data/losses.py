@@ -1,0 +1,138 @@
+"""What became of the rows of a table: its accounting, issue by issue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from healthseg.settings.data import DataSettings
+
+# dropped: the row cannot be used. repeated: it is identical to another. version: a later row of its key replaces it.
+# conflict: rows of one key, or tables, contradict each other. emptied: the value cannot be used. note: worth knowing.
+IssueKind = Literal["dropped", "repeated", "version", "conflict", "emptied", "note"]
+# rows of these kinds are no loss: another row stands for them
+HARMLESS = ("repeated", "version", "conflict")
+
+
+@dataclass(frozen=True)
+class Issue:
+    """Rows or values of a table with one reason: how many, an example, and how many of each customer.
+
+    ``rows`` says whether the rows are left out. ``clients`` is empty where no customer is concerned;
+    ``client`` is the customer of the example.
+    """
+
+    reason: str
+    count: int
+    example: str | None = None
+    file: str | None = None
+    line: int | None = None
+    kind: IssueKind = "dropped"
+    column: str | None = None
+    rows: bool = True
+    clients: dict[str, int] = field(default_factory=dict)
+    client: str | None = None
+
+    def to_text(self) -> str:
+        head = f"{self.count:,} dropped, " if self.rows else ""
+        head = f"{self.count:,} emptied, " if self.kind == "emptied" else head
+        where = f" in {self.file}" if self.file else ""
+        where += f", line {self.line}" if self.line else ""
+        if self.example is not None:
+            where = f" for example {self.example!r}{where}"
+        return head + self.reason + (f":{where}" if where else "")
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """The accounting of one table: ``read == kept + dropped``.
+
+    ``refused`` tables are as if they were missing, and ``reason`` says why. ``warnings`` say how the table is read.
+    ``client_rows`` has the rows read of each customer that lost one.
+    """
+
+    table: str
+    read: int = 0
+    kept: int = 0
+    issues: list[Issue] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    refused: bool = False
+    reason: str | None = None
+    client_rows: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def drops(self) -> list[Issue]:
+        """The issues whose rows are left out."""
+        return [issue for issue in self.issues if issue.rows]
+
+    @property
+    def dropped(self) -> int:
+        return sum(issue.count for issue in self.drops)
+
+    @property
+    def corrected(self) -> dict[str, int]:
+        """By column, the values that could not be used and became empty."""
+        counts: dict[str, int] = {}
+        for issue in self.issues:
+            if issue.kind == "emptied" and issue.column:
+                counts[issue.column] = counts.get(issue.column, 0) + issue.count
+        return counts
+
+    def withheld(self, settings: DataSettings) -> frozenset[str]:
+        """The customers that lost more than the setting's share of their rows of this table."""
+        lost: dict[str, int] = {}
+        for issue in self.drops:
+            if issue.kind not in HARMLESS:
+                for client, count in issue.clients.items():
+                    lost[client] = lost.get(client, 0) + count
+        share = settings.max_customer_loss_share
+        rows = self.client_rows
+        return frozenset(
+            client for client, count in lost.items() if count > share * rows.get(client, count)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TableReport:
+        return cls(**{**values, "issues": [Issue(**issue) for issue in values["issues"]]})
+
+    def to_text(self) -> list[str]:
+        head = f"{self.table}: {self.read:,} read, {self.kept:,} kept"
+        return [
+            f"{head}; REFUSED: {self.reason}" if self.refused else head,
+            *("  " + issue.to_text() for issue in self.issues),
+            *("  note: " + warning for warning in self.warnings),
+        ]
+
+
+def refusal(name: str, files: Sequence[str], reason: str) -> TableReport:
+    """The report of a table that cannot be used at all."""
+    return TableReport(name, files=list(files), refused=True, reason=reason)
+
+
+def excessive_loss(read: int, issues: Sequence[Issue], settings: DataSettings) -> str | None:
+    """Why a table is refused for its losses, or None. A row that another stands for is no loss."""
+    losses = [issue for issue in issues if issue.rows and issue.kind not in HARMLESS]
+    lost = sum(issue.count for issue in losses)
+    if not read or lost <= settings.max_loss_share * read:
+        return None
+    worst = max(losses, key=lambda issue: issue.count)
+    return (
+        f"{lost:,} of {read:,} rows cannot be used ({lost / read:.1%}; at most {settings.max_loss_share:.0%} may be "
+        f"lost, setting max_loss_share), most of them because {worst.reason}"
+    )
+
+
+def with_issues(
+    reports: Mapping[str, TableReport], issues: Mapping[str, Sequence[Issue]]
+) -> dict[str, TableReport]:
+    """The reports with more issues, by table."""
+    return {
+        name: replace(report, issues=[*report.issues, *issues.get(name, ())])
+        for name, report in reports.items()
+    }

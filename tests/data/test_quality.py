@@ -1,0 +1,97 @@
+"""What was lost is known: by table, by reason, by customer, with the ARR concerned."""
+
+from __future__ import annotations
+
+import healthseg as hs
+
+CUSTOMERS = (
+    "client_id,signup_date,arr\nacme,2025-01-01,1000\nbeta,2025-01-01,200\ncora,2025-01-01,\n"
+)
+EVENTS = (
+    "client_id,user_id,occurred_at\nacme,ann,2025-03-03 10:00:00\nbeta,bob,2025-03-04 23:10:00\n"
+)
+
+
+def _tickets(*rows: str) -> str:
+    good = [f"g{n},beta,2025-03-01 10:00:00,low" for n in range(40)]
+    return "\n".join(["ticket_id,client_id,opened_at,severity", *good, *rows]) + "\n"
+
+
+def test_each_reason_has_count_share_example_customers_and_arr(make_portfolio):
+    tickets = _tickets(
+        "t1,acme,2025-03-02,catastrophic", "t2,acme,soon,low", "t3,beta,2025-03-02,low"
+    )
+    portfolio = make_portfolio(customers=CUSTOMERS, events=EVENTS, tickets=tickets)
+    (table,) = portfolio.quality.of("acme").portfolio
+    assert (table.rows_read, table.rows_dropped, table.values_emptied, table.arr) == (
+        43,
+        1,
+        1,
+        1000.0,
+    )
+    dropped, emptied = sorted(table.issues, key=lambda issue: issue.kind)
+    assert (dropped.column, dropped.example, dropped.file, dropped.line) == (
+        "opened_at", "soon", "tickets.csv", 43,
+    )  # fmt: skip
+    assert "low, medium, high, critical" in emptied.reason and emptied.example == "catastrophic"
+    assert (emptied.customers, emptied.arr, emptied.share) == (1, 1000.0, round(1 / 43, 4))
+
+
+def test_a_response_says_what_its_customer_lost_and_what_all_lost(make_portfolio):
+    tickets = _tickets("t1,acme,2025-03-02,low", "t2,acme,soon,low")
+    portfolio = make_portfolio(customers=CUSTOMERS, events=EVENTS, tickets=tickets)
+    acme = hs.calculate_health_score(portfolio, "acme").data_quality
+    beta = hs.calculate_health_score(portfolio, "beta").data_quality
+    assert [(t.table, t.rows_read, t.rows_dropped) for t in acme.customer] == [("tickets", 2, 1)]
+    assert beta.customer == [] and beta.summary == [] and beta.portfolio == acme.portfolio
+    assert acme.summary == [
+        "tickets: 1 of 2 rows (50.0%) is not used; metrics are withheld of 1 customer that lost too many rows"
+    ]
+
+
+def test_clean_tables_have_nothing_to_report(make_portfolio):
+    quality = hs.portfolio_health(make_portfolio(customers=CUSTOMERS, events=EVENTS)).data_quality
+    assert quality.model_dump() == {"summary": [], "customer": [], "portfolio": []}
+
+
+def test_metrics_of_a_table_are_withheld_of_the_customer_that_lost_a_tenth_of_its_rows(
+    make_portfolio,
+):
+    tickets = _tickets("t1,acme,2025-03-02,low", "t2,acme,soon,low")
+    tables = {"customers": CUSTOMERS, "events": EVENTS, "tickets": tickets}
+    portfolio = make_portfolio(**tables)
+    rows = hs.panel(portfolio, [portfolio.data_until]).set_index("client_id")["open_tickets"]
+    assert rows.isna().to_dict() == {"acme": True, "beta": False, "cora": False}
+    lenient = make_portfolio({"max_customer_loss_share": 0.6}, **tables)
+    rows = hs.panel(lenient, [lenient.data_until]).set_index("client_id")["open_tickets"]
+    assert rows["acme"] == 1
+    reasons = hs.calculate_health_score(portfolio, "acme").not_measured
+    assert any("tickets: withheld" in reason for reason in reasons.values())
+
+
+def test_a_refused_table_is_named_where_its_metrics_are_missing(make_portfolio):
+    portfolio = make_portfolio(
+        customers=CUSTOMERS, events=EVENTS, tickets="ticket_id,client_id\nt1,acme\n"
+    )
+    health = hs.calculate_health_score(portfolio, "acme")
+    assert (
+        "tickets: refused, tickets.csv has no column opened_at"
+        in health.not_measured["$.component_scores.support_score"]
+    )
+    assert health.data_quality.customer[0].refused
+
+
+def test_events_lost_by_a_customer_are_counted_with_its_rows(make_portfolio):
+    events = (
+        EVENTS + "".join(f"acme,ann,2025-03-03 1{n}:00:00\n" for n in range(9)) + "acme,ann,never\n"
+    )
+    portfolio = make_portfolio(customers=CUSTOMERS, events=events)
+    (table,) = portfolio.quality.of("acme").customer
+    assert (table.table, table.rows_read, table.rows_dropped) == ("events", 11, 1)
+    assert portfolio.withheld == {}
+
+
+def test_contradictions_between_tables_name_their_customers(make_portfolio):
+    events = EVENTS + "acme,ann,2024-12-30 10:00:00\n"
+    (table,) = make_portfolio(customers=CUSTOMERS, events=events).quality.of().portfolio
+    assert (table.conflicts, table.customers, table.arr) == (1, 1, 1000.0)
