@@ -13,7 +13,7 @@ import pandas as pd
 
 from healthseg.data.engine import create_offsets
 from healthseg.data.losses import Issue, IssueKind, TableReport, excessive_loss, refusal
-from healthseg.data.sources import Part, Refused, quoted, require_readable, scan
+from healthseg.data.sources import Part, Refused, quoted, scan
 from healthseg.data.tables import Table
 from healthseg.data.validation import (
     SQL_TYPES,
@@ -93,7 +93,6 @@ def _load(
     layouts: Layouts = {}
     rejected: Rejected = {}
     for part in parts:
-        require_readable(part)
         layout = layout_of(connection, table, part)
         select = checked(
             table,
@@ -172,8 +171,6 @@ def _account(
         *emptied_by_reason(connection, table, settings, masks, layouts),
     ]
     reason = excessive_loss(read, issues, settings)
-    if table.required and not kept and reason is None:
-        reason = "it holds no rows"
     return TableReport(
         table.name,
         read,
@@ -253,7 +250,8 @@ def _repeat_drops(
 
 def _warnings(layouts: Mapping[str, tuple[Part, Layout]]) -> list[str]:
     warnings = []
-    for label, (_, layout) in layouts.items():
+    for label, (part, layout) in layouts.items():
+        warnings += [part.note] if part.note else []
         if layout.extra:
             extra = ", ".join(layout.extra[:20])
             warnings.append(f"{label}: columns that are not in the contract are not read: {extra}")

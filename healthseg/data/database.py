@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from healthseg.data.copies import CHUNK_ROWS, write_chunks
 from healthseg.data.sources import Part, Sources, file_part
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, hint
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Executable
+    from sqlalchemy.exc import DBAPIError
 
-_CHUNK_ROWS = 200_000
 _NO_ANSWER = "does not respond ({kind}): check that it runs, that it can be reached from this machine, and the user and password"
 
 
@@ -33,22 +35,24 @@ def without_password(address: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
-def from_address(address: str) -> Sources:
-    """The tables behind a database address; raises IntegrationError where it does not answer, never with a password."""
-    import sqlalchemy
+def from_address(address: str, queries: Mapping[str, Any] | None = None) -> Sources:
+    """The tables behind a database address, by their names or by a query each, read in one snapshot.
 
+    Raises IntegrationError where it does not answer, InvalidParameters for a query that is not one SELECT; never with
+    a password.
+    """
     shown = without_password(address)
     folder = Path(tempfile.mkdtemp(prefix="healthseg-"))
-    with _connected(address, "portfolio", _NO_ANSWER) as connection:
-        inspector = sqlalchemy.inspect(connection)
-        names = {*inspector.get_table_names(), *inspector.get_view_names()}
-        for name in sorted(names & set(TABLES)):
-            _copy(connection, name, folder / f"{name}.parquet")
+    try:
+        names = _copy_tables(address, shown, queries, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     files = sorted(folder.glob("*.parquet"))
     parts: dict[str, tuple[Part, ...]] = {path.stem: (_part(path, shown),) for path in files}
     if not parts:
         raise DataRetrievalError(
-            f"the database {shown} holds none of the tables; a portfolio needs at least customers and events",
+            f"the database {shown} holds none of the tables; a portfolio needs at least customers",
             parameter="portfolio",
             value_provided=shown,
         )
@@ -58,7 +62,77 @@ def from_address(address: str) -> Sources:
         if hint(name, TABLES)
     )
     weakref.finalize(parts[next(iter(parts))][0], shutil.rmtree, folder, ignore_errors=True)
-    return Sources(shown, folder, shown, parts, {}, notes, local=False)
+    return Sources(shown, folder, shown, parts, {}, notes, local=False, folders=(folder,))
+
+
+def _copy_tables(
+    address: str, shown: str, queries: Mapping[str, Any] | None, folder: Path
+) -> set[str]:
+    """Writes each table to a Parquet file; returns the names of all tables of the database."""
+    import sqlalchemy
+
+    with _connected(address, "portfolio", _NO_ANSWER, snapshot=True) as connection:
+        selects: dict[str, Executable]
+        if queries:
+            selects = {
+                name: sqlalchemy.text(_one_select(name, text, connection.dialect.name))
+                for name, text in queries.items()
+            }
+            names = set(selects)
+        else:
+            inspector = sqlalchemy.inspect(connection)
+            names = {*inspector.get_table_names(), *inspector.get_view_names()}
+            selects = {name: _select_all(connection, name) for name in sorted(names & set(TABLES))}
+        for name, select in selects.items():
+            try:
+                _copy(connection, select, folder / f"{name}.parquet")
+            except sqlalchemy.exc.DBAPIError as problem:
+                raise _failed(name, shown, problem) from None
+    return names
+
+
+def _select_all(connection: Connection, name: str) -> Executable:
+    import sqlalchemy
+
+    columns = [column["name"] for column in sqlalchemy.inspect(connection).get_columns(name)]
+    table = sqlalchemy.table(name, *map(sqlalchemy.column, columns))
+    return sqlalchemy.select(table)
+
+
+def _one_select(name: str, text: Any, dialect: str) -> str:
+    """The text of a query; raises InvalidParameters unless it is one SELECT in the database's dialect."""
+    import sqlglot
+    from sqlglot import expressions
+
+    problem = None
+    changing = (expressions.Into, expressions.DML, expressions.DDL, expressions.Command)
+    known = dialect if dialect in sqlglot.Dialects.__members__.values() else ""
+    try:
+        statements = sqlglot.parse(text, dialect=known) if isinstance(text, str) else []
+    except sqlglot.errors.SqlglotError as error:
+        statements, problem = [], f"is not SQL: {str(error).splitlines()[0]}"
+    if not problem and (len(statements) != 1 or not isinstance(statements[0], expressions.Query)):
+        problem = "must be one SELECT in quotes"
+    if not problem and any(True for each in statements if each for _ in each.find_all(*changing)):
+        problem = "must be one SELECT, which changes nothing"
+    if problem:
+        raise InvalidParameters(
+            f"[tables] {name} {problem}",
+            parameter=f"tables.{name}",
+            value_provided=str(text)[:200],
+            validation_rule="one SELECT",
+        )
+    return str(text).strip().rstrip(";").replace(":", r"\:")
+
+
+def _failed(name: str, shown: str, problem: DBAPIError) -> DataRetrievalError:
+    """A query that the database refused, in the words of its first line."""
+    words = str(problem.orig).splitlines()[0] if str(problem.orig) else type(problem).__name__
+    return DataRetrievalError(
+        f"table {name} of {shown} cannot be read: {words}",
+        parameter=f"tables.{name}",
+        value_provided=name,
+    )
 
 
 def watermark(address: str, query: str) -> str:
@@ -84,13 +158,17 @@ def watermark(address: str, query: str) -> str:
 
 
 @contextlib.contextmanager
-def _connected(address: str, parameter: str, words: str) -> Iterator[Connection]:
-    """A connection; where the database does not answer, an IntegrationError in these words."""
+def _connected(
+    address: str, parameter: str, words: str, *, snapshot: bool = False
+) -> Iterator[Connection]:
+    """A connection, with ``snapshot`` in one transaction; where the database does not answer, an IntegrationError."""
     import sqlalchemy
 
     engine = _engine(address)
     try:
         with engine.connect() as connection:
+            if snapshot:
+                _begin(connection)
             yield connection
     except sqlalchemy.exc.SQLAlchemyError as problem:
         shown = without_password(address)
@@ -103,11 +181,24 @@ def _connected(address: str, parameter: str, words: str) -> Iterator[Connection]
         engine.dispose()
 
 
+def _begin(connection: Connection) -> None:
+    """All that follows reads the state of one moment, and changes nothing."""
+    if connection.dialect.name == "postgresql":
+        connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    elif connection.dialect.name in ("mysql", "mariadb"):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    elif connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN")
+
+
 def _engine(address: str) -> Engine:
     import sqlalchemy
 
     shown = without_password(address)
     options = {} if address.startswith("sqlite") else {"pool_pre_ping": True}
+    # the driver that the extra "mysql" installs
+    address = re.sub("^(mysql|mariadb)://", r"\1+pymysql://", address)
     try:
         return sqlalchemy.create_engine(address, **options)
     except sqlalchemy.exc.NoSuchModuleError:
@@ -126,23 +217,10 @@ def _engine(address: str) -> Engine:
     raise InvalidParameters(f"{shown} {words}", parameter="portfolio", value_provided=shown)
 
 
-def _copy(connection: Connection, name: str, path: Path) -> None:
-    """Writes a table's rows as text to a Parquet file, in chunks that fit in memory."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    import sqlalchemy
-
-    columns = [column["name"] for column in sqlalchemy.inspect(connection).get_columns(name)]
-    table = sqlalchemy.table(name, *map(sqlalchemy.column, columns))
-    result = connection.execution_options(stream_results=True).execute(sqlalchemy.select(table))
-    schema = pa.schema([(column, pa.string()) for column in columns])
-    with pq.ParquetWriter(path, schema) as writer:
-        while rows := result.fetchmany(_CHUNK_ROWS):
-            texts = [
-                pa.array([None if value is None else str(value) for value in values], pa.string())
-                for values in zip(*rows, strict=True)
-            ]
-            writer.write_table(pa.table(texts, schema=schema))
+def _copy(connection: Connection, select: Executable, path: Path) -> None:
+    """Writes the rows of a select to a Parquet file with the types that they have, in chunks."""
+    result = connection.execution_options(stream_results=True).execute(select)
+    write_chunks(path, list(result.keys()), iter(lambda: result.fetchmany(CHUNK_ROWS), []))
 
 
 def _part(path: Path, shown: str) -> Part:

@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import string
+import tempfile
 import tomllib
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from healthseg.data import database
-from healthseg.data.sources import Part, Sources, file_part, stat_token
+from healthseg.data import database, engine
+from healthseg.data.copies import sheet_names, sqlite_tables, unreadable, write_frame
+from healthseg.data.queries import parse
+from healthseg.data.sources import Part, Refused, Sources, file_part, split_name, stat_token
 from healthseg.data.tables import TABLES
-from healthseg.errors import DataRetrievalError, InvalidParameters, hint
+from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near
 from healthseg.settings.base import fingerprint
 
-SUFFIXES = (".parquet", ".csv", ".csv.gz")
 ADDRESS = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 TOML = "portfolio.toml"
 SECTIONS = ("source", "tables", "settings")
-_IGNORED = (".", "_")
-_LITERAL = re.compile(r"'((?:[^']|'')+)'")
+_IGNORED = (".", "_", "~")
+# files of tables that other programs write
+_SIMILAR = (
+    ".txt",
+    ".dat",
+    ".zip",
+    ".bz2",
+    ".xz",
+    ".zst",
+    ".7z",
+    ".ods",
+    ".numbers",
+    ".feather",
+    ".arrow",
+    ".orc",
+    ".avro",
+    ".pkl",
+)
 _SOURCE_RULE = (
-    "[source] has one key, folder: a folder, or a list of which the first that is there is read"
+    "[source] has one key: folder, a folder or a list of which the first that is there is read; "
+    "or address, a database address or the environment variable that holds it ($NAME)"
+)
+_PORTFOLIO = (
+    "a folder of tables, a portfolio.toml, a workbook, a SQLite or DuckDB file, a database address "
+    "or a dictionary of DataFrames"
 )
 
 
-def locate(path: str | os.PathLike[str]) -> Sources:
-    """The sources behind what a user named as a portfolio.
+def locate(source: str | os.PathLike[str] | Mapping[str, Any]) -> Sources:
+    """The sources behind what a user named as a portfolio, or gave as frames by table.
 
     Raises InvalidParameters or DataRetrievalError where there is nothing to read,
     with a near name where one exists; IntegrationError for a database that does not answer.
     """
-    text = os.fspath(path)
+    if isinstance(source, Mapping):
+        return from_frames(source)
+    try:
+        text = os.fspath(source)
+    except TypeError:
+        raise _no_portfolio(f"a {type(source).__name__} is not a portfolio", source) from None
     if ADDRESS.match(text):
         return database.from_address(text)
     target = Path(text).expanduser()
@@ -46,30 +78,27 @@ def locate(path: str | os.PathLike[str]) -> Sources:
             f"no portfolio at {text!r}{hint(target.name, siblings)}",
             parameter="portfolio",
             value_provided=text,
-            validation_rule="a folder of tables, a portfolio.toml, "
-            "a DuckDB file or a database address",
+            validation_rule=_PORTFOLIO,
         )
     elif target.suffix == ".toml":
         sources = _from_toml(target)
-    elif target.suffix in (".duckdb", ".db", ".ddb"):
-        sources = _from_duckdb(target)
     else:
-        raise InvalidParameters(
-            f"{text!r} is not a portfolio: expected the folder with the tables, a portfolio.toml, "
-            "a DuckDB file or a database address",
-            parameter="portfolio",
-            value_provided=text,
-        )
+        sources = _from_file(target)
     if not sources.parts:
-        required = ", ".join(name for name, table in TABLES.items() if table.required)
         notes = " (" + "; ".join(sources.notes) + ")" if sources.notes else ""
         raise DataRetrievalError(
-            f"{text!r} holds no tables{notes}: a portfolio needs at least {required} as "
-            "<table>.parquet, .csv or .csv.gz",
+            f"{text!r} holds no tables{notes}: a portfolio needs at least customers, as customers.csv, "
+            ".parquet, .xlsx or .jsonl",
             parameter="portfolio",
             value_provided=text,
         )
     return sources
+
+
+def _no_portfolio(problem: str, value: object) -> InvalidParameters:
+    return InvalidParameters(
+        f"{problem}: expected {_PORTFOLIO}", parameter="portfolio", value_provided=str(value)[:200]
+    )
 
 
 def _from_folder(folder: Path) -> Sources:
@@ -77,7 +106,15 @@ def _from_folder(folder: Path) -> Sources:
         return _from_toml(folder / TOML)
     parts, notes = _folder_parts(folder)
     settings = _settings_beside(folder)
-    return Sources(str(folder), folder, str(folder.resolve()), parts, settings, tuple(notes))
+    identity, folders = str(folder.resolve()), _folders_of(folder, parts)
+    return Sources(str(folder), folder, identity, parts, settings, tuple(notes), folders=folders)
+
+
+def _folders_of(folder: Path, parts: Mapping[str, Sequence[Part]]) -> tuple[Path, ...]:
+    """The folder, and where links in it lead."""
+    files = (part.path for each in parts.values() for part in each if part.path is not None)
+    folders = {folder.resolve(), *(file.resolve().parent for file in files)}
+    return tuple(sorted(folders))
 
 
 def _folder_parts(folder: Path) -> tuple[dict[str, tuple[Part, ...]], list[str]]:
@@ -85,43 +122,190 @@ def _folder_parts(folder: Path) -> tuple[dict[str, tuple[Part, ...]], list[str]]
     parts: dict[str, list[Part]] = {}
     notes = []
     for path in sorted(folder.iterdir()):
-        name = _table_name(path)
-        if name is None or path.name.startswith(_IGNORED):
+        if path.name.startswith(_IGNORED):
             continue
-        if name not in TABLES:
-            guess = hint(_table_name(Path(name)) or name if path.is_dir() else name, TABLES)
-            if not path.is_dir() or guess:
-                notes.append(f"{path.name} is not one of the tables and is not read{guess}")
+        name, kind = (path.name, "folder") if path.is_dir() else split_name(path.name)
+        if name.lower() not in TABLES or kind in (None, "sqlite"):
+            if note := _stray(path, kind):
+                notes.append(note)
             continue
         files = _files_below(path) if path.is_dir() else [path]
         if not files:
-            notes.append(f"{path.name}/ holds no Parquet or CSV file")
-        parts.setdefault(name, []).extend(file_part(file, folder) for file in files)
+            notes.append(f"{path.name}/ holds no file of a table")
+        parts.setdefault(name.lower(), []).extend(file_part(file, folder) for file in files)
     for name, files_of_table in parts.items():
         tops = sorted({part.label.split("/")[0] for part in files_of_table})
         if len(tops) > 1:
             raise InvalidParameters(
-                f"table {name} exists more than once: {', '.join(tops)}; remove all but one",
+                f"table {name} exists more than once: {', '.join(tops)}; keep one of them, "
+                f"or put all its files into a folder {name}/",
                 parameter="portfolio",
                 value_provided=name,
             )
     return {name: tuple(files) for name, files in parts.items() if files}, notes
 
 
-def _table_name(path: Path) -> str | None:
-    """The table that a file or folder holds by its name, or None where it is no table file."""
-    if path.is_dir():
-        return path.name
-    suffix = next((end for end in SUFFIXES if path.name.endswith(end)), None)
-    return path.name.removesuffix(suffix) if suffix else None
+def _stray(path: Path, kind: str | None) -> str | None:
+    """A note about a file or folder that is not read although it may be meant as a table."""
+    stem = split_name(path.name)[0] if kind else path.name.partition(".")[0]
+    words = re.sub(r"[^a-z]+", "_", stem.lower()).strip("_")
+    table = words if words in TABLES else near(words, TABLES)
+    if table is None:
+        table = next(
+            (name for name in TABLES if words.startswith(f"{name}_") or words.endswith(f"_{name}")),
+            None,
+        )
+    if table is None and (kind in (None, "folder", "sqlite")):
+        return None
+    if kind is None and path.suffix.lower() not in _SIMILAR:
+        return None
+    guess = f"; did you mean {table}?" if table else ""
+    if kind is None:
+        guess += f" ({path.suffix} is not read: save it as CSV, Excel, JSON lines or Parquet)"
+    return f"{path.name} is not one of the tables and is not read{guess}"
 
 
 def _files_below(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.name.endswith(SUFFIXES) and not path.name.startswith(_IGNORED)
+        if path.is_file()
+        and split_name(path.name)[1] not in (None, "sqlite")
+        and not path.name.startswith(_IGNORED)
     )
+
+
+# files of one kind with all tables in it
+
+
+def _from_file(path: Path) -> Sources:
+    """A workbook with a sheet for each table, or a database file with a table for each."""
+    try:
+        with open(path, "rb") as handle:
+            first = handle.read(16)
+    except OSError as problem:
+        raise unreadable(path.name, problem) from None
+    if path.suffix.lower() in (".xlsx", ".xlsm", ".xls"):
+        return _from_members(path, "sheet", sheet_names)
+    if first.startswith(b"SQLite format 3"):
+        return _from_members(path, "table", sqlite_tables)
+    if first[8:12] == b"DUCK" or path.suffix.lower() in (".duckdb", ".ddb", ".db"):
+        return _from_duckdb(path)
+    raise _no_portfolio(f"{str(path)!r} is not a portfolio", path)
+
+
+def _from_members(path: Path, word: str, members: Callable[[Path], list[str]]) -> Sources:
+    try:
+        names = members(path)
+    except Refused as problem:
+        raise DataRetrievalError(
+            str(problem), parameter="portfolio", value_provided=str(path)
+        ) from None
+    parts: dict[str, tuple[Part, ...]] = {
+        name.lower(): (file_part(path, path.parent, name),)
+        for name in names
+        if name.lower() in TABLES
+    }
+    return _of_file(
+        path, parts, _other_members(path, word, [n for n in names if n.lower() not in TABLES])
+    )
+
+
+def _other_members(path: Path, word: str, names: Iterable[str]) -> list[str]:
+    return [
+        f"{word} {name} in {path.name} is not one of the tables and is not read{hint(name, TABLES)}"
+        for name in names
+    ]
+
+
+def _of_file(
+    path: Path, parts: dict[str, tuple[Part, ...]], notes: Sequence[str], attach: str | None = None
+) -> Sources:
+    settings, identity = _settings_beside(path.parent), str(path.resolve())
+    folders = (path.resolve().parent,)
+    return Sources(
+        str(path),
+        path.parent,
+        identity,
+        parts,
+        settings,
+        tuple(notes),
+        attach=attach,
+        folders=folders,
+    )
+
+
+def _from_duckdb(path: Path) -> Sources:
+    import duckdb
+
+    query = (
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
+    )
+    try:
+        with duckdb.connect(str(path), read_only=True, config=engine.CONFIG) as connection:
+            names = [name for (name,) in connection.execute(query).fetchall()]
+    except duckdb.Error as problem:
+        raise DataRetrievalError(
+            f"{path.name} cannot be opened as a DuckDB file: {str(problem).splitlines()[0]}",
+            parameter="portfolio",
+            value_provided=str(path),
+        ) from None
+    token = stat_token(path)
+    parts: dict[str, tuple[Part, ...]] = {
+        name: (
+            Part(
+                f"{path.name} table {name}",
+                query=f'SELECT * FROM source.main."{name}"',
+                token=f"{name}:{token}",
+            ),
+        )
+        for name in names
+        if name in TABLES
+    }
+    notes = _other_members(path, "table", [name for name in names if name not in TABLES])
+    return _of_file(path, parts, notes, attach=str(path))
+
+
+# frames
+
+
+def from_frames(tables: Mapping[str, Any]) -> Sources:
+    """The tables of a mapping: DataFrames, Arrow tables or paths of files by table.
+
+    Frames are written to a temporary folder; what is derived from them is recognised by their content.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="healthseg-"))
+    parts: dict[str, tuple[Part, ...]] = {}
+    for name, values in tables.items():
+        if name not in TABLES:
+            raise InvalidParameters(
+                f"{name!r} is not one of the tables{hint(str(name), TABLES)}",
+                parameter="portfolio",
+                value_provided=str(name),
+                validation_rule="one of " + ", ".join(TABLES),
+            )
+        parts[name] = (_frame_part(name, values, folder),)
+    if not parts:
+        raise _no_portfolio("an empty dictionary is not a portfolio", "{}")
+    weakref.finalize(next(iter(parts.values()))[0], shutil.rmtree, folder, ignore_errors=True)
+    identity = fingerprint([part.token for each in parts.values() for part in each])
+    folders = _folders_of(folder, parts)
+    return Sources("frames", folder, identity, parts, local=False, folders=folders)
+
+
+def _frame_part(name: str, values: Any, folder: Path) -> Part:
+    if isinstance(values, (str, os.PathLike)):
+        path = Path(values).expanduser()
+        if not path.is_file() or split_name(path.name)[1] is None:
+            raise _no_portfolio(
+                f"table {name}: {os.fspath(values)!r} is no file of a table", values
+            )
+        return file_part(path.absolute(), path.absolute().parent)
+    path = folder / f"{name}.parquet"
+    write_frame(name, values, path)
+    part = file_part(path, folder)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return replace(part, label=f"frame {name}", token=f"{name}:{digest}")
 
 
 def _from_toml(path: Path) -> Sources:
@@ -134,7 +318,7 @@ def _from_toml(path: Path) -> Sources:
                 value_provided=section,
                 validation_rule="the sections are [source], [tables] and [settings]",
             )
-    folder = _data_folder(path, content.get("source", {}))
+    source = content.get("source", {})
     queries: Mapping[str, Any] = content.get("tables", {})
     for name in queries:
         if name not in TABLES:
@@ -144,11 +328,36 @@ def _from_toml(path: Path) -> Sources:
                 value_provided=name,
                 validation_rule="one of " + ", ".join(TABLES),
             )
-    parts, notes = _folder_parts(folder) if not queries else ({}, [])
-    parts |= {name: (_query_part(name, query, folder),) for name, query in queries.items()}
     settings = {**content.get("settings", {}), **_settings_beside(path.parent)}
+    if isinstance(source, Mapping) and "address" in source:
+        address = _address(path, source)
+        return replace(database.from_address(address, queries), settings=settings)
+    folder = _data_folder(path, source)
+    parts, notes = _folder_parts(folder) if not queries else ({}, [])
+    allowed = (folder, path.parent)
+    parts |= {name: (_query_part(name, query, allowed),) for name, query in queries.items()}
+    folders = tuple(each.resolve() for each in allowed) + _folders_of(folder, parts)
     identity = str(path.resolve())
-    return Sources(str(path), path.parent, identity, parts, settings, tuple(notes), search=folder)
+    return Sources(str(path), path.parent, identity, parts, settings, tuple(notes), folders=folders)
+
+
+def _address(path: Path, source: Mapping[str, Any]) -> str:
+    """The database address of ``[source]``: written out, or the name of the environment variable that holds it."""
+    address = source["address"]
+    if set(source) != {"address"} or not isinstance(address, str):
+        raise _bad_source(path, source)
+    if not address.startswith("$"):
+        return address
+    value = os.environ.get(address.strip("${}"))
+    if value is None or not ADDRESS.match(value):
+        raise DataRetrievalError(
+            f"{path.name}: [source] address = {address!r}: that environment variable "
+            + ("is not set" if value is None else "holds no database address"),
+            parameter="source.address",
+            value_provided=address,
+            validation_rule=_SOURCE_RULE,
+        )
+    return value
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -182,12 +391,7 @@ def _data_folder(path: Path, source: Any) -> Path:
     folders = source.get("folder", ".") if valid else None
     folders = [folders] if isinstance(folders, str) else folders
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
-        raise InvalidParameters(
-            f"{path.name}: [source] {source!r} is not understood; {_SOURCE_RULE}",
-            parameter="source",
-            value_provided=str(source)[:200],
-            validation_rule=_SOURCE_RULE,
-        )
+        raise _bad_source(path, source)
     for template in folders:
         try:
             folder = Path(string.Template(template).substitute(os.environ)).expanduser()
@@ -203,67 +407,21 @@ def _data_folder(path: Path, source: Any) -> Path:
     )
 
 
-def _query_part(name: str, query: Any, folder: Path) -> Part:
-    if not isinstance(query, str) or not query.strip():
-        raise InvalidParameters(
-            f"[tables] {name} must be one SQL query in quotes",
-            parameter=f"tables.{name}",
-            value_provided=str(query)[:200],
-        )
-    query = query.strip().rstrip(";")
-    return Part(f"{TOML} [tables] {name}", query=query, token=_query_token(query, folder))
-
-
-def _query_token(query: str, folder: Path) -> str | None:
-    """What a query over files depends on: its text and the state of each file that it names, else None."""
-    files: set[Path] = set()
-    for literal in _LITERAL.findall(query):
-        if not re.search(r"\.\w{2,8}$", literal):
-            continue
-        path = Path(literal)
-        if path.is_absolute():
-            matches = [path]
-        else:
-            matches = [folder / path] if ".." in path.parts else list(folder.glob(literal))
-        if not matches or any(not match.is_file() for match in matches):
-            return None
-        files.update(matches)
-    if not files:
-        return None
-    return fingerprint([query, sorted(f"{file}:{stat_token(file)}" for file in files)])
-
-
-def _from_duckdb(path: Path) -> Sources:
-    import duckdb
-
-    query = (
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
+def _bad_source(path: Path, source: object) -> InvalidParameters:
+    return InvalidParameters(
+        f"{path.name}: [source] {sorted(source) if isinstance(source, Mapping) else source!r} is not understood; "
+        f"{_SOURCE_RULE}",
+        parameter="source",
+        value_provided=str(sorted(source) if isinstance(source, Mapping) else source)[:200],
+        validation_rule=_SOURCE_RULE,
     )
-    try:
-        with duckdb.connect(str(path), read_only=True) as connection:
-            names = [name for (name,) in connection.execute(query).fetchall()]
-    except duckdb.Error as problem:
-        raise DataRetrievalError(
-            f"{path.name} cannot be opened as a DuckDB file: {str(problem).splitlines()[0]}",
-            parameter="portfolio",
-            value_provided=str(path),
-        ) from None
-    token = stat_token(path)
-    parts: dict[str, tuple[Part, ...]] = {
-        name: (
-            Part(
-                f"{path.name} table {name}",
-                query=f'SELECT * FROM source.main."{name}"',
-                token=f"{name}:{token}",
-            ),
-        )
-        for name in names
-        if name in TABLES
-    }
-    notes = tuple(
-        f"table {name} in {path.name} is not one of the tables and is not read{hint(name, TABLES)}"
-        for name in names
-        if name not in TABLES
-    )
-    settings, identity = _settings_beside(path.parent), str(path.resolve())
-    return Sources(str(path), path.parent, identity, parts, settings, notes, attach=str(path))
+
+
+def _query_part(name: str, text: Any, folders: Sequence[Path]) -> Part:
+    query = parse(name, text, folders)
+    files = sorted({file for reference in query.references for file in reference.files})
+    token = None
+    if files and all(reference.files for reference in query.references):
+        states = [f"{file}:{stat_token(file)}" for file in files]
+        token = fingerprint([query.text, states])
+    return Part(f"{TOML} [tables] {name}", query=query, token=token)

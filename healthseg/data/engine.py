@@ -11,7 +11,7 @@ import datetime as dt
 import functools
 import hashlib
 import importlib.resources
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -24,7 +24,17 @@ from healthseg.periods import zone_names, zone_offsets
 # leaves room for the process itself within 2 GiB
 BUILD_MEMORY = "1300MB"
 QUERY_MEMORY = "4GB"
+# nothing is fetched while it runs, and no variable of the caller's is a table
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_object_cache": "true",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+}
 NO_ACCOUNTS = pd.DataFrame({"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")})
+
+Connect = Callable[[bool], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
 @functools.cache
@@ -48,26 +58,30 @@ def connect(
     spill: Path,
     *,
     memory: str = QUERY_MEMORY,
-    search: Path | None = None,
+    folders: Sequence[Path] | None = None,
     attach: str | None = None,
+    ordered: bool = True,
 ) -> duckdb.DuckDBPyConnection:
-    """A private in-memory database: UTC, bounded memory, spilling to ``spill``; ``search`` resolves relative paths."""
-    connection = duckdb.connect(":memory:")
-    for name, value in (
-        ("TimeZone", "'UTC'"),
-        ("memory_limit", quoted(memory)),
-        ("temp_directory", quoted(str(spill))),
-        ("enable_object_cache", "true"),
-        ("autoinstall_known_extensions", "false"),
-    ):
-        connection.execute(f"SET {name} = {value}")
+    """A private in-memory database: UTC, bounded memory, spilling to ``spill``; no extension is downloaded.
+
+    Rows keep their order unless not ``ordered``, which bounds the memory of a large file. With ``folders`` it may read text that others wrote: queries, views. Files are then reached below these folders
+    alone, nothing can be attached, installed or loaded, and the configuration is locked.
+    """
+    connection = duckdb.connect(":memory:", config=CONFIG | {"memory_limit": memory})
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute(f"SET temp_directory = {quoted(str(spill))}")
     # in a notebook without ipywidgets DuckDB draws no bar, and setting this raises an error
     if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
         connection.execute("SET enable_progress_bar = false")
-    if search is not None:
-        connection.execute(f"SET file_search_path = {quoted(str(search.resolve()))}")
     if attach is not None:
         connection.execute(f"ATTACH {quoted(attach)} AS source (READ_ONLY)")
+    if not ordered:
+        connection.execute("SET preserve_insertion_order = false")
+    if folders is not None:
+        allowed = ", ".join(quoted(str(folder.resolve())) for folder in [*folders, spill])
+        connection.execute(f"SET allowed_directories = [{allowed}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
     return connection
 
 
@@ -95,10 +109,10 @@ def create_table(
     frame: pd.DataFrame,
     select: str = "SELECT * FROM frame",
 ) -> None:
-    """The temporary table ``name`` with the rows of a select over ``frame``."""
+    """The table ``name`` with the rows of a select over ``frame``; all cursors of the connection see it."""
     connection.register("frame", frame)
     try:
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}")
+        connection.execute(f"CREATE OR REPLACE TABLE {name} AS {select}")
     finally:
         connection.unregister("frame")
 
@@ -131,22 +145,25 @@ class BuildConnection(contextlib.ExitStack):
     """The connection on which tables are cleaned and facts are built, opened when there is something to build.
 
     It holds what validation joins with: ``known_zones`` and ``accounts``. A portfolio whose files did not change opens
-    no connection. ``connect`` provides it for the length of a block.
+    no connection. ``connect`` provides it for the length of a block, with ``ordered`` as a parameter.
     """
 
-    def __init__(
-        self, connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
-    ) -> None:
+    def __init__(self, connect: Connect) -> None:
         super().__init__()
         self._connect = connect
         self._accounts = NO_ACCOUNTS
 
     @functools.cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        connection = self.enter_context(self._connect())
+        connection = self.enter_context(self._connect(True))
         create_table(connection, "known_zones", pd.DataFrame({"zone": sorted(zone_names())}))
         create_accounts(connection, self._accounts)
         return connection
+
+    @functools.cached_property
+    def unordered(self) -> duckdb.DuckDBPyConnection:
+        """A connection for writing large files, whose rows come in any order."""
+        return self.enter_context(self._connect(False))
 
     def set_accounts(self, accounts: pd.DataFrame) -> None:
         """From now on these are the known customers."""

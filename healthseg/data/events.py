@@ -168,7 +168,7 @@ class Events:
     def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         """The views of the kept events and of each fact; the connection holds ``accounts``."""
         connection.execute(
-            "CREATE TEMP TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)"
+            "CREATE TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)"
         )
         first, last = min(self.staged.days), self.staged.last or max(self.staged.days)
         create_offsets(connection, first, last + facts.DAY, "client_word")

@@ -32,6 +32,15 @@ from healthseg.periods import DAY_SECONDS
 from healthseg.settings import Settings
 from healthseg.settings.base import fingerprint
 
+# the fields of each fact
+TYPES = {
+    "user_day": "client_id VARCHAR, user_id VARCHAR, day DATE, events BIGINT, api_events BIGINT",
+    "feature_day": "client_id VARCHAR, user_id VARCHAR, feature VARCHAR, day DATE, events BIGINT",
+    "user_hour": "client_id VARCHAR, user_id VARCHAR, hour_utc TIMESTAMP, day DATE, hour TINYINT, events BIGINT",
+    "sessions": "client_id VARCHAR, user_id VARCHAR, session_id VARCHAR, session_start TIMESTAMP, start_day DATE, "
+    "day DATE, seconds BIGINT, added_seconds BIGINT, events BIGINT",
+    "feature_life": "client_id VARCHAR, user_id VARCHAR, feature VARCHAR, first_day DATE, last_day DATE",
+}
 # each fact with the order of its rows
 FACTS = {
     "user_day": "client_id, user_id, day",
@@ -309,6 +318,19 @@ def views(months: Mapping[str, Month]) -> dict[str, str]:
         f"FROM ({selects['feature_life']}) GROUP BY 1, 2, 3"
     )
     return selects
+
+
+def empty_views() -> dict[str, str]:
+    """The select behind each fact's view in a portfolio without events."""
+    fields = {
+        name: [field.split(" ") for field in text.split(", ")] for name, text in TYPES.items()
+    }
+    return {
+        name: "SELECT "
+        + ", ".join(f"CAST(NULL AS {kind}) AS {field}" for field, kind in pairs)
+        + " WHERE FALSE"
+        for name, pairs in fields.items()
+    }
 
 
 def events_select(staged: Staged, repeats: bool) -> str:

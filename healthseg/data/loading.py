@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import threading
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
 
 from healthseg.data.cache import code_digest
 from healthseg.data.cleaning import clean_table, read_frame, unreadable
-from healthseg.data.engine import NO_ACCOUNTS, BuildConnection
+from healthseg.data.copies import COPIES, prepare
+from healthseg.data.engine import NO_ACCOUNTS, BuildConnection, Connect
 from healthseg.data.events import Events
 from healthseg.data.losses import TableReport, refusal
 from healthseg.data.sources import Refused, Sources
@@ -34,111 +37,147 @@ def contract_version() -> str:
 
 @dataclass
 class LoadedTables:
-    """The accounting of each table, the folders of their clean rows, and what customers and events are needed for."""
+    """The tables of a portfolio, each read or built when it is first needed: its accounting and clean rows.
 
-    reports: dict[str, TableReport] = field(default_factory=dict)
+    Tables of customers need customers; events, which are many, are read last. Safe to use from several threads.
+    """
+
+    sources: Sources
+    settings: Settings
+    folder: Path
+    connect: Connect
+    # the folder of each table's clean rows
     folders: dict[str, Path] = field(default_factory=dict)
     # each customer's client_id and time zone
     accounts: pd.DataFrame = field(default_factory=NO_ACCOUNTS.copy)
     events: Events | None = None
+    _reports: dict[str, TableReport] = field(default_factory=dict)
+    _build: BuildConnection | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def report(self, name: str) -> TableReport | None:
+        """The accounting of a table, loaded if it is not yet; None where the sources do not have it."""
+        if name in self._reports or name not in self.sources.parts:
+            return self._reports.get(name)
+        with self._building() as build:
+            if name not in self._reports:
+                self._reports[name] = self._load(name, build)
+        return self._reports[name]
+
+    def reports(self) -> dict[str, TableReport]:
+        """The accounting of all tables, in the contract's order."""
+        with self._building():
+            # events need customers and users, and are read last
+            for name in sorted(self.sources.parts, key=lambda name: name == "events"):
+                self.report(name)
+        return {name: self._reports[name] for name in TABLES if name in self._reports}
 
     def usable(self, name: str) -> bool:
-        return name in self.reports and not self.reports[name].refused
+        report = self.report(name)
+        return report is not None and not report.refused
 
+    @contextlib.contextmanager
+    def _building(self) -> Iterator[BuildConnection]:
+        """The connection to build with, shared by all that is loaded within the outermost block."""
+        with self._lock:
+            if self._build is not None:
+                yield self._build
+                return
+            with BuildConnection(self.connect) as self._build:
+                self._build.set_accounts(self.accounts)
+                try:
+                    yield self._build
+                finally:
+                    self._build = None
 
-def load(
-    sources: Sources,
-    settings: Settings,
-    folder: Path,
-    connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
-) -> LoadedTables:
-    """Loads all tables of the sources: customers first, events last."""
-    loaded = LoadedTables()
-    with BuildConnection(connect) as build:
-        for name, table in TABLES.items():
-            if name in sources.parts and name != "events":
-                _load_table(loaded, build, table, sources, settings, folder)
-                if name == "customers" and loaded.usable(name):
-                    loaded.accounts = _accounts(loaded.folders[name], settings)
-                    build.set_accounts(loaded.accounts)
-        if "events" in sources.parts:
-            loaded.reports["events"] = _load_events(loaded, build, sources, settings, folder)
-    loaded.reports = {name: loaded.reports[name] for name in TABLES if name in loaded.reports}
-    return loaded
+    def _load(self, name: str, build: BuildConnection) -> TableReport:
+        if TABLES[name].of_customers and not self.usable("customers"):
+            files = [part.label for part in self.sources.parts[name]]
+            return refusal(name, files, "the customers that it belongs to are not usable")
+        if name == "events":
+            return self._load_events(build)
+        report = self._load_table(TABLES[name], build)
+        if name == "customers" and not report.refused:
+            self.accounts = _accounts(self.folders[name], self.settings)
+            build.set_accounts(self.accounts)
+        return report
+
+    def _load_table(self, table: Table, build: BuildConnection) -> TableReport:
+        """A table's report and clean rows, from disk where its files did not change."""
+        accounts = ""
+        if table.of_customers:
+            accounts = fingerprint(self.accounts.to_dict("split")["data"])
+        token = self.sources.token(table.name) or uuid.uuid4().hex
+        rules = self.settings.max_loss_share, self.settings.csat_max
+        key = fingerprint([contract_version(), table.name, token, accounts, *rules])
+        tables = self.folder / "tables"
+        target = tables / f"{table.name}-{key}"
+
+        def fill(temporary: Path) -> None:
+            report = self._clean(build, table, temporary)
+            write_json(temporary / _REPORT, report.to_dict())
+
+        report = read_json(target / _REPORT) if is_intact(target) else None
+        if report is None:
+            shutil.rmtree(target, ignore_errors=True)
+            report = read_json(write_folder(target, fill) / _REPORT)
+            in_use = {path.name for path in self.folders.values()}
+            evict(tables, _UNUSED_DAYS, keep={*in_use, target.name, "events", COPIES})
+            evict(tables / COPIES, _UNUSED_DAYS)
+        assert report is not None
+        self.folders[table.name] = target
+        return TableReport.from_dict(report)
+
+    def _clean(self, build: BuildConnection, table: Table, target: Path) -> TableReport:
+        """Reads a table's parts, writes its clean rows to ``target``."""
+        parts = self.sources.parts[table.name]
+        required = [column.name for column in table.columns if column.required]
+        try:
+            ready = [prepare(part, target.parent / COPIES, required) for part in parts]
+            return clean_table(build.connection, table, ready, self.settings, target)
+        except Refused as problem:
+            return refusal(table.name, [part.label for part in parts], str(problem))
+
+    def _load_events(self, build: BuildConnection) -> TableReport:
+        """The events' report; their facts are counted, or read from disk."""
+        parts = self.sources.parts["events"]
+        settings, excluded = self.settings, self._excluded()
+        try:
+            events = Events.build(
+                self.folder, build, parts, self.accounts, excluded, settings, contract_version()
+            )
+            report = events.report(build, settings)
+        except Refused as problem:
+            return refusal("events", [part.label for part in parts], str(problem))
+        except duckdb.Error as problem:
+            return unreadable("events", parts, problem)
+        if not report.refused:
+            self.events = events
+        return report
+
+    def _excluded(self) -> pd.DataFrame:
+        """Internal and test users, by the settings: left out of facts."""
+        empty = {name: pd.Series(dtype="str") for name in ("client_id", "user_id")}
+        pairs = [pd.DataFrame(empty)]
+        domains = {domain.lower() for domain in self.settings.exclude_email_domains}
+        if self.settings.exclude_users:
+            users = pd.DataFrame({"user_id": sorted(self.settings.exclude_users)})
+            pairs.append(self.accounts[["client_id"]].merge(users, how="cross"))
+        if domains and self.usable("users"):
+            users = read_frame(self.folders["users"], ("client_id", "user_id", "email_domain"))
+            internal = users["email_domain"].str.lower().isin(domains)
+            pairs.append(users.loc[internal, ["client_id", "user_id"]])
+        return pd.concat(pairs).drop_duplicates().sort_values(["client_id", "user_id"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All that was loaded, for another process."""
+        return {**self.__dict__, "_lock": None, "_build": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
 
 
 def _accounts(folder: Path, settings: Settings) -> pd.DataFrame:
     frame = read_frame(folder, ("client_id", "timezone"))
     zone = frame["timezone"].fillna(settings.default_timezone)
     return pd.DataFrame({"client_id": frame["client_id"], "zone": zone})
-
-
-def _load_table(
-    loaded: LoadedTables,
-    build: BuildConnection,
-    table: Table,
-    sources: Sources,
-    settings: Settings,
-    folder: Path,
-) -> None:
-    """A table's report and clean rows, from disk where its files did not change."""
-    accounts = ""
-    if table.of_customers and "customers" in loaded.folders:
-        accounts = fingerprint(loaded.accounts.to_dict("split")["data"])
-    token = sources.token(table.name) or uuid.uuid4().hex
-    rules = settings.max_loss_share, settings.csat_max
-    key = fingerprint([contract_version(), table.name, token, accounts, *rules])
-    target = folder / "tables" / f"{table.name}-{key}"
-
-    def fill(temporary: Path) -> None:
-        parts = sources.parts[table.name]
-        report = clean_table(build.connection, table, parts, settings, temporary)
-        write_json(temporary / _REPORT, report.to_dict())
-
-    report = read_json(target / _REPORT) if is_intact(target) else None
-    if report is None:
-        shutil.rmtree(target, ignore_errors=True)
-        report = read_json(write_folder(target, fill) / _REPORT)
-        in_use = {path.name for path in loaded.folders.values()}
-        evict(folder / "tables", _UNUSED_DAYS, keep={*in_use, target.name, "events"})
-    assert report is not None
-    loaded.folders[table.name] = target
-    loaded.reports[table.name] = TableReport.from_dict(report)
-
-
-def _load_events(
-    loaded: LoadedTables,
-    build: BuildConnection,
-    sources: Sources,
-    settings: Settings,
-    folder: Path,
-) -> TableReport:
-    """The events' report; their facts are counted, or read from disk."""
-    parts = sources.parts["events"]
-    files = [part.label for part in parts]
-    if not loaded.usable("customers"):
-        return refusal("events", files, "the customers that they belong to are not usable")
-    excluded, version = _excluded(loaded, settings), contract_version()
-    try:
-        loaded.events = Events.build(
-            folder, build, parts, loaded.accounts, excluded, settings, version
-        )
-        return loaded.events.report(build, settings)
-    except Refused as problem:
-        return refusal("events", files, str(problem))
-    except duckdb.Error as problem:
-        return unreadable("events", parts, problem)
-
-
-def _excluded(loaded: LoadedTables, settings: Settings) -> pd.DataFrame:
-    """Internal and test users, by the settings: left out of facts."""
-    pairs = [pd.DataFrame({"client_id": pd.Series(dtype="str"), "user_id": pd.Series(dtype="str")})]
-    domains = {domain.lower() for domain in settings.exclude_email_domains}
-    if settings.exclude_users:
-        users = pd.DataFrame({"user_id": sorted(settings.exclude_users)})
-        pairs.append(loaded.accounts[["client_id"]].merge(users, how="cross"))
-    if domains and loaded.usable("users"):
-        users = read_frame(loaded.folders["users"], ("client_id", "user_id", "email_domain"))
-        internal = users["email_domain"].str.lower().isin(domains)
-        pairs.append(users.loc[internal, ["client_id", "user_id"]])
-    return pd.concat(pairs).drop_duplicates().sort_values(["client_id", "user_id"])

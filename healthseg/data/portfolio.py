@@ -8,24 +8,25 @@ import functools
 import os
 import re
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 import pandas as pd
 
 from healthseg.data import content as contents
-from healthseg.data import engine
+from healthseg.data import engine, facts
 from healthseg.data.cache import Cache
 from healthseg.data.cleaning import ROWS, empty_select, read_frame, read_records
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
 from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.location import LedgerLocation, stage_view
-from healthseg.data.loading import LoadedTables, contract_version, load
+from healthseg.data.loading import LoadedTables, contract_version
 from healthseg.data.losses import Issue, TableReport, with_issues
 from healthseg.data.quality import Check, LoadQuality, arr_by_customer, cross_checks
 from healthseg.data.sources import Sources
@@ -47,6 +48,11 @@ from healthseg.settings.base import fingerprint
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import Ledger, SettingsInForce, StageEvent
+
+
+DAY = dt.timedelta(days=1)
+# of a portfolio's attributes, those that another process has for itself
+_OF_PROCESS = ("_database", "_cursors", "_guard")
 
 
 class Portfolio:
@@ -75,8 +81,15 @@ class Portfolio:
         self.cache = Cache(self.root)
         self._sources = sources
         self._token = uuid.uuid4().hex[:8]
-        self._connection: duckdb.DuckDBPyConnection | None = None
         self._states: dict[tuple[dt.date | None, tuple[str, ...]], str] = {}
+        self._loaded = LoadedTables(sources, settings, self.root / FOLDER, self._building)
+        self._open_nothing()
+
+    def _open_nothing(self) -> None:
+        self._database: duckdb.DuckDBPyConnection | None = None
+        # each thread queries with a cursor of its own
+        self._cursors = threading.local()
+        self._guard = threading.RLock()
 
     @classmethod
     def open(
@@ -111,7 +124,7 @@ class Portfolio:
 
     def table(self, name: str) -> pd.DataFrame:
         """The validated rows of a table, sorted by its key; raises DataRetrievalError for a missing or refused one."""
-        table = self._require(name)
+        table = self.require(name)
         if name == "events":
             columns = ", ".join(f'"{column}"' for column in table.names)
             order = ("client_id", "occurred_at", *table.names[2:])
@@ -125,7 +138,7 @@ class Portfolio:
     @property
     def reports(self) -> dict[str, TableReport]:
         """The accounting of each table of the sources, in the contract's order."""
-        return self._loaded.reports
+        return self._loaded.reports()
 
     def check(self) -> Check:
         """What each table holds, what was dropped and why, and whether the portfolio can be used."""
@@ -142,6 +155,8 @@ class Portfolio:
         ]
         usable, warnings = all(map(self.has, required)), list(self._sources.notes)
         warnings += [issue.reason for issues in self._contradictions.values() for issue in issues]
+        if usable and not self.reports["customers"].kept:
+            warnings.append("customers holds no rows: the portfolio is empty")
         return Check(
             str(self.path),
             usable,
@@ -149,7 +164,7 @@ class Portfolio:
             warnings,
             self.quality,
             [name for name in TABLES if name not in self.reports],
-            self.first_event_day.isoformat() if usable else None,
+            self.first_event_day.isoformat() if usable and self.has("events") else None,
             self.data_until.isoformat() if usable else None,
         )
 
@@ -191,21 +206,19 @@ class Portfolio:
             return f"{name}: withheld, since too many of the customer's rows cannot be used"
         return None
 
-    @functools.cached_property
-    def _loaded(self) -> LoadedTables:
-        return load(self._sources, self.settings, self.root / FOLDER, self._building)
-
     @property
-    def _events(self) -> Events:
-        self._require("events")
-        assert self._loaded.events is not None
-        return self._loaded.events
+    def _events(self) -> Events | None:
+        """The events, or None where the portfolio has none that can be used."""
+        self.require("customers")
+        return self._loaded.events if self._loaded.usable("events") else None
 
-    def _require(self, name: str) -> Table:
+    def require(self, name: str) -> Table:
+        """The contract of a table that can be used; raises DataRetrievalError for a missing or refused one."""
         _require_known(name)
-        report = self.reports.get(name)
+        report = self._loaded.report(name)
         if report is None or report.refused:
-            problem = f"the portfolio {self.path} has no table {name}{self._similar_file(name)}"
+            needs = " and ".join(each.name for each in TABLES[name].columns if each.required)
+            problem = f"the portfolio {self.path} has no table {name}{self._similar_file(name)}: it needs {needs}"
             if report is not None:
                 problem = f"table {name} of {self.path} was refused: {report.reason}"
             raise DataRetrievalError(problem, parameter="table", value_provided=name)
@@ -244,34 +257,61 @@ class Portfolio:
 
     @property
     def _customers_folder(self) -> Path:
-        self._require("customers")
+        self.require("customers")
         return self._loaded.folders["customers"]
 
     # time
 
     @functools.cached_property
     def first_event_day(self) -> dt.date:
-        """The account-local day of the portfolio's first event: from this day on, a day without events is known."""
-        return self._events.first_day
+        """The account-local day of the portfolio's first event: from this day on, a day without events is known.
+
+        Without events it is the day after the last: usage is known of no day.
+        """
+        return self._events.first_day if self._events else self.data_until + DAY
 
     @functools.cached_property
     def data_until(self) -> dt.date:
         """The portfolio's last whole day: the setting, else the last day of UTC with an event at 23:00 or later,
-        or the last calendar day of rows without times."""
-        return self.settings.data_until or self._events.last_whole_day
+        or the last calendar day of rows without times; without events the last recorded day of the other tables."""
+        if self.settings.data_until:
+            return self.settings.data_until
+        return self._events.last_whole_day if self._events else self._recorded_days[1]
+
+    @functools.cached_property
+    def _recorded_days(self) -> tuple[dt.date, dt.date]:
+        """The first and last day on which tables of customers record something, up to today: later days are plans."""
+        today = self.clock().date()
+        frames = [
+            read_frame(self._loaded.folders[name], table.recorded_on)
+            for name, table in TABLES.items()
+            if name != "events"
+            and table.recorded_on
+            and self.has(name)
+            and name in self._loaded.folders
+        ]
+        days = pd.concat([frame[name] for frame in frames for name in frame]).dropna()
+        days = days[days < pd.Timestamp(today) + DAY]
+        return (days.min().date(), days.max().date()) if len(days) else (today, today)
 
     def as_of(self, value: str | dt.date | None = None) -> dt.date:
         """The date to read the portfolio at, ``data_until`` by default; raises InvalidParameters outside the data."""
         if value is None:
             return self.data_until
         day = as_date(value)
-        if not self.first_event_day <= day <= self.data_until:
+        first = self.first_event_day if self._events else self._recorded_days[0]
+        if not first <= day <= self.data_until:
             side = "after" if day > self.data_until else "before"
+            later = (
+                ""
+                if day < first or self._events
+                else "; the setting data_until reads them as of a later day"
+            )
             raise InvalidParameters(
-                f"as_of {day} lies {side} the data, which run from {self.first_event_day} to {self.data_until}",
+                f"as_of {day} lies {side} the data, which run from {first} to {self.data_until}{later}",
                 parameter="as_of",
                 value_provided=str(value),
-                validation_rule=f"a date from {self.first_event_day} to {self.data_until}",
+                validation_rule=f"a date from {first} to {self.data_until}",
             )
         return day
 
@@ -282,35 +322,49 @@ class Portfolio:
         return engine.run(self.connection(), name, frames)
 
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The portfolio's connection, opened at first use: a view for each clean table (without rows where it is
-        missing or refused) and for each fact. Raises DataRetrievalError where customers or events are unusable."""
-        if self._connection is None:
-            self._require("customers")
-            events, loaded = self._events, self._loaded
-            connection = engine.connect(self._spill)
-            for name, table in TABLES.items():
-                if name != "events":
-                    usable = loaded.usable(name)
-                    rows = engine.parquet([loaded.folders[name] / ROWS]) if usable else ""
-                    select = f"SELECT * FROM {rows}" if usable else empty_select(table)
-                    if name == "stage_changes":
-                        connection.execute(f"CREATE VIEW imported_stage_changes AS {select}")
-                        zones = dict(loaded.accounts.itertuples(index=False, name=None))
-                        select = stage_view(connection, select, self.recorded_stages, zones)
-                    connection.execute(f'CREATE VIEW "{name}" AS {select}')
-            engine.create_accounts(connection, loaded.accounts)
+        """This thread's cursor: a view for each clean table and fact, without rows where the table is missing or refused.
+
+        Raises DataRetrievalError where customers are unusable."""
+        with self._guard:
+            if self._database is None:
+                self._database = self._connected()
+            opened = getattr(self._cursors, "opened", None)
+            if opened is None or opened[0] is not self._database:
+                opened = self._cursors.opened = self._database, self._database.cursor()
+        return opened[1]
+
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        self.require("customers")
+        events, loaded = self._events, self._loaded
+        connection = engine.connect(self._spill)
+        engine.create_accounts(connection, loaded.accounts)
+        for name, table in TABLES.items():
+            usable = loaded.usable(name)
+            if name == "events" and usable:
+                continue
+            rows = engine.parquet([loaded.folders[name] / ROWS]) if usable else ""
+            select = f"SELECT * FROM {rows}" if usable else empty_select(table)
+            if name == "stage_changes":
+                connection.execute(f"CREATE VIEW imported_stage_changes AS {select}")
+                zones = dict(loaded.accounts.itertuples(index=False, name=None))
+                select = stage_view(connection, select, self.recorded_stages, zones)
+            connection.execute(f'CREATE VIEW "{name}" AS {select}')
+        if events:
             events.create_views(connection)
-            self._connection = connection
-        return self._connection
+        else:
+            for name, select in facts.empty_views().items():
+                connection.execute(f"CREATE VIEW {name} AS {select}")
+        return connection
 
     @contextlib.contextmanager
-    def _building(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _building(self, ordered: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         """A short-lived connection for reading and building, whose memory leaves room for the process."""
-        search = self._sources.search or self._sources.folder
         attach = self._sources.attach
-        with contextlib.closing(
-            engine.connect(self._spill, memory=engine.BUILD_MEMORY, search=search, attach=attach)
-        ) as connection:
+        folders = [self.root / FOLDER, *self._sources.folders]
+        connection = engine.connect(
+            self._spill, memory=engine.BUILD_MEMORY, folders=folders, attach=attach, ordered=ordered
+        )
+        with contextlib.closing(connection):
             yield connection
 
     @property
@@ -404,8 +458,9 @@ class Portfolio:
     @functools.cached_property
     def _sums(self) -> tuple[contents.Sums, int]:
         """By day, what became known in all tables; and the snapshot's sum."""
-        self._require("customers")
-        dated, snapshots = contents.event_sums(self._events.months), 0
+        self.require("customers")
+        dated = contents.event_sums(self._events.months) if self._events else {}
+        snapshots = 0
         for number, (name, table) in enumerate(TABLES.items(), start=1):
             if name == "events" or not self.has(name):
                 continue
@@ -431,13 +486,34 @@ class Portfolio:
 
     def close(self) -> None:
         """Closes the portfolio's connection; it opens again when it is next used."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        with self._guard:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[str]:
+        """The customers' ids, in order."""
+        return iter(sorted(self._clients))
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __bool__(self) -> bool:
+        return True
 
     def __getstate__(self) -> dict[str, Any]:
         """All that was read and counted, without the connection: another process goes on from it."""
-        return {**self.__dict__, "_connection": None}
+        return {name: value for name, value in self.__dict__.items() if name not in _OF_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open_nothing()
 
     def __repr__(self) -> str:
         return f"Portfolio({str(self.path)!r})"

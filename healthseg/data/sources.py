@@ -5,24 +5,56 @@ A part is one file or one query. Its token names its state, by which unchanged f
 
 from __future__ import annotations
 
-import codecs
 import csv
 import functools
 import gzip
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from healthseg.settings.base import fingerprint
 
-_CHUNK_BYTES = 1 << 20
+if TYPE_CHECKING:
+    from healthseg.data.queries import Query
+
+CHUNK_BYTES = 1 << 20
 
 
 class Refused(Exception):
     """A table that cannot be used, with the reason in words."""
+
+
+# how files end, by what they are
+FORMATS = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".xls": "xlsx",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".db": "sqlite",
+}
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """A file's name without its endings, and its format; None where it is of no known format.
+
+    >>> split_name("customers.csv.gz"), split_name("Tickets.XLSX"), split_name("notes.txt")
+    (('customers', 'csv'), ('Tickets', 'xlsx'), ('notes.txt', None))
+    """
+    lowered = name.lower()
+    plain = lowered.removesuffix(".gz")
+    for ending, kind in FORMATS.items():
+        if plain.endswith(ending) and (plain == lowered or kind in ("csv", "json")):
+            return name[: len(plain) - len(ending)], kind
+    return name, None
 
 
 @dataclass(frozen=True)
@@ -31,29 +63,44 @@ class Part:
 
     label: str
     path: Path | None = None
-    query: str | None = None
+    query: Query | str | None = None
     token: str | None = None
     # a file's size and time of change when it was located
     stat: str | None = None
+    # the sheet of a workbook, or the table of a database file
+    inner: str | None = None
+    # what is read in place of a file that DuckDB does not read, or not as it is
+    copy: Path | None = None
+    note: str | None = None
 
     @property
     def format(self) -> str:
         if self.path is None:
             return "query"
-        return "parquet" if self.path.name.endswith(".parquet") else "csv"
+        return split_name(self.path.name)[1] or "csv"
+
+    @property
+    def scanned(self) -> Path:
+        """The file that DuckDB reads."""
+        assert self.path is not None
+        return self.copy or self.path
+
+    @property
+    def columnar(self) -> bool:
+        """Whether DuckDB reads a Parquet file."""
+        return self.path is not None and self.scanned.suffix == ".parquet"
 
     @functools.cached_property
     def header(self) -> tuple[str, tuple[str, ...]]:
         """A CSV file's delimiter and column names, from its first line."""
-        assert self.path is not None
-        return csv_header(self.path)
+        return csv_header(self.scanned)
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """Equal for parts that one scan can read."""
-        if self.format == "csv":
-            return self.header
-        return () if self.format == "parquet" else (self.label,)
+        if self.path is None:
+            return (self.label,)
+        return () if self.columnar else self.header
 
     @property
     def relation(self) -> str:
@@ -81,8 +128,8 @@ class Sources:
     attach: str | None = None
     # whether derived data and ledger may be beside the tables
     local: bool = True
-    # the folder of the files that queries name, where it is not ``folder``
-    search: Path | None = None
+    # where the files lie that the parts read
+    folders: tuple[Path, ...] = ()
 
     def token(self, table: str) -> str | None:
         """Equal for equal files: their names, sizes and times of change; None where a part has no token."""
@@ -100,41 +147,51 @@ def quoted(text: str) -> str:
 
 
 def stat_token(path: Path) -> str:
-    stat = os.stat(path)
-    return f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}"
+    """A file's name, size and times of change; of a database file with what is yet to be merged into it."""
+    journal = path.with_name(path.name + "-wal")
+    stats = [os.stat(each) for each in (path, journal) if each == path or journal.is_file()]
+    return ":".join([path.name, *(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)])
 
 
-def file_part(path: Path, folder: Path) -> Part:
+def file_part(path: Path, folder: Path, inner: str | None = None) -> Part:
+    """A file as a part of a table; ``inner`` names a sheet of a workbook or a table of a database file."""
     label = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
     stat = stat_token(path)
-    return Part(label, path, token=f"{label}:{stat}", stat=stat)
+    label = f"{label}, {inner}" if inner else label
+    return Part(label, path, token=f"{label}:{stat}", stat=stat, inner=inner)
 
 
-def _open_bytes(path: Path) -> gzip.GzipFile | IO[bytes]:
-    return gzip.open(path) if path.name.endswith(".gz") else open(path, "rb")
+def open_bytes(path: Path) -> gzip.GzipFile | IO[bytes]:
+    """A file's bytes, unpacked."""
+    return gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb")
 
 
 def csv_header(path: Path) -> tuple[str, tuple[str, ...]]:
-    """The delimiter (comma, semicolon, tab or bar, whichever the first line has most of) and the column names."""
-    with _open_bytes(path) as handle:
-        first = handle.readline(_CHUNK_BYTES).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+    """The delimiter (comma, semicolon, tab or bar, whichever the first line has most of) and the column names.
+
+    A name that comes twice is numbered, as is an empty one.
+    """
+    with open_bytes(path) as handle:
+        first = handle.readline(CHUNK_BYTES).decode("utf-8-sig", errors="replace").rstrip("\r\n")
     delimiter = max(",;\t|", key=first.count)
-    names: list[str] = []
+    names: dict[str, None] = {}
     for number, name in enumerate(next(csv.reader([first], delimiter=delimiter), []), start=1):
         name = name.strip() or f"column_{number}"
-        names.append(f"{name}_{number}" if name in names else name)
+        names[f"{name}_{number}" if name in names else name] = None
     return delimiter, tuple(names)
 
 
 def scan(parts: Sequence[Part], *, filename: bool = False, rejects: str | None = None) -> str:
     """A relation over parts of one format and the same columns; lines without its columns go to the table ``rejects``."""
-    if parts[0].format == "query":
-        return f"({parts[0].query}\n)"
-    files = "[" + ", ".join(quoted(str(part.path)) for part in parts) + "]"
+    first = parts[0]
+    if first.path is None:
+        text = first.query if isinstance(first.query, str) else first.query and first.query.text
+        return f"({text}\n)"
+    files = "[" + ", ".join(quoted(str(part.scanned)) for part in parts) + "]"
     named = ", filename = true" if filename else ""
-    if parts[0].format == "parquet":
+    if first.columnar:
         return f"read_parquet({files}, file_row_number = true{named})"
-    delimiter, names = parts[0].header
+    delimiter, names = first.header
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
     if rejects:
         named += (
@@ -144,45 +201,3 @@ def scan(parts: Sequence[Part], *, filename: bool = False, rejects: str | None =
         f"read_csv({files}, auto_detect = false, header = true, delim = {quoted(delimiter)}, quote = '\"', "
         f"escape = '\"', columns = {{{columns}}}, ignore_errors = true{named})"
     )
-
-
-def require_readable(part: Part) -> None:
-    """Raises Refused, with the way out, for a file that is empty, not UTF-8, cut off or no Parquet."""
-    if part.path is None:
-        return
-    try:
-        if part.path.stat().st_size == 0:
-            raise Refused(f"{part.label} is empty: not even a header")
-        if part.format == "csv":
-            _require_text(part.path, part.label)
-            return
-        with open(part.path, "rb") as handle:
-            if handle.read(4) != b"PAR1":
-                raise Refused(f"{part.label} is not a Parquet file, whatever its name says")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
-        raise Refused(f"{part.label} is not a whole gzip file: {problem}") from None
-    except OSError as problem:
-        raise Refused(f"{part.label} cannot be read: {problem.strerror or problem}") from None
-
-
-def _require_text(path: Path, label: str) -> None:
-    decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
-    with _open_bytes(path) as handle:
-        while chunk := handle.read(_CHUNK_BYTES):
-            if b"\0" in chunk:
-                raise Refused(
-                    f"{label} is not a text file: it contains NUL bytes (UTF-16 or binary); save it as CSV in UTF-8"
-                )
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as problem:
-                start = max(0, problem.start - len(decoder.getstate()[0]))
-                line += chunk[:start].count(b"\n")
-                byte = problem.object[problem.start : problem.start + 1].hex()
-                raise Refused(
-                    f"{label}, line {line} is not UTF-8 (byte 0x{byte}); convert it with: "
-                    f"iconv -f WINDOWS-1252 -t UTF-8 {path.name}"
-                ) from None
-            line += chunk.count(b"\n")
-    if decoder.getstate()[0]:
-        raise Refused(f"{label}, line {line} ends within a UTF-8 character: the file is cut off")

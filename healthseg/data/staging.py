@@ -17,9 +17,10 @@ from typing import Any
 
 import duckdb
 
+from healthseg.data.copies import COPIES, prepare
 from healthseg.data.engine import BuildConnection, parquet
 from healthseg.data.losses import Issue
-from healthseg.data.sources import Part, quoted, require_readable, scan
+from healthseg.data.sources import Part, quoted, scan
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES
 from healthseg.data.validation import (
@@ -136,6 +137,11 @@ def stage(
         and memo.get(part.label, {}).get("token") == part.token
         and (not memo[part.label]["batch"] or is_intact(folder / memo[part.label]["batch"]))
     }
+    required = [column.name for column in EVENTS.columns if column.required]
+    parts = [
+        prepare(part, folder.parent / COPIES, required, fresh=part.label not in entries)
+        for part in parts
+    ]
     fresh = [part for part in parts if part.label not in entries]
     groups = _grouped(build.connection, fresh) if fresh else []
     if direct := [group for group in groups if group.direct]:
@@ -144,7 +150,7 @@ def stage(
         )
         entries |= _entries(build.connection, f"({selects})", None, direct, {})
     if to_write := [group for group in groups if not group.direct]:
-        entries |= _write_batch(folder, build.connection, to_write, settings, version)
+        entries |= _write_batch(folder, build, to_write, settings, version)
     if fresh or set(entries) != set(memo):
         write_json(memo_path, entries)
         batches = {entry["batch"] for entry in entries.values() if entry["batch"]}
@@ -165,7 +171,6 @@ def _grouped(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> li
     """Parts that can be scanned together: the same format, columns and way of reading."""
     groups: dict[tuple[str, bool], Group] = {}
     for part in parts:
-        require_readable(part)
         layout = layout_of(connection, EVENTS, part)
         direct = _by_time(connection, part, layout)
         key = _layout_key(layout, part), direct
@@ -176,11 +181,11 @@ def _grouped(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> li
 def _by_time(connection: duckdb.DuckDBPyConnection, part: Part, layout: Layout) -> bool:
     """Whether a month of a Parquet file can be read without reading most of the rest: its row groups follow time."""
     timed = layout.types["occurred_at"].startswith(("TIMESTAMP", "DATE"))
-    if part.format != "parquet" or not timed:
+    if not part.columnar or not timed:
         return False
     groups = connection.execute(
         "SELECT row_group_num_rows, LEFT(COALESCE(stats_min_value, stats_min), 10), LEFT(COALESCE(stats_max_value, "
-        f"stats_max), 10) FROM parquet_metadata({quoted(str(part.path))}) WHERE path_in_schema = 'occurred_at'"
+        f"stats_max), 10) FROM parquet_metadata({quoted(str(part.scanned))}) WHERE path_in_schema = 'occurred_at'"
     ).fetchall()
     try:
         spans = [
@@ -211,14 +216,14 @@ def _select(
         low, high = (f"CAST({quoted(str(day))} AS {layout.types['occurred_at']})" for day in days)
         relation = f"(SELECT * FROM {relation} WHERE occurred_at >= {low} AND occurred_at < {high})"
     if len(parts) > 1:
-        labels = [f"{quoted(str(part.path))}: {quoted(part.label)}" for part in parts]
+        labels = [f"{quoted(str(part.scanned))}: {quoted(part.label)}" for part in parts]
         label = f"MAP {{{', '.join(labels)}}}[filename] AS file"
     return checked(EVENTS, layout, relation, settings, carried=(label,))
 
 
 def _write_batch(
     folder: Path,
-    connection: duckdb.DuckDBPyConnection,
+    build: BuildConnection,
     groups: Sequence[Group],
     settings: Settings,
     version: str,
@@ -229,11 +234,11 @@ def _write_batch(
     if len(known) == len(tokens):
         batch = fingerprint([version, *sorted(known)])
     written = write_folder(
-        folder / batch, lambda target: _write_months(connection, groups, settings, target)
+        folder / batch, lambda target: _write_months(build.unordered, groups, settings, target)
     )
     files = sorted(written.glob("month=*/*.parquet"))
     rejected = read_json(written / _REJECTED) or {}
-    return _entries(connection, parquet(files) if files else None, batch, groups, rejected)
+    return _entries(build.connection, parquet(files) if files else None, batch, groups, rejected)
 
 
 def _write_months(
@@ -245,13 +250,10 @@ def _write_months(
         for number, group in enumerate(groups)
     )
     month = "CASE WHEN fault = 0 THEN STRFTIME(occurred_at, '%Y-%m') ELSE 'dropped' END AS month"
-    # bounds the memory of a large file
-    connection.execute("SET preserve_insertion_order = false")
     connection.execute(
         f"COPY (SELECT file, fault, mask, {_VALUES}, {month} FROM ({selects})) TO {quoted(str(folder))} "
         "(FORMAT PARQUET, PARTITION_BY (month), COMPRESSION LZ4_RAW, OVERWRITE_OR_IGNORE)"
     )
-    connection.execute("SET preserve_insertion_order = true")
     lines: dict[str, list[tuple[int, str]]] = {}
     for number, group in enumerate(groups):
         lines |= take_rejects(connection, f"bad_lines_{number}", group.parts)
@@ -354,4 +356,5 @@ def accounted(
     notes = [f"columns that are not in the contract are not read: {shown}"] if extra else []
     days = sorted({name for entry in staged.entries.values() for name in entry["day_only"]})
     notes += [f"{name} has no time of day in any row and is read as calendar days" for name in days]
+    notes += [part.note for part in staged.parts.values() if part.note]
     return sum(entry["read"] for entry in staged.entries.values()), issues, notes

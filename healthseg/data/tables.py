@@ -91,6 +91,14 @@ class Table:
         return self.name != "customers" and "client_id" in self.names
 
     @property
+    def recorded_on(self) -> tuple[str, ...]:
+        """The columns whose day says when something about a customer was recorded."""
+        if "client_id" not in self.names:
+            return ()
+        names = {name for column in self.columns for name in column.known_from}
+        return tuple(name for name in self.names if name in names)
+
+    @property
     def timestamps(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.kind == "timestamp")
 
@@ -175,7 +183,6 @@ TABLES: dict[str, Table] = {
             "client_id:id occurred_at:timestamp user_id?:text feature?:text event?:text session_id?:text source?:text"
             " count?:integer duration_seconds?:number",
             "occurred_at",
-            required=True,
             identical="instant",
             marks={
                 "source": {"allowed": ("ui", "api")},

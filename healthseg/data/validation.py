@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from healthseg.data import copies
 from healthseg.data.losses import Issue, IssueKind
 from healthseg.data.sources import Part, Refused, quoted
 from healthseg.data.tables import CLIENT_ID_RULE, Column, Table
@@ -315,13 +316,13 @@ def _parsed(table: Table, layout: Layout, relation: str, row: str, carried: Sequ
 
 def numbered(part: Part) -> str:
     """The expression for a row's number in its file, from 1."""
-    return "file_row_number + 1" if part.format == "parquet" else "ROW_NUMBER() OVER ()"
+    return "file_row_number + 1" if part.columnar else "ROW_NUMBER() OVER ()"
 
 
 def line_of(part: Part, layout: Layout, row: int) -> int | None:
     """The line for a reader: of a CSV file with its header as line 1, of a Parquet file the row."""
     if part.format != "csv":
-        return row if part.format == "parquet" else None
+        return copies.line_of(part, row)
     line = row + 1
     for rejected in layout.rejected:
         line += rejected <= line
@@ -335,7 +336,7 @@ def take_rejects(
     rejected: Rejected = {}
     if parts[0].format != "csv":
         return rejected
-    labels = {str(part.path): part.label for part in parts}
+    labels = {str(part.scanned): part.label for part in parts}
     rows = connection.execute(
         f"SELECT file_path, line, MIN(csv_line) FROM {table} JOIN {table}_scan "
         "USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"

@@ -374,9 +374,8 @@ def _cached_rows(
 
 def _is_middling(portfolio: Portfolio) -> bool:
     reports = portfolio.reports
-    return (
-        reports["customers"].kept <= CACHED_CUSTOMERS_AT_MOST
-        and reports["events"].kept <= CACHED_EVENTS_AT_MOST
+    return reports["customers"].kept <= CACHED_CUSTOMERS_AT_MOST and (
+        not portfolio.has("events") or reports["events"].kept <= CACHED_EVENTS_AT_MOST
     )
 
 

@@ -50,7 +50,7 @@ class CustomerContext:
         self.settings: Settings = portfolio.settings
         self.customer: dict[str, Any] = customer_as_of(portfolio, client_id, as_of)
         self.client_id = str(self.customer["client_id"])
-        self.name = str(self.customer.get("name") or self.client_id)
+        self.name = word(self.customer.get("name")) or self.client_id
         self.signup_date: dt.date = pd.Timestamp(self.customer["signup_date"]).date()
         self.churned_on = _date(self.customer.get("churned_on"))
         self.notice_on = _date(self.customer.get("notice_on"))

@@ -100,7 +100,7 @@ class CustomerAdoption:
     @cached_property
     def units(self) -> pd.DataFrame:
         """Every user × feature that it could use, with active days ever and in the last 28."""
-        users = pd.DataFrame({"user_id": self.users})
+        users = pd.DataFrame({"user_id": pd.Series(self.users, dtype="object")})
         grid = self.pairs[["feature", "category", "told"]].merge(users, how="cross")
         for name, rows in (("days_ever", self.ever), ("recent_days", self.recent)):
             days = rows[["user_id", "feature", "active_days"]]

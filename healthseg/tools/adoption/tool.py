@@ -54,6 +54,7 @@ def track_feature_adoption(
     >>> [(detail.feature_name, detail.adopted) for detail in adoption.feature_details]
     [('export', False), ('search', True)]
     """
+    portfolio.require("events")
     date = portfolio.as_of(as_of)
     context = None if client_id is None else CustomerContext.of(portfolio, client_id, date)
     request = AdoptionRequest(
@@ -81,6 +82,7 @@ def portfolio_adoption(
 
     Raises InvalidParameters and DataRetrievalError.
     """
+    portfolio.require("events")
     request = AdoptionRequest(portfolio, portfolio.as_of(as_of), time_period_days, feature_category)
     response = request.for_portfolio(PortfolioAdoption)
     assert isinstance(response, PortfolioAdoption)

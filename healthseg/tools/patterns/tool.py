@@ -74,6 +74,7 @@ def analyze_engagement_patterns(
     """
     ids = {"client_id": client_id, "segment_id": segment_id}
     _check_ids(analysis_scope, ids)
+    portfolio.require("events")
     date = portfolio.as_of(as_of)
     if client_id is not None:
         scope = _customer_scope(portfolio, client_id, date, analysis_period_days)

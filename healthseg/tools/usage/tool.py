@@ -57,6 +57,7 @@ def track_usage_engagement(
     >>> usage.engagement_metrics.daily_active_users, usage.usage_analytics.total_events
     (2, 28)
     """
+    portfolio.require("events")
     context = CustomerContext(portfolio, client_id, portfolio.as_of(as_of))
     period = usage_period(context, period_start, period_end, granularity == "hourly")
     return CustomerUsage(context, period, granularity, include_users).result(
@@ -80,4 +81,5 @@ def portfolio_usage(
     Live customers only; churned ones, those that have not begun and prospects are counted apart.
     Raises InvalidParameters and DataRetrievalError.
     """
+    portfolio.require("events")
     return usage_of_portfolio(portfolio, portfolio.as_of(as_of), lookback_period_days)
