@@ -52,7 +52,12 @@ class CustomerRows:
             self.table.slice(start, end - start)
             for start, end in _runs(first.tolist(), after.tolist())
         ]
-        frame = pa.concat_tables(slices).cast(self.types).to_pandas(use_threads=False)
+        # of no customer: the columns without rows
+        frame = (
+            pa.concat_tables(slices or [self.table.slice(0, 0)])
+            .cast(self.types)
+            .to_pandas(use_threads=False)
+        )
         return frame.assign(k=np.repeat(np.arange(len(customers)), after - first))
 
     def __getstate__(self) -> dict[str, object]:

@@ -215,8 +215,10 @@ class Counting:
         # the span before, or its own baseline
         settings = portfolio.settings
         before = spans.start - np.maximum(spans.days, settings.own_baseline_days)
-        champion = int(spans.end.min()) - settings.champion_look_back_days
-        self.axis = Axis(min(int(before.min()), champion), int(spans.end.max()))
+        # a portfolio without customers has no spans
+        ends = spans.end if len(spans.end) else np.array([epoch_day(portfolio.data_until) + 1])
+        champion = int(ends.min()) - settings.champion_look_back_days
+        self.axis = Axis(int(before.min(initial=champion)), int(ends.max()))
         self.customers = customers(portfolio).loc[clients]
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = (
@@ -240,9 +242,7 @@ class Counting:
         cached = _cached_rows(self.portfolio, name, self.clients, self.axis, frames)
         if cached is not None:
             return cached
-        scope = pd.DataFrame(
-            {"k": np.arange(len(self.clients), dtype=np.int32), "client_id": self.clients}
-        )
+        scope = _scope(self.clients)
         days = bounds(self.axis.origin, self.axis.until)
         return self.portfolio.sql(f"metrics/{name}", scope=scope, bounds=days, **frames)
 
@@ -394,11 +394,18 @@ def _positions(portfolio: Portfolio) -> dict[str, int]:
     )
 
 
+def _scope(clients: list[str]) -> pd.DataFrame:
+    """The customers to count, each with its position."""
+    k = np.arange(len(clients), dtype=np.int32)
+    return pd.DataFrame({"k": k, "client_id": pd.Series(clients, dtype="str")})
+
+
 def _rows_of_all(portfolio: Portfolio, name: str, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """All customers' rows, sorted by all columns, customers first."""
     clients = list(_positions(portfolio))
-    scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
-    frame = portfolio.sql(f"metrics/{name}", scope=scope, bounds=bounds(BEFORE, NEVER), **frames)
+    frame = portfolio.sql(
+        f"metrics/{name}", scope=_scope(clients), bounds=bounds(BEFORE, NEVER), **frames
+    )
     first = [column for column in ("k", "user_id", "feature", "day", "hour_utc") if column in frame]
     rest = [column for column in frame if column not in first]
     return frame.sort_values([*first, *rest], ignore_index=True)

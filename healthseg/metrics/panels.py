@@ -126,7 +126,8 @@ def build_pairs(portfolio: Portfolio, pairs: pd.DataFrame) -> pd.DataFrame:
     days = over_spans.days_counted(pairs["date"], pairs["date"], portfolio.settings)
     parts = [
         _build_chunk(portfolio, pairs[pairs["client_id"].isin(clients)], clients)
-        for clients in chunks(pairs["client_id"].unique().tolist(), days)
+        # a portfolio without customers has the columns without rows
+        for clients in list(chunks(pairs["client_id"].unique().tolist(), days)) or [[]]
     ]
     return _joined(parts)
 

@@ -84,7 +84,7 @@ def test_a_query_that_fails_refuses_its_table_with_the_engines_reason(mapped):
     portfolio = Portfolio.open(path)
     assert not portfolio.has("events") and "clocks/*.csv" in portfolio.reports["events"].reason
     with pytest.raises(DataRetrievalError):
-        portfolio.connection()
+        portfolio.require("events")
 
 
 def test_a_duckdb_file_is_a_portfolio(tmp_path, rows):
@@ -218,7 +218,7 @@ def test_an_unchanged_portfolio_opens_without_reading_its_tables(make_portfolio,
         raise AssertionError("a table was read again")
 
     monkeypatch.setattr("healthseg.data.loading.clean_table", refuse)
-    monkeypatch.setattr("healthseg.data.staging.require_readable", refuse)
+    monkeypatch.setattr("healthseg.data.staging._grouped", refuse)
     monkeypatch.setattr("healthseg.data.facts._build", refuse)
     assert Portfolio.open(first.path).check().to_dict() == expected
 
@@ -287,5 +287,5 @@ def test_data_that_are_not_there_are_named_with_where_they_were_looked_for(mappi
     ],
 )
 def test_a_source_that_is_not_understood_is_refused_with_the_rule(mapping, source):
-    with pytest.raises(InvalidParameters, match="has one key, folder"):
+    with pytest.raises(InvalidParameters, match="has one key: folder"):
         Portfolio.open(mapping(source))
