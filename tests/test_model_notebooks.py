@@ -12,6 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from healthseg.reports import notebooks
+from healthseg.reports.pages import model_spec
 from tests.reports.made import small_portfolio
 
 __all__ = ["small_portfolio"]
@@ -41,10 +43,16 @@ def test_it_begins_with_its_title_and_explained_parameters_and_stores_no_outputs
     assert not any(
         cell.outputs or cell.execution_count for cell in rest if cell.cell_type == "code"
     )
-    asked = [cell.source for cell in rest if cell.cell_type == "markdown"]
-    assert asked[-1] == "## What changed since the last run?" and all(
-        text.endswith("?") for text in asked
-    )
+    questions = [cell.source for cell in rest if cell.cell_type == "markdown"]
+    assert questions[-1] == "## What changed since the last run?"
+    assert all(text.endswith("?") for text in questions)
+
+
+@each_notebook
+def test_its_cells_show_the_sections_of_its_page(path):
+    """After a change: ``python -m healthseg.reports.notebooks``."""
+    stored = nbformat.read(path, as_version=4)
+    assert stored == notebooks.model_notebook(model_spec(path.stem), stored)
 
 
 @each_notebook
@@ -58,6 +66,6 @@ def test_it_runs_on_a_small_portfolio_and_the_run_is_remembered(path, small_port
         text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    kept = Path(small_portfolio.folder) / ".healthseg" / "runs" / f"{path.stem}.json"
-    log = json.loads(kept.read_text(encoding="utf-8"))["value"]
+    file = Path(small_portfolio.folder) / ".healthseg" / "runs" / f"{path.stem}.json"
+    log = json.loads(file.read_text(encoding="utf-8"))["value"]
     assert log[-1]["figures"] and log[-1]["fingerprint"] and log[-1]["configuration"]

@@ -108,6 +108,10 @@ def announce(portfolio: str, settings: InForce, now: dt.datetime) -> None:
 
     line = sentence(mixpanel(portfolio, settings, now)) if get_ipython() else None
     if line:
-        from healthseg.reports.html import page
+        from healthseg.reports import document
+        from healthseg.reports.html import writer
+        from healthseg.reports.render import Output
 
-        display(page.Html(page.style() + page.lines([page.safe(line)], "warnings"), line))
+        item = document.Item(document.static(line))
+        opening = document.Markup(writer.style())
+        display(Output([opening, document.Listing((item,), "warnings")], line))

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pydantic.fields import FieldInfo
 
 from healthseg.reports import registry
-from healthseg.reports.pages import MODULES, page_spec
+from healthseg.reports.pages import MODELS, MODULES, model_spec, page_spec
 from healthseg.reports.spec import Page
 
 CLIENT = "cs_client_123"
@@ -31,14 +31,32 @@ def notebook(page: Page) -> nbformat.NotebookNode:
         new_markdown_cell(f"# {page.kind}\n\n{page.summary}", id="title"),
         _code(parameters(page), "parameters", tags=["parameters"]),
         _code(opened, "page"),
-        _code("page.opening()", "opening"),
     ]
+    return _notebook([*cells, *_shown(page)])
+
+
+def model_notebook(page: Page, written: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook of a model: its cells up to the one that computes, as they are written, and a cell for each section."""
+    ids = [cell.id for cell in written.cells]
+    return _notebook([*written.cells[: ids.index("page") + 1], *_shown(page)])
+
+
+def _shown(page: Page) -> list[nbformat.NotebookNode]:
+    """The cells that show a page."""
+    cells = [_code("page.opening()", "opening")]
     for section in page.sections:
         cells += [
             new_markdown_cell(f"## {section.question}", id=f"{section.name}-question"),
             _code(f'page.section("{section.name}")', section.name),
         ]
-    cells += [_code("page.method()", "method"), _code("page.footer()", "footer", tags=["footer"])]
+    return [
+        *cells,
+        _code("page.method()", "method"),
+        _code("page.footer()", "footer", tags=["footer"]),
+    ]
+
+
+def _notebook(cells: list[nbformat.NotebookNode]) -> nbformat.NotebookNode:
     return new_notebook(
         cells=cells,
         metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}},
@@ -110,6 +128,10 @@ def write(folder: Path) -> None:
             page = page_spec(tool, portfolio)
             text = nbformat.writes(notebook(page))
             path_of(page, folder).write_text(text + "\n", "utf-8")
+    for kind in MODELS:
+        path = folder / "models" / f"{kind}.ipynb"
+        written = nbformat.read(path, as_version=4)
+        path.write_text(nbformat.writes(model_notebook(model_spec(kind), written)) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from healthseg.reports.document import Node
 from healthseg.reports.figures import Text
 
 Row = Mapping[str, Any]
@@ -24,6 +25,8 @@ class Cell:
     under: Text = ""
     # Whether a bar behind the figure shows it as a share of one.
     bar: bool = False
+    # The path of the page that the cell leads to.
+    link: str = ""
 
 
 Columns = Mapping[str, Text | Cell]
@@ -156,9 +159,9 @@ class Within:
 
 @dataclass(frozen=True)
 class Custom:
-    """Markup that no block makes: a function of the result (whatever it takes from there is escaped by it)."""
+    """What no block makes: a function of the result (whatever it takes from there is escaped by it)."""
 
-    markup: Callable[[Any], str]
+    markup: Callable[[Any], Node]
 
 
 Block = Table | Chart | Missing | Facts | Points | Note | Heading | Cards | Fold | Within | Custom

@@ -154,13 +154,12 @@ def changes(page: Page) -> str:
 
 def main() -> None:
     """Write the listings anew: ``python -m tests.reports.figure_check``; review what changed."""
-    from healthseg.reports.pages import MODULES, page_spec
+    from healthseg.reports.pages import MODELS, MODULES, model_spec, page_spec
 
     LISTINGS.mkdir(exist_ok=True)
-    for tool in MODULES:
-        for portfolio in (False, True):
-            page = page_spec(tool, portfolio)
-            listing_path(page).write_text(listing(page), "utf-8")
+    tools = [page_spec(tool, portfolio) for tool in MODULES for portfolio in (False, True)]
+    for page in [*tools, *(model_spec(kind) for kind in MODELS)]:
+        listing_path(page).write_text(listing(page), "utf-8")
 
 
 if __name__ == "__main__":

@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 
-from healthseg.reports import customer_page, figures, portfolio_page
-from healthseg.reports.pages import MODULES, page_spec
+from healthseg.reports import customer_page, figures, model_page, portfolio_page
+from healthseg.reports.pages import MODELS, MODULES, model_spec, page_spec
 from healthseg.reports.render import ReportPage
 from healthseg.reports.spec import Card, Page
-from tests.reports import figure_check
+from tests.reports import figure_check, model_results
 from tests.reports.made import small_portfolio
 
 __all__ = ["small_portfolio"]
 
+MODEL_SPECS = [model_spec(kind) for kind in MODELS]
 SPECS = [page_spec(tool, portfolio) for tool in MODULES for portfolio in (False, True)]
-each_page = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
+each_page = pytest.mark.parametrize("spec", [*SPECS, *MODEL_SPECS], ids=lambda spec: spec.kind)
+# Figures that a page has at least: a renderer that drops their paths must not pass.
+LEAST_FIGURES = {"Segments, their evidence": 5, "Forecasts, back-tested": 30}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,8 @@ def pages(small_portfolio) -> dict[str, ReportPage]:
         open_page = portfolio_page if spec.portfolio else customer_page
         customer = {} if spec.portfolio else {"client_id": small_portfolio.client_id}
         made[spec.kind] = open_page(spec.tool, portfolio=opened, **customer)
+    for kind, result in model_results.of(opened).items():
+        made[model_spec(kind).kind] = model_page(kind, result, opened)
     return made
 
 
@@ -38,7 +43,7 @@ def pages(small_portfolio) -> dict[str, ReportPage]:
 def test_every_figure_of_a_page_is_the_one_that_its_path_leads_to(pages, spec):
     markup = figure_check.markup_of(pages[spec.kind])
     assert figure_check.faults(pages[spec.kind], markup) == []
-    assert markup.count("data-figure=") >= 40
+    assert markup.count("data-figure=") >= LEAST_FIGURES.get(spec.kind, 40)
 
 
 @each_page

@@ -15,24 +15,31 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from healthseg.errors import HealthsegError
-from healthseg.reports import privacy, writing
-from healthseg.reports.html import export, foreign, markup, page, pdf, tables
+from healthseg.reports import document, layout, privacy, writing
+from healthseg.reports.figures import Scope
+from healthseg.reports.html import export, foreign, pdf, printed, tables, writer
+from healthseg.reports.spec import Table
 from tests.reports import samples
 from tests.reports.hostile import HOSTILE
 from tests.reports.pages import Read, shown
 
-MADE = export.Made(dt.datetime(2026, 1, 2, tzinfo=dt.UTC), 1.0)
+MADE = export.Origin(dt.datetime(2026, 1, 2, tzinfo=dt.UTC), 1.0)
 
 
 def _document(kind: str = "customer", result=None) -> export.Document:
-    return export.read(
-        shown(kind, result or (samples.health() if kind == "customer" else samples.portfolio()))
-    )
+    with document.printing(True):
+        return export.read(
+            shown(kind, result or (samples.health() if kind == "customer" else samples.portfolio()))
+        )
 
 
-def _pdf(document: export.Document) -> bytes:
+def _pdf(report: export.Document) -> bytes:
     pytest.importorskip("typst", reason="PDF needs Typst")
-    return pdf.made(document.title, document.kicker, document.parts, document.footer)
+    return pdf.pdf_bytes(report.title, report.kicker, report.printed, report.footer.blocks)
+
+
+def _grid(rows, columns) -> document.Grid:
+    return layout.grid(Table("rows", columns), Scope({"rows": rows}, "$"))
 
 
 @pytest.mark.parametrize("kind", ["customer", "portfolio"])
@@ -52,10 +59,10 @@ def test_hostile_texts_are_data_for_the_typesetter():
 
 
 def test_a_tables_figures_are_figures_in_csv():
-    found = tables.csv_files(_document("portfolio").parts)
-    rows = list(csv.DictReader(io.StringIO(next(iter(found.values())).removeprefix("\ufeff"))))
+    files = tables.csv_files(_document("portfolio").printed)
+    rows = list(csv.DictReader(io.StringIO(next(iter(files.values())).removeprefix("\ufeff"))))
     customers = samples.portfolio().customers
-    assert len(rows) == len(customers) and next(iter(found)) == "01-highest-first.csv"
+    assert len(rows) == len(customers) and next(iter(files)) == "01-highest-first.csv"
     for row, customer in zip(rows, customers, strict=True):
         assert row["Customer and why"].startswith(customer["name"])
         assert float(row["ARR, EUR"]) == customer["arr"] and row["Renewal"] == str(
@@ -67,8 +74,8 @@ def test_a_tables_figures_are_figures_in_csv():
     "text", [*HOSTILE, "=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\u00a0=1+1"]
 )
 def test_no_text_is_a_formula_in_a_spreadsheet(text):
-    cell = page.table([{"a": text, "b": "x"}], [page.Column("a", "A"), page.Column("b", text)])
-    rows = list(csv.reader(io.StringIO(tables.text(markup.parse(cell)).removeprefix("\ufeff"))))
+    (table,) = printed.blocks([_grid([{"a": text, "b": "x"}], {"A": "a", text: "b"})])
+    rows = list(csv.reader(io.StringIO(tables.csv_text(table).removeprefix("\ufeff"))))
     for value in (value for row in rows for value in row):
         assert not value or value[0] not in "=+-@\t\r\n", value
 
@@ -136,19 +143,19 @@ def test_outputs_of_other_kinds_are_shown_as_what_they_are():
 
 
 def test_users_have_one_pseudonym_everywhere_unless_their_names_are_requested():
-    rows, columns = (
-        [{"user_id": "ann@acme.example", "n": 1}],
-        [page.Column("user_id", "User"), page.Column("n", "N")],
-    )
+    def table() -> str:
+        rows = [{"user_id": "ann@acme.example", "n": 1}]
+        return writer.written([_grid(rows, {"User": "user_id", "N": "n"})])
+
     response = {
         "users": [{"user_id": "ann@acme.example"}],
         "champion_user_id": "ann@acme.example",
         "name": "ann",
     }
-    assert "ann@acme" in page.table(rows, columns) and privacy.hidden(response) == response
+    assert "ann@acme" in table() and privacy.hidden(response) == response
     with privacy.hiding_users("key"):
         name = privacy.shown("ann@acme.example")
-        assert name in page.table(rows, columns) and "ann@acme" not in page.table(rows, columns)
+        assert name in table() and "ann@acme" not in table()
         hidden = privacy.hidden(response)
     assert hidden == {"users": [{"user_id": name}], "champion_user_id": name, "name": "ann"}
     with privacy.hiding_users("another key"):

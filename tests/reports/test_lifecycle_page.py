@@ -13,7 +13,7 @@ from mcp.types import Implementation
 import healthseg as hs
 from healthseg.cli import main as cli
 from healthseg.integrations.mcp import server as mcp_server
-from healthseg.reports.html.page import safe
+from healthseg.reports.html.writer import safe
 from healthseg.reports.pages import page_spec
 from healthseg.reports.render import ReportPage
 from healthseg.testing import tiny_portfolio

@@ -8,7 +8,11 @@ import re
 import pytest
 
 from healthseg import settings as config
-from healthseg.reports.html import page, scripting
+from healthseg.charts import formats
+from healthseg.reports import layout
+from healthseg.reports.figures import Scope
+from healthseg.reports.html import scripting, writer
+from healthseg.reports.spec import Card, Table
 from tests.reports import samples
 from tests.reports.hostile import HOSTILE
 from tests.reports.pages import Read, html_of, shown
@@ -108,7 +112,7 @@ def test_every_picture_has_a_name_and_no_code_is_shown(pages, kind):
         "Launch of Insights 2",
         "0123456789abcdef",
         "all at their defaults",
-        "Made on 11 Oct 2025 at 04:30 UTC in 3.2 s.",
+        "Computed on 11 Oct 2025 at 04:30 UTC in 3.2 s.",
     ],
 )
 def test_the_customers_page_says(pages, words):
@@ -188,7 +192,7 @@ def test_hostile_texts_are_shown_as_text():
         == 1
     )
     for text in texts:
-        assert " ".join(page.formats.plain(text).split()) in read.text
+        assert " ".join(formats.plain(text).split()) in read.text
 
 
 def test_hostile_customers_of_a_portfolio_are_text():
@@ -211,13 +215,18 @@ def test_hostile_customers_of_a_portfolio_are_text():
 
 def test_a_table_of_more_than_twelve_rows_keeps_the_rest_for_later():
     rows = [{"name": f"row {place}"} for place in range(15)]
-    markup = page.table(rows, [page.Column("name", "Name")], label="customers")
-    assert markup.count('class="hs-later"') == 3 and "Show all 15 customers" in markup
-    assert "Show all" not in page.table(rows[:12], [page.Column("name", "Name")])
+    table = Table("rows", {"Name": "name"}, label="customers")
+    long, short = (
+        writer.written([layout.grid(table, Scope({"rows": part}, "$"))])
+        for part in (rows, rows[:12])
+    )
+    assert long.count('class="hs-later"') == 3 and "Show all 15 customers" in long
+    assert "Show all" not in short
 
 
 def test_there_are_never_more_than_five_cards():
-    assert page.cards([page.Card("n", "1")] * 7).count('class="hs-card"') == 5
+    cards = layout.cards([Card("n", "{n:number}")] * 7, Scope({"n": 1}, "$"), None)
+    assert writer.written(cards).count('class="hs-card"') == 5
 
 
 def test_the_opening_tells_title_and_verdict_to_the_index():

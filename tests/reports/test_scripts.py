@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 import healthseg as hs
+from healthseg.reports.figures import Scope
 from healthseg.reports.html import export, index, scripting
-from healthseg.reports.html.page import Column, table
+from healthseg.reports.html.writer import written
+from healthseg.reports.layout import grid
+from healthseg.reports.spec import Table
 from healthseg.tools import portfolio_health
 from tests.reports import samples
 from tests.reports.browser import Browser, browsing
@@ -38,11 +41,9 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         {**portfolio.customers[place % 60], "name": f"Customer {place:05d}", "score": place % 100}
         for place in range(10_000)
     ]
-    long = table(
-        [{"name": f"row {place:03d}", "value": (place * 37) % 250} for place in range(250)],
-        [Column("name", "Name"), Column("value", "Value", str, True)],
-        label="rows",
-    )
+    rows = [{"name": f"row {place:03d}", "value": (place * 37) % 250} for place in range(250)]
+    table = Table("rows", {"Name": "name", "Value": "value:number"})
+    long = written([grid(table, Scope({"rows": rows}, "$"))])
     made = {
         "customer": html_of("customer", samples.health()),
         "portfolio": html_of("portfolio", portfolio),
@@ -62,7 +63,7 @@ def _page_of(markup: str) -> str:
 
     output = new_output("display_data", data={"text/html": f'<div class="hs">{markup}</div>'})
     cells = [new_markdown_cell("# A page"), new_code_cell("1", outputs=[output])]
-    return export.to_html(new_notebook(cells=cells), export.Made(AT, 1.0))
+    return export.to_html(new_notebook(cells=cells), export.Origin(AT, 1.0))
 
 
 def _shown(browser: Browser) -> list[list[str]]:
@@ -121,7 +122,7 @@ def test_the_what_if_gives_the_scores_that_the_tool_gives(
 
 def test_moving_a_weight_tells_who_changes_band_and_a_reset_brings_it_back(browser: Browser, pages):
     browser.open(pages["portfolio"])
-    told = "document.querySelector('.hs-whatif-told').innerText"
+    told = "document.querySelector('.hs-whatif-result').innerText"
     before = browser.run(told)
     assert "0 change band" in before
     browser.run(
@@ -194,7 +195,7 @@ def test_axe_finds_no_serious_violation(browser: Browser, pages, name, width, da
 
 
 def test_a_page_without_charts_to_draw_carries_no_bundle():
-    static = export.Made(AT, 1.0, charts="static")
+    static = export.Origin(AT, 1.0, charts="static")
     from tests.reports.pages import shown
 
     text = export.to_html(shown("portfolio", samples.portfolio()), static, portfolio=True)

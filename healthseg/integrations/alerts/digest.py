@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from healthseg.charts import formats
-from healthseg.integrations.alerts.run import ENDED, GOES_ON, NEW, QUIET, AlertRun, RaisedAlert
+from healthseg.integrations.alerts.run import ENDED, GOES_ON, NEW, QUIET, AlertRun
 from healthseg.reports import writing
 from healthseg.reports.batches.job import report_name
-from healthseg.reports.html import page, scripting
+from healthseg.reports.document import Item, Listing, Paragraph, static
+from healthseg.reports.figures import Scope
+from healthseg.reports.html import scripting
+from healthseg.reports.html.writer import safe, written
+from healthseg.reports.layout import grid
+from healthseg.reports.spec import Cell, Table
 
 FILE = "alerts.html"
 STYLES = ("page.css", "pieces.css", "index.css")
@@ -38,16 +42,16 @@ def digest(run: AlertRun, at: dt.datetime, links: Mapping[str, str], overview: s
         _verdict(run),
         "".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
     )
-    back = f' · <a href="{page.safe(overview)}">All reports</a>' if overview else ""
+    back = f' · <a href="{safe(overview)}">All reports</a>' if overview else ""
     parts = "".join(_part(run, status, question, none, links) for status, question, none in PARTS)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{page.safe(scripting.policy([]))}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{safe(scripting.policy([]))}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>Alerts – {formats.day(run.as_of)}</title><style>{style}</style></head>"
         f'<body><div class="index"><main><div class="hs"><header class="hs-opening"><h1>Alerts</h1>'
-        f'<p class="hs-verdict">{page.safe(verdict)}</p>'
+        f'<p class="hs-verdict">{safe(verdict)}</p>'
         f'<p class="hs-about">As of {formats.day(run.as_of)}{back}</p></header>'
         f"{parts}{_delivery(run)}</div></main><footer><small>Evaluated {at:%Y-%m-%d %H:%M} UTC</small></footer>"
         "</div></body></html>\n"
@@ -78,28 +82,28 @@ def _verdict(run: AlertRun) -> str:
 
 
 def _part(run: AlertRun, status: str, question: str, none: str, links: Mapping[str, str]) -> str:
-    rows = [_row(alert, links) for alert in run.alerts if alert.status == status]
-    if not rows:
-        return f"<h2>{page.safe(question)}</h2>{page.paragraph(none)}" if none else ""
-    return f"<h2>{page.safe(question)}</h2>{page.table(rows, COLUMNS, label='alerts')}"
+    rows = [
+        {**alert.to_dict(), "since": alert.since, "href": links.get(alert.client_id, "")}
+        for alert in run.alerts
+        if alert.status == status
+    ]
+    table = grid(ALERTS, Scope({"alerts": rows}, f"$.{status}"))
+    if table is None:
+        return f"<h2>{safe(question)}</h2>{written([Paragraph(static(none))])}" if none else ""
+    return f"<h2>{safe(question)}</h2>{written([table])}"
 
 
-def _row(alert: RaisedAlert, links: Mapping[str, str]) -> dict[str, Any]:
-    return {**alert.to_dict(), "since": alert.since, "href": links.get(alert.client_id, "")}
-
-
-def _customer(row: Mapping[str, Any]) -> str:
-    name = page.isolated(row["name"])
-    return f'<a href="{page.safe(row["href"])}">{name}</a>' if row["href"] else name
-
-
-COLUMNS: Sequence[page.Column] = (
-    page.Column("name", "Customer", markup=_customer),
-    page.Column("text", "Why", formats.plain),
-    page.Column("severity", "Severity", formats.words),
-    page.Column("since", "Since", formats.day),
-    page.Column("rule", "Rule", formats.words),
-    page.Column("csm_id", "Manager", formats.plain),
+ALERTS = Table(
+    "alerts",
+    {
+        "Customer": Cell("name", link="href"),
+        "Why": "text:prose",
+        "Severity": "severity:words",
+        "Since": "since:day",
+        "Rule": "rule:words",
+        "Manager": "csm_id",
+    },
+    label="alerts",
 )
 
 
@@ -112,12 +116,12 @@ def _delivery(run: AlertRun) -> str:
         f"{count} {formats.words(status)}" for status, count in delivery["outbox"].items()
     )
     problems = [
-        page.safe(f"{problem['client_id']}: {problem['reason']}")
+        Item(static(f"{problem['client_id']}: {problem['reason']}"))
         for problem in delivery["problems"]
     ]
-    waiting = page.lines(problems, "warnings") if problems else ""
-    states_line = page.paragraph(f"Messages: {states}." if states else "No messages.")
-    return f"<h2>What was delivered?</h2>{states_line}{waiting}"
+    messages = Paragraph(static(f"Messages: {states}." if states else "No messages."))
+    shown = written((messages, Listing(tuple(problems), "warnings")))
+    return f"<h2>What was delivered?</h2>{shown}"
 
 
 def _links(run: AlertRun, folder: Path) -> dict[str, str]:

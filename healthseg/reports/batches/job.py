@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 
 from healthseg import errors
-from healthseg.reports import portfolios, privacy, writing
+from healthseg.reports import document, portfolios, privacy, writing
 from healthseg.reports.batches.workers import FAILED, KILLED, OK, Lost
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
-    from healthseg.reports.html.export import Document
+    from healthseg.reports.html.export import Document, Origin
 
 FORMATS = ("pdf", "csv")
 NO_CELL: Callable[[object], None] = lambda number: None  # noqa: E731
@@ -99,7 +99,11 @@ def make_report(
     facts: Mapping[str, Any] = {}
     problem: errors.HealthsegError | None = None
     try:
-        with portfolios.sharing(portfolio, job.portfolio), privacy.hiding_users(job.pseudonyms):
+        with (
+            portfolios.sharing(portfolio, job.portfolio),
+            privacy.hiding_users(job.pseudonyms),
+            document.printing(bool(job.formats)),
+        ):
             facts = _make(job, at, started, on_cell)
     except errors.HealthsegError as raised:
         problem = raised
@@ -127,8 +131,8 @@ def _make(
     files = {kind: job.file(kind) for kind in ("ipynb", "json", "html", *job.formats)}
     executed = execute(job, on_cell)
     facts = export.facts(executed)
-    made = export.Made(at, time.monotonic() - started, job.key, job.charts)
-    _write(job, files, executed, facts, made)
+    origin = export.Origin(at, time.monotonic() - started, job.key, job.charts)
+    _write(job, files, executed, facts, origin)
     return {key: value for key, value in facts.items() if key != "response"}
 
 
@@ -189,13 +193,13 @@ def _write(
     files: Mapping[str, Path],
     executed: nbformat.NotebookNode,
     facts: Mapping[str, Any],
-    made: Any,
+    origin: Origin,
 ) -> None:
     """Write all files, the page last: where it is, the others are."""
     from healthseg.reports.html import export
 
     index = "../" * job.name.count("/") + "index.html"
-    markup = export.to_html(executed, made, index=index, portfolio=job.client_id is None)
+    markup = export.to_html(executed, origin, index=index, portfolio=job.client_id is None)
     writing.write_whole(files["ipynb"], scrubbed(executed, job))
     if "response" in facts:
         text = json.dumps(facts["response"], indent=1, ensure_ascii=False)
@@ -205,17 +209,17 @@ def _write(
     writing.write_whole(files["html"], markup)
 
 
-def _write_pdf(document: Document, path: Path) -> None:
+def _write_pdf(report: Document, path: Path) -> None:
     from healthseg.reports.html import pdf
 
-    text = pdf.made(document.title, document.kicker, document.parts, document.footer)
-    writing.write_whole(path, text)
+    content = pdf.pdf_bytes(report.title, report.kicker, report.printed, report.footer.blocks)
+    writing.write_whole(path, content)
 
 
-def _write_csv(document: Document, path: Path) -> None:
+def _write_csv(report: Document, path: Path) -> None:
     from healthseg.reports.html import tables
 
-    writing.write_folder(path, tables.csv_files(document.parts))
+    writing.write_folder(path, tables.csv_files(report.printed))
 
 
 _FURTHER = {"pdf": _write_pdf, "csv": _write_csv}
@@ -223,7 +227,7 @@ _FURTHER = {"pdf": _write_pdf, "csv": _write_csv}
 
 def scrubbed(notebook: nbformat.NotebookNode, job: Job) -> str:
     """The notebook as its file's text, without run-time metadata and with no absolute path of this machine."""
-    from healthseg.reports.html.page import REPORT
+    from healthseg.reports.html.writer import REPORT
 
     clean = nbformat.from_dict(notebook)
     clean.metadata.pop("papermill", None)
@@ -234,6 +238,7 @@ def scrubbed(notebook: nbformat.NotebookNode, job: Job) -> str:
             cell.id = "injected-parameters"  # else a random one
         for output in cell.get("outputs", []):
             output.get("data", {}).get(REPORT, {}).pop("response", None)
+            output.get("data", {}).pop(document.PRINTED, None)
     text = nbformat.writes(clean)
     folders = (
         job.portfolio,

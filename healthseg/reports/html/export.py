@@ -13,8 +13,10 @@ from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from healthseg.charts import formats
+from healthseg.reports.document import PRINTED
 from healthseg.reports.html import foreign, scripting
-from healthseg.reports.html.page import REPORT
+from healthseg.reports.html.printed import Block, text
+from healthseg.reports.html.writer import REPORT
 
 KEY = "healthseg-key"
 
@@ -41,21 +43,22 @@ class Section:
     heading: str = ""
     anchor: str = ""
     pieces: list[str] = field(default_factory=list)
+    # The same for PDF and CSV.
+    blocks: list[Block] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Made:
-    """When a report was made, and how long it took, by the face's clock."""
+class Origin:
+    """When a report was computed, how long that took, and what from (``key``)."""
 
     at: dt.datetime
     seconds: float
-    key: str = ""  # what it was made from
+    key: str = ""
     charts: str = "auto"
 
-    def words(self) -> str:
-        return (
-            f"Made on {formats.day(self.at.date())} at {self.at:%H:%M} UTC in {self.seconds:.1f} s."
-        )
+    def sentence(self) -> str:
+        when = f"{formats.day(self.at.date())} at {self.at:%H:%M} UTC"
+        return f"Computed on {when} in {self.seconds:.1f} s."
 
 
 def facts(notebook: nbformat.NotebookNode) -> dict[str, Any]:
@@ -74,38 +77,38 @@ class Document:
     title: str
     kicker: str
     sections: list[Section]
-    footer: list[str]
+    footer: Section
 
     @property
-    def parts(self) -> list[tuple[str, list[str]]]:
-        """Each heading with its pieces."""
-        return [(section.heading, section.pieces) for section in self.sections]
+    def printed(self) -> list[tuple[str, list[Block]]]:
+        """Each heading with its blocks."""
+        return [(section.heading, section.blocks) for section in self.sections]
 
 
 def read(notebook: nbformat.NotebookNode) -> Document:
     """The report of an executed notebook, before it has a form."""
-    told, sections, footer = facts(notebook), *_sections(notebook)
-    dated = f"as of {told['as_of']}" if "as_of" in told else ""
-    title = " – ".join(filter(None, [told.get("title"), told.get("kind"), dated]))
-    kicker = told.get("kind", _title(notebook))
+    known, (sections, footer) = facts(notebook), _sections(notebook)
+    dated = f"as of {known['as_of']}" if "as_of" in known else ""
+    title = " – ".join(filter(None, [known.get("title"), known.get("kind"), dated]))
+    kicker = known.get("kind", _title(notebook))
     return Document(formats.plain(title or kicker, 200), kicker, sections, footer)
 
 
 def to_html(
-    notebook: nbformat.NotebookNode, made: Made, index: str = "", portfolio: bool = False
+    notebook: nbformat.NotebookNode, origin: Origin, index: str = "", portfolio: bool = False
 ) -> str:
     """The report of an executed notebook as one page."""
     document = read(notebook)
-    interactive = made.charts == "interactive" or (made.charts == "auto" and portfolio)
+    interactive = origin.charts == "interactive" or (origin.charts == "auto" and portfolio)
     scripts = _scripts(document.sections, interactive)
     report = {
         "policy": scripting.policy(scripts),
         "scripts": scripts,
         "key_name": KEY,
-        "key": made.key,
+        "key": origin.key,
         "style": _style() + ("" if facts(notebook) else scripting.pieces()),
         "document": document,
-        "made": made.words(),
+        "origin": origin.sentence(),
         "index": index,
     }
     # what the template shows is in the resources: the notebook itself would only be copied, cell by cell
@@ -142,18 +145,24 @@ def _scripts(sections: list[Section], interactive: bool) -> list[str]:
     ]
 
 
-def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], list[str]]:
-    """The cells by question; the first one is the title, the last one's outputs are the footer."""
-    sections, footer, cells = [Section()], [], notebook.cells[1:]
-    for cell in cells:
+def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], Section]:
+    """The cells by question, and the footer; the first cell is the title."""
+    sections, footer = [Section()], Section()
+    for cell in notebook.cells[1:]:
         if cell.cell_type == "markdown":
             _read_markdown(cell.source, sections)
         elif cell.cell_type == "code":
-            pieces = [foreign.piece(output) for output in cell.outputs]
-            (footer if "footer" in cell.metadata.get("tags", []) else sections[-1].pieces).extend(
-                filter(None, pieces)
-            )
+            section = footer if "footer" in cell.metadata.get("tags", []) else sections[-1]
+            for output in cell.outputs:
+                _read_output(output, section)
     return sections, footer
+
+
+def _read_output(output: nbformat.NotebookNode, section: Section) -> None:
+    piece = foreign.piece(output)
+    section.pieces += [piece] if piece else []
+    own = output.get("data", {}).get(PRINTED)
+    section.blocks += foreign.blocks(output) if own is None else own
 
 
 def _read_markdown(source: str, sections: list[Section]) -> None:
@@ -165,3 +174,5 @@ def _read_markdown(source: str, sections: list[Section]) -> None:
         source = rest
     if source.strip():
         sections[-1].pieces.append(markdown2html_mistune(source))
+        for paragraph in source.split("\n\n"):
+            sections[-1].blocks += text("p", paragraph)

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from healthseg.charts import formats, theme
-from healthseg.reports.html.page import Column, fold, safe, table
+from healthseg.reports import document
+from healthseg.reports.document import static
+from healthseg.reports.html import printed
+from healthseg.reports.html.markup import Node, parse
+from healthseg.reports.html.writer import fold, written
 
 _GRAMMAR = "application/vnd.vegalite."
 _CALL = re.compile(r"\}\)\((?=\{)")
@@ -34,6 +38,31 @@ def piece(output: Mapping[str, Any]) -> str:
     return f"<pre>{html.escape(text)}</pre>" if text else ""
 
 
+def blocks(output: Mapping[str, Any]) -> list[printed.Block]:
+    """An output as PDF and CSV have it: a chart, the tables of its HTML, else its text."""
+    data = output.get("data", {})
+    spec = chart_of(data)
+    if spec is not None:
+        spec = _showable(spec)
+        drawing, table = _drawn(spec), _figures(spec)
+        figure = {"kind": "figure", "words": printed.text("h3", _name(spec)), "svg": drawing}
+        return [figure] * bool(drawing) + (printed.grid(table) if table else [])
+    tables = parse("".join(data.get("text/html", ""))).all("table")
+    if tables:
+        return [block for table in tables for block in printed.grid(_grid(table))]
+    said = output.get("text", "") if output.get("name") == "stdout" else ""
+    return printed.text("p", "".join(data.get("text/plain", said)))
+
+
+def _grid(table: Node) -> document.Grid:
+    """A table of somebody's HTML."""
+    lines = [[cell.text for cell in row.elements] for row in table.all("tr")]
+    widest = max((len(line) for line in lines), default=0)
+    head, *body = [[*line, *[""] * (widest - len(line))] for line in lines] or [[]]
+    cells = [tuple(document.GridCell(static(text)) for text in line) for line in body]
+    return document.Grid(tuple(map(document.Column, head)), tuple(cells))
+
+
 def chart_of(data: Mapping[str, Any]) -> dict[str, Any] | None:
     """The grammar of an altair chart: as such, or within the HTML that loads its renderer from elsewhere."""
     for kind, value in data.items():
@@ -42,9 +71,9 @@ def chart_of(data: Mapping[str, Any]) -> dict[str, Any] | None:
     markup = "".join(data.get("text/html", ""))
     if "vegaEmbed" not in markup:
         return None
-    for found in _CALL.finditer(markup):
+    for call in _CALL.finditer(markup):
         try:
-            spec, _ = json.JSONDecoder().raw_decode(markup, found.end())
+            spec, _ = json.JSONDecoder().raw_decode(markup, call.end())
         except ValueError:
             continue
         return spec
@@ -60,15 +89,22 @@ def _showable(value: Any) -> Any:
     return [_showable(part) for part in value] if isinstance(value, list) else value
 
 
-def _figure(spec: dict[str, Any]) -> str:
-    name = _name(spec)
+def _drawn(spec: Mapping[str, Any]) -> str:
+    """The chart as a picture with its name; empty where it cannot be drawn."""
     try:
-        drawn = theme.named(theme.draw(json.dumps(spec, sort_keys=True)), name)
-    except ValueError as problem:
-        return f"<pre>{html.escape(f'{name}: could not be drawn, {str(problem)[:300]}')}</pre>"
+        return theme.named(theme.draw(json.dumps(spec, sort_keys=True)), _name(spec))
+    except ValueError:
+        return ""
+
+
+def _figure(spec: Mapping[str, Any]) -> str:
+    drawing = _drawn(spec)
+    if not drawing:
+        return f"<pre>{html.escape(f'{_name(spec)}: this chart cannot be drawn.')}</pre>"
     figures = _figures(spec)
-    data = fold("The figures as a table", figures) if figures else ""
-    return f'<div class="hs"><figure class="hs-chart"><div>{drawn}</div>{data}</figure></div>'
+    table = fold("The figures as a table", written([figures])) if figures else ""
+    figure = f'<figure class="hs-chart"><div>{drawing}</div>{table}</figure>'
+    return f'<div class="hs">{figure}</div>'
 
 
 def _name(spec: Mapping[str, Any]) -> str:
@@ -77,7 +113,7 @@ def _name(spec: Mapping[str, Any]) -> str:
     return formats.plain(" ".join(words) if isinstance(words, list) else words, 200)
 
 
-def _figures(spec: Mapping[str, Any]) -> str:
+def _figures(spec: Mapping[str, Any]) -> document.Grid | None:
     """The chart's data, where it carries them."""
     rows = (
         next(iter(spec.get("datasets", {}).values()), None)
@@ -86,9 +122,19 @@ def _figures(spec: Mapping[str, Any]) -> str:
     )
     rows = [row for row in rows if isinstance(row, Mapping)][:ROWS_AT_MOST]
     names = list(dict.fromkeys(key for row in rows for key in row))
-    columns = [Column(name, safe(name), formats.plain, _numeric(rows, name)) for name in names]
-    return table(rows, columns, label="rows") if columns else ""
+    if not names:
+        return None
+    columns = [document.Column(name, _is_numeric(rows, name)) for name in names]
+    lines = [
+        tuple(_cell(row.get(column.heading), column.numeric) for column in columns) for row in rows
+    ]
+    return document.Grid(tuple(columns), tuple(lines))
 
 
-def _numeric(rows: list[Mapping[str, Any]], name: str) -> bool:
+def _cell(value: Any, numeric: bool) -> document.GridCell:
+    sort = f"{value:.10g}" if numeric and value is not None else None
+    return document.GridCell(static(formats.plain(value)), sort=sort)
+
+
+def _is_numeric(rows: list[Mapping[str, Any]], name: str) -> bool:
     return all(isinstance(row.get(name), int | float | None) for row in rows)

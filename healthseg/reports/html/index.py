@@ -14,7 +14,7 @@ from healthseg.charts import formats
 from healthseg.integrations.alerts import digest as alerts_page
 from healthseg.reports.batches.job import ReportOutcome, report_name
 from healthseg.reports.html import scripting
-from healthseg.reports.html.page import inert
+from healthseg.reports.html.writer import inert
 
 Row = Mapping[str, Any]
 

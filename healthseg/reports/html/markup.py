@@ -1,4 +1,4 @@
-"""The pieces of a page read back as a tree, for what is made of them beside HTML; their pictures stay whole."""
+"""HTML of other authors read as a tree; its pictures stay whole."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Node:
 
     def all(self, tag: str) -> list[Node]:
         """The elements of a tag within it, in order; not those within one of them."""
-        found = []
+        matches = []
         for part in self.elements:
-            found += [part] if part.tag == tag else part.all(tag)
-        return found
+            matches += [part] if part.tag == tag else part.all(tag)
+        return matches
 
     @property
     def elements(self) -> list[Node]:
@@ -74,12 +74,12 @@ def parse(piece: str) -> Node:
     """A piece of a page as a tree; a picture is an element ``svg`` with its whole text in it."""
     pictures: list[str] = []
 
-    def keep(found: re.Match[str]) -> str:
-        pictures.append(found.group())
-        return f'<picture-at place="{len(pictures) - 1}">'
+    def replace(match: re.Match[str]) -> str:
+        pictures.append(match.group())
+        return f'<picture-at number="{len(pictures) - 1}">'
 
     reader = _Reader(pictures)
-    reader.feed(_PICTURE.sub(keep, _LEFT_OUT.sub("", piece)))
+    reader.feed(_PICTURE.sub(replace, _LEFT_OUT.sub("", piece)))
     reader.close()
     return reader.root
 
@@ -91,13 +91,11 @@ class _Reader(HTMLParser):
         self._open, self._pictures = [self.root], pictures
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attributes}
-        picture = tag == "picture-at"
-        node = (
-            Node("svg", {"whole": self._pictures[int(given["place"])]})
-            if picture
-            else Node(tag, given)
-        )
+        values = {name: value or "" for name, value in attributes}
+        if tag == "picture-at":
+            node = Node("svg", {"whole": self._pictures[int(values["number"])]})
+        else:
+            node = Node(tag, values)
         self._open[-1].parts.append(node)
         if tag not in _VOID:
             self._open.append(node)

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from healthseg.charts import theme
-from healthseg.reports.html.page import SPEC
+from healthseg.reports.html.writer import SPEC
 
 _SPECS = re.compile(rf'<script type="{re.escape(SPEC)}" class="hs-spec">[^<]*</script>')
 _PARTS = (

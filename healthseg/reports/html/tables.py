@@ -7,38 +7,40 @@ import io
 import re
 from collections.abc import Iterable
 
-from healthseg.reports.html.markup import Node, parse
+from healthseg.charts.formats import DASH
+from healthseg.reports.html.printed import Block
 
-_FORMULA = re.compile(r"[=+\-@\t\r\n]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 
 
-def csv_files(sections: Iterable[tuple[str, Iterable[str]]]) -> dict[str, str]:
-    """The text of a CSV file by its name, for every table of ``(heading, pieces)``."""
-    found: dict[str, str] = {}
-    for heading, pieces in sections:
-        for piece in pieces:
-            for node in parse(piece).all("table"):
-                caption = " ".join(part.text for part in node.all("caption")) or heading or "table"
-                found[f"{len(found) + 1:02d}-{_slug(caption)}.csv"] = text(node)
-    return found
+def csv_files(sections: Iterable[tuple[str, list[Block]]]) -> dict[str, str]:
+    """The text of a CSV file by its name, for every table of ``(heading, blocks)``."""
+    files: dict[str, str] = {}
+    for heading, blocks in sections:
+        for table in blocks:
+            if table["kind"] == "table":
+                name = table["caption"] or heading or "table"
+                files[f"{len(files) + 1:02d}-{_slug(name)}.csv"] = csv_text(table)
+    return files
 
 
 def _slug(words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60] or "table"
 
 
-def text(table: Node) -> str:
+def csv_text(table: Block) -> str:
     """A table as CSV in UTF-8 with a byte order mark, which spreadsheets need to see that it is UTF-8."""
     file = io.StringIO()
     write = csv.writer(file, lineterminator="\r\n")
-    for row in table.all("tr"):
-        write.writerow([_value(cell) for cell in row.elements if cell.tag in ("th", "td")])
+    write.writerow([harmless(name) for name in table["head"]])
+    for texts, values in zip(table["rows"], table["values"], strict=True):
+        write.writerow(
+            [
+                harmless(text.replace("\n", " – ")) if value is None else value
+                for text, value in zip(texts, values, strict=True)
+            ]
+        )
     return "\ufeff" + file.getvalue()
-
-
-def _value(cell: Node) -> str:
-    figure = cell.attributes.get("data-sort")
-    return figure if figure is not None else harmless(" – ".join(cell.lines))
 
 
 def harmless(words: str) -> str:
@@ -47,7 +49,8 @@ def harmless(words: str) -> str:
     >>> harmless("=cmd|'/C calc'!A0"), harmless("-5.2"), harmless("- five"), harmless("–")
     ("'=cmd|'/C calc'!A0", '-5.2', "'- five", '')
     """
-    if words == "–":
+    words = " ".join(words.split())
+    if words == DASH:
         return ""
     if re.fullmatch(r"[+-]?\d+(\.\d+)?", words):
         return words

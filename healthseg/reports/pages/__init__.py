@@ -13,6 +13,7 @@ from healthseg.reports.spec import Page
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
+    from healthseg.reports.pages.models import ModelResult
 
 MODULES = {
     "calculate_health_score": "health",
@@ -24,6 +25,13 @@ MODULES = {
     "manage_lifecycle_stages": "lifecycle",
     "track_feature_adoption": "adoption",
 }
+# The pages of models, whose results a notebook computes in cells of its own.
+MODELS = {
+    "churn_model": "churn_model",
+    "forecasts": "forecasts",
+    "score_report_card": "score_report_card",
+    "segments": "segment_models",
+}
 # Subjects whose portfolio page is a module of its own, <name>_portfolio.
 APART = {"calculate_health_score", "track_adoption_milestones", "analyze_engagement_patterns"}
 
@@ -33,6 +41,20 @@ def page_spec(tool: str, portfolio: bool = False) -> Page:
     name = MODULES[tool] + ("_portfolio" if portfolio and tool in APART else "")
     module = importlib.import_module(f"healthseg.reports.pages.{name}")
     return module.PORTFOLIO if portfolio else module.CUSTOMER
+
+
+def model_spec(kind: str) -> Page:
+    """The spec of a model's page."""
+    return importlib.import_module(f"healthseg.reports.pages.{MODELS[kind]}").PAGE
+
+
+def model_page(
+    kind: str, result: ModelResult, portfolio: Portfolio, spec: Page | None = None
+) -> ReportPage:
+    """The page of a model's result, beside the previous run; adds the run to the portfolio's log."""
+    from healthseg.reports.pages.models import recorded
+
+    return ReportPage(spec or model_spec(kind), recorded(kind, result, portfolio), portfolio)
 
 
 def customer_page(

@@ -2,82 +2,133 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from healthseg.charts import formats
-from healthseg.reports.html.page import Column, Html, joined, paragraph, style, table
-from healthseg.reports.pages import runs
-from healthseg.reports.portfolios import open_portfolio
+from healthseg.reports.pages.models import RUNS, ModelResult, values
+from healthseg.reports.spec import Columns, Missing, Page, Section, Table
 
-__all__ = ["by_step", "open_portfolio", "opening", "overall", "runlog", "where"]
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+    from healthseg.forecasting import Backtest
 
-_COLUMNS = [
-    Column("model", "Model", formats.words),
-    Column("mase", "MASE", lambda value: formats.number(value, 3), True),
-    Column("smape", "sMAPE, %", lambda value: formats.number(value, 1), True),
-    Column("coverage", "Inside the interval", lambda value: formats.percent(value, 1), True),
-    Column("width", "Width", lambda value: formats.number(value, 1), True),
-    Column("clients", "Series", formats.number, True),
-    Column("forecasts", "Forecasts", formats.number, True),
-]
-
-
-def opening(tested: Any, what: str) -> Html:
-    """What was forecast, and how it did."""
-    by = {row["model"]: row for row in tested.overall.to_dict("records")}
-    ours, naive = by.get("forecast"), by.get("naive")
-    verdict = (
-        f"{formats.sentence(what)}: MASE {formats.number(ours['mase'], 3)}, the naive forecast's "
-        f"{formats.number(naive['mase'], 3)}; {formats.percent(ours['coverage'])} of outcomes lay in the "
-        f"{formats.percent(tested.level)} interval"
-        if ours and naive
-        else f"{formats.sentence(what)}: no series is long enough to be tested"
-    )
-    return Html(f"{style()}<h1>Forecasts, back-tested</h1>{paragraph(verdict, 'lead')}", verdict)
+ERRORS: Columns = {
+    "Model": "model:words",
+    "MASE": "mase:number.3",
+    "sMAPE, %": "smape:number.1",
+    "Inside the interval": "coverage:percent.1",
+    "Width": "width:number.1",
+    "Series": "clients:number",
+    "Forecasts": "forecasts:number",
+}
 
 
-def overall(tested: Any) -> Html:
-    """Is the forecast better than naive?"""
-    rows = tested.overall.to_dict("records")
-    return Html(table(rows, _COLUMNS, "All series and steps", "models"), "overall")
-
-
-def by_step(tested: Any) -> Html:
-    """How far ahead?"""
-    columns = [Column("step", "Steps ahead", formats.number, True), *_COLUMNS]
-    return Html(table(tested.by_step.to_dict("records"), columns, "By step", "rows"), "by step")
-
-
-def where(tested: Any) -> Html:
-    """Where does it beat naive, and where not?"""
-    mean = tested.errors.groupby(["client_id", "model"])["mase"].mean().unstack("model")
-    if "forecast" not in mean or "naive" not in mean:
-        return Html(paragraph("No series is long enough to be tested.", "lead"), "nothing")
-    gain = (mean["naive"] - mean["forecast"]).sort_values(kind="stable")
-    rows = [
-        {"client_id": client, "forecast": mean.loc[client, "forecast"], "naive": mean.loc[client, "naive"],
-         "gain": gain[client]}
-        for client in gain.index
-    ]  # fmt: skip
-    lead = joined(
-        f"Better than naive in {(gain > 0).sum()} of {len(gain)} series; the worst come first"
-    )
-    columns = [
-        Column("client_id", "Series"),
-        Column("forecast", "Forecast, MASE", lambda value: formats.number(value, 3), True),
-        Column("naive", "Naive, MASE", lambda value: formats.number(value, 3), True),
-        Column("gain", "Gained", lambda value: formats.signed(value, 3), True),
-    ]
-    return Html(paragraph(lead, "lead") + table(rows, columns, label="series"), lead)
-
-
-def runlog(portfolio: Any, tested: Any, configuration: dict[str, Any]) -> Html:
-    """What changed since the last run?"""
+def result(
+    portfolio: Portfolio, backtest: Backtest, subject: str, configuration: Mapping[str, Any]
+) -> ModelResult:
+    """A back-test as its page shows it; ``subject`` says what was forecast."""
+    gains = _gains(backtest)
+    day = portfolio.as_of(configuration.get("as_of"))
+    overall = {row["model"]: values(row) for row in backtest.overall.to_dict("records")}
     figures = {
-        f"{row['model']} {name}": round(float(row[name]), 4)
-        for row in tested.overall.to_dict("records")
-        for name in ("mase", "coverage")
+        "models": overall,
+        "level": backtest.level,
+        "series": len(gains),
+        "better": int((gains["gain"] > 0).sum()),
     }
-    return runs.record(
-        portfolio, "forecasts", configuration, figures, portfolio.fingerprint(portfolio.data_until)
+    run_figures = {
+        f"{model} {name}": round(row[name], 4)
+        for model, row in overall.items()
+        for name in ("mase", "coverage")
+        if row[name] is not None
+    }
+    return ModelResult(
+        _summary(subject, overall, backtest.level),
+        day,
+        portfolio.data_until,
+        portfolio.fingerprint(portfolio.data_until),
+        figures,
+        {"overall": backtest.overall, "by_step": backtest.by_step, "gains": gains},
+        {},
+        run_figures,
+        configuration,
     )
+
+
+def _summary(subject: str, overall: Mapping[str, Any], level: float) -> str:
+    if "forecast" not in overall or "naive" not in overall:
+        return f"{formats.sentence(subject)}: no series is long enough to be tested"
+    forecast, naive = overall["forecast"], overall["naive"]
+    return (
+        f"{formats.sentence(subject)}: MASE {formats.number(forecast['mase'], 3)}, the naive forecast's "
+        f"{formats.number(naive['mase'], 3)}; {formats.percent(forecast['coverage'])} of outcomes were in the "
+        f"{formats.percent(level)} interval"
+    )
+
+
+def _gains(backtest: Backtest) -> pd.DataFrame:
+    """What the forecast of each series gains over the naive one, the worst first."""
+    columns = ["client_id", "forecast", "naive", "gain"]
+    mean = backtest.errors.groupby(["client_id", "model"])["mase"].mean().unstack("model")
+    if "forecast" not in mean or "naive" not in mean:
+        return pd.DataFrame(columns=columns)
+    mean["gain"] = mean["naive"] - mean["forecast"]
+    return mean.sort_values("gain", kind="stable").reset_index()[columns]
+
+
+PAGE = Page(
+    tool="forecasts",
+    kind="Forecasts, back-tested",
+    summary="Weekly health scores, forecast from earlier dates by rolling origin: how far off, beside "
+    "naive, and do the intervals hold?",
+    title="Forecasts, back-tested",
+    portfolio=True,
+    about=("As of {as_of:day}",),
+    sections=(
+        Section(
+            "overall",
+            "Is the forecast better than naive?",
+            (),
+            (Table("frames.overall", ERRORS, "All series and steps", "models"),),
+        ),
+        Section(
+            "by_step",
+            "How far ahead?",
+            (),
+            (Table("frames.by_step", {"Steps ahead": "step:number", **ERRORS}, "By step"),),
+        ),
+        Section(
+            "gains",
+            "Where does it beat naive, and where not?",
+            lambda result: (
+                (
+                    "Better than naive in {better:number} of {series:number} series; the worst come first",
+                )
+                if result.figures["series"]
+                else ()
+            ),
+            lambda result: (
+                Table(
+                    "frames.gains",
+                    {
+                        "Series": "client_id",
+                        "Forecast, MASE": "forecast:number.3",
+                        "Naive, MASE": "naive:number.3",
+                        "Gained": "gain:signed.3",
+                    },
+                    label="series",
+                )
+                if result.figures["series"]
+                else Missing("The gain", reason="no series is long enough to be tested"),
+            ),
+        ),
+        RUNS,
+    ),
+    method=(
+        "Each series is forecast from past dates by what was known on each, and compared with what came",
+        "MASE divides the absolute error by that of the in-sample naive forecast; below one is better",
+    ),
+)

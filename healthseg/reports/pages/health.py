@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from healthseg.charts import formats, small, theme
-from healthseg.reports.html.page import safe
+from healthseg.reports.document import Drawing, Markup
+from healthseg.reports.html.writer import safe
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -127,7 +128,7 @@ def _customer_cards(health: HealthScore) -> tuple[Card, ...]:
     )
 
 
-def _strip(health: HealthScore) -> str:
+def _strip(health: HealthScore) -> Markup:
     """The score on the four bands, with the range that missing inputs allow."""
     score, spread = health.current_health_score, health.possible_range
     shown = "withheld" if score is None else f"{score} of 100"
@@ -137,7 +138,8 @@ def _strip(health: HealthScore) -> str:
     )
     names = "".join(f"<span>{safe(formats.words(band))}</span>" for band in theme.BANDS)
     picture = small.strip(score, spread.lower, spread.upper, label, health.band_edges)
-    return f'<div class="hs-scale">{picture}<p class="hs-ends">{names}</p></div>'
+    html = f'<div class="hs-scale">{picture}<p class="hs-ends">{names}</p></div>'
+    return Markup(html, (Drawing(picture),))
 
 
 def _standing(health: HealthScore) -> tuple[str, ...]:

@@ -1,20 +1,22 @@
-"""The page of the segments' evidence: how many groups stand, how stable are they, and what sets them apart?"""
+"""The page of the segments' evidence: how many groups are there, how stable are they, and what sets them apart?"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from healthseg.charts import formats
-from healthseg.reports.html.page import Column, Html, joined, missing, paragraph, style, table
-from healthseg.reports.pages import runs
-from healthseg.reports.portfolios import open_portfolio
+from healthseg.reports.pages.models import RUNS, ModelResult
+from healthseg.reports.spec import Missing, Note, Page, Section, Table
 
-WHOLE = {"groups", "smallest"}
+if TYPE_CHECKING:
+    from healthseg.clustering.groups import Grouping
+    from healthseg.data.portfolio import Portfolio
 
-__all__ = ["apart", "evidence", "found", "open_portfolio", "opening", "rows_of", "runlog"]
 
-
-def rows_of(portfolio: Any, as_of: str | None, metrics: list[str]) -> Any:
+def metric_rows(portfolio: Portfolio, as_of: str | None, metrics: list[str]) -> pd.DataFrame:
     """The live customers' metrics on a day, by client_id."""
     from healthseg.errors import InvalidParameters, hint
     from healthseg.metrics.panels import panel
@@ -31,79 +33,112 @@ def rows_of(portfolio: Any, as_of: str | None, metrics: list[str]) -> Any:
     return rows[metrics].astype(float)
 
 
-def found(rows: Any, method: str, least: int, most: int, seed: int) -> Any:
-    """The groups that the evidence allows."""
-    from healthseg.clustering.groups import grouping
-    from healthseg.settings import Settings
-
-    return grouping(rows, method, least, most, Settings(seed=seed))
-
-
-def opening(groups: Any) -> Html:
-    """How many groups stand."""
-    verdict = (
-        f"{groups.groups} groups of {len(groups.placed)} customers stand"
-        if groups.groups
-        else f"No stable groups: {groups.reason}"
-    )
-    return Html(
-        f"{style()}<h1>Segments, their evidence</h1>{paragraph(joined(verdict), 'lead')}", verdict
-    )
-
-
-def evidence(groups: Any) -> Html:
-    """How many groups, and how stable is each number of them?"""
-    names = {
-        "groups": "Groups",
-        "bic": "BIC",
-        "silhouette": "Silhouette",
-        "stability": "Stability (adjusted Rand)",
-        "least_jaccard": "Least stable group (Jaccard)",
-        "smallest": "Smallest group",
+def result(
+    portfolio: Portfolio,
+    grouping: Grouping,
+    rows: pd.DataFrame,
+    configuration: Mapping[str, Any],
+) -> ModelResult:
+    """A grouping of customers as its page shows it; ``rows`` are the metrics that it is by."""
+    placed, tried = grouping.placed, grouping.evidence.tried
+    figures = {
+        "groups": grouping.groups,
+        "reason": grouping.reason,
+        "customers": len(placed),
+        "dropped": dict(grouping.dropped),
     }
-    columns = [
-        Column(
-            key,
-            name,
-            lambda value, places=0 if key in WHOLE else 2: formats.number(value, places),
-            True,
-        )
-        for key, name in names.items()
-    ]
-    rows = groups.evidence.tried.to_dict("records")
-    if not rows:
-        return Html(missing("The evidence", groups.reason or "nothing could be tried"))
-    dropped = [f"{name}: {why}" for name, why in groups.dropped.items()]
-    return Html(
-        table(rows, columns, "Numbers that were tried")
-        + (paragraph(joined(*dropped)) if dropped else "")
+    stable = tried[tried["stability"].notna()] if len(tried) else tried
+    run_figures = {
+        "groups": grouping.groups,
+        "customers placed": len(placed),
+        **{
+            f"stability of {row['groups']:.0f} groups": round(float(row["stability"]), 4)
+            for row in stable.to_dict("records")
+        },
+    }
+    return ModelResult(
+        f"{grouping.groups} stable groups of {len(placed)} customers"
+        if grouping.groups
+        else f"No stable groups: {grouping.reason}",
+        portfolio.as_of(configuration.get("as_of")),
+        portfolio.data_until,
+        portfolio.fingerprint(portfolio.data_until),
+        figures,
+        {"tried": tried, "apart": _apart(grouping, rows)},
+        {},
+        run_figures,
+        configuration,
     )
 
 
-def apart(groups: Any, rows: Any) -> Html:
-    """What sets the groups apart?"""
+def _apart(grouping: Grouping, rows: pd.DataFrame) -> pd.DataFrame:
     from healthseg.clustering.groups import profile
 
-    if not groups.groups:
-        return Html(missing("What sets groups apart", groups.reason or "there are none"))
-    told = profile(rows.loc[groups.placed.index], groups.placed["group"]).to_dict("records")
-    columns = [
-        Column("group", "Group", formats.number, True),
-        Column("metric", "Metric", formats.words),
-        Column("customers", "Customers", formats.number, True),
-        Column("median", "Median", lambda value: formats.number(value, 2), True),
-        Column("others_median", "The others'", lambda value: formats.number(value, 2), True),
-        Column("distance", "Distance, sd", lambda value: formats.signed(value, 2), True),
-    ]
-    return Html(table(told, columns, "Each group's most distant metrics first"))
+    if not grouping.groups:
+        return formats.frame([])
+    return profile(rows.loc[grouping.placed.index], grouping.placed["group"])
 
 
-def runlog(portfolio: Any, groups: Any, configuration: dict[str, Any]) -> Html:
-    """What changed since the last run?"""
-    figures = {"groups": groups.groups, "customers placed": len(groups.placed)}
-    for row in groups.evidence.tried.to_dict("records"):
-        if not formats.is_missing(row["stability"]):
-            figures[f"stability of {row['groups']:.0f} groups"] = round(float(row["stability"]), 4)
-    return runs.record(
-        portfolio, "segments", configuration, figures, portfolio.fingerprint(portfolio.data_until)
+def _dropped(result: ModelResult) -> tuple[str, ...]:
+    return tuple(
+        f"{formats.sentence(formats.words(name))} is left out: {{dropped.{name}:prose}}"
+        for name in result.figures["dropped"]
     )
+
+
+PAGE = Page(
+    tool="segments",
+    kind="Segments, their evidence",
+    summary="Groups by metrics of your own: how many are stable, and what sets them apart.",
+    title="Segments, their evidence",
+    portfolio=True,
+    about=("As of {as_of:day}",),
+    sections=(
+        Section(
+            "evidence",
+            "How many groups, and how stable is each number of them?",
+            (),
+            lambda result: (
+                (
+                    Table(
+                        "frames.tried",
+                        {
+                            "Groups": "groups:number",
+                            "BIC": "bic:number.2",
+                            "Silhouette": "silhouette:number.2",
+                            "Stability (adjusted Rand)": "stability:number.2",
+                            "Least stable group (Jaccard)": "least_jaccard:number.2",
+                            "Smallest group": "smallest:number",
+                        },
+                        "Numbers of groups that were tried",
+                    ),
+                    Note(_dropped(result)),
+                )
+                if len(result.frame("tried"))
+                else (Missing("The evidence", reason="{reason:sentence}"),)
+            ),
+        ),
+        Section(
+            "apart",
+            "What sets the groups apart?",
+            (),
+            lambda result: (
+                Table(
+                    "frames.apart",
+                    {
+                        "Group": "group:number",
+                        "Metric": "metric:words",
+                        "Customers": "customers:number",
+                        "Median": "median:number.2",
+                        "Median of the others": "others_median:number.2",
+                        "Distance, sd": "distance:signed.2",
+                    },
+                    "Each group’s most distant metrics first",
+                )
+                if result.figures["groups"]
+                else Missing("What sets groups apart", reason="{reason:sentence}"),
+            ),
+        ),
+        RUNS,
+    ),
+)

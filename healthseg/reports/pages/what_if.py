@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from healthseg.charts import formats
+from healthseg.reports import layout
+from healthseg.reports.document import Markup, Node, Paragraph, static
 from healthseg.reports.figures import root
-from healthseg.reports.html.page import inert_data, missing, safe
-from healthseg.reports.render import blocks
+from healthseg.reports.html.writer import inert_data, safe, written
 from healthseg.reports.spec import Table
 
 if TYPE_CHECKING:
@@ -26,22 +27,25 @@ WEIGHTS = Table(
 )
 
 
-def what_if(health: PortfolioHealth) -> str:
+def what_if(health: PortfolioHealth) -> Node:
     """Sliders of the weights, and what they would make of scores, bands and customers at risk."""
     rows = health.frame("what_if").to_dict("records")
     if not rows:
-        return missing("Other weights", "no customer has a score")
+        reason = static("No customer has a score.")
+        return Paragraph(reason, "missing", static("Other weights: not measured."))
     weights = health.frame("weights")
     sliders = "".join(
         _slider(name, weight)
         for name, weight in zip(weights["component"], weights["weight"], strict=True)
     )
-    return (
+    table = layout.nodes((WEIGHTS,), root(health), health)
+    html = (
         f'<div class="hs-whatif"><div class="hs-sliders">{sliders}</div>'
         '<button type="button" hidden>The weights as configured</button>'
-        f'<div class="hs-whatif-told" role="status">{blocks((WEIGHTS,), root(health), health)}</div>'
+        f'<div class="hs-whatif-result" role="status">{written(table)}</div>'
         f"{inert_data(_inputs(health, rows, list(weights['component'])))}</div>"
     )
+    return Markup(html, table)
 
 
 def _slider(name: str, weight: float) -> str:

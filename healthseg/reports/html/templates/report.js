@@ -89,7 +89,7 @@
 
   const whatIf = box => {
     const given = JSON.parse(box.querySelector("script").textContent), names = [...given.bands, "unknown"];
-    const sliders = Array.from(box.querySelectorAll("input[type=range]")), told = box.querySelector(".hs-whatif-told");
+    const sliders = Array.from(box.querySelectorAll("input[type=range]")), told = box.querySelector(".hs-whatif-result");
     const usual = sliders.map(slider => slider.value);
     const scores = weights => given.customers.map(customer => score(customer, weights, given.least));
     const mean = shown => { const known = shown.filter(one => one !== null); return known.length ? known.reduce((a, b) => a + b, 0) / known.length : NaN; };

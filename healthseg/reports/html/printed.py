@@ -1,0 +1,99 @@
+"""The nodes of a page as plain blocks: what PDF and CSV are written from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from healthseg.charts import formats
+from healthseg.reports import document
+from healthseg.reports.figures import Filled
+
+Block = dict[str, Any]
+_PAINT = re.compile(r"var\(--hs-[a-z_]+,(#[0-9a-fA-F]{6})\)")
+_LOOKS = {"verdict": "verdict", "about": "soft", "missing": "soft", "sub": "soft"}
+
+
+def blocks(nodes: Iterable[document.Node]) -> list[Block]:
+    """Nodes as JSON values, from top to bottom."""
+    return [block for node in nodes for block in _WRITERS[type(node)](node)]
+
+
+def text(kind: str, words: str) -> list[Block]:
+    """A text of a kind (``p``, ``h3``, ``soft``), where it has words."""
+    words = " ".join(words.split())
+    return [{"kind": kind, "text": words}] if words else []
+
+
+def _words(*texts: Filled) -> str:
+    return " ".join(text.text for text in texts if text).strip()
+
+
+def _item(item: document.Item) -> str:
+    level = item.severity.text if item.severity else ""
+    parts = ": ".join(part.text for part in (item.title, item.text) if part)
+    return " ".join(filter(None, (level, parts, item.under.text)))
+
+
+def grid(table: document.Grid) -> list[Block]:
+    """A table: what its cells say, and the figures that a spreadsheet takes."""
+    return [
+        {
+            "kind": "table",
+            "caption": table.caption,
+            "right": [column.numeric for column in table.columns],
+            "head": [column.heading for column in table.columns],
+            "rows": [
+                ["\n".join(filter(None, (_cell(cell), cell.under.text))) for cell in line]
+                for line in table.lines
+            ],
+            "values": [[cell.sort for cell in line] for line in table.lines],
+        }
+    ]
+
+
+def _cell(cell: document.GridCell) -> str:
+    return cell.text.text or formats.DASH
+
+
+def _card(card: document.CardText) -> list[str]:
+    figure = [card.figure.text or formats.DASH, card.badge.text if card.badge else ""]
+    return [card.name.text, " ".join(filter(None, figure)), card.change.text, card.note.text]
+
+
+def painted(svg: str) -> str:
+    """A picture with its colours themselves, where a page has names for them."""
+    return _PAINT.sub(r"\1", svg)
+
+
+def _figure(figure: document.Figure) -> list[Block]:
+    words = [*text("h3", figure.title.text), *text("soft", figure.subtitle.text)]
+    table = grid(figure.table) if figure.table else []
+    drawing = {"kind": "figure", "words": words, "svg": painted(figure.svg)}
+    return [drawing, *({**block, "data_only": True} for block in table)]
+
+
+def _opening(opening: document.Opening) -> list[Block]:
+    return blocks((opening.title, opening.verdict, *opening.about))
+
+
+_WRITERS: dict[type, Callable[[Any], list[Block]]] = {
+    document.Opening: _opening,
+    document.Title: lambda node: text(f"h{node.level}", node.text.text),
+    document.Paragraph: lambda node: text(
+        _LOOKS.get(node.kind, "p"), _words(node.title, node.text)
+    ),
+    document.Listing: lambda node: [
+        {"kind": "ol" if node.ordered else "ul", "items": [_item(item) for item in node.items]}
+    ],
+    document.FactList: lambda node: [
+        {"kind": "facts", "items": [[name, value.text] for name, value in node.pairs]}
+    ],
+    document.Grid: grid,
+    document.CardRow: lambda node: [{"kind": "cards", "items": list(map(_card, node.cards))}],
+    document.Figure: _figure,
+    document.Drawing: lambda node: [{"kind": "svg", "svg": painted(node.svg)}],
+    document.Folded: lambda node: [*text("h3", node.summary.text), *blocks(node.nodes)],
+    document.Markup: lambda node: blocks(node.printed),
+}
