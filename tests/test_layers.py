@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "charts": {"errors"},
     "tools": BELOW_TOOLS,
     "demo": BASE | {"data"},
-    "reports": BELOW_INTERFACES | {"integrations"},
+    "reports": BELOW_INTERFACES,
     "integrations": BELOW_INTERFACES,
     "cli": BELOW_INTERFACES | {"demo", "integrations"},
     "__main__": {"cli"},

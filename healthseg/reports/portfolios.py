@@ -63,7 +63,7 @@ def open_portfolio(portfolio: str = "") -> Portfolio:
     In a batch it is the portfolio that the batch opened, with all that is already computed of it.
     """
     from healthseg.data.portfolio import Portfolio
-    from healthseg.integrations import freshness
+    from healthseg.reports import freshness
     from healthseg.settings.in_force import in_force
 
     shared = _SHARED.get()

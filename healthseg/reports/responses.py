@@ -27,8 +27,7 @@ from healthseg.data.response_cache import (
 )
 from healthseg.data.storage import cache_folder, root_for
 from healthseg.errors import HealthsegError
-from healthseg.integrations import freshness
-from healthseg.reports import portfolios
+from healthseg.reports import freshness, portfolios
 from healthseg.settings import fingerprint
 from healthseg.settings.in_force import InForce, in_force
 

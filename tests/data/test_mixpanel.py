@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from healthseg.cli import main as cli
+from healthseg.data import sync_state as states
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import (
     CalculationError,
@@ -20,9 +21,8 @@ from healthseg.errors import (
     IntegrationError,
     InvalidParameters,
 )
-from healthseg.integrations import freshness as integrations
-from healthseg.integrations.mixpanel import state as states
 from healthseg.integrations.mixpanel.sync import Sync
+from healthseg.reports import freshness as integrations
 from healthseg.reports.responses import Responses
 from healthseg.settings.in_force import in_force
 from healthseg.settings.mixpanel import MixpanelSettings

@@ -61,7 +61,7 @@ def pages(portfolio: Path, client_id: str, out: Path) -> Iterator[tuple[str, Pat
         kind, _, tool = name.partition("-")
         yield name, _written(out / f"{name}.html", report(kind, tool, portfolio, client_id))
     opened = hs.Portfolio.open(portfolio)
-    shelf = index.Shelf(out, out, list(TOOLS), {})
+    shelf = index.ReportFolder(out, out, list(TOOLS), {})
     yield (
         "index",
         _written(

@@ -307,11 +307,12 @@ def test_what_changed_since_the_run_before_is_told():
     before[second["client_id"]] = [second["score"], "low", None]
     del before[third["client_id"]]
     before["cs_gone"] = [50, "high", None]
-    shelf = index.Shelf(Path("/nowhere"), Path("/nowhere"), [TOOL], {})
-    told = index.changes(portfolio, {"customers": before, "as_of": "2025-10-03"}, shelf)
-    assert [one["name"] for one in told["moved"]] == [first["name"], second["name"]]
-    assert told["moved"][0]["by"] == -7 and f"to {second['risk_level']}" in told["moved"][1]["says"]
-    assert told["came"] == [third["name"]] and told["gone"] == ["cs_gone"]
+    shelf = index.ReportFolder(Path("/nowhere"), Path("/nowhere"), [TOOL], {})
+    changes = index.changes(portfolio, {"customers": before, "as_of": "2025-10-03"}, shelf)
+    assert [line["name"] for line in changes["moved"]] == [first["name"], second["name"]]
+    assert changes["moved"][0]["points"] == -7
+    assert f"to {second['risk_level']}" in changes["moved"][1]["text"]
+    assert changes["added"] == [third["name"]] and changes["removed"] == ["cs_gone"]
     assert index.changes(portfolio, {}, shelf) == {}
 
 

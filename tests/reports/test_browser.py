@@ -43,8 +43,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "status": "failed",
         "error": {"code": "CALCULATION_ERROR", "message": HOSTILE[0], "cell": 3},
     }
-    shelf = index.Shelf(folder, folder, [TOOL], {})
-    bad = index.Shelf(folder, folder, [TOOL], {f"cs_client_004/{TOOL}": failed})
+    shelf = index.ReportFolder(folder, folder, [TOOL], {})
+    bad = index.ReportFolder(folder, folder, [TOOL], {f"cs_client_004/{TOOL}": failed})
     made = {
         "customer": html_of("customer", samples.health()),
         "hostile": html_of("customer", hostile),

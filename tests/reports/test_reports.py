@@ -172,9 +172,7 @@ def test_a_report_that_fails_is_told_and_the_others_are_there(small_portfolio: P
     assert not (tmp_path / "customers" / last["client_id"] / f"{TOOL}.html").exists()
     assert (tmp_path / "overview" / f"{TOOL}.html").is_file()
     read = Read(run.index.read_text("utf-8"))
-    assert (
-        "1 report could not be made" in read.text and run.failed[0].error["error_code"] in read.text
-    )
+    assert "1 report failed" in read.text and run.failed[0].error["error_code"] in read.text
     assert "failed" in told.getvalue()
     assert not list(tmp_path.rglob("*.part"))
 

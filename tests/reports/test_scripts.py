@@ -36,7 +36,7 @@ def browser():
 def pages(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("scripts")
     portfolio = samples.portfolio()
-    shelf = index.Shelf(folder, folder, ["calculate_health_score"], {})
+    shelf = index.ReportFolder(folder, folder, ["calculate_health_score"], {})
     many = [
         {**portfolio.customers[place % 60], "name": f"Customer {place:05d}", "score": place % 100}
         for place in range(10_000)

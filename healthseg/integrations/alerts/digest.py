@@ -12,12 +12,12 @@ from healthseg.reports import writing
 from healthseg.reports.batches.job import report_name
 from healthseg.reports.document import Item, Listing, Paragraph, static
 from healthseg.reports.figures import Scope
-from healthseg.reports.html import scripting
+from healthseg.reports.html import index, scripting
 from healthseg.reports.html.writer import safe, written
 from healthseg.reports.layout import grid
 from healthseg.reports.spec import Cell, Table
 
-FILE = "alerts.html"
+FILE = index.ALERTS_FILE
 STYLES = ("page.css", "pieces.css", "index.css")
 PARTS = (
     (NEW, "What is new?", "Nothing is new."),

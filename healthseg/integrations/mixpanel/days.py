@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from healthseg.data import engine
 from healthseg.data.sources import quoted
 from healthseg.data.storage import FOLDER, writing
+from healthseg.data.sync_state import folder_of
 from healthseg.integrations.mixpanel.records import EPOCH
-from healthseg.integrations.mixpanel.state import folder_of
 
 _BATCH = 50_000  # rows written at once
 _BUCKET = 400_000  # rows compared at once: about 100 MB

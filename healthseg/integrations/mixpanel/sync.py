@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from healthseg.data import sync_state as states
+from healthseg.data.sync_state import DAY, SyncState
 from healthseg.errors import DataRetrievalError, HealthsegError, IntegrationError, InvalidParameters
-from healthseg.integrations.mixpanel import state as states
 from healthseg.integrations.mixpanel.days import ExportWindow
 from healthseg.integrations.mixpanel.export import (
     Credentials,
@@ -21,7 +22,6 @@ from healthseg.integrations.mixpanel.export import (
     TransientFailure,
 )
 from healthseg.integrations.mixpanel.records import EPOCH, Reader, records
-from healthseg.integrations.mixpanel.state import DAY, SyncState
 from healthseg.settings import fingerprint
 from healthseg.settings.mixpanel import MixpanelSettings
 

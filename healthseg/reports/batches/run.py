@@ -230,8 +230,8 @@ class _Batch:
         lines, before = manifest.latest(self.top), manifest.last_ended(self.top, name)
         seconds = time.monotonic() - self.started
         for folder in dict.fromkeys((self.folder, self.top)):
-            shelf = index.Shelf(folder, self.folder, registry.names(), lines, name)
-            text = index.page(self.health, shelf, outcomes, before, self.clock(), seconds)
+            links = index.ReportFolder(folder, self.folder, registry.names(), lines)
+            text = index.page(self.health, links, outcomes, before, self.clock(), seconds)
             writing.write_whole(writing.inside(folder, "index.html"), text)
         return self.top / "index.html"
 

@@ -1,4 +1,4 @@
-"""The index of a folder of reports: the portfolio at a glance, what was made, and what failed and why."""
+"""The index of a folder of reports: the portfolio at a glance, its reports, and those that failed and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 
 from healthseg.charts import formats
-from healthseg.integrations.alerts import digest as alerts_page
 from healthseg.reports.batches.job import ReportOutcome, report_name
 from healthseg.reports.html import scripting
 from healthseg.reports.html.writer import inert
@@ -20,8 +19,8 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A column of the table of customers: what is read, and what is sorted by."""
+class IndexColumn:
+    """A column of the table of customers: what it shows, and what it is sorted by."""
 
     key: str
     heading: str
@@ -48,7 +47,9 @@ class Shown:
         return formats.plain(value) if isinstance(value, int | float | str) else str(value)
 
 
-MOVED = 5
+ALERTS_FILE = "alerts.html"
+# A score that moved by this many points since the last run is named.
+LEAST_MOVE = 5
 STYLES = ("page.css", "pieces.css", "index.css")
 SHORT = {
     "calculate_health_score": "health",
@@ -61,43 +62,42 @@ SHORT = {
     "analyze_engagement_patterns": "patterns",
 }
 COLUMNS = (
-    Shown("name", "Customer"),
-    Shown("score", "Score", formats.number, True),
-    Shown("change", "Change", formats.signed, True),
-    Shown("risk_level", "Risk", formats.words),
-    Shown("at_stake", "Expected churned ARR", numeric=True, money=True),
-    Shown("arr", "ARR", numeric=True, money=True),
-    Shown("renewal_on", "Renewal", formats.day, tight=True),
-    Shown("stage", "Stage", formats.words),
-    Shown("csm_id", "Manager"),
-    Shown("reason", "Why"),
+    IndexColumn("name", "Customer"),
+    IndexColumn("score", "Score", formats.number, True),
+    IndexColumn("change", "Change", formats.signed, True),
+    IndexColumn("risk_level", "Risk", formats.words),
+    IndexColumn("at_stake", "Expected churned ARR", numeric=True, money=True),
+    IndexColumn("arr", "ARR", numeric=True, money=True),
+    IndexColumn("renewal_on", "Renewal", formats.day, tight=True),
+    IndexColumn("stage", "Stage", formats.words),
+    IndexColumn("csm_id", "Manager"),
+    IndexColumn("reason", "Why"),
 )
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """What lies where: the folder of the index, that of the reports, and what is known of each report."""
+class ReportFolder:
+    """The folder of the index, that of the reports, and the last line of each report in the manifest."""
 
-    folder: Path
-    place: Path
+    index_folder: Path
+    report_folder: Path
     tools: Sequence[str]
     lines: Mapping[str, Mapping[str, Any]]
-    run: str = ""
 
     def href(self, client_id: str | None, tool: str) -> str:
         """The address of a report as seen from the index; empty where there is none."""
-        page = self.place / f"{report_name(client_id, tool)}.html"
-        return page.relative_to(self.folder).as_posix() if page.is_file() else ""
+        page = self.report_folder / f"{report_name(client_id, tool)}.html"
+        return page.relative_to(self.index_folder).as_posix() if page.is_file() else ""
 
     @property
     def failed(self) -> list[Mapping[str, Any]]:
-        """The reports that were tried last without success."""
+        """The reports whose last try failed."""
         return [line for _, line in sorted(self.lines.items()) if line.get("error")]
 
 
 def page(
     overview: Any,
-    shelf: Shelf,
+    reports: ReportFolder,
     outcomes: Sequence[ReportOutcome],
     before: Mapping[str, Any],
     at: dt.datetime,
@@ -105,10 +105,10 @@ def page(
 ) -> str:
     """The index as one page that opens from a drive; a row links to its reports where there are any.
 
-    ``before`` is the last line of the run that came before: what changed since then is told.
+    ``before`` is the last line of the previous run, with which the customers are compared.
     """
     customers = overview.customers
-    rows = [_row(row, shelf) for row in customers]
+    rows = [_row(row, reports) for row in customers]
     script = scripting.index()
     return _template().render(
         style="".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
@@ -121,12 +121,11 @@ def page(
         rows=rows,
         data=inert(rows),
         managers=sorted({formats.plain(row["csm_id"]) for row in customers if row.get("csm_id")}),
-        reports=_reports(shelf),
-        failed=[_failure(line) for line in shelf.failed],
-        made=len(outcomes),
-        changes=changes(overview, before, shelf),
-        alerts=alerts_page.FILE if (shelf.folder / alerts_page.FILE).is_file() else "",
-        least=MOVED,
+        reports=_portfolio_reports(reports),
+        failed=[_failure(line) for line in reports.failed],
+        changes=changes(overview, before, reports),
+        alerts=ALERTS_FILE if (reports.index_folder / ALERTS_FILE).is_file() else "",
+        least=LEAST_MOVE,
         provenance=_provenance(overview, outcomes, at, seconds),
     )
 
@@ -138,8 +137,8 @@ def _template() -> jinja2.Template:
     )
 
 
-def _row(row: Row, shelf: Shelf) -> dict[str, Any]:
-    pages = [(tool, shelf.href(row["client_id"], tool)) for tool in shelf.tools]
+def _row(row: Row, reports: ReportFolder) -> dict[str, Any]:
+    pages = [(tool, reports.href(row["client_id"], tool)) for tool in reports.tools]
     links = [(SHORT.get(tool, formats.words(tool)), href) for tool, href in pages if href]
     return {
         "cells": [column.cell(row) for column in COLUMNS],
@@ -149,18 +148,18 @@ def _row(row: Row, shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def _reports(shelf: Shelf) -> list[dict[str, str]]:
-    found = [
-        (tool, shelf.href(None, tool), shelf.lines.get(report_name(None, tool), {}))
-        for tool in shelf.tools
+def _portfolio_reports(reports: ReportFolder) -> list[dict[str, str]]:
+    pages = [
+        (tool, reports.href(None, tool), reports.lines.get(report_name(None, tool), {}))
+        for tool in reports.tools
     ]
     return [
         {
             "href": href,
             "name": line.get("kind") or formats.sentence(formats.words(tool)),
-            "says": line.get("verdict") or "made before",
+            "verdict": line.get("verdict") or "of an earlier run",
         }
-        for tool, href, line in found
+        for tool, href, line in pages
         if href
     ]
 
@@ -168,40 +167,47 @@ def _reports(shelf: Shelf) -> list[dict[str, str]]:
 def _failure(line: Mapping[str, Any]) -> dict[str, str]:
     error = line["error"]
     return {
-        "who": line.get("client_id") or "the portfolio",
+        "subject": line.get("client_id") or "the portfolio",
         "tool": formats.words(line["tool"]),
-        "why": formats.plain(error.get("message"), 400),
+        "reason": formats.plain(error.get("message"), 400),
         "code": f"{line['status']}, {error.get('code', '')}",
     }
 
 
-def changes(overview: Any, before: Mapping[str, Any], shelf: Shelf) -> dict[str, Any]:
-    """What is different from the run before: who came and went, whose risk changed, whose score moved by 5 or more."""
-    known = before.get("customers") or {}
+def changes(overview: Any, before: Mapping[str, Any], reports: ReportFolder) -> dict[str, Any]:
+    """What is different from the last run: new and lost customers, changed risks, scores that moved by 5 or more."""
+    earlier = before.get("customers") or {}
     rows = {row["client_id"]: row for row in overview.customers}
-    if not known:
+    if not earlier:
         return {}
-    told = [_changed(row, known[client], shelf) for client, row in rows.items() if client in known]
-    came = [formats.plain(rows[client]["name"]) for client in rows if client not in known]
-    gone = [client for client in known if client not in rows]
+    moved = [
+        _moved(row, earlier[client], reports) for client, row in rows.items() if client in earlier
+    ]
     return {
-        "since": formats.day(before["as_of"]) if before.get("as_of") else "the run before",
-        "moved": sorted(filter(None, told), key=lambda one: (-abs(one["by"]), one["name"])),
-        "came": came,
-        "gone": gone,
+        "since": formats.day(before["as_of"]) if before.get("as_of") else "the last run",
+        "moved": sorted(filter(None, moved), key=lambda line: (-abs(line["points"]), line["name"])),
+        "added": [formats.plain(rows[client]["name"]) for client in rows if client not in earlier],
+        "removed": [client for client in earlier if client not in rows],
     }
 
 
-def _changed(row: Row, was: Sequence[Any], shelf: Shelf) -> dict[str, Any] | None:
+def _moved(row: Row, before: Sequence[Any], reports: ReportFolder) -> dict[str, Any] | None:
     score, risk = row.get("score"), row.get("risk_level")
-    by = 0 if formats.is_missing(score) or was[0] is None else round(score - was[0])
-    if abs(by) < MOVED and risk == was[1]:
+    old_score, old_risk = before[0], before[1]
+    unknown = formats.is_missing(score) or old_score is None
+    points = 0 if unknown else round(score - old_score)
+    if abs(points) < LEAST_MOVE and risk == old_risk:
         return None
-    words = [f"score {formats.number(was[0])} to {formats.number(score)}"] if by else []
-    risks = [formats.words(level or "unknown") for level in (was[1], risk)]
-    words += [f"risk {risks[0]} to {risks[1]}"] if risk != was[1] else []
-    href = next(filter(None, (shelf.href(row["client_id"], tool) for tool in shelf.tools)), "")
-    return {"name": formats.plain(row["name"]), "href": href, "by": by, "says": ", ".join(words)}
+    words = [f"score {formats.number(old_score)} to {formats.number(score)}"] if points else []
+    levels = [formats.words(level or "unknown") for level in (old_risk, risk)]
+    words += [f"risk {levels[0]} to {levels[1]}"] if risk != old_risk else []
+    links = (reports.href(row["client_id"], tool) for tool in reports.tools)
+    return {
+        "name": formats.plain(row["name"]),
+        "href": next(filter(None, links), ""),
+        "points": points,
+        "text": ", ".join(words),
+    }
 
 
 def _provenance(
@@ -212,13 +218,15 @@ def _provenance(
     return [
         ("Fingerprint", overview.fingerprint),
         ("healthseg", healthseg.__version__),
-        ("Made", f"{formats.day(at.date())}, {at:%H:%M} UTC"),
-        ("Reports", f"{sum(one.ok for one in outcomes)} of {len(outcomes)}"),
+        ("Computed", f"{formats.day(at.date())}, {at:%H:%M} UTC"),
+        ("Reports", f"{sum(outcome.ok for outcome in outcomes)} of {len(outcomes)}"),
         ("Took", f"{seconds:.0f} s"),
         (
             "Not counted",
             "; ".join(
-                f"{count} {formats.words(why)}" for why, count in overview.excluded.items() if count
+                f"{count} {formats.words(reason)}"
+                for reason, count in overview.excluded.items()
+                if count
             )
             or "none",
         ),

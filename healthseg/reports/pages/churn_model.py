@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from healthseg.charts import formats, models
 from healthseg.reports.pages.common import largest_first
 from healthseg.reports.pages.models import RUNS, ModelResult, values
@@ -55,7 +53,7 @@ def result(portfolio: Portfolio, model: ChurnModel, as_of: str | None = None) ->
     )
 
 
-def _named(portfolio: Portfolio, model: ChurnModel, day: object) -> pd.DataFrame:
+def _named(portfolio: Portfolio, model: ChurnModel, day: object) -> formats.Frame:
     """The predictions at the model's horizon, with the customers' names."""
     from healthseg.scoring.churn import training
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from healthseg.charts import formats
 from healthseg.reports.pages.models import RUNS, ModelResult, values
 from healthseg.reports.spec import Columns, Missing, Page, Section, Table
@@ -69,12 +67,12 @@ def _summary(subject: str, overall: Mapping[str, Any], level: float) -> str:
     )
 
 
-def _gains(backtest: Backtest) -> pd.DataFrame:
+def _gains(backtest: Backtest) -> formats.Frame:
     """What the forecast of each series gains over the naive one, the worst first."""
     columns = ["client_id", "forecast", "naive", "gain"]
     mean = backtest.errors.groupby(["client_id", "model"])["mase"].mean().unstack("model")
     if "forecast" not in mean or "naive" not in mean:
-        return pd.DataFrame(columns=columns)
+        return formats.frame([])
     mean["gain"] = mean["naive"] - mean["forecast"]
     return mean.sort_values("gain", kind="stable").reset_index()[columns]
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from healthseg.charts import formats, theme
 from healthseg.data.storage import FOLDER, read_json, write_json
 from healthseg.reports import portfolios
@@ -33,8 +31,8 @@ class ModelResult:
     data_until: dt.date
     fingerprint: str
     figures: Mapping[str, Any] = field(default_factory=dict)
-    frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    drawings: Mapping[str, Callable[[pd.DataFrame], theme.Picture]] = field(default_factory=dict)
+    frames: Mapping[str, formats.Frame] = field(default_factory=dict)
+    drawings: Mapping[str, Callable[[formats.Frame], theme.Picture]] = field(default_factory=dict)
     run_figures: Mapping[str, float | None] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
     not_measured: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +42,7 @@ class ModelResult:
         """The result in a line."""
         return self.summary
 
-    def frame(self, name: str) -> pd.DataFrame:
+    def frame(self, name: str) -> formats.Frame:
         """The rows behind a table or a chart."""
         return self.frames[name]
 
@@ -146,13 +144,21 @@ def recorded(
     return replace(result, figures={**result.figures, "run": figures}, frames=frames)
 
 
-def _beside(run: Mapping[str, Any], before: Mapping[str, Any] | None) -> pd.DataFrame:
+def _beside(run: Mapping[str, Any], before: Mapping[str, Any] | None) -> formats.Frame:
     """The figures of a run beside those of the previous one."""
     previous = before["figures"] if before else {}
     rows = [(name, value, previous.get(name)) for name, value in run["figures"].items()]
-    frame = pd.DataFrame(rows, columns=["name", "now", "before"])
-    frame[["now", "before"]] = frame[["now", "before"]].astype(float)
-    return frame.assign(change=(frame["now"] - frame["before"]).round(6))
+    return formats.frame(
+        [
+            {
+                "name": name,
+                "now": value,
+                "before": old,
+                "change": None if None in (value, old) else round(value - old, 6),
+            }
+            for name, value, old in rows
+        ]
+    )
 
 
 def _changed(run: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:

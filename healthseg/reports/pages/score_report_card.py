@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
+from healthseg.charts import formats
 from healthseg.charts import models as charts
 from healthseg.reports.pages.models import RUNS, ModelResult, values
 from healthseg.reports.spec import Card, Chart, Missing, Page, Section, Table
@@ -69,7 +68,7 @@ def result(card: ReportCard) -> ModelResult:
     )
 
 
-def _row(frame: pd.DataFrame) -> dict[str, Any]:
+def _row(frame: formats.Frame) -> dict[str, Any]:
     """The first row of the health score."""
     rows = frame[frame["score"] == COMPOSITE]
     return values(rows.iloc[0].to_dict()) if len(rows) else dict.fromkeys(map(str, frame.columns))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from healthseg.charts import formats
 from healthseg.reports.pages.models import RUNS, ModelResult
 from healthseg.reports.spec import Missing, Note, Page, Section, Table
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 
-def metric_rows(portfolio: Portfolio, as_of: str | None, metrics: list[str]) -> pd.DataFrame:
+def metric_rows(portfolio: Portfolio, as_of: str | None, metrics: list[str]) -> formats.Frame:
     """The live customers' metrics on a day, by client_id."""
     from healthseg.errors import InvalidParameters, hint
     from healthseg.metrics.panels import panel
@@ -36,7 +34,7 @@ def metric_rows(portfolio: Portfolio, as_of: str | None, metrics: list[str]) -> 
 def result(
     portfolio: Portfolio,
     grouping: Grouping,
-    rows: pd.DataFrame,
+    rows: formats.Frame,
     configuration: Mapping[str, Any],
 ) -> ModelResult:
     """A grouping of customers as its page shows it; ``rows`` are the metrics that it is by."""
@@ -71,7 +69,7 @@ def result(
     )
 
 
-def _apart(grouping: Grouping, rows: pd.DataFrame) -> pd.DataFrame:
+def _apart(grouping: Grouping, rows: formats.Frame) -> formats.Frame:
     from healthseg.clustering.groups import profile
 
     if not grouping.groups:

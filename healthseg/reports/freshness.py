@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from healthseg.data import sync_state as states
 from healthseg.errors import DataRetrievalError, HealthsegError, IntegrationError
-from healthseg.integrations.mixpanel import state as states
 from healthseg.settings.in_force import InForce
 
 USERS = ("track_usage_engagement", "track_feature_adoption", "analyze_engagement_patterns")
