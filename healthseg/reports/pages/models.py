@@ -84,7 +84,7 @@ def values(row: Mapping[Any, Any]) -> dict[str, Any]:
 def _changes(result: ModelResult) -> tuple[str, ...]:
     run = result.figures["run"]
     if run["number"] == 1:
-        return ("This is the first run: there is none to compare with",)
+        return ("The first run: no earlier one to compare with",)
     changed = [f"{{run.changed[{at}]:words}}" for at in range(len(run["changed"]))]
     return (
         "Run {run.number:number}, on the data {run.fingerprint}",
