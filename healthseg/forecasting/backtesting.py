@@ -25,7 +25,8 @@ class Backtest:
     ``overall``: one row per model (forecast, naive, seasonal naive) with ``mase``, ``smape`` (per cent, 0 to 200),
     ``coverage`` (share of outcomes inside the interval), ``width`` (mean width on the scale of the values), ``clients``
     and ``forecasts``; ``by_step``: the same per model and step. Both are means over each client's forecasts, then over
-    clients. ``errors``: every forecast, by ``client_id, origin`` (date of the last value that was read), ``step, model,
+    clients; where an error has no scale, since the values before it never changed, ``mase`` leaves it out and
+    ``mase_reason`` says so. ``errors``: every forecast, by ``client_id, origin`` (date of the last value that was read), ``step, model,
     date`` with ``actual, forecast, lower, upper, error`` (actual minus forecast), its four metrics and the ``method``.
     ``skipped``: clients too short for a single origin.
     """
@@ -63,8 +64,9 @@ class _Plan:
 
     def fits(self, series: Series, cut: int) -> list[SeriesFit]:
         missing, length = 1 - float(series.known[:cut].mean()), series.season_length
+        known = series.values[:cut][-self.settings.forecast_max_points :]
         return [
-            fit_series(series.values[:cut], self.horizon, length, missing, self.settings),
+            fit_series(known, self.horizon, length, missing, self.settings),
             naive_fit(),
             naive_fit(length, "seasonal naive"),
         ]
@@ -158,12 +160,13 @@ def _errors(series: Series, data: SeriesSet, plan: _Plan) -> pd.DataFrame:
     for start in range(0, len(cuts), plan.refit_every):
         group = cuts[start : start + plan.refit_every]
         fits = plan.fits(series, int(group[0]))
-        rolls = [fit.roll(series.values[: group[-1]], horizon) for fit in fits]
         for cut in group:
             size = scale(series.values[:cut], series.season_length)
             actual = outcomes[cut : cut + horizon]
-            for roll in rolls:
-                figures.append(_figures(actual, *roll.at(int(cut), plan.level, plan.limits), size))
+            known = series.values[:cut][-plan.settings.forecast_max_points :]
+            for fit in fits:
+                past = fit.forecast(known, horizon, plan.level, plan.limits)
+                figures.append(_figures(actual, *past, size))
             methods += [fit.method for fit in fits]
     steps = np.tile(np.arange(1, horizon + 1), len(cuts) * len(MODELS))
     origin = np.repeat(cuts, len(MODELS) * horizon)
@@ -211,8 +214,23 @@ def _means(errors: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Means over each client's forecasts, then over clients, with how many of both."""
     per_client = errors.groupby([*keys, "client_id"])[METRICS].mean()
     grouped = per_client.groupby(level=keys)
-    table = grouped.mean().assign(clients=grouped.size(), forecasts=errors.groupby(keys).size())
+    table = grouped.mean().assign(
+        clients=grouped.size(),
+        forecasts=errors.groupby(keys).size(),
+        mase_reason=[
+            _mase_reason(known, count)
+            for known, count in zip(grouped["mase"].count(), grouped.size(), strict=True)
+        ],
+    )
     return table.reset_index().sort_values(keys, key=_rank, ignore_index=True)
+
+
+def _mase_reason(known: int, count: int) -> str | None:
+    """Why errors have no scale; None where all have one."""
+    if known == count:
+        return None
+    unscaled = f"the values before {count - known} of {count} clients' forecasts never changed"
+    return unscaled + (": they are left out" if known else ", so that their errors have no scale")
 
 
 def _rank(column: pd.Series) -> pd.Series:

@@ -1,15 +1,9 @@
-"""The members of the combination, each fitted once and forecasting from every origin; and the
-season removed before.
+"""The members of the combination, each fitted once and forecasting from every origin.
 
 ``paths(values, horizon)`` is an array (origins × steps) of forecasts after 1, 2, ..., n values: the
 last row is the forecast, the rows above are the rolling origins that the interval is measured on,
 but for the first ``starting`` ones. Parameters are searched on fixed grids, linear ones solved
 exactly: such a search can't run away, and gives the same bits everywhere.
-
-Whether there is a season: do the changes from step to step differ by season (analysis of variance
-on ranks; Conover and Iman, The American Statistician 35, 1981)? A trend or a random walk has like
-neighbours, not like changes. The indices are the classical ones, shrunken by 1 - 1/F (Miller and
-Williams, International Journal of Forecasting 19, 2003).
 """
 
 from __future__ import annotations
@@ -21,8 +15,6 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 import scipy
-
-from healthseg.settings.forecasting import ForecastSettings
 
 LEVEL_GRID = np.r_[0.02, 0.05, np.arange(2, 20) / 20, 0.98]
 DAMPED_LEVELS = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)
@@ -257,96 +249,3 @@ def _computed_responses(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 _cached_responses = functools.lru_cache(maxsize=8)(_computed_responses)
-
-
-@dataclass(frozen=True)
-class SeasonalIndices:
-    """Indices by position in the season; position 0 is the series' first value."""
-
-    indices: np.ndarray
-    multiplicative: bool
-    parameters: float  # how many the shrunken indices amount to
-
-    def remove(self, values: np.ndarray) -> np.ndarray:
-        indices = self.indices[np.arange(len(values)) % len(self.indices)]
-        return values / indices if self.multiplicative else values - indices
-
-    def restore(self, values: np.ndarray, start: int) -> np.ndarray:
-        """Put the season back on values whose first lies ``start`` steps into the series."""
-        indices = self.indices[(start + np.arange(len(values))) % len(self.indices)]
-        return values * indices if self.multiplicative else values + indices
-
-    def widen(self, half_widths: np.ndarray, start: int) -> np.ndarray:
-        """Half widths on the scale of the data: a multiplicative season scales them, an additive one does not."""
-        return self.restore(half_widths, start) if self.multiplicative else half_widths
-
-
-def find_season(
-    values: np.ndarray, season_length: int, settings: ForecastSettings
-) -> SeasonalIndices | None:
-    """The season of ``season_length`` that the values show, or None.
-
-    >>> find_season(np.tile([10.0, 20.0, 30.0, 20.0], 6), 4, ForecastSettings()).indices.round(2).tolist()
-    [0.5, 1.0, 1.5, 1.0]
-    >>> find_season(np.arange(24.0), 4, ForecastSettings()) is None
-    True
-    """
-    if season_length < 2 or len(values) < settings.forecast_season_min_cycles * season_length:
-        return None
-    positive = values.min() > 0
-    scaled = np.log(values) if positive else values
-    if not _differs_by_season(np.diff(scaled), season_length, settings.forecast_season_max_p):
-        return None
-    smooth = _centred_average(scaled, season_length)
-    inside = np.isfinite(smooth)
-    ratio, _ = _variance_ratio((scaled - smooth)[inside], season_length)
-    keep = max(0.0, 1 - 1 / ratio)
-    return _shrunken(values, season_length, positive, keep, settings.forecast_season_min_index)
-
-
-def _shrunken(
-    values: np.ndarray, season_length: int, positive: bool, keep: float, min_index: float
-) -> SeasonalIndices:
-    average, parameters = _centred_average(values, season_length), keep * (season_length - 1)
-    if positive:
-        medians = _median_by_season(values / average, season_length)
-        indices = 1 + keep * (medians / medians.mean() - 1)
-        if indices.min() >= min_index:
-            return SeasonalIndices(indices, True, parameters)
-    medians = _median_by_season(values - average, season_length)
-    return SeasonalIndices(keep * (medians - medians.mean()), False, parameters)
-
-
-def _differs_by_season(changes: np.ndarray, season_length: int, significance: float) -> bool:
-    # A trend without noise has changes that differ in the last digit alone: that is no season.
-    if np.ptp(changes) <= 1e-9 * np.abs(changes).max():
-        return False
-    digits = np.round(changes / np.abs(changes).max(), 9)
-    ratio, degrees = _variance_ratio(scipy.stats.rankdata(digits), season_length)
-    return bool(scipy.special.fdtrc(season_length - 1, degrees, ratio) < significance)
-
-
-def _variance_ratio(values: np.ndarray, season_length: int) -> tuple[float, int]:
-    """F of a one-way analysis of variance by season, and its denominator's degrees of freedom."""
-    group = np.arange(len(values)) % season_length
-    centred = values - values.mean()
-    sizes = np.bincount(group, minlength=season_length)
-    between = (np.bincount(group, centred, season_length) ** 2 / sizes).sum()
-    degrees = len(values) - season_length
-    within = max((centred**2).sum() - between, 1e-12 * between, 1e-300)
-    return float(between / (season_length - 1) / (within / degrees)), degrees
-
-
-def _centred_average(values: np.ndarray, season_length: int) -> np.ndarray:
-    """Moving average over one season, centred; NaN at the ends."""
-    odd = season_length % 2
-    window = np.ones(season_length) if odd else np.r_[0.5, np.ones(season_length - 1), 0.5]
-    average, half = np.full(len(values), np.nan), len(window) // 2
-    average[half : len(values) - half] = np.convolve(values, window / season_length, "valid")
-    return average
-
-
-def _median_by_season(values: np.ndarray, season_length: int) -> np.ndarray:
-    padded = np.full(-(-len(values) // season_length) * season_length, np.nan)
-    padded[: len(values)] = values
-    return np.nanmedian(padded.reshape(-1, season_length), axis=0)

@@ -1,40 +1,26 @@
 """Forecasts of one series or ten thousand, each with an interval and the name of its method.
 
-The mean of Theta, the dynamic optimised Theta model and the damped trend: means of simple methods
-came near the top in every M competition (Makridakis and Hibon 2000; Makridakis, Spiliotis and
-Assimakopoulos 2020).
+Means of simple methods came near the top in every M competition (Makridakis and Hibon 2000;
+Makridakis, Spiliotis and Assimakopoulos 2020); which of them, and how its season goes, each series'
+own rolling back-test says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from healthseg.forecasting import frames
+from healthseg.forecasting.candidates import Candidate, candidates, naive, weigh
 from healthseg.forecasting.frames import Bounds
-from healthseg.forecasting.intervals import half_widths
-from healthseg.forecasting.models import (
-    Member,
-    Naive,
-    SeasonalIndices,
-    find_season,
-    fit_damped_trend,
-    fit_dynamic_theta,
-    fit_theta,
-)
+from healthseg.forecasting.intervals import constant_half_widths, half_widths, past_errors
+from healthseg.forecasting.outliers import without_outliers
+from healthseg.forecasting.seasons import Season, closed_ahead, find_seasons
 from healthseg.settings.forecasting import ForecastSettings
 
 DEFAULTS = ForecastSettings()
-MEMBER_PARAMETERS = 5.0  # of the damped trend, the largest member
-MEMBERS: dict[str, Callable[[np.ndarray], Member]] = {
-    "theta": fit_theta,
-    "dynamic theta": fit_dynamic_theta,
-    "damped trend": fit_damped_trend,
-}
-FIT_FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
 
 
 def forecast(
@@ -101,8 +87,9 @@ def forecast(
 def _forecast(
     series: frames.Series, horizon: int, level: float, limits: Bounds, settings: ForecastSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    fit = fit_series(series.values, horizon, series.season_length, series.missing_share, settings)
-    point, low, high = fit.roll(series.values, horizon).at(len(series.values), level, limits)
+    values = series.values[-settings.forecast_max_points :]
+    fit = fit_series(values, horizon, series.season_length, series.missing_share, settings)
+    point, low, high = fit.forecast(values, horizon, level, limits)
     if np.isnan(low).all():  # a single value: only the bounds are known to hold
         low = np.full(horizon, np.nan if limits.lower is None else limits.lower)
         high = np.full(horizon, np.nan if limits.upper is None else limits.upper)
@@ -111,54 +98,59 @@ def _forecast(
 
 @dataclass(frozen=True)
 class SeriesFit:
-    """Parameters of one series, which forecast from any origin of it, earlier or later."""
+    """Candidates of one series with their weights, which forecast from any origin of it, earlier or later."""
 
     method: str
-    members: tuple[Member, ...]
-    season: SeasonalIndices | None = None
-    parameters: float = 0.0
+    candidates: tuple[Candidate, ...]
+    weights: tuple[float, ...] = (1.0,)
+    season: Season | None = None
+    cleaning: ForecastSettings | None = None
 
-    @property
-    def starting(self) -> int:
-        return max(member.starting for member in self.members)
-
-    def roll(self, values: np.ndarray, horizon: int) -> FittedPaths:
-        """Forecasts from every origin of ``values`` with these parameters."""
-        adjusted = self.season.remove(values) if self.season else values
-        with np.errstate(all="ignore"):
-            paths = np.mean([member.paths(adjusted, horizon) for member in self.members], axis=0)
-        return FittedPaths(self, adjusted, paths)
-
-
-@dataclass(frozen=True)
-class FittedPaths:
-    """A fit run over a series: values without season, and forecasts (origins × steps) on that scale."""
-
-    fit: SeriesFit
-    adjusted: np.ndarray
-    paths: np.ndarray
-
-    def at(
-        self, origin: int, level: float, bounds: Bounds
+    def forecast(
+        self, values: np.ndarray, horizon: int, level: float, bounds: Bounds
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Forecast, lower and upper for the steps after the first ``origin`` values, which are all that is read."""
-        season, path = self.fit.season, self.paths[origin - 1]
-        with np.errstate(all="ignore"):
+        """Forecast, lower and upper for the steps after ``values``, which are all that is read."""
+        if self.cleaning:
+            values = cleaned(values, self.season, self.cleaning)
+        closed = closed_ahead(values, self.season, horizon) if self.season else None
+        paths = sum(
+            weight * candidate.paths(values, horizon)
+            for candidate, weight in zip(self.candidates, self.weights, strict=True)
+        )
+        paths = np.where(closed, 0.0, paths) if closed is not None else np.asarray(paths)
+        if _is_constant(values) and len(values) > 1:
+            half = constant_half_widths(values, horizon, level)
+        else:
             half = half_widths(
-                self.adjusted[:origin],
-                self.paths[:origin],
+                values,
+                paths,
                 level,
-                self.fit.parameters,
+                self._mean("parameters"),
                 relative=bounds.upper is None,
-                starting=self.fit.starting,
+                starting=round(self._mean("starting")),
+                closed=closed,
+                season_length=self.season.length if self.season else 1,
             )
-        if season:
-            path, half = season.restore(path, origin), season.widen(half, origin)
-        return bounds.clip(path), bounds.clip(path - half), bounds.clip(path + half)
+        point = bounds.clip(paths[-1])
+        return point, bounds.clip(point - half), bounds.clip(point + half)
+
+    def _mean(self, name: str) -> float:
+        return float(np.dot(self.weights, [getattr(each, name) for each in self.candidates]))
 
 
 def naive_fit(lag: int = 1, method: str = "naive") -> SeriesFit:
-    return SeriesFit(method, (Naive(lag),), parameters=1.0)
+    return SeriesFit(method, (naive(lag),))
+
+
+def cleaned(values: np.ndarray, season: Season | None, settings: ForecastSettings) -> np.ndarray:
+    """``values`` without outliers, which are judged with the season removed."""
+    if season is None:
+        return without_outliers(values, settings)
+    indices = season.indices(values)
+    adjusted = indices.remove(values)
+    plain = without_outliers(adjusted, settings)
+    back = plain * indices.local if season.multiplicative else plain + indices.local
+    return np.where(plain == adjusted, values, back)
 
 
 def fit_series(
@@ -173,51 +165,41 @@ def fit_series(
     >>> fit_series(np.array([3.0, 4.0]), 2, 1).method
     'naive (fewer than 8 values)'
     """
-    if np.ptp(values) == 0:
+    if _is_constant(values):
         return naive_fit(method="constant")
     if len(values) < settings.forecast_min_points:
         return naive_fit(method=f"naive (fewer than {settings.forecast_min_points} values)")
     if missing_share > settings.forecast_max_missing_share:
         return naive_fit(method="naive (more than half of the steps have no value)")
     with np.errstate(all="ignore"):
-        season = find_season(values, season_length, settings)
-        fitted = _combined(season.remove(values) if season else values, horizon, settings)
-    if season is None:
-        return fitted
-    return replace(
-        fitted,
-        method=f"{fitted.method}, season of {season_length}",
-        season=season,
-        parameters=fitted.parameters + season.parameters,
-    )
+        return _weighted(values, horizon, season_length, settings)
 
 
-def _combined(adjusted: np.ndarray, horizon: int, settings: ForecastSettings) -> SeriesFit:
-    fitted: dict[str, Member] = {}
-    failed = []
-    for name, fit in MEMBERS.items():
-        try:
-            member = fit(adjusted)
-            sound = _is_sound(
-                adjusted, member.paths(adjusted, horizon)[-1], settings.forecast_max_straying
-            )
-        except FIT_FAILURES:
-            sound = False
-        if sound:
-            fitted[name] = member
-        else:
-            failed.append(name)
-    note = f" ({', '.join(failed)} failed)" if failed else ""
-    if not fitted:
-        return naive_fit(method="naive" + note)
-    return SeriesFit(
-        " + ".join(fitted) + note, tuple(fitted.values()), parameters=MEMBER_PARAMETERS
-    )
+def _is_constant(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
 
-def _is_sound(adjusted: np.ndarray, path: np.ndarray, max_straying: float) -> bool:
-    """Finite, and no farther from the last value than the series' range could carry it."""
-    if not np.isfinite(path).all():
-        return False
-    reach = max_straying * np.ptp(adjusted) * (1 + len(path) / (len(adjusted) - 1))
-    return bool(np.abs(path - adjusted[-1]).max() <= reach)
+def _weighted(
+    values: np.ndarray, horizon: int, season_length: int, settings: ForecastSettings
+) -> SeriesFit:
+    season = next(iter(reversed(find_seasons(values, season_length, settings))), None)
+    plain = cleaned(values, season, settings)
+    if _is_constant(plain):
+        return SeriesFit("constant but for outliers", (naive(),), cleaning=settings)
+    pool = candidates(plain, horizon, season_length, settings)
+    closed = closed_ahead(plain, season, horizon) if season else None
+    paths = [each.paths(plain, horizon) for each in pool]
+    if closed is not None:
+        paths = [np.where(closed, 0.0, each) for each in paths]
+    errors = [past_errors(plain, each) for each in paths]
+    weights = weigh(errors, [each.parameters for each in pool], season_length, settings)
+    chosen = [(each, float(weight)) for each, weight in zip(pool, weights, strict=True) if weight]
+    chosen.sort(key=lambda pair: -pair[1])
+    parts, shares = zip(*chosen, strict=True)
+    return SeriesFit(_method(parts, shares), parts, shares, season, settings)
+
+
+def _method(parts: tuple[Candidate, ...], shares: tuple[float, ...]) -> str:
+    if len(parts) == 1:
+        return parts[0].name
+    return "; ".join(f"{share:.0%} {part.name}" for part, share in zip(parts, shares, strict=True))

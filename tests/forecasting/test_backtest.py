@@ -35,6 +35,7 @@ def test_the_tables_are_means_over_forecasts_then_clients(long, walk):
     found = backtest(long({"a": walk(40), "b": walk(15, 1)}), 3, origins=10)
     assert found.overall["model"].tolist() == MODELS
     assert found.by_step["step"].tolist() == [1, 2, 3] * 3
+    assert found.overall["mase_reason"].isna().all()
     mine = found.errors[found.errors["model"] == "forecast"]
     per_client = mine.groupby("client_id")["mase"].mean()
     assert found.overall["mase"].iloc[0] == pytest.approx(per_client.mean())
@@ -81,8 +82,9 @@ def test_a_bridged_gap_is_neither_origin_nor_outcome(long, walk):
 
 def test_a_season_shows_in_the_comparison(long):
     rng = np.random.default_rng(0)
-    values = np.tile([10.0, 50, 40, 40, 30, 5, 5], 12) + rng.normal(0, 2, 84) + 20
-    table = backtest(long({"a": values}, days=1), 7).overall.set_index("model")
+    week = np.tile([30.0, 70, 60, 60, 50, 25, 25], 12)
+    series = {client: week + rng.normal(0, 2, 84) for client in "abcd"}
+    table = backtest(long(series, days=1), 7, origins=10).overall.set_index("model")
     assert (
         table.loc["forecast", "mase"]
         < table.loc["seasonal naive", "mase"]
@@ -106,7 +108,10 @@ def test_a_portfolio_without_any_origin_has_empty_tables(long, walk):
 def test_a_constant_past_has_no_scaled_error(long):
     table = backtest(long({"a": [5.0] * 30}), 3).overall.set_index("model")
     assert np.isnan(table.loc["forecast", "mase"])
-    assert table.loc["forecast", ["smape", "coverage", "width"]].tolist() == [0, 1, 0]
+    assert table.loc["forecast", "mase_reason"] == (
+        "the values before 1 of 1 clients' forecasts never changed, so that their errors have no scale"
+    )
+    assert table.loc["forecast", ["smape", "coverage"]].tolist() == [0, 1]
 
 
 def test_confidence_is_the_share_within_the_tolerance_at_that_step(long, walk):

@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import lfilter
 
 from healthseg.forecasting import forecast
-from healthseg.forecasting.intervals import half_widths, measured_growth, past_errors
+from healthseg.forecasting.intervals import half_widths, level_scales, measured_growth, past_errors
 from healthseg.forecasting.models import Naive
 
 HORIZON = 10
@@ -52,28 +52,37 @@ def test_bounded_scores_are_covered(long):
 
 def test_errors_are_counted_where_the_outcome_is_known():
     values = np.array([1.0, 2.0, 4.0])
-    errors = past_errors(values, Naive().paths(values, 2), relative=False)
+    errors = past_errors(values, Naive().paths(values, 2))
     assert errors[:2, 0].tolist() == [1, 2]
     assert errors[0, 1] == 3
     assert np.isnan(errors[[2, 1, 2], [0, 1, 1]]).all()
 
 
-def test_errors_of_a_series_that_grew_are_brought_to_its_present_level():
-    values = np.array([100.0, 101.0, 400.0])
-    errors = past_errors(values, Naive().paths(values, 1), relative=True)
-    assert errors[0, 0] == pytest.approx(
-        2
-    )  # 1 at a quarter of the level: twice the standard deviation
+def test_the_spread_goes_with_the_root_of_the_level_as_of_counts():
+    assert level_scales(np.array([[100.0], [400.0]])).tolist() == [[0.5], [1.0]]
 
 
 def test_a_fall_towards_zero_does_not_shrink_the_errors_to_nothing():
-    values = np.array([100.0, 110.0, 1e-6])
-    assert past_errors(values, Naive().paths(values, 1), relative=True)[0, 0] == pytest.approx(5)
+    assert level_scales(np.array([[100.0], [1e-6]])).tolist() == [[4.0], [1.0]]
+
+
+@pytest.mark.parametrize("values", [[50.0, 50.0], [0.0] * 30, [50.0] * 99 + [5000.0], [7.0] * 9])
+def test_equal_values_have_an_interval_with_a_width(long, values):
+    got = forecast(long({"a": values}), 3)
+    assert (got["lower"] < got["upper"]).all()
+    assert got["forecast"].to_numpy() == pytest.approx(values[0])
+
+
+def test_a_series_that_fell_to_its_bound_keeps_a_width_above_it(long):
+    falling = np.maximum(60 - 2.0 * np.arange(40) + np.random.default_rng(1).normal(0, 3, 40), 0)
+    got = forecast(long({"a": falling[:30]}), 8, lower_bound=0)
+    assert (got["upper"] > got["lower"]).all()
+    assert (got["lower"] >= 0).all()
 
 
 def test_the_spread_of_a_walk_grows_with_the_root_of_the_step(walk):
     values = walk(4000, 2)
-    growth = measured_growth(past_errors(values, Naive().paths(values, 9), relative=False))
+    growth = measured_growth(past_errors(values, Naive().paths(values, 9)))
     assert growth[8] / growth[0] == pytest.approx(3, rel=0.1)
 
 

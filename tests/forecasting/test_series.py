@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.forecasting import forecast
+from healthseg.forecasting.candidates import candidates
 from healthseg.forecasting.series import fit_series
+from healthseg.settings.forecasting import ForecastSettings
 
 COMBINATION = "theta + dynamic theta + damped trend"
 VALUES = st.lists(
@@ -73,10 +75,10 @@ def test_the_frame_given_is_left_as_it_was(long, walk):
     pd.testing.assert_frame_equal(frame, before)
 
 
-def test_a_diverging_member_is_dropped_and_named(long):
-    got = forecast(long({"a": [0.0] * 20 + [1, 10, 100, 1000]}), 13)
-    assert got["method"].iloc[0] == "theta + dynamic theta (damped trend failed)"
-    assert got["forecast"].max() < 3000
+def test_a_diverging_member_is_dropped_and_named():
+    values = np.array([0.0] * 20 + [1, 10, 100, 1000])
+    names = [each.name for each in candidates(values, 13, 1, ForecastSettings())]
+    assert names == ["naive", "theta + dynamic theta (damped trend failed)"]
 
 
 def test_where_every_member_fails_the_naive_forecast_says_so():
@@ -85,18 +87,22 @@ def test_where_every_member_fails_the_naive_forecast_says_so():
     ]  # its square is no number; forecast refuses values over 1e100
     fit = fit_series(largest, 2, 1)
     assert fit.method == "naive (theta, dynamic theta, damped trend failed)"
-    assert fit.roll(largest, 2).paths[-1].tolist() == [1.7e308, 1.7e308]
+    assert fit.candidates[0].paths(largest, 2)[-1].tolist() == [1.7e308, 1.7e308]
 
 
 def test_a_constant_series_stays_constant_and_says_so(long):
     got = forecast(long({"a": [42.0] * 30}), 3)
     assert got["method"].tolist() == ["constant"] * 3
-    assert (got[["forecast", "lower", "upper"]] == 42).all(axis=None)
+    assert (got["forecast"] == 42).all()
+    assert ((got["lower"] > 39) & (got["upper"] < 45)).all()
 
 
 def test_fewer_than_eight_values_have_an_honest_naive_forecast(long):
     got = forecast(long({"a": [3, 5, 4, 6, 5, 7, 6], "b": [3, 5, 4, 6, 5, 7, 6, 8]}), 2)
-    assert got["method"].tolist() == ["naive (fewer than 8 values)"] * 2 + [COMBINATION] * 2
+    assert (
+        got["method"].tolist()
+        == ["naive (fewer than 8 values)"] * 2 + [f"87% {COMBINATION}; 13% naive"] * 2
+    )
     assert got["forecast"].tolist()[:2] == [6, 6]
     assert (got["lower"] < got["forecast"]).all()
 
@@ -139,4 +145,30 @@ def test_ten_years_of_days_and_hourly_weeks_run_through(walk):
         }
     )
     got = forecast(pd.concat([daily, hourly]), 30)
-    assert got["method"].tolist() == [COMBINATION] * 60
+    assert np.isfinite(got[["forecast", "lower", "upper"]]).all(axis=None)
+    assert got["method"].str.contains("naive").all()
+
+
+@pytest.mark.parametrize("factor", [0.0, 5.0, 100.0])
+def test_an_outlier_on_the_last_day_does_not_carry_the_forecast_away(long, factor):
+    values = np.random.default_rng(4).poisson(np.tile([60.0, 60, 60, 60, 60, 20, 20], 15))
+    spoilt = np.r_[values[:-1], values[-1] * factor]
+    plain, got = (forecast(long({"a": each}, days=1), 7) for each in (values, spoilt))
+    assert got["forecast"].to_numpy() == pytest.approx(plain["forecast"].to_numpy(), rel=0.15)
+    assert (got["upper"] < 1.5 * plain["upper"]).all()
+
+
+def test_three_days_of_another_level_are_a_new_level(long):
+    values = np.r_[np.random.default_rng(4).normal(50, 2, 60), [90.0, 91.0, 89.0]]
+    assert forecast(long({"a": values}, days=1), 1)["forecast"].item() > 75
+
+
+def test_weekends_without_anybody_stay_so_while_the_week_grows(long):
+    rng, day = np.random.default_rng(6), np.arange(196)
+    mean = 40 * 4 ** (day / 196) * np.where(day % 7 < 5, 1.0, 0.0)
+    values = rng.poisson(mean).astype(float)
+    got = forecast(long({"a": values[:182]}, days=1), 14, lower_bound=0)
+    weekend = day[182:] % 7 >= 5
+    assert (got.loc[weekend, ["forecast", "lower", "upper"]] == 0).all(axis=None)
+    worked = got.loc[~weekend, "forecast"]
+    assert worked.mean() == pytest.approx(mean[182:][~weekend].mean(), rel=0.15)
