@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import csv
 import datetime as dt
 import errno
 import gzip
+import io
 import itertools
 import re
 import sqlite3
@@ -39,7 +41,11 @@ from healthseg.settings.base import fingerprint
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from healthseg.data.tables import Table
+
 COPIES = "copies"
+# DuckDB takes seconds for each thousand columns beyond
+_WIDE = 1_000
 CHUNK_ROWS = 200_000
 # rows above the header: a title, a date of export
 _TITLE_ROWS = 20
@@ -53,10 +59,10 @@ _MARKS = {
 }
 
 
-def prepare(part: Part, folder: Path, columns: Sequence[str] = (), *, fresh: bool = True) -> Part:
+def prepare(part: Part, folder: Path, table: Table | None = None, *, fresh: bool = True) -> Part:
     """The part as DuckDB can read it: with a copy in ``folder`` where it needs one.
 
-    ``columns`` are names that its header must hold, ``fresh`` says that it was not read before. Raises Refused, with
+    ``table`` is what its header is looked for, ``fresh`` says that it was not read before. Raises Refused, with
     the way out, for a file that is empty, cut off or of another kind than its name says; DataRetrievalError for one
     that cannot be read now.
     """
@@ -70,14 +76,14 @@ def prepare(part: Part, folder: Path, columns: Sequence[str] = (), *, fresh: boo
                 _require_parquet(part)
             return part
         if kind == "csv":
-            return _prepare_csv(part, target.with_suffix(".csv"), fresh)
+            return _prepare_csv(part, target.with_suffix(".csv"), table, fresh)
         target = target.with_suffix(".parquet")
         if target.is_file():
             mark_used(target)
         else:
             _require_content(part)
             with writing(target) as temporary:
-                _WRITERS[kind](part, temporary, columns)
+                _WRITERS[kind](part, temporary, table)
             _require_unchanged(part)
     except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
         raise Refused(f"{part.label} is not a whole gzip file: {problem}") from None
@@ -151,20 +157,53 @@ def _require_parquet(part: Part) -> None:
 # CSV
 
 
-def _prepare_csv(part: Part, target: Path, fresh: bool) -> Part:
+def _prepare_csv(part: Part, target: Path, table: Table | None, fresh: bool) -> Part:
     assert part.path is not None
     if not target.is_file():
         if not fresh:
             return part
         _require_content(part)
         encoding = _encoding(part)
-        if encoding == "utf-8":
-            return part
-        with writing(target) as temporary:
-            _recode(part, encoding, temporary)
-    mark_used(target)
-    words = "UTF-16" if _mark(part.path) == "utf-16" else "Windows-1252"
-    return replace(part, copy=target, note=f"{part.label} is not UTF-8: it was read as {words}")
+        if encoding != "utf-8":
+            with writing(target) as temporary:
+                _recode(part, encoding, temporary)
+    if target.is_file():
+        mark_used(target)
+        words = "UTF-16" if _mark(part.path) == "utf-16" else "Windows-1252"
+        note = f"{part.label} is not UTF-8: it was read as {words}"
+        part = replace(part, copy=target, note=note)
+    columns = len(part.header[1])
+    if table is None or columns <= _WIDE:
+        return part
+    narrow = target.with_name(f"narrow-{target.name}")
+    if not narrow.is_file():
+        with writing(narrow) as temporary:
+            _narrow(part, table, temporary)
+    note = f"{part.label} has {columns:,} columns; those that are not in the contract are not read"
+    return replace(part, copy=narrow, note="; ".join(filter(None, [part.note, note])))
+
+
+def _narrow(part: Part, table: Table, target: Path) -> None:
+    """A CSV file's columns of the contract alone; a line with other columns than the header stays one."""
+    delimiter, names = part.header
+    positions = [position for position, name in enumerate(names) if name in table.names]
+    with (
+        open_bytes(part.scanned) as source,
+        io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as text,
+        open(target, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        try:
+            rows = csv.reader(text, delimiter=delimiter)
+            next(rows)
+            writer.writerow([names[position] for position in positions])
+            for row in rows:
+                whole = len(row) == len(names)
+                writer.writerow(
+                    [row[at] for at in positions] if whole else row[:1] * (len(positions) + 1)
+                )
+        except csv.Error as problem:
+            raise Refused(f"{part.label}, line {rows.line_num} is not CSV: {problem}") from None
 
 
 def _mark(path: Path) -> str | None:
@@ -224,14 +263,15 @@ def _recode(part: Part, encoding: str, target: Path) -> None:
 # Excel
 
 
-def _write_sheet(part: Part, target: Path, columns: Sequence[str]) -> None:
+def _write_sheet(part: Part, target: Path, table: Table | None) -> None:
     import pyarrow.parquet as pq
 
     from healthseg.data import columns as arrow
 
-    header, names, rows = _sheet(part, columns)
-    table = arrow.rows(names, rows)
-    pq.write_table(table.replace_schema_metadata({_HEADER_LINE: str(header + 1)}), target)
+    required = [column.name for column in table.columns if column.required] if table else []
+    header, names, rows = _sheet(part, required)
+    content = arrow.rows(names, rows)
+    pq.write_table(content.replace_schema_metadata({_HEADER_LINE: str(header + 1)}), target)
 
 
 def sheet_names(path: Path) -> list[str]:
@@ -323,7 +363,7 @@ def _sqlite(path: Path, label: str) -> Iterator[sqlite3.Connection]:
         raise Refused(f"{label} cannot be read as a SQLite file: {problem}") from None
 
 
-def _write_sqlite(part: Part, target: Path, _columns: Sequence[str]) -> None:
+def _write_sqlite(part: Part, target: Path, _table: Table | None) -> None:
     assert part.path is not None
     with _sqlite(part.path, part.label) as connection:
         names = sqlite_tables(part.path)
@@ -386,7 +426,7 @@ def write_frame(name: str, values: Any, target: Path) -> None:
 # JSON
 
 
-def _write_json(part: Part, target: Path, _columns: Sequence[str]) -> None:
+def _write_json(part: Part, target: Path, _table: Table | None) -> None:
     """The objects of a file, one a line or in one array, with the fields of all of them as text."""
     assert part.path is not None
     with open_bytes(part.path) as handle:

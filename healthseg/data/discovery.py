@@ -398,6 +398,7 @@ def _data_folder(path: Path, source: Any) -> Path:
         except (KeyError, ValueError):
             continue
         if (path.parent / folder).is_dir():
+            _require_modest(path, template, (path.parent / folder).resolve())
             return path.parent / folder
     raise DataRetrievalError(
         f"{path.name}: the data that it maps are not there; looked for {', '.join(folders)}, relative to {path.parent}",
@@ -405,6 +406,21 @@ def _data_folder(path: Path, source: Any) -> Path:
         value_provided=", ".join(folders),
         validation_rule=_SOURCE_RULE,
     )
+
+
+def _require_modest(path: Path, template: str, folder: Path) -> None:
+    """A folder of data: not the whole file system, nor what lies hidden in the user's home."""
+    home = Path.home().resolve()
+    hidden = folder.is_relative_to(home) and any(
+        part.startswith(".") for part in folder.relative_to(home).parts
+    )
+    if hidden or home.is_relative_to(folder):
+        raise InvalidParameters(
+            f"{path.name}: [source] folder = {template!r} holds more than data: name the folder of the files",
+            parameter="source.folder",
+            value_provided=template,
+            validation_rule=_SOURCE_RULE,
+        )
 
 
 def _bad_source(path: Path, source: object) -> InvalidParameters:

@@ -131,9 +131,8 @@ class LoadedTables:
     def _clean(self, build: BuildConnection, table: Table, target: Path) -> TableReport:
         """Reads a table's parts, writes its clean rows to ``target``."""
         parts = self.sources.parts[table.name]
-        required = [column.name for column in table.columns if column.required]
         try:
-            ready = [prepare(part, target.parent / COPIES, required) for part in parts]
+            ready = [prepare(part, target.parent / COPIES, table) for part in parts]
             return clean_table(build.connection, table, ready, self.settings, target)
         except Refused as problem:
             return refusal(table.name, [part.label for part in parts], str(problem))

@@ -137,9 +137,8 @@ def stage(
         and memo.get(part.label, {}).get("token") == part.token
         and (not memo[part.label]["batch"] or is_intact(folder / memo[part.label]["batch"]))
     }
-    required = [column.name for column in EVENTS.columns if column.required]
     parts = [
-        prepare(part, folder.parent / COPIES, required, fresh=part.label not in entries)
+        prepare(part, folder.parent / COPIES, EVENTS, fresh=part.label not in entries)
         for part in parts
     ]
     fresh = [part for part in parts if part.label not in entries]

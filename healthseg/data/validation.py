@@ -46,6 +46,8 @@ _KINDS = {
 _EARLIEST, _LATEST = "1990-01-01", "2200-01-01"
 _WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT")
 _NUMERIC = (*_WHOLE, "DOUBLE", "FLOAT")
+_NESTED = ("STRUCT", "MAP", "UNION")
+_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 _DATED = quoted(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
 # by part, its lines that have other columns than its header
 Rejected = dict[str, list[tuple[int, str]]]
@@ -109,8 +111,9 @@ def _cased(column: Column, text: str) -> str:
 
 
 def _parse_timestamp(name: str, text: str, raw: str, day_only: bool) -> Parsed:
-    if raw == "TIMESTAMP WITH TIME ZONE":
-        return Parsed(f"({name} AT TIME ZONE 'UTC')", f"{name} IS NOT NULL", "TRUE")
+    if raw in _ZONED:
+        value = f"(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
+        return Parsed(value, f"{name} IS NOT NULL", "TRUE")
     if raw == "DATE" or raw.startswith("TIMESTAMP"):
         has_time = "FALSE" if raw == "DATE" or day_only else "TRUE"
         return Parsed(f"CAST({name} AS TIMESTAMP)", f"{name} IS NOT NULL", has_time)
@@ -122,8 +125,10 @@ def _parse_timestamp(name: str, text: str, raw: str, day_only: bool) -> Parsed:
 def _parse_date(name: str, text: str, raw: str) -> Parsed:
     if raw == "DATE":
         return Parsed(name, f"{name} IS NOT NULL")
-    if raw == "TIMESTAMP WITH TIME ZONE":
-        return Parsed(f"CAST({name} AT TIME ZONE 'UTC' AS DATE)", f"{name} IS NOT NULL")
+    if raw in _ZONED:
+        return Parsed(
+            f"CAST(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS DATE)", f"{name} IS NOT NULL"
+        )
     if raw.startswith("TIMESTAMP"):
         return Parsed(f"CAST({name} AS DATE)", f"{name} IS NOT NULL")
     day = f"TRY_CAST(LEFT({text}, 10) AS DATE)"
@@ -133,12 +138,11 @@ def _parse_date(name: str, text: str, raw: str) -> Parsed:
 
 def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -> Layout:
     """The columns of a part; raises Refused where a required one is missing or of no usable type."""
-    described = connection.execute(f"DESCRIBE SELECT * FROM {part.relation}").fetchall()
-    types = {name: kind for name, kind, *_ in described if name != "file_row_number"}
+    types = _types(connection, part)
     nested = {
         name
         for name in table.names
-        if types.get(name, "").endswith(("]", ")")) and "DECIMAL" not in types[name]
+        if types.get(name, "").startswith(_NESTED) or types.get(name, "").endswith("]")
     }
     for column in table.columns:
         if column.required and column.name not in types:
@@ -159,10 +163,18 @@ def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -
         column.name
         for column in table.timestamps
         if usable.get(column.name, "").startswith("TIMESTAMP")
-        and "ZONE" not in usable[column.name]
+        and usable[column.name] not in _ZONED
         and _all_midnight(connection, part, column.name)
     }
     return Layout(usable, tuple(name for name in types if name not in usable), frozenset(days))
+
+
+def _types(connection: duckdb.DuckDBPyConnection, part: Part) -> dict[str, str]:
+    """The type of each column: text in CSV."""
+    if part.path is not None and not part.columnar:
+        return dict.fromkeys(part.header[1], "VARCHAR")
+    described = connection.execute(f"DESCRIBE SELECT * FROM {part.relation}").fetchall()
+    return {name: kind for name, kind, *_ in described if name != "file_row_number"}
 
 
 def _all_midnight(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> bool:
