@@ -1,0 +1,39 @@
+"""``healthseg init``: look at exports and write a commented ``portfolio.toml``."""
+
+from __future__ import annotations
+
+import argparse
+
+from healthseg.cli.options import OK, Commands, print_json
+
+DESCRIPTION = """Looks at files and folders (CSV, Parquet, JSON lines, …), recognises the exports of common systems and tables of
+your own by their columns, and writes portfolio.toml: a query per table, the reason for each guess, and what is left for
+you to decide. Nothing is sent anywhere, nothing is downloaded, and the files stay as they are."""
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "init", help="look at exports, write a commented portfolio.toml", description=DESCRIPTION
+    )
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="files, folders of files, or a database"
+    )
+    parser.add_argument(
+        "--out", default=".", metavar="DIR", help="where portfolio.toml goes (default: this folder)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace the portfolio.toml that is there"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(command=run)
+
+
+def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.data.exports.portfolio_file import write_portfolio
+
+    outline = write_portfolio(given.sources, given.out, force=given.force)
+    if given.json:
+        print_json(outline.to_dict())
+    else:
+        print(outline.to_text())
+    return OK

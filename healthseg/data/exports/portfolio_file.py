@@ -1,0 +1,251 @@
+"""``portfolio.toml`` with a query per table, written whole or not at all, and what ``healthseg init`` reports of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from healthseg.data.discovery import TOML
+from healthseg.data.engine import connect
+from healthseg.data.exports.draft import Draft, DraftTable, draft
+from healthseg.data.exports.generic import OWN
+from healthseg.data.exports.presets import Recognised
+from healthseg.data.exports.survey import Survey, list_files, look_at
+from healthseg.errors import DataRetrievalError, InvalidParameters
+
+_SETTINGS_FILES = (TOML, "healthseg.toml")
+_SHOWN_COLUMNS = 12
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What ``healthseg init`` made of the sources: the file, its tables, what is left to decide and what is missing."""
+
+    path: Path
+    recognised: tuple[str, ...]
+    decisions: tuple[str, ...]
+    unread: tuple[str, ...]
+    missing: dict[str, str]
+    example: str | None
+
+    @property
+    def commands(self) -> list[str]:
+        """What to run next."""
+        folder = _shell_word(str(self.path.parent))
+        client = self.example or "CLIENT_ID"
+        return [
+            f"healthseg check {folder}",
+            f"healthseg run calculate_health_score --portfolio {folder} -p client_id={client}",
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "portfolio": str(self.path),
+            "recognised": list(self.recognised),
+            "decisions": list(self.decisions),
+            "not_read": list(self.unread),
+            "missing": self.missing,
+            "next": self.commands,
+        }
+
+    def to_text(self) -> str:
+        lines = [f"wrote {self.path}", "", *_section("recognised", self.recognised)]
+        lines += _section("to decide (lines with DECIDE in the file)", self.decisions)
+        lines += _section("not read", self.unread)
+        missing = [f"{name}: {words}" for name, words in self.missing.items()]
+        lines += _section("missing, and what it would make possible", missing)
+        return "\n".join([*lines, "next:", *(f"  {command}" for command in self.commands)])
+
+
+def _section(title: str, entries: Sequence[str]) -> list[str]:
+    return [f"{title}:", *(f"  {entry}" for entry in entries), ""] if entries else []
+
+
+def _shell_word(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def write_portfolio(
+    sources: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str] = ".",
+    *,
+    force: bool = False,
+) -> Outline:
+    """Looks at files and folders, and writes ``portfolio.toml`` to a folder.
+
+    Raises InvalidParameters where the folder has one already and ``force`` is not set, DataRetrievalError where
+    a source is not there or holds no table that is recognised.
+    """
+    folder = Path(out).expanduser()
+    path = folder / TOML
+    if path.exists() and not force:
+        raise InvalidParameters(
+            f"{path} exists: use --force to write it anew, or --out for another folder",
+            parameter="out",
+            value_provided=str(path),
+            validation_rule="a folder without a portfolio.toml",
+        )
+    files, root = list_files(sources)
+    files = [file for file in files if file.name not in _SETTINGS_FILES]
+    with (
+        tempfile.TemporaryDirectory(prefix="healthseg-") as spill,
+        connect(Path(spill), search=root) as connection,
+    ):
+        survey = Survey(root, connection)
+        look_at(survey, files)
+        content = draft(survey)
+        if not content.tables:
+            raise _nothing_recognised(sources, content)
+        text = portfolio_text(content, folder)
+        example = _example(content)
+    _write(path, text)
+    recognised = tuple(_origin(table.recognised, table.table) for table in content.tables)
+    unread = (*survey.unread, *_unrecognised(content))
+    return Outline(path, recognised, tuple(content.decisions), unread, content.missing, example)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as problem:
+        raise InvalidParameters(
+            f"{path} cannot be written: {problem.strerror or problem}",
+            parameter="out",
+            value_provided=str(path.parent),
+            validation_rule="a folder in which files may be written",
+        ) from None
+
+
+def _nothing_recognised(
+    sources: Sequence[str | os.PathLike[str]], content: Draft
+) -> DataRetrievalError:
+    found = [*content.decisions, *_unrecognised(content), *content.survey.unread]
+    named = ", ".join(map(os.fspath, sources))
+    more = f": {'; '.join(found[:6])}" if found else ""
+    return DataRetrievalError(
+        f"no table was recognised in {named}{more}. Rename columns as docs/data.md has them (customers needs client_id and "
+        "signup_date), or write portfolio.toml by hand, one query per table",
+        parameter="source",
+        value_provided=named,
+        validation_rule="exports of a known system, or tables whose columns have usual names",
+    )
+
+
+def _unrecognised(content: Draft) -> list[str]:
+    lines = []
+    for table in content.unrecognised:
+        more = ", …" if len(table.columns) > _SHOWN_COLUMNS else ""
+        names = ", ".join(list(table.columns)[:_SHOWN_COLUMNS])
+        lines.append(f"{table.label} is like no table of the contract; its columns: {names}{more}")
+    return lines
+
+
+def _example(content: Draft) -> str | None:
+    """A customer that most tables know, the first by its id."""
+    ids = [
+        f"SELECT DISTINCT client_id FROM ({table.query()}\n)"
+        for table in content.tables
+        if table.table in ("customers", "contracts", "events", "tickets")
+    ]
+    query = f"SELECT client_id FROM ({' UNION ALL '.join(ids)}) WHERE client_id IS NOT NULL GROUP BY 1 ORDER BY COUNT(*) DESC, 1"
+    rows = content.survey.rows(f"{query} LIMIT 1")
+    return str(rows[0][0]) if rows else None
+
+
+# The file
+
+
+def portfolio_text(content: Draft, out: Path) -> str:
+    """The text of ``portfolio.toml``."""
+    lines = [
+        "# Written by healthseg init: a query (DuckDB's SQL) for each table of docs/data.md. Read it through: where it says",
+        "# DECIDE, the files alone do not say which is right. Nothing was changed in the files themselves.",
+        "#",
+        *_comment_list("Decisions that are yours", content.decisions),
+        *_comment_list("Not read", [*content.survey.unread, *_unrecognised(content)]),
+        *_comment_list(
+            "Missing, and what it would make possible",
+            [f"{name}: {words}" for name, words in content.missing.items()],
+        ),
+        *_source_section(content.survey.folder, out),
+        "[tables]",
+    ]
+    for table in content.tables:
+        lines += _table_lines(table)
+    if content.others:
+        lines += [
+            "",
+            "# Not used: other sources of the same tables, and tables that lack something.",
+        ]
+    for table in content.others:
+        lines += [_comment(line) for line in _table_lines(table)]
+    return "\n".join(lines) + "\n"
+
+
+def _comment_list(title: str, entries: Sequence[str]) -> Iterator[str]:
+    if entries:
+        yield f"# {title}:"
+        yield from (f"# - {entry}" for entry in map(_one_line, entries))
+        yield "#"
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def _source_section(folder: Path, out: Path) -> list[str]:
+    """Where the files are, unless they are beside ``portfolio.toml``."""
+    here = out.resolve()
+    if folder == here:
+        return [""]
+    near = (
+        folder.is_relative_to(here) or here.is_relative_to(folder) or folder.parent == here.parent
+    )
+    place = os.path.relpath(folder, here) if near else str(folder)
+    escaped = Path(place).as_posix().replace("$", "$$")
+    return ["", "[source]", f"folder = {_quoted(escaped)}", ""]
+
+
+def _quoted(text: str) -> str:
+    """A TOML string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
+
+
+def _table_lines(table: DraftTable) -> list[str]:
+    lines = ["", _comment(_origin(table.recognised, table.table))]
+    lines += [
+        _comment(remark)
+        for remark in (*table.recognised.source.remarks, table.recognised.export.remark)
+        if remark
+    ]
+    lines += [_comment(text) for text in table.comments]
+    if table.blocked:
+        lines.append(_comment(f"DECIDE: {table.blocked}"))
+    text = table.query().replace("\\", "\\\\").replace('"""', '""\\"')
+    return [*lines, f'{table.table} = """', *text.splitlines(), '"""']
+
+
+def _comment(line: str) -> str:
+    return f"# {_one_line(line) if not line.startswith(' ') else line}".rstrip()
+
+
+def _origin(recognised: Recognised, table: str) -> str:
+    """``customers from Account.csv (12 rows): Salesforce, Account (Salesforce Object Reference: …)``."""
+    export, source = recognised.export, recognised.source
+    system = f"{export.system}, {export.name}" if export.system != OWN else "a table of your own"
+    return f"{table} from {source.label} ({source.rows:,} rows): {system}, recognised by {_known_by(recognised)}"
+
+
+def _known_by(recognised: Recognised) -> str:
+    names = recognised.export.recognised_by
+    return f"its columns {', '.join(names)}" if names else recognised.export.found_in
