@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
 from healthseg.data.exports.generic import OWN, recognise_own, vocabulary
-from healthseg.data.exports.links import Hub, Link, Side, find_links, hub_of, keys_of
-from healthseg.data.exports.presets import Export, MappedTable, Recognised, recognise, resolve
-from healthseg.data.exports.readings import text_of
+from healthseg.data.exports.links import (
+    Hub,
+    Link,
+    Side,
+    find_links,
+    hub_of,
+    keys_of,
+    kinds_of,
+    normalised,
+)
+from healthseg.data.exports.presets import (
+    Export,
+    MappedColumn,
+    MappedTable,
+    Recognised,
+    recognise,
+    resolve,
+)
+from healthseg.data.exports.readings import EMPTY, text_of
 from healthseg.data.exports.survey import ExportTable, Survey, united
 from healthseg.data.sources import quoted
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES
@@ -148,7 +164,7 @@ def recognised_exports(survey: Survey) -> tuple[list[Recognised], list[ExportTab
         if export is None:
             unrecognised.append(table)
             continue
-        columns = repr(sorted(table.columns)) if export.system == OWN else ""
+        columns = repr((export.tables, export.customer)) if export.system == OWN else ""
         key = export.system, export.name, columns
         groups.setdefault(key, []).append(table)
         exports.setdefault(key, export)
@@ -181,10 +197,12 @@ def _customers(
         key, comment = client_id(survey, item.source, side.sql)
         draft.columns.insert(0, DraftColumn("client_id", key, comment))
         draft.questions += [question] if question else []
+        last = resolve(survey, item.source, mapped.last) if mapped.last else None
+        draft.qualify = last.sql or "" if last else ""
         drafts.append(draft)
         if hub is None:
             where = " WHERE " + " AND ".join(draft.where) if draft.where else ""
-            hub = hub_of(survey, item, key, where)
+            hub = hub_of(survey, item, side, key, where)
     if len(drafts) > 1:
         labels = ", ".join(draft.recognised.source.label for draft in drafts[1:])
         drafts[0].comments.append(f"{labels} could list the customers as well: see below")
@@ -198,12 +216,15 @@ def _base(survey: Survey, recognised: Sequence[Recognised]) -> Hub | None:
             sides = keys_of(survey, item)
             if sides and any(mapped.table == table for mapped in item.export.tables):
                 key, _ = client_id(survey, item.source, sides[0].sql)
-                hub = Hub(item, key, "", {}, 0)
-                values = survey.rows(
-                    f"SELECT DISTINCT {text_of(sides[0].sql)}, {key} FROM {item.source.relation} AS t"
-                )
-                hub.columns[sides[0]] = {value: {own} for value, own in values if value is not None}
-                hub.size = len(hub.columns[sides[0]])
+                hub = Hub(item, sides[0], key, "", {}, 0)
+                for kind in kinds_of(survey, item.source, sides[0]):
+                    side = replace(sides[0], kind=kind)
+                    value = normalised(side.sql, kind)
+                    rows = survey.rows(
+                        f"SELECT DISTINCT {value}, {key} FROM {item.source.relation} AS t"
+                    )
+                    hub.columns[side] = {value: {own} for value, own in rows if value is not None}
+                    hub.size = max(hub.size, len(hub.columns[side]))
                 return hub
     return None
 
@@ -269,10 +290,12 @@ def _mapped_columns(survey: Survey, item: Recognised, mapped: MappedTable) -> Dr
             if known[name].required:
                 draft.blocked = f"there is no column for {name}"
             continue
+        if reading.seen == EMPTY and not known[name].required:
+            continue
         comment = "; ".join(text for text in (column.why, reading.seen) if text)
         if reading.sql is None:
             draft.questions.append(f"{name}: {reading.seen}")
-        elif column.ask and (choice == column.choices[-1] or not column.why):
+        elif _is_asked(survey, item, column, choice):
             draft.questions.append(f"{name}: {column.ask}")
             comment = "; ".join(text for text in (comment, f"DECIDE: {column.ask}") if text)
         draft.columns.append(DraftColumn(name, reading.sql, comment, reading.options))
@@ -289,6 +312,17 @@ def _mapped_columns(survey: Survey, item: Recognised, mapped: MappedTable) -> Dr
     return draft
 
 
+def _is_asked(survey: Survey, item: Recognised, column: MappedColumn, choice: str) -> bool:
+    """Whether a column's question stands: not for a better choice than the last, nor for amounts with decimals."""
+    if not column.ask or (choice != column.choices[-1] and not column.ask_if_whole):
+        return False
+    amount = resolve(survey, item.source, column.ask_if_whole) if column.ask_if_whole else None
+    if amount is None or amount.sql is None:
+        return True
+    marked = f"regexp_matches(CAST({amount.sql} AS VARCHAR), '[.,][0-9]{{1,2}}$')"
+    return not survey.has(f"SELECT 1 FROM {item.source.relation} AS t WHERE {marked}")
+
+
 def _add_filter(survey: Survey, item: Recognised, mapped: MappedTable, draft: DraftTable) -> None:
     """Only the rows that the mapping is about, unless none is."""
     reading = resolve(survey, item.source, mapped.only) if mapped.only else None
@@ -296,11 +330,8 @@ def _add_filter(survey: Survey, item: Recognised, mapped: MappedTable, draft: Dr
         return
     rows = survey.value(f"SELECT COUNT(*) FROM {item.source.relation} AS t WHERE {reading.sql}")
     if not rows:
-        if mapped.table != "arr_changes":
-            draft.comments.append(
-                f"no row passes the filter ({mapped.only_why}), so that all are used"
-            )
-            return
+        draft.comments.append(f"no row passes the filter ({mapped.only_why}), so that all are used")
+        return
     draft.where.append(f"({reading.sql})" if " OR " in reading.sql else reading.sql)
     if rows < item.source.rows:
         draft.comments.append(f"{rows:,} of {item.source.rows:,} rows: {mapped.only_why}")
@@ -330,7 +361,7 @@ def _drafted(
     _set_client_id(survey, draft, used)
     draft.other_links = links[1:] if draft.link else []
     if mapped.last:
-        owner = "link.client_id" if draft.link else (used.key if used else "client_id")
+        owner = used.key if used else draft.columns[0].sql or "client_id"
         last = resolve(survey, item.source, mapped.last.replace("{customer}", owner))
         draft.qualify = last.sql or "" if last else ""
     if used and not used.direct:
@@ -347,6 +378,9 @@ def _set_client_id(survey: Survey, draft: DraftTable, link: Link | None) -> None
         draft.columns.insert(0, DraftColumn("client_id", sql, "DECIDE: the customer's id"))
         return
     key, comment = client_id(survey, source, link.key)
+    if not link.pairs:
+        draft.columns.insert(0, DraftColumn("client_id", key, comment))
+        return
     matched, rows = survey.rows(
         f"SELECT COUNT(link.client_id), COUNT(*) FROM {source.relation} AS t "
         f"LEFT JOIN ({link.pairs}) AS link ON link.key = {link.key}"
@@ -381,11 +415,14 @@ def _chosen(drafts: Sequence[DraftTable]) -> tuple[list[DraftTable], list[DraftT
             others.append(draft)
         else:
             used[draft.table] = draft
+    contracts, changes = used.get("contracts"), used.get("arr_changes")
+    if contracts and changes and contracts.recognised is not changes.recognised and changes.qualify:
+        others.append(used.pop("arr_changes"))  # they are the ends of other contracts
     for draft in others:
-        if draft.table in used and not draft.blocked:
+        if draft.table in used and draft.table != "customers" and not draft.blocked:
             source = draft.recognised.source.label
             used[draft.table].questions.append(
-                f"{source} has {draft.table} as well, and is not used: counting both would count twice"
+                f"{source} has {draft.table} as well and is not used, since both would count twice"
             )
     return list(used.values()), others
 
@@ -428,7 +465,8 @@ def _prove(survey: Survey, used: list[DraftTable], others: list[DraftTable]) -> 
     """Runs each query once: what fails is written as a comment, with its reason."""
     for draft in list(used):
         try:
-            survey.rows(f"SELECT COUNT(*) FROM ({draft.query()}\n)")
+            if not survey.value(f"SELECT COUNT(*) FROM ({draft.query()}\n)"):
+                used.remove(draft)
         except duckdb.Error as problem:
             draft.blocked = f"the query fails: {str(problem).splitlines()[0][:200]}"
             used.remove(draft)

@@ -16,6 +16,17 @@ OWN = "your own tables"
 _READ_AS = {"date": "day", "timestamp": "time", "number": "number", "integer": "number"}
 _MONTHLY, _UNCLEAR = "monthly_", "unclear_"
 _UNCLEAR_ASK = "{name} is read as a year's: divide it by the contract's years, by 100 if it is in cents, or multiply a month's by 12"
+# days whose names do not say what they mean: created, and closed or ended
+_AMBIGUOUS_DAYS: dict[str, tuple[tuple[str, ...], str]] = {
+    "signup_date": (
+        ("created", "datecreated"),
+        "{name} may be the day of the row, not of the signature",
+    ),
+    "churned_on": (
+        ("closed", "end"),
+        "{name} may be the end of a contract or of the row, not the customer's churn",
+    ),
+}
 
 
 @functools.cache
@@ -56,6 +67,7 @@ def recognise_own(source: ExportTable) -> Export | None:
 def _is_enough(source: ExportTable, table: str, columns: Mapping[str, MappedColumn]) -> bool:
     """Whether all required columns are there; ``id`` and other common names count only where the file's name agrees."""
     required = {column.name for column in TABLES[table].columns if column.required}
+    required.discard("signup_date")  # else the first day of another table
     if table == "surveys":
         required.discard("kind")
     if not required <= set(columns):
@@ -65,17 +77,18 @@ def _is_enough(source: ExportTable, table: str, columns: Mapping[str, MappedColu
         table, set()
     )
     if table in ("customers", "users", "features", "entitlements", "arr_changes", "stage_changes"):
-        return named or bool(telling & set(columns)) and table == "customers"
+        return named or (bool(telling & set(columns)) and table == "customers")
     return named or len(columns) > len(required)
 
 
 def _names_in(source: ExportTable, names: tuple[str, ...] | list[str]) -> list[str]:
     """The source's own columns that have one of these names, the best first."""
-    by_name = {
-        normal(column): column
-        for column in reversed(source.columns)
-        if not set(column) & set("{}:")
-    }
+    by_name: dict[str, str] = {}
+    objects = {column.rpartition(".")[0] for column in source.columns}
+    usable = [name for name in source.columns if name not in objects and not set(name) & set("{}:")]
+    for parts in (0, 2, 1):  # user.org.id is org_id, and an id
+        for column in usable:
+            by_name.setdefault(normal("".join(column.split(".")[-parts:])), column)
     return list(dict.fromkeys(by_name[normal(name)] for name in names if normal(name) in by_name))
 
 
@@ -115,14 +128,25 @@ def _mapped(
     kind = _READ_AS.get(column.kind, "")
     form = f"{{{{{{}}:{kind}}}}}" if kind else "{{{}}}"
     if found:
-        others = [name for name in (*found[1:], *monthly) if column.name not in ("client_id",)]
-        ask = f"{found[0]} is used; {_listed(others)} would fit as well" if others else ""
+        ask = _doubt(column, found, monthly)
         if column.allowed and column.kind == "text":
             return MappedColumn((f"LOWER({form.format(found[0])})",), _why(found[0], column), ask)
         return MappedColumn((form.format(found[0]),), _why(found[0], column), ask)
     if monthly:
         return MappedColumn((f"12 * {form.format(monthly[0])}",), f"{monthly[0]} × 12")
     return MappedColumn((form.format(unclear[0]),), "", _UNCLEAR_ASK.format(name=unclear[0]))
+
+
+def _doubt(column: Column, found: list[str], monthly: list[str]) -> str:
+    """A question where several columns fit, or where a day may mean another thing."""
+    if column.name == "client_id":
+        return ""
+    others = [] if normal(found[0]) == normal(column.name) else found[1:]
+    others += [f"{name} × 12" for name in monthly]
+    if others:
+        return f"{found[0]} is used; {_listed(others)} would fit as well"
+    beginnings, doubt = _AMBIGUOUS_DAYS.get(column.name, ((), ""))
+    return doubt.format(name=found[0]) if normal(found[0]).startswith(beginnings) else ""
 
 
 def _why(name: str, column: Column) -> str:

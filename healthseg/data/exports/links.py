@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from healthseg.data.exports.generic import OWN
 from healthseg.data.exports.presets import Recognised, normal, resolve
 from healthseg.data.exports.readings import text_of
-from healthseg.data.exports.survey import Survey
+from healthseg.data.exports.survey import ExportTable, Survey
 from healthseg.data.sources import quoted
 
 KINDS = ("id", "15 characters of the id", "domain", "name", "number")
@@ -82,6 +82,7 @@ class Hub:
     """The customers' table: what the others are linked to."""
 
     recognised: Recognised
+    side: Side
     key: str
     where: str
     columns: dict[Side, dict[str, set[str]]]
@@ -106,34 +107,39 @@ def normalised(sql: str, kind: str) -> str:
     return f"LEFT({text}, 15)" if kind.startswith("15") else text
 
 
-def hub_of(survey: Survey, recognised: Recognised, key: str, where: str) -> Hub:
+def hub_of(survey: Survey, recognised: Recognised, side: Side, key: str, where: str) -> Hub:
     """The customers' table with the values of each column that may identify a customer."""
     source = recognised.source
     size = survey.value(f"SELECT COUNT(DISTINCT {key}) FROM {source.relation} AS t{where}")
     columns = {}
     for name, sql in source.columns.items():
         for kind in _kinds(survey, source.relation, sql, name, where):
-            side = Side(sql, name, kind)
-            if values := _values(survey, source.relation, side, key, where):
-                columns[side] = values
-    return Hub(recognised, key, where, columns, size)
+            column = Side(sql, name, kind)
+            if values := _values(survey, source.relation, column, key, where):
+                columns[column] = values
+    return Hub(recognised, side, key, where, columns, size)
+
+
+def kinds_of(survey: Survey, source: ExportTable, side: Side) -> list[str]:
+    """In which ways a column's values may be compared."""
+    return list(_kinds(survey, source.relation, side.sql, side.name, ""))
 
 
 def _kinds(survey: Survey, relation: str, sql: str, name: str, where: str) -> Iterator[str]:
     text = text_of(sql)
-    known, domains, long_ids = survey.rows(
+    known, domains, spaced, long_ids = survey.rows(
         f"SELECT COUNT({text}), COUNT(*) FILTER (regexp_matches({text}, {quoted(_DOMAIN_LIKE)})), "
+        f"COUNT(*) FILTER (CONTAINS({text}, ' ')), "
         f"COUNT(*) FILTER (regexp_matches({text}, '^[a-zA-Z0-9]{{15}}([A-Z0-9]{{3}})?$')) FROM {relation} AS t{where}"
     )[0]
     if not known:
         return
-    yield "id"
-    if long_ids == known:
-        yield "15 characters of the id"
     if domains > known / 2:
-        yield "domain"
-    elif _NAME_LIKE.search(normal(name)):
+        yield from ("id", "domain")
+    elif _NAME_LIKE.search(normal(name)) and (spaced or normal(name).endswith("name")):
         yield "name"
+    else:
+        yield from ("id", "15 characters of the id") if long_ids == known else ("id",)
 
 
 def _values(survey: Survey, relation: str, side: Side, key: str, where: str) -> dict[str, set[str]]:
@@ -159,7 +165,7 @@ def keys_of(survey: Survey, recognised: Recognised) -> list[Side]:
         if reading and reading.sql:
             sides.append(Side(reading.sql, re.sub(r".*\{(.*?)\}.*", r"\1", template)))
     known = {side.sql for side in sides}
-    if recognised.export.system != OWN:
+    if recognised.export.system != OWN and not recognised.export.customers:
         sides += [
             Side(sql, name)
             for name, sql in source.columns.items()
@@ -172,17 +178,18 @@ def find_links(
     survey: Survey, hub: Hub, recognised: Recognised, others: Sequence[Recognised]
 ) -> list[Link]:
     """All candidates for an export's rows that match at all: usable ones first, ids before domains before names."""
-    links = [
-        link
-        for side in keys_of(survey, recognised)
-        for link in _links_of(survey, hub, recognised, side, others)
-    ]
-    if not any(link.usable for link in links):
+    sides = keys_of(survey, recognised)
+    if recognised is hub.recognised and hub.side in sides:
+        own = Link(
+            text_of(hub.side.sql), "", hub.side.name, KINDS[0], hub.size, hub.size, hub.size, True
+        )
+        return [own] if hub.size else []
+    links = [link for side in sides for link in _links_of(survey, hub, recognised, side, others)]
+    if not any(link.usable and link.kind == KINDS[0] for link in links):
         links += _links_by_person(survey, hub, recognised, others)
-    best: dict[str, Link] = {}
-    for link in links:
-        if link.words not in best or link.matched > best[link.words].matched:
-            best[link.words] = link
+    best: dict[tuple[str, str], Link] = {}
+    for link in sorted(links, key=lambda link: (-link.matched, KINDS.index(link.kind))):
+        best.setdefault((link.words.partition(", by ")[0], link.kind == "domain"), link)
     return sorted(
         best.values(),
         key=lambda link: (not link.usable, KINDS.index(link.kind), -link.share, not link.direct),
@@ -197,7 +204,7 @@ def _links_of(
     for kind in _kinds(survey, relation, side.sql, side.name, ""):
         keys = _distinct(survey, relation, normalised(side.sql, kind))
         for column in (column for column in hub.columns if column.kind == kind):
-            direct = column.sql == hub.key or text_of(column.sql) == hub.key
+            direct = column.sql == hub.side.sql
             link = _measured(hub, keys, replace(side, kind=kind), column, direct and kind == "id")
             if (
                 link
@@ -299,6 +306,7 @@ def _links_by_person(
         if other.export.person and other.export.customer and other is not recognised
     ]
     for person in _persons(survey, recognised):
+        yield from _links_of(survey, hub, recognised, person, [])
         keys = _distinct(survey, recognised.source.relation, text_of(person.sql))
         for other in people:
             known = [

@@ -228,6 +228,8 @@ def _table_lines(table: DraftTable) -> list[str]:
         for remark in (*table.recognised.source.remarks, table.recognised.export.remark)
         if remark
     ]
+    if table.recognised.export.recognised_by:
+        lines.append(_comment(f"as in: {table.recognised.export.found_in}"))
     lines += [_comment(text) for text in table.comments]
     if table.blocked:
         lines.append(_comment(f"DECIDE: {table.blocked}"))

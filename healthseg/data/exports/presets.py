@@ -22,11 +22,15 @@ _SLOT = re.compile(r"\{([^{}]+?)(?::(day|time|number))?\}")
 
 @dataclass(frozen=True)
 class MappedColumn:
-    """Expressions for a column of the contract, the first whose columns are there; why; a question to the user."""
+    """Expressions for a column of the contract, the first whose columns are there; why; a question to the user.
+
+    The question is about the last expression, or about ``ask_if_whole``, where no value of it has decimals.
+    """
 
     choices: tuple[str, ...]
     why: str = ""
     ask: str = ""
+    ask_if_whole: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
 
 def _column(value: Any) -> MappedColumn:
     if isinstance(value, Mapping):
-        return MappedColumn(_texts(value["sql"]), value.get("why", ""), value.get("ask", ""))
+        texts = (value.get(key, "") for key in ("why", "ask", "ask_if_whole"))
+        return MappedColumn(_texts(value["sql"]), *texts)
     return MappedColumn(_texts(value))
 
 

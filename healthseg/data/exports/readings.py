@@ -25,6 +25,7 @@ _UNIX = {10: "1", 13: "1e3", 16: "1e6"}
 _SLASHED = r"^\d{1,2}([./-])\d{1,2}[./-](\d{4}|\d{2})\b.*$"
 # what stands around the digits: currency signs and codes, percents, blanks
 _AROUND = r"[^0-9.,()-]"
+EMPTY = "empty in every row"
 _ONE_GROUP = {".": r"^-?[1-9]\d{0,2}(\.\d{3})+$", ",": r"^-?[1-9]\d{0,2}(,\d{3})+$"}
 
 
@@ -38,20 +39,18 @@ class Reading:
 
 
 def text_of(expression: str) -> str:
-    return f"NULLIF(TRIM(CAST({expression} AS VARCHAR)), '')"
-
-
-def _is_text(survey: Survey, table: ExportTable, expression: str) -> bool:
-    kinds = f"SELECT DISTINCT TYPEOF({expression}) FROM {table.relation} AS t"
-    return all(kind in ("VARCHAR", "JSON", '"NULL"') for (kind,) in survey.rows(kinds))
+    """An expression as trimmed text, empty text as null."""
+    if expression.startswith("NULLIF("):
+        return expression
+    return f"NULLIF(TRIM({expression}::VARCHAR), '')"
 
 
 def read_dates(survey: Survey, table: ExportTable, expression: str, *, day: bool) -> Reading:
     """How a column is read as days, or as instants."""
     text = text_of(expression)
-    values = f"(SELECT DISTINCT {text} AS v FROM {table.relation} AS t WHERE {text} IS NOT NULL)"
+    values = f"(SELECT {text} AS v FROM {table.relation} AS t WHERE {text} IS NOT NULL)"
     if not survey.has(f"SELECT 1 FROM {values}"):
-        return Reading(expression, "empty in every row")
+        return Reading(expression, EMPTY)
     if _fits(survey, values, f"regexp_matches(v, {quoted(_ISO)})"):
         return Reading(expression)
     for digits, scale in _UNIX.items():
@@ -130,10 +129,10 @@ def _read_named(survey: Survey, values: str, text: str, day: bool) -> Reading | 
 
 def read_numbers(survey: Survey, table: ExportTable, expression: str) -> Reading:
     """How a column is read as numbers; undecided where 12.500 may be 12½ or 12,500."""
-    if not _is_text(survey, table, expression) or "json" in table.relation[:12]:
+    if expression not in table.text:
         return Reading(f"TRY_CAST({expression} AS DOUBLE)")
     bare = f"NULLIF(REGEXP_REPLACE({text_of(expression)}, {quoted(_AROUND)}, '', 'g'), '')"
-    values = f"(SELECT DISTINCT {bare} AS v FROM {table.relation} AS t WHERE {bare} IS NOT NULL)"
+    values = f"(SELECT {bare} AS v FROM {table.relation} AS t WHERE {bare} IS NOT NULL)"
     around = survey.has(
         f"SELECT 1 FROM {table.relation} AS t WHERE {text_of(expression)} <> {bare} OR {bare} LIKE '%(%'"
     )

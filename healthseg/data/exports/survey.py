@@ -31,6 +31,7 @@ _PEEK_ROWS = 1_000
 _PEEK_BYTES = 1 << 16
 # objects within objects: properties.$groups.company
 _MAX_DEPTH = 3
+_CONVERT = "iconv -f WINDOWS-1252 -t UTF-8"
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,14 @@ class ExportTable:
     """A table as a system exported it. ``columns`` has an SQL expression, over the alias ``t``, for each name."""
 
     label: str
+    # the file as queries name it
+    address: str
     relation: str
     columns: Mapping[str, str]
     files: tuple[Path, ...] = ()
     rows: int = 0
+    # the expressions that are text, which may hold anything; JSON and Parquet have numbers of their own
+    text: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
 
     @property
@@ -59,6 +64,10 @@ class Survey:
     connection: duckdb.DuckDBPyConnection
     tables: list[ExportTable] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+
+    def address(self, path: Path) -> str:
+        """A file's name in queries: below the folder, unless DuckDB cannot search the folder by its name."""
+        return str(path) if "," in str(self.folder) else path.relative_to(self.folder).as_posix()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         return self.connection.execute(query).fetchall()
@@ -132,6 +141,11 @@ def look_at(survey: Survey, files: Iterable[Path]) -> None:
         except Refused as problem:
             survey.unread.append(str(problem))
         except duckdb.Error as problem:
+            if "not latin-1" in str(problem):
+                survey.unread.append(
+                    f"{name} is not UTF-8; convert it with: {_CONVERT} {quoted(path.name)}"
+                )
+                continue
             reason = str(problem).splitlines()[0][:200]
             survey.unread.append(f"{name} cannot be read as a table: {reason}")
         except OSError as problem:
@@ -153,32 +167,34 @@ def _table(survey: Survey, path: Path, name: str) -> ExportTable:
     """One file as a table; raises Refused where it holds none."""
     if path.stat().st_size == 0:
         raise Refused(f"{name} is empty: not even a header")
-    lowered = path.name.lower()
+    lowered, address = path.name.lower(), survey.address(path)
     if lowered.endswith(PARQUET):
-        return _flattened(survey, ExportTable(name, f"read_parquet([{quoted(name)}])", {}, (path,)))
+        reader = f"read_parquet({quoted(address)})"
+        return _flattened(survey, ExportTable(name, address, reader, {}, (path,)))
     if lowered.endswith(LINES):
         return _json_table(survey, path, name)
-    return _flattened(survey, ExportTable(name, _csv_relation(path, [name]), {}, (path,)))
+    reader = _csv_relation(survey, path, name)
+    return _flattened(survey, ExportTable(name, address, reader, {}, (path,)))
 
 
 def _open(path: Path) -> gzip.GzipFile | IO[bytes]:
     return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def _csv_relation(path: Path, names: Sequence[str]) -> str:
+def _csv_relation(survey: Survey, path: Path, name: str) -> str:
     with _open(path) as handle:
         head = handle.read(_PEEK_BYTES)
     encoding = ""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise Refused(f"{names[0]} is UTF-16: save it as CSV in UTF-8")
+        raise Refused(f"{name} is UTF-16: save it as CSV in UTF-8")
     if b"\0" in head:
-        raise Refused(f"{names[0]} is not a text file: it contains NUL bytes")
+        raise Refused(f"{name} is not a text file: it contains NUL bytes")
     if not _is_utf8(path):
         encoding = ", encoding = 'latin-1'"
     delimiter, _ = csv_header(path)
     return (
-        f"read_csv([{', '.join(map(quoted, names))}], all_varchar = true, header = true, "
-        f"delim = {quoted(delimiter)}, quote = '\"', escape = '\"'{encoding}, union_by_name = true)"
+        f"read_csv({quoted(survey.address(path))}, all_varchar = true, header = true, delim = {quoted(delimiter)}, "
+        f"quote = '\"', escape = '\"'{encoding})"
     )
 
 
@@ -197,8 +213,9 @@ def _json_table(survey: Survey, path: Path, name: str) -> ExportTable:
         first = handle.read(_PEEK_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if first not in (b"{", b"["):
         raise Refused(f"{name} holds neither JSON lines nor a list of JSON objects")
+    address = survey.address(path)
     form = "array" if first == b"[" else "newline_delimited"
-    objects = f"read_json_objects([{quoted(name)}], format = '{form}')"
+    objects = f"read_json_objects({quoted(address)}, format = '{form}')"
     names: dict[str, None] = {}
     for (text,) in survey.rows(f"SELECT json FROM {objects} LIMIT {_PEEK_ROWS}"):
         value = json.loads(text)
@@ -206,8 +223,8 @@ def _json_table(survey: Survey, path: Path, name: str) -> ExportTable:
             raise Refused(f"{name} holds no JSON objects")
         names |= dict.fromkeys(value)
     types = ", ".join(f"{identifier(key)}: 'VARCHAR'" for key in names)
-    relation = f"read_json([{quoted(name)}], format = '{form}', columns = {{{types}}})"
-    return _flattened(survey, ExportTable(name, relation, {}, (path,)))
+    relation = f"read_json({quoted(address)}, format = '{form}', columns = {{{types}}})"
+    return _flattened(survey, ExportTable(name, address, relation, {}, (path,)))
 
 
 def _flattened(survey: Survey, table: ExportTable) -> ExportTable:
@@ -220,14 +237,17 @@ def _flattened(survey: Survey, table: ExportTable) -> ExportTable:
         columns[name] = expression
         if kind in ("VARCHAR", "JSON") or expression.startswith("TO_JSON"):
             columns |= _keys_within(survey, table, name, expression)
-    return replace(table, columns=columns)
+    text = () if table.relation.startswith("read_json") else columns.values()
+    known = survey.rows(f"DESCRIBE SELECT * FROM {table.relation}")
+    numeric = {f"t.{identifier(name)}" for name, kind, *_ in known if kind != "VARCHAR"}
+    return replace(table, columns=columns, text=frozenset(text) - numeric)
 
 
 def _keys_within(survey: Survey, table: ExportTable, name: str, column: str) -> dict[str, str]:
     """Expressions for the keys of the JSON objects in a column, by dotted name."""
     query = (
-        f"SELECT CAST({column} AS VARCHAR) FROM {table.relation} AS t "
-        f"WHERE STARTS_WITH(CAST({column} AS VARCHAR), '{{') LIMIT {_PEEK_ROWS}"
+        f"SELECT {column}::VARCHAR FROM (SELECT * FROM {table.relation} LIMIT {_PEEK_ROWS}) AS t "
+        f"WHERE STARTS_WITH({column}::VARCHAR, '{{')"
     )
     keys: dict[str, str] = {}
     for (text,) in survey.rows(query):
@@ -268,41 +288,34 @@ def united(survey: Survey, tables: Sequence[ExportTable]) -> ExportTable:
     """Files of one export as one table; rows that several of them hold count once."""
     if len(tables) == 1:
         return tables[0]
-    first = tables[0]
     names = [table.label for table in tables]
-    reader, _, rest = first.relation.partition("([")
-    _, _, options = rest.partition("]")
-    files = f"{reader}([{', '.join(map(quoted, names))}]{options}"
-    if reader == "read_json":
-        columns = dict.fromkeys(
-            name for table in tables for name in table.columns if _is_top(table, name)
+    selects = [f"SELECT * FROM {table.relation}" for table in tables]
+    relation = _one_reader(tables) or "(" + " UNION ALL BY NAME ".join(selects) + ")"
+    alone = sum(_distinct(survey, table.relation) for table in tables)
+    together = _distinct(survey, relation)
+    remarks = [f"{len(tables)} files of one table, read as one"]
+    rows = sum(table.rows for table in tables)
+    if together < alone:
+        remarks.append(
+            f"{alone - together:,} rows are in more than one of the files: each is used once"
         )
-        types = ", ".join(f"{identifier(name)}: 'VARCHAR'" for name in columns)
-        files = f"{files.partition(', columns')[0]}, columns = {{{types}}})"
-    elif reader == "read_parquet":
-        files = f"{files[:-1]}, union_by_name = true)"
-    table = _flattened(
-        survey, replace(first, relation=files, files=tuple(f for t in tables for f in t.files))
+        relation, rows = f"(SELECT DISTINCT * FROM {relation})", together
+    files = tuple(file for table in tables for file in table.files)
+    table = ExportTable(" + ".join(names), "", relation, {}, files, rows, remarks=tuple(remarks))
+    return replace(
+        _flattened(survey, table), text=frozenset.intersection(*(table.text for table in tables))
     )
-    rows = survey.value(f"SELECT COUNT(*) FROM {files}")
-    table = replace(
-        table,
-        label=" + ".join(names),
-        rows=rows,
-        remarks=(f"{len(tables)} files of one table, read as one",),
-    )
-    alone = sum(
-        survey.value(f"SELECT COUNT(*) FROM (SELECT DISTINCT * FROM {t.relation})") for t in tables
-    )
-    together = survey.value(f"SELECT COUNT(*) FROM (SELECT DISTINCT * FROM {files})")
-    if together == alone:
-        return table
-    repeated = rows - together
-    remark = f"{alone - together:,} rows are in more than one of the files: each is used once"
-    distinct = f"(SELECT DISTINCT * FROM {files})"
-    return replace(table, relation=distinct, rows=rows - repeated, remarks=(*table.remarks, remark))
 
 
-def _is_top(table: ExportTable, name: str) -> bool:
-    """Whether a column is the table's own, not a key within one."""
-    return table.columns[name] == f"t.{identifier(name)}"
+def _distinct(survey: Survey, relation: str) -> int:
+    return int(survey.value(f"SELECT COUNT(*) FROM (SELECT DISTINCT * FROM {relation})"))
+
+
+def _one_reader(tables: Sequence[ExportTable]) -> str | None:
+    """One call that reads all files, where they are read in the same way."""
+    calls = {table.relation.replace(quoted(table.address), "{}", 1) for table in tables}
+    if len(calls) > 1 or tables[0].relation.startswith("read_json"):
+        return None
+    files = "[" + ", ".join(quoted(table.address) for table in tables) + "]"
+    call = calls.pop().replace("{}", files, 1)
+    return f"{call[:-1]}, union_by_name = true)"
