@@ -187,7 +187,7 @@ def find_links(
     links = [link for side in sides for link in _links_of(survey, hub, recognised, side, others)]
     if not any(link.usable and link.kind == KINDS[0] for link in links):
         links += _links_by_person(survey, hub, recognised, others)
-    best: dict[tuple[str, str], Link] = {}
+    best: dict[tuple[str, bool], Link] = {}
     for link in sorted(links, key=lambda link: (-link.matched, KINDS.index(link.kind))):
         best.setdefault((link.words.partition(", by ")[0], link.kind == "domain"), link)
     return sorted(

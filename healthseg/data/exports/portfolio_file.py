@@ -129,7 +129,7 @@ def _nothing_recognised(
     sources: Sequence[str | os.PathLike[str]], content: Draft
 ) -> DataRetrievalError:
     found = [*content.decisions, *_unrecognised(content), *content.survey.unread]
-    named = ", ".join(map(os.fspath, sources))
+    named = ", ".join(str(source) for source in sources)
     more = f": {'; '.join(found[:6])}" if found else ""
     return DataRetrievalError(
         f"no table was recognised in {named}{more}. Rename columns as docs/data.md has them (customers needs client_id and "

@@ -114,7 +114,7 @@ def list_files(sources: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], P
         raise InvalidParameters(
             f"there are more than {_MAX_FILES:,} files: name the folders with the exports",
             parameter="source",
-            value_provided=", ".join(map(os.fspath, sources)),
+            value_provided=", ".join(str(source) for source in sources),
         )
     return sorted(dict.fromkeys(files)), Path(os.path.commonpath(folders))
 
