@@ -29,7 +29,21 @@ from healthseg.cli import (
 from healthseg.cli.options import ERROR, Parser, print_json
 from healthseg.errors import CalculationError, HealthsegError
 
-MODULES = (demo, init, check, tools, run, report, lab, settings, sync, mcp, alerts, lifecycle, outbox)
+MODULES = (
+    demo,
+    init,
+    check,
+    tools,
+    run,
+    report,
+    lab,
+    settings,
+    sync,
+    mcp,
+    alerts,
+    lifecycle,
+    outbox,
+)
 COMMANDS = tuple(module.__name__.rpartition(".")[2] for module in MODULES)
 
 

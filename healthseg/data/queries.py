@@ -21,6 +21,7 @@ from healthseg.errors import InvalidParameters
 
 _RULE = "one SELECT over files below the portfolio's folder, or below [source] folder"
 _READERS = re.compile(r"^(read_\w+|\w+_scan|glob|sniff_csv|parquet_\w+)$", re.IGNORECASE)
+_QUOTED = re.compile(rb"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 # ``accounts.xlsx#Sheet 2``, ``crm.sqlite#accounts``
 _INNER = re.compile(
@@ -120,10 +121,11 @@ def _file_literals(parsed: Any, content: bytes) -> Iterator[tuple[int, int, str]
     """Position, length and text of each file name: after FROM and JOIN, and as arguments of functions that read files."""
     for node in _nodes(parsed):
         if node.get("type") == "BASE_TABLE":
-            start, length = node["query_location"], node["query_location_length"]
-            written = content[start : start + length]
-            if written[:1] in (b"'", b'"') and re.search(r"[./]", node["table_name"]):
-                yield start, length, node["table_name"]
+            start = node["query_location"]
+            # the node's own length takes in its alias
+            written = _QUOTED.match(content, start)
+            if written and re.search(r"[./]", node["table_name"]):
+                yield start, len(written[0]), node["table_name"]
         if node.get("type") == "TABLE_FUNCTION" and _READERS.match(
             node["function"]["function_name"]
         ):

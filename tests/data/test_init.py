@@ -7,32 +7,35 @@ import json
 import tomllib
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import healthseg as hs
 from healthseg.cli.main import main
 from healthseg.data.exports.portfolio_file import Outline, write_portfolio
 from healthseg.data.quality import Check
+from healthseg.data.queries import parse
 from healthseg.errors import DataRetrievalError, InvalidParameters
 
 EXPORTS = Path(__file__).parents[2] / "examples" / "exports"
-# sets of systems that one company may have, and the rows that each table has afterwards
+# systems, alone and together, and the rows that each table has afterwards
 SETS = {
-    "salesforce segment": {
-        "customers": 6,
-        "contracts": 18,
-        "tickets": 26,
-        "events": 367,
-        "users": 15,
-    },
-    "hubspot mixpanel": {"customers": 6, "contracts": 18, "tickets": 26, "events": 367},
-    "chargebee mixpanel": {"customers": 6, "contracts": 6, "invoices": 30, "events": 367},
-    "zendesk segment": {"customers": 6, "tickets": 26, "events": 367, "users": 15},
-    "intercom amplitude": {"customers": 6, "tickets": 26, "events": 367},
-    "jira segment": {"customers": 6, "tickets": 26, "events": 367, "users": 15},
-    "stripe segment": {"customers": 6, "contracts": 8, "invoices": 30, "events": 367, "users": 15},
+    "salesforce": {"customers": 6, "contracts": 18, "tickets": 26},
+    "hubspot": {"customers": 6, "contracts": 18, "tickets": 26},
+    "stripe": {"customers": 6, "contracts": 8, "invoices": 30},
+    "chargebee": {"customers": 6, "contracts": 6, "invoices": 30},
+    "zendesk": {"customers": 6, "tickets": 26},
+    "intercom": {"customers": 6, "tickets": 26},
+    "jira": {"customers": 6, "tickets": 26},
+    "segment": {"customers": 6, "events": 367, "users": 15},
+    "amplitude": {"customers": 6, "events": 367},
+    "mixpanel": {"customers": 6, "events": 367},
     "posthog": {"customers": 6, "events": 367},
+    "chargebee jira": {"customers": 6, "contracts": 6, "invoices": 30, "tickets": 26},
+    "zendesk segment": {"customers": 6, "tickets": 26, "events": 367, "users": 15},
 }
+# of these the score is computed as well, which takes most of the time
+SCORED = ("stripe", "posthog")
 MIXED = ["salesforce", "stripe", "segment", "zendesk"]
 
 
@@ -80,11 +83,14 @@ def test_each_system_comes_to_a_health_score_without_a_line_by_hand(
     systems: str, tmp_path: Path
 ) -> None:
     made = outline(systems, tmp_path)
-    check = hs.Portfolio.open(tmp_path).check()
+    portfolio = hs.Portfolio.open(tmp_path)
+    check = portfolio.check()
     assert check.usable
     assert kept_rows(check) == SETS[systems]
-    health = hs.calculate_health_score(hs.Portfolio.open(tmp_path), client_id=made.example)
-    assert health.current_health_score is not None and 0 < health.current_health_score <= 100
+    if systems in SCORED:
+        health = hs.calculate_health_score(portfolio, client_id=made.example)
+        assert (health.current_health_score is not None) == ("events" in SETS[systems])
+        assert health.components
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +172,8 @@ def test_ends_of_a_last_subscription_are_churn_and_others_are_not(tmp_path: Path
 
 
 def rows_of(folder: Path, table: str) -> list[tuple]:
-    from healthseg.data.engine import connect
-
-    with connect(folder, search=folder) as connection:
-        return connection.execute(queries(folder)[table]).fetchall()
+    query = parse(table, queries(folder)[table], [folder])
+    return duckdb.sql(query.over([reference.path for reference in query.references])).fetchall()
 
 
 def test_cents_are_asked_about_only_where_no_amount_has_decimals(tmp_path: Path) -> None:
@@ -206,7 +210,7 @@ def test_two_files_of_one_table_are_one_table_and_unrelated_files_are_named(tmp_
     for words in (
         "budget.csv is like no table",
         "empty.csv is empty",
-        "broken.parquet cannot be read",
+        "broken.parquet is not a Parquet file",
         "notes.md",
     ):
         assert words in unread
@@ -222,7 +226,7 @@ def test_the_same_export_twice_counts_once(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("folder", ["it's", 'a "b" c', "one, two", "$HOME {x}", "data [2025]"])
+@pytest.mark.parametrize("folder", ['it\'s a "b", $HOME {x}', "data [2025]"])
 def test_names_with_quotes_blanks_and_signs_are_read(folder: str, tmp_path: Path) -> None:
     source = write(
         tmp_path / folder, **{f"{folder} customers__csv": NAMED, f"usage {folder}__csv": log()}

@@ -288,7 +288,7 @@ def _mapped_columns(survey: Survey, item: Recognised, mapped: MappedTable) -> Dr
         )
         if reading is None or choice is None:
             if known[name].required:
-                draft.blocked = f"there is no column for {name}"
+                draft.blocked = f"no column fits {name}"
             continue
         if reading.seen == EMPTY and not known[name].required:
             continue
@@ -304,7 +304,7 @@ def _mapped_columns(survey: Survey, item: Recognised, mapped: MappedTable) -> Dr
         "signup_date",
     }
     if absent := sorted(required - set(mapped.columns)):
-        draft.blocked = f"there is no column for {', '.join(absent)}"
+        draft.blocked = f"no column fits {', '.join(absent)}"
     if mapped.ask:
         draft.questions.append(mapped.ask)
         draft.comments.append(f"DECIDE: {mapped.ask}")
@@ -441,7 +441,7 @@ def _complete_signup(used: list[DraftTable]) -> None:
             customers.columns.append(DraftColumn("signup_date", first, f"DECIDE: {ask}"))
             customers.questions.append(f"signup_date: {ask}")
             return
-    customers.blocked = "there is no column for signup_date"
+    customers.blocked = "no column fits signup_date"
 
 
 def _derived_customers(used: Sequence[DraftTable]) -> list[DraftTable]:

@@ -95,9 +95,9 @@ def write_portfolio(
     files = [file for file in files if file.name not in _SETTINGS_FILES]
     with (
         tempfile.TemporaryDirectory(prefix="healthseg-") as spill,
-        connect(Path(spill), search=root) as connection,
+        connect(Path(spill)) as connection,
     ):
-        survey = Survey(root, connection)
+        survey = Survey(root, connection, Path(spill))
         look_at(survey, files)
         content = draft(survey)
         if not content.tables:

@@ -6,41 +6,36 @@ Text stays text: no type is guessed, so that the id 007 stays 007. Objects in JS
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import duckdb
 
-from healthseg.data.sources import Refused, csv_header, quoted
+from healthseg.data.copies import prepare, sheet_names, sqlite_tables
+from healthseg.data.sources import Refused, csv_header, file_part, quoted, split_name
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint
 
-TEXT = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-LINES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz")
-PARQUET = (".parquet",)
-SUFFIXES = (*TEXT, *LINES, *PARQUET)
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 _IGNORED = (".", "_", "~")
 _MAX_FILES = 5_000
+# comments, identifiers and literals of a query: only literals name files
+_LITERALS = re.compile(r"""--[^\n]*|"(?:[^"]|"")*"|'(?:[^']|'')*'""")
 _PEEK_ROWS = 1_000
-_PEEK_BYTES = 1 << 16
 # objects within objects: properties.$groups.company
 _MAX_DEPTH = 3
-_CONVERT = "iconv -f WINDOWS-1252 -t UTF-8"
 
 
 @dataclass(frozen=True)
 class ExportTable:
     """A table as a system exported it. ``columns`` has an SQL expression, over the alias ``t``, for each name."""
 
+    # the file as queries name it: shop.xlsx#Orders
     label: str
-    # the file as queries name it
-    address: str
     relation: str
     columns: Mapping[str, str]
     files: tuple[Path, ...] = ()
@@ -62,15 +57,16 @@ class Survey:
 
     folder: Path
     connection: duckdb.DuckDBPyConnection
+    # where files are copied that DuckDB does not read itself, and each file's literal with that of what is scanned
+    copies: Path
+    scanned: dict[str, str] = field(default_factory=dict)
     tables: list[ExportTable] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
-    def address(self, path: Path) -> str:
-        """A file's name in queries: below the folder, unless DuckDB cannot search the folder by its name."""
-        return str(path) if "," in str(self.folder) else path.relative_to(self.folder).as_posix()
-
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return self.connection.execute(query).fetchall()
+        """The rows of a query that names files as ``portfolio.toml`` does."""
+        text = _LITERALS.sub(lambda match: self.scanned.get(match[0], match[0]), query)
+        return self.connection.execute(text).fetchall()
 
     def value(self, query: str) -> Any:
         return self.rows(query)[0][0]
@@ -129,27 +125,24 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def look_at(survey: Survey, files: Iterable[Path]) -> None:
-    """Adds each file's table to the survey, or the reason why it has none."""
+    """Adds the tables of each file to the survey, or the reason why it has none."""
     others = []
     for path in files:
         name = path.relative_to(survey.folder).as_posix()
-        if not path.name.lower().endswith(SUFFIXES):
+        kind = split_name(path.name)[1]
+        if kind is None:
             others.append((name, path))
             continue
         try:
-            survey.tables.append(_measured(survey, _table(survey, path, name)))
+            for inner in _members(path, kind):
+                survey.tables.append(_measured(survey, _table(survey, path, inner, kind)))
         except Refused as problem:
             survey.unread.append(str(problem))
+        except DataRetrievalError as problem:
+            survey.unread.append(problem.message)
         except duckdb.Error as problem:
-            if "not latin-1" in str(problem):
-                survey.unread.append(
-                    f"{name} is not UTF-8; convert it with: {_CONVERT} {quoted(path.name)}"
-                )
-                continue
             reason = str(problem).splitlines()[0][:200]
             survey.unread.append(f"{name} cannot be read as a table: {reason}")
-        except OSError as problem:
-            survey.unread.append(f"{name} cannot be read: {problem.strerror or problem}")
     survey.unread += _other_files(others)
 
 
@@ -157,74 +150,38 @@ def _other_files(others: Sequence[tuple[str, Path]]) -> Iterator[str]:
     for name, path in others:
         if path.name.lower().endswith(_ARCHIVES):
             yield f"{name} is an archive: unpack it, and run this again"
-    names = [name for name, path in others if not path.name.lower().endswith(_ARCHIVES)]
+        elif path.suffix == ".duckdb":
+            yield f"{name} is a DuckDB file: write each of its tables to Parquet (COPY name TO 'name.parquet')"
+    names = [
+        name for name, path in others if not path.name.lower().endswith((*_ARCHIVES, ".duckdb"))
+    ]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield f"files of other kinds are ignored: {', '.join(names[:3])}{more}"
 
 
-def _table(survey: Survey, path: Path, name: str) -> ExportTable:
-    """One file as a table; raises Refused where it holds none."""
-    if path.stat().st_size == 0:
-        raise Refused(f"{name} is empty: not even a header")
-    lowered, address = path.name.lower(), survey.address(path)
-    if lowered.endswith(PARQUET):
-        reader = f"read_parquet({quoted(address)})"
-        return _flattened(survey, ExportTable(name, address, reader, {}, (path,)))
-    if lowered.endswith(LINES):
-        return _json_table(survey, path, name)
-    reader = _csv_relation(survey, path, name)
-    return _flattened(survey, ExportTable(name, address, reader, {}, (path,)))
+def _members(path: Path, kind: str) -> Sequence[str | None]:
+    """The sheets of a workbook, the tables of a database file; other files are one table."""
+    if kind == "xlsx":
+        return sheet_names(path)
+    return sqlite_tables(path) if kind == "sqlite" else [None]
 
 
-def _open(path: Path) -> gzip.GzipFile | IO[bytes]:
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-
-
-def _csv_relation(survey: Survey, path: Path, name: str) -> str:
-    with _open(path) as handle:
-        head = handle.read(_PEEK_BYTES)
-    encoding = ""
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise Refused(f"{name} is UTF-16: save it as CSV in UTF-8")
-    if b"\0" in head:
-        raise Refused(f"{name} is not a text file: it contains NUL bytes")
-    if not _is_utf8(path):
-        encoding = ", encoding = 'latin-1'"
-    delimiter, _ = csv_header(path)
-    return (
-        f"read_csv({quoted(survey.address(path))}, all_varchar = true, header = true, delim = {quoted(delimiter)}, "
-        f"quote = '\"', escape = '\"'{encoding})"
-    )
-
-
-def _is_utf8(path: Path) -> bool:
-    with _open(path) as handle:
-        try:
-            for line in handle:
-                line.decode("utf-8")
-        except UnicodeDecodeError:
-            return False
-    return True
-
-
-def _json_table(survey: Survey, path: Path, name: str) -> ExportTable:
-    with _open(path) as handle:
-        first = handle.read(_PEEK_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if first not in (b"{", b"["):
-        raise Refused(f"{name} holds neither JSON lines nor a list of JSON objects")
-    address = survey.address(path)
-    form = "array" if first == b"[" else "newline_delimited"
-    objects = f"read_json_objects({quoted(address)}, format = '{form}')"
-    names: dict[str, None] = {}
-    for (text,) in survey.rows(f"SELECT json FROM {objects} LIMIT {_PEEK_ROWS}"):
-        value = json.loads(text)
-        if not isinstance(value, dict):
-            raise Refused(f"{name} holds no JSON objects")
-        names |= dict.fromkeys(value)
-    types = ", ".join(f"{identifier(key)}: 'VARCHAR'" for key in names)
-    relation = f"read_json({quoted(address)}, format = '{form}', columns = {{{types}}})"
-    return _flattened(survey, ExportTable(name, address, relation, {}, (path,)))
+def _table(survey: Survey, path: Path, inner: str | None, kind: str) -> ExportTable:
+    """One file, sheet or table of a database file; raises Refused where it holds none."""
+    part = prepare(file_part(path, survey.folder, inner), survey.copies)
+    name = path.relative_to(survey.folder).as_posix()
+    address = f"{name}#{inner}" if inner else name
+    survey.scanned[quoted(address)] = quoted(str(part.scanned))
+    relation = quoted(address)
+    if kind == "csv":
+        delimiter, _ = csv_header(part.scanned)
+        relation = (
+            f"read_csv({quoted(address)}, all_varchar = true, header = true, "
+            f"delim = {quoted(delimiter)}, quote = '\"', escape = '\"')"
+        )
+    remarks = (part.note,) if part.note else ()
+    return _flattened(survey, ExportTable(address, relation, {}, (path,), remarks=remarks))
 
 
 def _flattened(survey: Survey, table: ExportTable) -> ExportTable:
@@ -237,10 +194,11 @@ def _flattened(survey: Survey, table: ExportTable) -> ExportTable:
         columns[name] = expression
         if kind in ("VARCHAR", "JSON") or expression.startswith("TO_JSON"):
             columns |= _keys_within(survey, table, name, expression)
-    text = () if table.relation.startswith("read_json") else columns.values()
     known = survey.rows(f"DESCRIBE SELECT * FROM {table.relation}")
-    numeric = {f"t.{identifier(name)}" for name, kind, *_ in known if kind != "VARCHAR"}
-    return replace(table, columns=columns, text=frozenset(text) - numeric)
+    text = {f"t.{identifier(name)}" for name, kind, *_ in known if kind == "VARCHAR"}
+    if any(split_name(file.name)[1] == "json" for file in table.files):
+        text = set()
+    return replace(table, columns=columns, text=frozenset(text))
 
 
 def _keys_within(survey: Survey, table: ExportTable, name: str, column: str) -> dict[str, str]:
@@ -301,7 +259,7 @@ def united(survey: Survey, tables: Sequence[ExportTable]) -> ExportTable:
         )
         relation, rows = f"(SELECT DISTINCT * FROM {relation})", together
     files = tuple(file for table in tables for file in table.files)
-    table = ExportTable(" + ".join(names), "", relation, {}, files, rows, remarks=tuple(remarks))
+    table = ExportTable(" + ".join(names), relation, {}, files, rows, remarks=tuple(remarks))
     return replace(
         _flattened(survey, table), text=frozenset.intersection(*(table.text for table in tables))
     )
@@ -313,9 +271,9 @@ def _distinct(survey: Survey, relation: str) -> int:
 
 def _one_reader(tables: Sequence[ExportTable]) -> str | None:
     """One call that reads all files, where they are read in the same way."""
-    calls = {table.relation.replace(quoted(table.address), "{}", 1) for table in tables}
-    if len(calls) > 1 or tables[0].relation.startswith("read_json"):
+    calls = {table.relation.replace(quoted(table.label), "{}", 1) for table in tables}
+    if len(calls) > 1 or not tables[0].relation.startswith("read_csv"):
         return None
-    files = "[" + ", ".join(quoted(table.address) for table in tables) + "]"
+    files = "[" + ", ".join(quoted(table.label) for table in tables) + "]"
     call = calls.pop().replace("{}", files, 1)
     return f"{call[:-1]}, union_by_name = true)"
