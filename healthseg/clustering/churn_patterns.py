@@ -1,13 +1,13 @@
 """What precedes churn and retention: each sign, feature, order and bundle against churn in the month after.
 
 At every month's end of the portfolio's history: which customers showed it, and which churned (or gave notice) within 30
-days? The p is that of its odds of churn at equal size, tenure, tier and quarter, by pooled logistic regression over the
-months (a discrete-time hazard, whose odds ratio at a few per cent a month is the hazard ratio). The lift is plain: the
-monthly churn rate with it over the rate without.
+days? The p is that of its odds of churn at equal size, tenure, tier, quarter and activity in the month before, by pooled
+logistic regression over the months (a discrete-time hazard, whose odds ratio at a few per cent a month is the hazard
+ratio): the adjustment of the effects of adoption, too. The lift is plain: the monthly churn rate with it over the rate
+without.
 
-Signs are leading indicators: many of them are themselves low activity. Feature use is a possible recommendation: it is
-compared at equal activity, seats in use and share of the other features, and beside the other promising features, since
-what only accompanies a cause has no effect of its own. As every feature makes its customer a little broader, the near
+Feature use is a possible recommendation: it is also compared at an equal share of the other features, and beside the
+other promising features, since what only accompanies a cause has no effect of its own. As every feature makes its customer a little broader, the near
 end of the interval of its adjusted odds must reach the least lift.
 """
 
@@ -54,17 +54,15 @@ OUTCOME_COLUMNS = [
 class ChurnHypotheses:
     """Tests what is shown (1, 0, NaN by month row) against churn in the month after."""
 
-    def __init__(self, rows: pd.DataFrame, settings: Settings, at_equal_activity: bool) -> None:
-        self.settings, self.at_equal_activity = settings, at_equal_activity
+    def __init__(self, rows: pd.DataFrame, settings: Settings) -> None:
+        self.settings = settings
         self.limits = PatternLimits()
         self.level = settings.effects_interval_level
-        if not at_equal_activity:
-            rows = rows.assign(person_events_28d=np.nan)
         self.churned = rows["outcome"].to_numpy(dtype=float)
         self.covariates, self.names = np.empty((len(rows), 0)), list[str]()
         self.late = np.zeros(0, dtype=bool)
         if len(rows):
-            self.covariates, self.names, _ = landmarks.given(rows, at_equal_activity)
+            self.covariates, self.names, _ = landmarks.given(rows)
             date = pd.to_datetime(rows["date"])
             self.late = (date > date.quantile(0.5)).to_numpy()
         self.complete = np.isfinite(self.covariates).all(axis=1)
@@ -78,9 +76,8 @@ class ChurnHypotheses:
             return f"{churned} customers churned in the months of the history, {LEAST} are needed"
         return None
 
-    @property
-    def adjusted_for(self) -> list[str]:
-        return [*self.names, "share of other features"] if self.at_equal_activity else self.names
+    def adjusted_for(self, kind: str) -> list[str]:
+        return [*self.names, "share of other features"] if kind == "habit" else self.names
 
     def family(
         self,

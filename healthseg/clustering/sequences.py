@@ -114,7 +114,7 @@ def sequences(lives: pd.DataFrame, limits: PatternLimits, settings: Settings) ->
 
 
 @dataclass(frozen=True)
-class _Step:
+class _Peers:
     """Takers of the second feature, when, whether each had the first shortly before, and the chance that it had."""
 
     taker: np.ndarray
@@ -132,9 +132,46 @@ class _Step:
         drawn = weights[:, self.taker]
         return (drawn @ self.had) / np.maximum(drawn @ self.chance, 1e-9)
 
-    def after(self, day: float) -> _Step:
+    def after(self, day: float) -> _Peers:
         late = self.day > day
-        return _Step(self.taker[late], self.day[late], self.had[late], self.chance[late])
+        return _Peers(self.taker[late], self.day[late], self.had[late], self.chance[late])
+
+
+@dataclass(frozen=True)
+class _OwnControls:
+    """Customers that use both features: days from the first use of one to that of the other, and tracked around it."""
+
+    gap: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    def p(self, windows: Sequence[tuple[int, int]]) -> float:
+        return min(1.0, len(windows) * min(self._window_p(*window) for window in windows))
+
+    def _window_p(self, split_day: int, width_days: int) -> float:
+        """Are there more first uses within a width after the split day than before it, given both widths tracked?"""
+        before = np.clip(self.before + split_day, 0, width_days)
+        after = np.clip(self.after - split_day, 0, width_days)
+        lag = self.gap - split_day
+        late, early = (lag > 0) & (lag <= after), (lag <= 0) & (-lag < before)
+        rows = (late | early) & (before > 0) & (after > 0) & (self.gap != 0)
+        share = after[rows] / (before + after)[rows]
+        return at_least(int(late[rows].sum()), share) if rows.any() else 1.0
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The second feature soon after the first, compared with peers and with each customer's own days before."""
+
+    peers: _Peers
+    own: _OwnControls
+    windows: Sequence[tuple[int, int]]
+
+    def p(self) -> float:
+        return max(self.peers.p(), self.own.p(self.windows))
+
+    def lift(self) -> float:
+        return self.peers.lift()
 
 
 class _OrderSearch:
@@ -143,7 +180,8 @@ class _OrderSearch:
         self.names = orders.days.columns.tolist()
         self.days, self.clocks = orders.days.to_numpy(), orders.clocks.to_numpy()
         self.used = np.isfinite(self.days)
-        self.ends = np.where(self.used, self.days, orders.ends.to_numpy())
+        self.tracked = orders.ends.to_numpy()
+        self.ends = np.where(self.used, self.days, self.tracked)
         self.middle = float(np.nanmedian(self.days)) if self.used.any() else np.nan
         self.steps: dict[tuple[str, ...], _Step] = {}
 
@@ -202,8 +240,12 @@ class _OrderSearch:
 
     def _step(self, first: str, second: str) -> _Step:
         at, to = self._columns((first, second))
-        breadth = self._breadth([at, to])
         available = np.isfinite(self.clocks[:, [at, to]]).all(axis=1)
+        peers, own = self._peers(at, to, available), self._own_controls(at, to, available)
+        return _Step(peers, own, self.settings.order_own_windows_days)
+
+    def _peers(self, at: int, to: int, available: np.ndarray) -> _Peers:
+        breadth = self._breadth([at, to])
         takers, had, chance = [], [], []
         for group in np.unique(breadth):
             rows = np.flatnonzero(available & (breadth == group))
@@ -215,7 +257,13 @@ class _OrderSearch:
             had.append(exposed)
             chance.append(share)
         taker = np.concatenate(takers).astype(int)
-        return _Step(taker, self.days[taker, to], np.concatenate(had), np.concatenate(chance))
+        return _Peers(taker, self.days[taker, to], np.concatenate(had), np.concatenate(chance))
+
+    def _own_controls(self, at: int, to: int, available: np.ndarray) -> _OwnControls:
+        rows = available & self.used[:, at] & self.used[:, to]
+        day = self.days[rows, at]
+        begin = self.clocks[rows][:, [at, to]].max(axis=1)
+        return _OwnControls(self.days[rows, to] - day, day - begin, self.tracked[rows, to] - day)
 
     def _row(self, items: tuple[str, ...]) -> tuple[Any, ...]:
         pairs, columns = list(itertools.pairwise(items)), self._columns(items)
@@ -226,7 +274,7 @@ class _OrderSearch:
         support, n = int((shows & available).sum()), int(available.sum())
         prevalence, lift = support / max(n, 1), weakest.lift()
         z = scipy.special.ndtri((1 + self.settings.interval_level) / 2)
-        reach = np.exp(z / np.sqrt(max(weakest.had.sum(), 0.5)))
+        reach = np.exp(z / np.sqrt(max(weakest.peers.had.sum(), 0.5)))
         one_way = all(self._is_one_way(pair) for pair in pairs)
         p = max(step.p() for step in steps) if one_way else 1.0
         rates = (prevalence, prevalence / max(lift, 1e-9), lift, lift / reach, lift * reach)
@@ -234,7 +282,7 @@ class _OrderSearch:
 
     def _held_out(self, items: tuple[str, ...]) -> tuple[str, float, float]:
         """The same steps among the first uses after the middle of all first uses."""
-        steps = [self.steps[pair].after(self.middle) for pair in itertools.pairwise(items)]
+        steps = [self.steps[pair].peers.after(self.middle) for pair in itertools.pairwise(items)]
         lift, p = min(step.lift() for step in steps), max(step.p() for step in steps)
         return ARROW.join(items), lift, p
 
@@ -245,7 +293,9 @@ class _OrderSearch:
                 items = tuple(keys[row].split(ARROW))
                 support[:, column] = weights @ self.orders.soon(self.days[:, self._columns(items)])
                 steps = [self.steps[pair] for pair in itertools.pairwise(items)]
-                lift[:, column] = np.min([step.resampled_lift(weights) for step in steps], axis=0)
+                lift[:, column] = np.min(
+                    [step.peers.resampled_lift(weights) for step in steps], axis=0
+                )
             return support, lift
 
         return resample

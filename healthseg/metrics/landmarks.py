@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 
-GIVEN = ("log seats", "log tenure", "log person events of 28 days")
+GIVEN = ("log seats", "log tenure", "log person events of the period before")
 LEAST_KNOWN = 0.5  # of the rows, under which a figure is not adjusted for
 
 
@@ -50,20 +50,33 @@ def landmark_rows(
     """A row per customer and quarter end (``every="ME"``: month end) on which it was live and had not given notice,
     with what came after it.
 
-    The first landmark has ``rule_days`` of tracked events behind it, the last ``horizon_days`` before ``as_of``.
-    Columns: the panel's, and ``outcome`` (1: lost within the horizon). No row where the portfolio has no churn dates.
+    The first landmark has twice ``rule_days`` of tracked events behind it, the last is ``horizon_days`` before
+    ``as_of``. Columns: the panel's, ``person_events_before`` (of the ``rule_days`` before the last ``rule_days``) and
+    ``outcome`` (1: lost within the horizon). No row where the portfolio has no churn dates.
     """
-    first = portfolio.first_event_day + dt.timedelta(days=rule_days - 1)
+    first = portfolio.first_event_day + dt.timedelta(days=2 * rule_days - 1)
     dates = period_ends(first, as_of - dt.timedelta(days=horizon_days), every)
     if not dates:
-        return pd.DataFrame(columns=["client_id", "date", "outcome"]).astype(
-            {"date": "datetime64[ms]", "outcome": float}
+        columns = ["client_id", "date", "outcome", "person_events_before"]
+        return pd.DataFrame(columns=columns).astype(
+            {"date": "datetime64[ms]", "outcome": float, "person_events_before": float}
         )
     rows = panels.panel(portfolio, dates)
     rows = rows[rows["live"].astype(bool)].reset_index(drop=True)
     known = customers_as_of(portfolio, as_of).reset_index(drop=True)
     rows = labels(rows, label_event_dates(known), as_of, horizon_days)
-    return rows[rows["status"] == "labelled"].reset_index(drop=True)
+    rows = rows[rows["status"] == "labelled"].reset_index(drop=True)
+    return rows.assign(person_events_before=_events_before(portfolio, rows, rule_days))
+
+
+def _events_before(portfolio: Portfolio, rows: pd.DataFrame, rule_days: int) -> np.ndarray:
+    """Person events of the period before the one that ends with each row's date: adoption does not cause them."""
+    end = rows["date"] + pd.Timedelta(days=1 - rule_days)
+    spans = rows[["client_id"]].assign(
+        span_id=np.arange(len(rows)), start=end - pd.Timedelta(days=rule_days), end=end
+    )
+    counted = over_spans.over(portfolio, spans, ["person_events"]).set_index("span_id")
+    return counted["person_events"].reindex(spans["span_id"]).to_numpy(dtype=float)
 
 
 def adopted_at(portfolio: Portfolio, rows: pd.DataFrame, rule_days: int) -> pd.DataFrame:
@@ -91,22 +104,18 @@ def adopted_at(portfolio: Portfolio, rows: pd.DataFrame, rule_days: int) -> pd.D
     return pairs[["span_id", "feature", "adopted"]].dropna(ignore_index=True)
 
 
-def given(
-    rows: pd.DataFrame, seats_in_use: bool = False
-) -> tuple[np.ndarray, list[str], list[str]]:
+def given(rows: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
     """What effects are adjusted for: columns (NaN where a row does not know), their names, and what could not be.
 
-    Size, tenure and overall activity enter as logs with their squares, the tier and the landmark's quarter as one
-    column a word; ``seats_in_use`` adds the seat utilisation, on its own scale.
+    Size, tenure and activity before the period (that of the period itself is caused by adoption, too) enter as logs
+    with their squares, the tier and the landmark's quarter as one column a word.
     """
     size = {
         "log seats": rows["seats"].where(rows["seats"] > 0),
         "log tenure": rows["tenure_days"] + 1,
-        "log person events of 28 days": rows["person_events_28d"] + 1,
+        "log person events of the period before": rows["person_events_before"] + 1,
     }
     known = {name: np.log(size[name].to_numpy(dtype=float, na_value=np.nan)) for name in GIVEN}
-    if seats_in_use:
-        known["seat utilisation"] = rows["seat_utilisation"].to_numpy(dtype=float, na_value=np.nan)
     columns, names, left_out = [], [], []
     for name, values in known.items():
         if not len(values) or np.isfinite(values).mean() < LEAST_KNOWN:

@@ -28,6 +28,9 @@ class PatternSettings(Frozen):
     bundle_max_features: Annotated[int, Field(ge=2)] = 4
     # a step that takes longer than two months is no step
     order_max_gap_days: Count = 60
+    # (split day, width): first uses of b within a width after the split day are compared with those within a width
+    # before it, in days since the first use of a; short steps show in short windows, slow ones past a later split
+    order_own_windows_days: tuple[tuple[int, int], ...] = ((0, 14), (0, 30), (0, 60), (14, 30))
     # an order is at least twice as frequent as its reverse, else it has no direction
     order_min_one_way_ratio: Annotated[float, Field(ge=1)] = 2.0
     order_max_steps: Annotated[int, Field(ge=2)] = 5
@@ -97,7 +100,7 @@ class PatternSettings(Frozen):
     # customers in one order of adoption: its p and held-out time keep chance away
     order_min_customers: Count = 10
     # p of an order below which it is also tested against churn
-    order_tested_on_churn_max_p: Share = 1e-4
+    order_tested_on_churn_max_p: Share = 1e-3
     # of one customer: users that use all of a bundle
     bundle_min_users: Count = 5
     # events of a user in the window from which on its choice of features says something

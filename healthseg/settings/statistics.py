@@ -14,9 +14,8 @@ class StatisticsSettings(Frozen):
 
     interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.90
     effects_interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    effects_max_q: Annotated[float, Field(gt=0, lt=1)] = (
-        0.01  # false-discovery rate at which an effect is spoken of
-    )
+    # false-discovery rate up to which an effect or a pattern is called significant; q is always shown beside it
+    effects_max_q: Annotated[float, Field(gt=0, lt=1)] = 0.05
     # errors below which their spread is unknown
     error_spread_min_values: Annotated[int, Field(ge=2)] = 20
     at_risk_draws: Annotated[int, Field(ge=100)] = 10_000

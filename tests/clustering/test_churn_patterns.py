@@ -30,8 +30,7 @@ def months(cause: float, of_breadth: float) -> tuple[pd.DataFrame, dict[str, np.
             "seats": 20.0,
             "date": np.tile(pd.date_range("2025-01-31", periods=MONTHS, freq="ME"), CUSTOMERS),
             "tenure_days": 400.0 + np.tile(np.arange(MONTHS) * 30.0, CUSTOMERS),
-            "seat_utilisation": 0.7,
-            "person_events_28d": 100.0,
+            "person_events_before": 100.0,
             "outcome": left,
         }
     )
@@ -41,7 +40,7 @@ def months(cause: float, of_breadth: float) -> tuple[pd.DataFrame, dict[str, np.
 def tried(cause: float, of_breadth: float) -> pd.DataFrame:
     rows, uses = months(cause, of_breadth)
     beside = {key: share_of_other_features(key, uses, len(rows)) for key in uses}
-    hypotheses = ChurnHypotheses(rows, Settings(), at_equal_activity=True)
+    hypotheses = ChurnHypotheses(rows, Settings())
     family = hypotheses.family("habit", uses, beside)
     return family.tried.set_index("key")
 

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.patterns_orders import first_uses, reported
 from healthseg.clustering.patterns import PatternLimits, evaluate_patterns
 from healthseg.clustering.sequences import (
+    _OwnControls,
     contains,
     exposures,
     in_order,
@@ -152,6 +154,27 @@ def test_features_taken_up_independently_show_no_order():
         for seed in range(12)
     ]
     assert not any(found)
+
+
+@pytest.mark.parametrize("rising", [False, True])
+def test_unequal_correlated_rates_show_no_order(rising):
+    counts = [len(reported(first_uses(400, seed, rising=rising))) for seed in range(6)]
+    assert sum(count > 0 for count in counts) <= 1
+
+
+def test_an_order_among_unequal_correlated_rates_is_found():
+    results = [reported(first_uses(400, seed, planted_share=0.6)) for seed in range(4)]
+    assert sum("f0 → f1" in keys for keys in results) >= 3
+
+
+def test_own_days_before_and_after_are_compared_as_shares_of_what_was_tracked():
+    """Four customers use b 5 days after a, one 5 days before: 4 of 5 where half of the days lie after."""
+    gaps = np.array([5.0, 5, 5, 5, -5])
+    own = _OwnControls(gaps, before=np.full(5, 30.0), after=np.full(5, 30.0))
+    assert own.p([(0, 30)]) == pytest.approx(6 / 32)
+    cut = _OwnControls(gaps, before=np.full(5, 10.0), after=np.full(5, 30.0))
+    assert cut.p([(0, 30)]) == pytest.approx(5 * 0.75**4 * 0.25 + 0.75**5)
+    assert own.p([(0, 30), (0, 3)]) == pytest.approx(12 / 32)
 
 
 def test_first_uses_before_tracking_began_are_in_no_order():

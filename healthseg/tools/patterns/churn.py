@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.charts.formats import percent
+from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.churn_patterns import ORDER, USED
 from healthseg.clustering.churn_signs import BY_NAME, RISK, SIGNS, SUCCESS
 from healthseg.clustering.pattern_words import description, features_of, pattern_name
@@ -157,7 +158,7 @@ class ChurnPatterns:
             lower=rounded(row["hazard_lower"]),
             upper=rounded(row["hazard_upper"]),
             interval_level=self.settings.effects_interval_level,
-            adjusted_for=self.study.churn_hypotheses(row["kind"]).adjusted_for,
+            adjusted_for=self.study.churn_hypotheses.adjusted_for(row["kind"]),
             monthly_rate_with=rounded(row["rate_with"]),
             monthly_rate_without=rounded(row["rate_without"]),
             months_with=int(row["months_with"]),
@@ -247,6 +248,14 @@ class ChurnPatterns:
                 return None
             return bool(correlation.lower > 0 or correlation.upper < 0)
         return bool(row["hazard_lower"] > 1 or row["hazard_upper"] < 1)
+
+    def goes_with_churn(self, kind: str, key: str) -> bool:
+        """Whether the order, or a feature that it or the bundle leads to, goes with more churn, all else equal."""
+        features = key.split(ARROW)[1:] if kind == "sequence" else key.split(PLUS)
+        habits = self.study.tried("habit")
+        rows = habits[habits["key"].isin([ORDER + key, *(USED + name for name in features)])]
+        suspect = rows["p"] <= self.study.settings.pattern_promising_max_p
+        return bool((suspect & (rows["lift"] > 1)).any())
 
     def _arr_share(self, scope: StudyScope, client_ids: set[str]) -> float | None:
         """The share of the scope's ARR that some customers hold; None where amounts cannot be added up."""

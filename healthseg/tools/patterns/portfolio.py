@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
+from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.churn_signs import BY_NAME, TOOL
 from healthseg.clustering.pattern_words import (
     CHURN_KINDS,
@@ -134,7 +135,7 @@ class PatternRequest:
         scope, study = self.scope, self.study
         recovery, no_recovery = self.recovery
         personas, evidence, _ = self.personas
-        few = self.wide.of_signs.reason
+        few = self.wide.churn_hypotheses.reason
         figures = self._figures()
         actions = rules.triggered(TOOL, "action", figures)
         result = EngagementPatterns(
@@ -282,12 +283,16 @@ class PatternRequest:
             description=description(kind, key, row),
             business_impact=Figure(self._impact(kind, key, row), NO_IMPACT),
             actionable_insight=Figure(
-                insight(kind, key, figures), "nothing is recommended that goes with churn"
+                None if self._goes_with_churn(kind, key) else insight(kind, key, figures),
+                "nothing is recommended that goes with churn",
             ),
             key=key,
             evidence=evidence,
             within=pattern_in_groups(self.study, row),
         )
+
+    def _goes_with_churn(self, kind: str, key: str) -> bool:
+        return kind in ("sequence", "bundle") and self.churn.goes_with_churn(kind, key)
 
     def _impact(self, kind: str, key: str, row: dict[Any, Any]) -> str | None:
         if self.scope.kind == SINGLE or kind not in ("sequence", "bundle", *CHURN_KINDS):
@@ -305,7 +310,7 @@ class PatternRequest:
 
     def _figures(self) -> dict[str, Any]:
         """Named figures for the rules; None where unknown."""
-        risks = None if self.wide.of_signs.reason else self.churn.risks
+        risks = None if self.wide.churn_hypotheses.reason else self.churn.risks
         figures = {"scope": self.scope.kind, **self._feature_figures()}
         if self.unusual is not None:
             figures["open_anomalies"] = sum(day.action_required for day in self.unusual)
@@ -345,8 +350,13 @@ class PatternRequest:
                 "begun": order.unfinished_of,
                 "median_gap": order.median_days,
             }
-        if self.usage is not None and self.usage.feature_bundles:
-            bundle = self.usage.feature_bundles[0]
+        bundles = [
+            bundle
+            for bundle in (self.usage.feature_bundles if self.usage else [])
+            if not self._goes_with_churn("bundle", PLUS.join(bundle.bundle))
+        ]
+        if bundles:
+            bundle = bundles[0]
             figures |= {
                 "bundle": listed(bundle.bundle),
                 "bundle_users": bundle.support,
@@ -355,8 +365,15 @@ class PatternRequest:
         return figures
 
     def _begun(self) -> list[SequenceGaps]:
-        """Orders that customers began and did not finish; of one customer those that it did not finish itself."""
-        gaps = self.usage.sequential_adoption.gaps if self.usage else []
+        """Orders that customers began and did not finish; of one customer those that it did not finish itself.
+
+        Orders that go with churn are left out: nobody is led on to them.
+        """
+        gaps = [
+            gap
+            for gap in (self.usage.sequential_adoption.gaps if self.usage else [])
+            if not self._goes_with_churn("sequence", ARROW.join(gap.sequence))
+        ]
         orders = self.study.orders
         if self.scope.kind != SINGLE or orders is None:
             return gaps

@@ -264,17 +264,9 @@ class Study:
     def retention(self) -> QuarterRetention:
         return QuarterRetention(self.portfolio, self.months, self.scope.as_of)
 
-    def churn_hypotheses(self, kind: str) -> ChurnHypotheses:
-        """What customers use and adopted in which order is tested at equal activity, signs are not."""
-        return self._of_habits if kind == "habit" else self.of_signs
-
     @cached_property
-    def of_signs(self) -> ChurnHypotheses:
-        return ChurnHypotheses(self.months, self.settings, at_equal_activity=False)
-
-    @cached_property
-    def _of_habits(self) -> ChurnHypotheses:
-        return ChurnHypotheses(self.months, self.settings, at_equal_activity=True)
+    def churn_hypotheses(self) -> ChurnHypotheses:
+        return ChurnHypotheses(self.months, self.settings)
 
     @cached_property
     def uses(self) -> dict[str, np.ndarray]:
@@ -342,7 +334,7 @@ class Study:
         if kind != "habit":
             signs = [sign for sign in SIGNS if sign.kind == kind]
             shown = {sign.name: sign.shown(self.months, self.settings) for sign in signs}
-            return self.of_signs.family(kind, shown)
+            return self.churn_hypotheses.family(kind, shown)
         shown = dict(self.uses)
         if self.orders is not None and len(self.months):
             max_p = self.settings.order_tested_on_churn_max_p
@@ -350,7 +342,7 @@ class Study:
                 shown[ORDER + key] = self.orders.completed(key, self.months)
         rows = len(self.months)
         beside = {key: share_of_other_features(key, self.uses, rows) for key in shown}
-        return self._of_habits.family(kind, shown, beside)
+        return self.churn_hypotheses.family(kind, shown, beside)
 
     @cached_property
     def judged(self) -> pd.DataFrame:
@@ -380,7 +372,7 @@ class Study:
     def resampled(self, kind: str, key: str) -> tuple[Sequence[str], Resampled | None]:
         """The units of a kind, and a pattern's support and lift where they are weighted."""
         if kind in CHURN_KINDS:
-            hypotheses, shown = self.churn_hypotheses(kind), self.shown(kind, key)
+            hypotheses, shown = self.churn_hypotheses, self.shown(kind, key)
             assert shown is not None
             return hypotheses.units.tolist(), lambda weights: hypotheses.resampled(weights, shown)
         family = self.family(kind)

@@ -61,7 +61,7 @@ def analyze_engagement_patterns(
     """Which patterns of engagement are significant, how strong, how sure, and what do they go with?
 
     Everything that is tried is judged as one family: a pattern is reported where its false-discovery q is at most
-    ``effects_max_q`` (0.01), it recurs on held-out time, and it recurs in ``min_pattern_confidence`` of the resamples
+    ``effects_max_q`` (0.05), it recurs on held-out time, and it recurs in ``min_pattern_confidence`` of the resamples
     of customers. The most promising of the others are listed in ``not_held``. For a single customer, signs of churn and
     orders of adoption are learned from the portfolio. Raises InvalidClientId, ClientNotFound, InvalidParameters and
     DataRetrievalError. Formulas: docs/methods.md.
