@@ -23,7 +23,7 @@ from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, hint
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Executable
+    from sqlalchemy import Connection, Engine, Executable, Select
     from sqlalchemy.exc import DBAPIError
 
 _NO_ANSWER = "does not respond ({kind}): check that it runs, that it can be reached from this machine, and the user and password"
@@ -91,7 +91,7 @@ def _copy_tables(
     return names
 
 
-def _select_all(connection: Connection, name: str) -> Executable:
+def _select_all(connection: Connection, name: str) -> Select[Any]:
     import sqlalchemy
 
     columns = [column["name"] for column in sqlalchemy.inspect(connection).get_columns(name)]
@@ -133,6 +133,35 @@ def _failed(name: str, shown: str, problem: DBAPIError) -> DataRetrievalError:
         parameter=f"tables.{name}",
         value_provided=name,
     )
+
+
+def sample_tables(address: str, folder: Path, rows: int) -> tuple[str, dict[str, Path]]:
+    """The database's dialect, and Parquet files in ``folder`` with the first rows of each table and view, by name."""
+    import sqlalchemy
+
+    files = {}
+    with _connected(address, "source", _NO_ANSWER, snapshot=True) as connection:
+        inspector = sqlalchemy.inspect(connection)
+        names = sorted({*inspector.get_table_names(), *inspector.get_view_names()})
+        for number, name in enumerate(names):
+            files[name] = folder / f"table-{number}.parquet"
+            _copy(connection, _select_all(connection, name).limit(rows), files[name])
+        return connection.dialect.name, files
+
+
+def refused_queries(address: str, queries: Mapping[str, str]) -> dict[str, str]:
+    """Which of the queries the database refuses, with its words."""
+    import sqlalchemy
+
+    refused = {}
+    for name, text in queries.items():
+        with _connected(address, "source", _NO_ANSWER, snapshot=True) as connection:
+            try:
+                select = _one_select(name, text, connection.dialect.name)
+                connection.execute(sqlalchemy.text(select)).fetchmany(1)
+            except sqlalchemy.exc.DBAPIError as problem:
+                refused[name] = str(problem.orig).splitlines()[0][:200]
+    return refused
 
 
 def watermark(address: str, query: str) -> str:

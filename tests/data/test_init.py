@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import sqlite3
 import tomllib
 from pathlib import Path
 
@@ -12,10 +14,12 @@ import pytest
 
 import healthseg as hs
 from healthseg.cli.main import main
+from healthseg.data.exports.from_database import written_address
 from healthseg.data.exports.portfolio_file import Outline, write_portfolio
 from healthseg.data.quality import Check
 from healthseg.data.queries import parse
 from healthseg.errors import DataRetrievalError, InvalidParameters
+from tests.data.workbook import write_workbook
 
 EXPORTS = Path(__file__).parents[2] / "examples" / "exports"
 # systems, alone and together, and the rows that each table has afterwards
@@ -333,6 +337,50 @@ def test_without_customers_they_are_those_of_the_events(tmp_path: Path) -> None:
     assert made.decisions[0].startswith("customers: no table lists the customers")
     assert rows_of(tmp_path, "customers") and made.example == "Firm_C_1"
     assert hs.Portfolio.open(tmp_path).check().usable
+
+
+def test_sheets_and_tables_of_database_files_are_tables(tmp_path: Path) -> None:
+    rows = [line.split(",") for line in NAMED.splitlines()]
+    write_workbook(tmp_path / "our crm.xlsx", {"Accounts": rows, "Notes": [["a"], ["b"]]})
+    fill(tmp_path / "product.sqlite", usage=log())
+    made = write_portfolio([tmp_path], tmp_path)
+    assert queries(tmp_path)["customers"].splitlines()[-1] == "FROM 'our crm.xlsx#Accounts' AS t"
+    assert "our crm.xlsx#Notes is like no table" in " ".join(made.unread)
+    kept = kept_rows(hs.Portfolio.open(tmp_path).check())
+    assert (kept["customers"], kept["events"]) == (4, 448)
+
+
+def fill(path: Path, **tables: str) -> str:
+    """A SQLite file with tables of text; its address."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for name, text in tables.items():
+            header, *rows = (line.split(",") for line in text.splitlines())
+            connection.execute(f"CREATE TABLE {name} ({', '.join(header)})")
+            marks = ", ".join("?" * len(header))
+            connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+    return f"sqlite:///{path}"
+
+
+def test_a_database_is_read_by_queries_in_its_own_dialect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = "account_id,name,signup_date,mrr"
+    monthly = accounts(header, "C{n}", "Firm", "2024-01-0{n}", "{n}00")
+    address = fill(tmp_path / "shop.db", customers=monthly, usage_log=log())
+    monkeypatch.setenv("SHOP", address)
+    made = write_portfolio(["$SHOP"], tmp_path / "out")
+    assert '12 * CAST(t."mrr" AS REAL) AS arr' in queries(tmp_path / "out")["customers"]
+    assert "# arr: mrr × 12" in made.path.read_text(encoding="utf-8")
+    portfolio = hs.Portfolio.open(tmp_path / "out")
+    assert kept_rows(portfolio.check()) == {"customers": 4, "events": 448}
+    assert list(portfolio.table("customers")["arr"]) == [1200, 2400, 3600, 4800]
+    with pytest.raises(InvalidParameters, match="a database is a source alone"):
+        write_portfolio([address, tmp_path], tmp_path / "out", force=True)
+
+
+def test_a_password_is_never_written(tmp_path: Path) -> None:
+    assert written_address("postgresql://ada:secret@db.example/crm") == "$HEALTHSEG_SOURCE"
+    assert written_address("sqlite:///crm.db") == "sqlite:///crm.db"
 
 
 # Refusals

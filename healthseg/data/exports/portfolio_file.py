@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from healthseg.data.database import refused_queries
 from healthseg.data.discovery import TOML
 from healthseg.data.engine import connect
 from healthseg.data.exports.draft import Draft, DraftTable, draft
+from healthseg.data.exports.from_database import (
+    address_of,
+    comments_of,
+    in_dialect,
+    look_at_database,
+)
 from healthseg.data.exports.generic import OWN
 from healthseg.data.exports.presets import Recognised
 from healthseg.data.exports.survey import Survey, list_files, look_at
@@ -91,15 +98,19 @@ def write_portfolio(
             value_provided=str(path),
             validation_rule="a folder without a portfolio.toml",
         )
-    files, root = list_files(sources)
-    files = [file for file in files if file.name not in _SETTINGS_FILES]
+    address = address_of(sources)
+    files, root = ([], folder.resolve()) if address else list_files(sources)
     with (
         tempfile.TemporaryDirectory(prefix="healthseg-") as spill,
         connect(Path(spill)) as connection,
     ):
         survey = Survey(root, connection, Path(spill))
-        look_at(survey, files)
+        if address:
+            look_at_database(survey, address)
+        look_at(survey, [file for file in files if file.name not in _SETTINGS_FILES])
         content = draft(survey)
+        if address:
+            _prove_in_database(content, address)
         if not content.tables:
             raise _nothing_recognised(sources, content)
         text = portfolio_text(content, folder)
@@ -108,6 +119,18 @@ def write_portfolio(
     recognised = tuple(_origin(table.recognised, table.table) for table in content.tables)
     unread = (*survey.unread, *_unrecognised(content))
     return Outline(path, recognised, tuple(content.decisions), unread, content.missing, example)
+
+
+def _prove_in_database(content: Draft, address: str) -> None:
+    """Runs each query in the database itself: what it refuses is written as a comment."""
+    queries = {
+        table.table: in_dialect(table.query(), content.survey.dialect) for table in content.tables
+    }
+    for name, reason in refused_queries(address, queries).items():
+        table = next(table for table in content.tables if table.table == name)
+        table.blocked = f"the database refuses the query: {reason}"
+        content.tables.remove(table)
+        content.others.append(table)
 
 
 def _write(path: Path, text: str) -> None:
@@ -167,7 +190,7 @@ def _example(content: Draft) -> str | None:
 def portfolio_text(content: Draft, out: Path) -> str:
     """The text of ``portfolio.toml``."""
     lines = [
-        "# Written by healthseg init: a query (DuckDB's SQL) for each table of docs/data.md. Read it through: where it says",
+        "# Written by healthseg init: a query for each table of docs/data.md. Read it through: where it says",
         "# DECIDE, the files alone do not say which is right. Nothing was changed in the files themselves.",
         "#",
         *_comment_list("Decisions that are yours", content.decisions),
@@ -176,18 +199,18 @@ def portfolio_text(content: Draft, out: Path) -> str:
             "Missing, and what it would make possible",
             [f"{name}: {words}" for name, words in content.missing.items()],
         ),
-        *_source_section(content.survey.folder, out),
+        *_source_section(content.survey, out),
         "[tables]",
     ]
     for table in content.tables:
-        lines += _table_lines(table)
+        lines += _table_lines(table, content.survey.dialect)
     if content.others:
         lines += [
             "",
             "# Not used: other sources of the same tables, and tables that lack something.",
         ]
     for table in content.others:
-        lines += [_comment(line) for line in _table_lines(table)]
+        lines += [_comment(line) for line in _table_lines(table, content.survey.dialect)]
     return "\n".join(lines) + "\n"
 
 
@@ -202,9 +225,13 @@ def _one_line(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
-def _source_section(folder: Path, out: Path) -> list[str]:
-    """Where the files are, unless they are beside ``portfolio.toml``."""
-    here = out.resolve()
+def _source_section(survey: Survey, out: Path) -> list[str]:
+    """The database, or where the files are, unless they are beside ``portfolio.toml``."""
+    if survey.address:
+        hint = [f"# {survey.address} is an environment variable with the database's address"]
+        address = f"address = {_quoted(survey.address)}"
+        return ["", "[source]", *(hint if survey.address.startswith("$") else []), address, ""]
+    folder, here = survey.folder, out.resolve()
     if folder == here:
         return [""]
     near = (
@@ -221,7 +248,7 @@ def _quoted(text: str) -> str:
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in escaped) + '"'
 
 
-def _table_lines(table: DraftTable) -> list[str]:
+def _table_lines(table: DraftTable, dialect: str) -> list[str]:
     lines = ["", _comment(_origin(table.recognised, table.table))]
     lines += [
         _comment(remark)
@@ -233,7 +260,11 @@ def _table_lines(table: DraftTable) -> list[str]:
     lines += [_comment(text) for text in table.comments]
     if table.blocked:
         lines.append(_comment(f"DECIDE: {table.blocked}"))
-    text = table.query().replace("\\", "\\\\").replace('"""', '""\\"')
+    text = table.query()
+    if dialect:
+        lines += [_comment(comment) for comment in comments_of(text, dialect)]
+        text = in_dialect(text, dialect)
+    text = text.replace("\\", "\\\\").replace('"""', '""\\"')
     return [*lines, f'{table.table} = """', *text.splitlines(), '"""']
 
 

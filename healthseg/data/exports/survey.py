@@ -60,6 +60,9 @@ class Survey:
     # where files are copied that DuckDB does not read itself, and each file's literal with that of what is scanned
     copies: Path
     scanned: dict[str, str] = field(default_factory=dict)
+    # of a database: its dialect, and its address as it may be written down
+    dialect: str = ""
+    address: str = ""
     tables: list[ExportTable] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
@@ -135,7 +138,7 @@ def look_at(survey: Survey, files: Iterable[Path]) -> None:
             continue
         try:
             for inner in _members(path, kind):
-                survey.tables.append(_measured(survey, _table(survey, path, inner, kind)))
+                survey.tables.append(measured(survey, _table(survey, path, inner, kind)))
         except Refused as problem:
             survey.unread.append(str(problem))
         except DataRetrievalError as problem:
@@ -181,10 +184,10 @@ def _table(survey: Survey, path: Path, inner: str | None, kind: str) -> ExportTa
             f"delim = {quoted(delimiter)}, quote = '\"', escape = '\"')"
         )
     remarks = (part.note,) if part.note else ()
-    return _flattened(survey, ExportTable(address, relation, {}, (path,), remarks=remarks))
+    return flattened(survey, ExportTable(address, relation, {}, (path,), remarks=remarks))
 
 
-def _flattened(survey: Survey, table: ExportTable) -> ExportTable:
+def flattened(survey: Survey, table: ExportTable) -> ExportTable:
     """The table with its columns, and the keys of the JSON objects in them."""
     columns: dict[str, str] = {}
     for name, kind, *_ in survey.rows(f"DESCRIBE SELECT * FROM {table.relation}"):
@@ -235,7 +238,7 @@ def _json_path(path: Sequence[str]) -> str:
     return "$" + "".join(parts)
 
 
-def _measured(survey: Survey, table: ExportTable) -> ExportTable:
+def measured(survey: Survey, table: ExportTable) -> ExportTable:
     rows = survey.value(f"SELECT COUNT(*) FROM {table.relation}")
     if not rows:
         raise Refused(f"{table.label} has a header but no rows")
@@ -261,7 +264,7 @@ def united(survey: Survey, tables: Sequence[ExportTable]) -> ExportTable:
     files = tuple(file for table in tables for file in table.files)
     table = ExportTable(" + ".join(names), relation, {}, files, rows, remarks=tuple(remarks))
     return replace(
-        _flattened(survey, table), text=frozenset.intersection(*(table.text for table in tables))
+        flattened(survey, table), text=frozenset.intersection(*(table.text for table in tables))
     )
 
 
