@@ -17,6 +17,7 @@ from healthseg.metrics import catalog
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
 from healthseg.metrics.counting import Counting, Spans, chunks, customers, epoch_day, epoch_days
+from healthseg.metrics.money import in_reporting_currency
 from healthseg.metrics.profile import STATIC, profile, tiers
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) 
         if name in count.customers
     }
     frame = pd.concat([ids, pd.DataFrame(static), profiles, pd.DataFrame(columns)], axis=1)
-    frame["tier"] = tiers(frame["arr"].to_numpy(), portfolio.settings)
+    frame["tier"] = tiers(in_reporting_currency(portfolio, frame), portfolio.settings)
     for name, metric in catalog.derived().items():
         frame[name] = _derived(metric, frame)
     return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))
@@ -203,9 +204,9 @@ def tiers_at(portfolio: Portfolio, days: dict[str, dt.date]) -> dict[str, str | 
         k = np.arange(len(clients), dtype=np.int64)
         count = Counting(portfolio, clients, Spans(k, day, day + 1))
         profiles = profile(count, k, day, epoch_day(portfolio.data_until))
-        names |= dict(
-            zip(clients, tiers(profiles["arr"].to_numpy(), portfolio.settings), strict=True)
-        )
+        dated = profiles.assign(client_id=clients, date=[days[client] for client in clients])
+        arr = in_reporting_currency(portfolio, dated)
+        names |= dict(zip(clients, tiers(arr, portfolio.settings), strict=True))
     return names
 
 

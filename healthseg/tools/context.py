@@ -211,11 +211,11 @@ class PortfolioContext:
     # -- money -----------------------------------------------------------------------------
 
     def money_on(self, date: dt.date) -> Money:
-        """ARR of the live customers of a date, in one currency where the portfolio allows it."""
+        """ARR of the live customers of a date, in one currency where the portfolio allows it, at the rates of ``as_of``."""
         return self.portfolio.cache.get(
             "money",
             (self.as_of, date),
-            lambda: money(self.portfolio, self.live_on(date), date),
+            lambda: money(self.portfolio, self.live_on(date), date, self.as_of),
             disk=False,
         )
 
