@@ -244,7 +244,7 @@ TABLES: dict[str, Table] = {
         ),
         _table(
             "arr_changes",
-            "client_id:id effective_on:date arr:number reason?:text recorded_at?:timestamp",
+            "client_id:id effective_on:date arr?:number reason?:text recorded_at?:timestamp",
             "recorded_at|effective_on",
             statement=("client_id", "effective_on"),
             marks={
