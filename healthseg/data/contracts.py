@@ -97,9 +97,13 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
     """Contracts with ``version``, the number of the contract that a row is a version of, and ``replaced``, the day from
     which another has taken its place (NaN: never)."""
     named = rows["contract_id"].notna()
-    plain = rows["starts"].astype(str) + "/" + rows["ends"].astype(str)
-    label = np.where(named, "id " + rows["contract_id"].astype(object).astype(str), plain)
-    version = pd.factorize(pd.MultiIndex.from_arrays([rows["k"], label]))[0]
+    parts = [
+        rows["k"],
+        rows["contract_id"].astype(object).where(named, ""),
+        rows["starts"].where(~named, -1),
+        rows["ends"].fillna(-1).where(~named, -1),
+    ]
+    version = pd.factorize(pd.MultiIndex.from_arrays(parts))[0]
     replaced = pd.Series(np.nan, index=rows.index)
     takers = rows[rows["replaces"].notna()]
     if len(takers):

@@ -36,7 +36,7 @@ def _invoices(count: Counting) -> pd.DataFrame:
 
     def build() -> pd.DataFrame:
         rows = count.rows("invoice_rows")
-        paid_day, paid = rows["paid_day"].fillna(FAR), rows["paid_hundredths"]
+        paid_day, paid = rows["paid_day"].fillna(FAR), rows["paid_hundredths"].astype(float)
         partly = (paid < rows["hundredths"]) & (rows["hundredths"] > 0)
         undated = paid.notna() & rows["paid_day"].isna() & ~partly & (rows["hundredths"] > 0)
         return rows.assign(
