@@ -8,12 +8,16 @@ is the last day or the day after it follows from the portfolio's own contracts, 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import duckdb
 import numpy as np
 import pandas as pd
 
+from healthseg.data.engine import run
+from healthseg.data.losses import Issue
 from healthseg.settings.data import DataSettings
 
 # pairs of a day and a contract that are compared at once: bounds the memory
@@ -22,6 +26,8 @@ PAIRS_AT_ONCE = 2_000_000
 ROLLING_DAYS = 60
 NUMBERS = ("arr", "seats", "renews", "ends", "auto_renews", "list_price", "term")
 WORDS = ("plan", "currency")
+# contradictions of ARR that are listed with their figures
+CONTRADICTIONS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -214,3 +220,96 @@ def _renewal(frame: pd.DataFrame, renewed: pd.Series) -> pd.Series:
     terms = np.floor((frame["day"] - frame["ends"]) / frame["term"].clip(lower=1)) + 1
     again = frame["ends"] + terms * frame["term"].clip(lower=1)
     return own.where(frame["ended"].isna(), frame["ends"]).where(~renewed, again)
+
+
+# -- what ``check`` says -------------------------------------------------------------------
+
+
+def contract_issues(
+    connection: duckdb.DuckDBPyConnection, day: dt.date, settings: DataSettings
+) -> dict[str, list[Issue]]:
+    """How contracts are read on the portfolio's last day: ends, overlaps, and where they contradict other tables."""
+    names = [
+        name
+        for (name,) in connection.execute("SELECT client_id FROM accounts ORDER BY 1").fetchall()
+    ]
+    scope = pd.DataFrame({"k": np.arange(len(names), dtype=np.int32), "client_id": names})
+    rows = prepared(run(connection, "metrics/contract_rows", {"scope": scope}))
+    convention = end_convention(rows, settings.contract_ends)
+    at = (day - dt.date(1970, 1, 1)).days
+    moments = pd.DataFrame({"k": np.arange(len(names)), "day": at})
+    known = known_versions(rows, convention, moments)
+    in_force = known[known["in_force"]]
+    stated = run(connection, "checks/arr_stated", {"scope": scope}).set_index("k")
+    sums = in_force.groupby("k")["arr"].sum()
+    issues = [_ends_note(rows, convention, settings), _overlaps(in_force, names, stated, settings)]
+    said = {"contracts": [issue for issue in issues if issue]}
+    if conflict := _contradictions(stated.assign(contracts=sums), names):
+        said["customers"] = [conflict]
+    return {table: listed for table, listed in said.items() if listed}
+
+
+def _ends_note(
+    rows: pd.DataFrame, convention: EndConvention, settings: DataSettings
+) -> Issue | None:
+    counts, last = convention.counts, convention.word == "inclusive"
+    usual = settings.contract_ends == "detect" and not last
+    if not rows["ends"].notna().any() or (usual and not counts["inclusive_pairs"]):
+        return None
+    reading = "as the last day of the contract" if last else "as the day after the contract's last"
+    why = (
+        f"{counts['inclusive_pairs']:,} contracts start on the day after another's end, "
+        f"{counts['exclusive_pairs']:,} on that day; without their last day "
+        f"{counts['exclusive_terms']:,} terms are whole months, with it {counts['inclusive_terms']:,}"
+    )
+    if settings.contract_ends != "detect":
+        why = f"setting contract_ends; {why}"
+    text = f"contracts.ends_on is read {reading} ({why})"
+    return Issue(text, int(rows["ends"].notna().sum()), kind="note", column="ends_on", rows=False)
+
+
+def _overlaps(
+    in_force: pd.DataFrame, names: list[str], stated: pd.DataFrame, settings: DataSettings
+) -> Issue | None:
+    """Customers with several contracts in force: their ARR under both readings, beside ``customers.arr``."""
+    several = in_force[in_force.duplicated("k", keep=False)]
+    if not len(several):
+        return None
+    added = several["arr"].sum()
+    later = several.drop_duplicates("k", keep="last")["arr"].sum()
+    clients = {names[k]: int(count) for k, count in several.groupby("k").size().items()}
+    own = stated["customers"].reindex(several["k"].unique())
+    beside = f"{own.sum():,.0f} by customers.arr" if own.notna().any() else "customers.arr has none"
+    text = (
+        f"{len(clients):,} customers have several contracts at once, for example {min(clients)}: their ARR is "
+        f"{added:,.0f} added up, {later:,.0f} by the later ones alone, {beside} "
+        f"(setting overlap: {settings.overlap})"
+    )
+    return Issue(text, len(several), min(clients), kind="note", rows=False, clients=clients)
+
+
+def _contradictions(stated: pd.DataFrame, names: list[str]) -> Issue | None:
+    """Live customers whose ARR differs between tables, with all their figures; the largest difference is the example."""
+    columns = [
+        name
+        for name in ("arr_changes", "contracts", "customer_changes", "customers")
+        if name in stated
+    ]
+    table = stated[columns].astype(float)
+    gap = (table.max(axis=1) - table.min(axis=1)).fillna(0)
+    gap = gap[(gap >= 0.01) & stated["live"].astype(bool)].sort_values(
+        ascending=False, kind="stable"
+    )
+    if not len(gap):
+        return None
+    figures = "; ".join(
+        f"{names[k]}: "
+        + ", ".join(f"{amount:,.2f} by {name}" for name, amount in table.loc[k].dropna().items())
+        for k in gap.index[:CONTRADICTIONS_SHOWN]
+    )
+    text = (
+        f"{len(gap):,} customers whose ARR differs between tables, together by {gap.sum():,.2f}; the statement that "
+        f"holds from the latest day is used: {figures}"
+    )
+    clients = {names[k]: 1 for k in sorted(gap.index)}
+    return Issue(text, len(gap), names[gap.index[0]], kind="conflict", rows=False, clients=clients)

@@ -22,6 +22,7 @@ from healthseg.data import content as contents
 from healthseg.data import engine, facts
 from healthseg.data.cache import Cache
 from healthseg.data.cleaning import ROWS, empty_select, read_frame, read_records
+from healthseg.data.contracts import contract_issues
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
 from healthseg.data.ledger import FILE_NAME
@@ -186,10 +187,19 @@ class Portfolio:
             self.state(),
             lambda: {
                 name: [asdict(issue) for issue in issues]
-                for name, issues in cross_checks(self.connection(), self.data_until).items()
+                for name, issues in self._cross_checks().items()
             },
         )
         return {name: [Issue(**issue) for issue in issues] for name, issues in rows.items()}
+
+    def _cross_checks(self) -> dict[str, list[Issue]]:
+        issues = cross_checks(self.connection(), self.data_until)
+        if any(self.has(name) for name in ("contracts", "arr_changes", "customer_changes")):
+            for name, more in contract_issues(
+                self.connection(), self.data_until, self.settings
+            ).items():
+                issues.setdefault(name, []).extend(more)
+        return issues
 
     @functools.cached_property
     def withheld(self) -> dict[str, frozenset[str]]:

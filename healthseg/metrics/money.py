@@ -19,6 +19,7 @@ from healthseg.metrics.counting import (
     where,
     within,
 )
+from healthseg.metrics.profile import is_live, profiles
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -253,6 +254,24 @@ def in_reporting_currency(portfolio: Portfolio, frame: pd.DataFrame) -> np.ndarr
         position = frame.index.get_indexer(rows.index)
         arr[position] = np.where(amounts.isna(), arr[position], amounts)
     return arr
+
+
+# -- customers without a contract ----------------------------------------------------------
+
+
+def uncontracted(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    """Live customers past their contract's end without a new one: client_id, days, arr, currency; the longest first."""
+    rows = profiles(portfolio, [as_of])
+    rows = rows[is_live(rows) & (rows["uncontracted_days"] >= 1)].set_index("client_id")
+    frame = pd.DataFrame(
+        {
+            "client_id": rows.index,
+            "days": rows["uncontracted_days"].astype(int).to_numpy(),
+            "arr": rows["arr"].to_numpy(dtype=float),
+            "currency": currencies(portfolio, rows).to_numpy(dtype=object),
+        }
+    )
+    return frame.sort_values(["days", "client_id"], ascending=[False, True], ignore_index=True)
 
 
 # -- revenue retention -----------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.catalog import ONLY_CHURN, SCORED, Metric
-from healthseg.metrics.counting import Counting, customers, epoch_day, epoch_days_or_nan
+from healthseg.metrics.catalog import ONLY_CHURN, RULES_AND_PAGES, SCORED, Metric
+from healthseg.metrics.counting import Counting, Spans, customers, epoch_day, epoch_days_or_nan
 from healthseg.metrics.spells import lives, spells_as_of
 from healthseg.metrics.statements import Statements, newest, statements
 from healthseg.periods import DAYS_A_MONTH
@@ -65,6 +66,27 @@ def profile(
     lapsed = _numbers(contract["lapsed"])
     out["uncontracted_days"] = np.where(np.isnan(lost), day - lapsed + 1, np.nan)
     return _tenure(out, count, began, lost)
+
+
+def profiles(portfolio: Portfolio, dates: Sequence[dt.date]) -> pd.DataFrame:
+    """``profile`` of every customer that had signed up on each date, with ``client_id`` and ``date``."""
+
+    def build() -> pd.DataFrame:
+        clients = customers(portfolio).index.tolist()
+        k = np.tile(np.arange(len(clients)), len(dates))
+        day = np.repeat(np.array([epoch_day(date) for date in dates], dtype=np.int64), len(clients))
+        count = Counting(portfolio, clients, Spans(k, day, day + 1))
+        rows = profile(count, k, day, epoch_day(portfolio.data_until))
+        ids = {"client_id": np.array(clients, dtype=object)[k], "date": day.astype("datetime64[D]")}
+        rows = rows.assign(**ids)
+        return rows[rows["tenure_days"] >= 0].reset_index(drop=True)
+
+    return portfolio.cache.get("profiles", tuple(dates), build, disk=False, limit=8)
+
+
+def is_live(rows: pd.DataFrame) -> pd.Series:
+    """Customers that are live; prospects are not customers yet."""
+    return rows["live"].astype(bool) & (rows["stage"].astype(object) != "prospect")
 
 
 def _today(today: pd.DataFrame, name: str) -> np.ndarray:
@@ -254,8 +276,9 @@ METRICS = (
         "arr",
         "ARR",
         "money",
-        definition="last `arr_changes.arr` with effective_on ≤ d; else the contract of d; else the last "
-        "`customer_changes`; else, only on the portfolio's last day, `customers.arr`; 0 once churned",
+        definition="of the last `arr_changes`, the sum of the contracts in force on d and the last `customer_changes` that "
+        "which holds from the latest day (then recorded last, then first named); else, only on the portfolio's last day, "
+        "`customers.arr`; else the contracts that ended last; 0 once churned",
         question="What does the customer pay a year?",
         format="money",
         missing="no ARR is known of that day",
@@ -269,8 +292,9 @@ METRICS = (
         "seats",
         "Seats",
         "seats",
-        definition="of the contract of d (starts_on ≤ d < ends_on, signed_on ≤ d where it is set, latest starts_on); "
-        "else the last `customer_changes` with effective_on ≤ d; else, only on the portfolio's last day, `customers`",
+        definition="the sum of the contracts in force on d (begun and signed by d, not ended or replaced), or the last "
+        "`customer_changes` where that is later; else, only on the portfolio's last day, `customers`; else the contracts "
+        "that ended last",
         question="How many seats does the customer pay for?",
         format="count",
         missing="no seats are known of that day",
@@ -307,8 +331,9 @@ METRICS = (
         "days_to_renewal",
         "Days to renewal",
         "days",
-        definition="renewal_on − d; renewal_on is the contract's renews_on, else its end if it runs for 60 days or more "
-        "(shorter ones roll on); where there is no contract, as `seats`",
+        definition="renewal_on − d; renewal_on is the largest contract's renews_on, else its end if it runs for 60 days or "
+        "more (shorter ones roll on); of contracts that ended without a new one their end, which is overdue; where there "
+        "is no contract, as `seats`",
         question="When is the renewal?",
         format="days",
         missing="no renewal date is known of that day",
@@ -351,6 +376,17 @@ METRICS = (
         missing="no contract is known of that day or of 90 days before",
         tables=("contracts",),
         uses=ONLY_CHURN,
+    ),
+    Metric(
+        "uncontracted_days",
+        "Days without a contract",
+        "days",
+        definition="d − the last day of the last contract, where none is in force, none renews by itself and none is signed",
+        question="For how long has the customer been past its contract's end?",
+        format="days",
+        missing="a contract is in force, or none is known",
+        tables=("contracts",),
+        uses=RULES_AND_PAGES,
     ),
     Metric(
         "days_since_notice",

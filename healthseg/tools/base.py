@@ -30,9 +30,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model
 from threadpoolctl import threadpool_limits
 
+from healthseg.charts.formats import brief_money, quantity
 from healthseg.data.portfolio import Portfolio
 from healthseg.data.quality import DataQuality
 from healthseg.errors import InvalidParameters, hint
+from healthseg.metrics.money import uncontracted
 from healthseg.rules import TriggeredRule
 
 if TYPE_CHECKING:
@@ -226,6 +228,43 @@ def reasons(value: Any, path: str = "$") -> Iterator[tuple[str, str]]:
 # -- results ---------------------------------------------------------------------------
 
 
+class Uncontracted(BaseModel):
+    """Live customers past their contract's end without a new one; their ARR is part of all sums."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    customers: int = Field(default=0, description="Customers")
+    longest_days: int = Field(default=0, description="The longest of them, in days")
+    arr: dict[str, float] = Field(default_factory=dict, description="Their ARR by currency")
+    client_ids: list[str] = Field(default_factory=list, description="The customers, longest first")
+    summary: list[str] = Field(default_factory=list, description="The same as a sentence")
+
+    @classmethod
+    def of(cls, portfolio: Portfolio, as_of: dt.date, client_id: str | None) -> Uncontracted:
+        """Those of the portfolio, or whether a customer is one."""
+        if not portfolio.has("contracts"):
+            return cls()
+        rows = uncontracted(portfolio, as_of)
+        rows = rows if client_id is None else rows[rows["client_id"] == client_id]
+        if rows.empty:
+            return cls()
+        sums = rows.groupby(rows["currency"].fillna("unknown"))["arr"].sum()
+        arr = {str(name): round(float(value), 2) for name, value in sums.sort_index().items()}
+        days = int(rows["days"].max())
+        amounts = " and ".join(
+            brief_money(value, None if name == "unknown" else name) for name, value in arr.items()
+        )
+        words = quantity(days, "days")
+        if client_id is None:
+            who = "1 customer is" if len(rows) == 1 else f"{len(rows)} customers are"
+            text = f"{who} past the end of the contract without a new one ({amounts} ARR), for up to {words}"
+        else:
+            text = f"Uncontracted for {words}: the contract ended without a new one ({amounts} ARR)"
+        clients = rows["client_id"].astype(str).tolist()
+        return cls(
+            customers=len(rows), longest_days=days, arr=arr, client_ids=clients, summary=[text]
+        )
+
+
 class Result(BaseModel):
     """The base of the tools' results.
 
@@ -253,6 +292,10 @@ class Result(BaseModel):
     data_quality: DataQuality = Field(
         default=DataQuality(summary=[], customer=[], portfolio=[]),
         description="What was lost or is doubtful in the data that the response rests on",
+    )
+
+    uncontracted: Uncontracted = Field(
+        default=Uncontracted(), description="Customers whose contract ended without a new one"
     )
 
     _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
@@ -284,9 +327,9 @@ class Result(BaseModel):
         known |= dict(reasons(part, path))
         return self.model_copy(update={name: part, "not_measured": dict(sorted(known.items()))})
 
-    def with_quality(self, quality: DataQuality) -> Self:
-        """The same result with what was lost in its data."""
-        return self.model_copy(update={"data_quality": quality})
+    def with_quality(self, quality: DataQuality, contracts: Uncontracted) -> Self:
+        """The same result with what was lost in its data, and whose contract has ended."""
+        return self.model_copy(update={"data_quality": quality, "uncontracted": contracts})
 
     def to_dict(self) -> dict[str, Any]:
         """The response as JSON values: dates are texts, missing figures null."""
@@ -478,7 +521,9 @@ def tool(
         opened = _opened(portfolio)
         with threadpool_limits(1, "blas"):
             result = cast(Any, function)(opened, **arguments)
-        return result.with_quality(opened.quality.of(arguments.get("client_id")))
+        client_id = arguments.get("client_id")
+        contracts = Uncontracted.of(opened, result.as_of, client_id)
+        return result.with_quality(opened.quality.of(client_id), contracts)
 
     @functools.wraps(function)
     def call(portfolio: Any, *args: P.args, **kwargs: P.kwargs) -> R:
