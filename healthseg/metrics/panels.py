@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from healthseg.data.portfolio import Portfolio
 from healthseg.metrics import catalog
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
 from healthseg.metrics.counting import Counting, Spans, chunks, customers, epoch_day, epoch_days
 from healthseg.metrics.money import in_reporting_currency
 from healthseg.metrics.profile import STATIC, profile, tiers
-
-if TYPE_CHECKING:
-    from healthseg.data.portfolio import Portfolio
+from healthseg.periods import as_date
 
 WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier")
 # Of so many dates that are needed together there is one file, too, which is read in a fraction of the time.
@@ -41,7 +40,8 @@ def panel(
     the catalogue, NaN where not measured. Snapshot columns of ``customers`` enter only on the portfolio's last day.
     A date's row is the same whatever was added to the portfolio later.
     """
-    wanted = sorted(set(dates))
+    portfolio = Portfolio.of(portfolio)
+    wanted = sorted({as_date(date, "dates") for date in dates})
     if clients is not None and len(customers(portfolio)) > WHOLE_UP_TO >= len(clients):
         cached = _rows_by_date(portfolio, wanted, build_missing=False)
         missing = [date for date in wanted if date not in cached]

@@ -8,8 +8,8 @@ import html
 import inspect
 import json
 import math
-import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import (
@@ -27,12 +27,21 @@ from typing import (
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+)
 from threadpoolctl import threadpool_limits
 
 from healthseg.charts.formats import brief_money, quantity
 from healthseg.data.portfolio import Portfolio
 from healthseg.data.quality import DataQuality
+from healthseg.data.tables import id_text
 from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics.money import uncontracted
 from healthseg.rules import TriggeredRule
@@ -392,9 +401,16 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-Day = str | dt.date | None
+def _instant_text(value: Any) -> Any:
+    """An instant of Python, pandas or numpy as text; anything else as it is."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, np.datetime64) else value
+
+
+Day = Annotated[str | dt.date | None, BeforeValidator(_instant_text)]
 AsOf = Annotated[Day, Field(description="Date, read to its end; default the portfolio's last day")]
-ClientId = Annotated[str, Field(description="Customer identifier")]
+ClientId = Annotated[str, BeforeValidator(id_text), Field(description="Customer identifier")]
 
 
 def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -506,7 +522,7 @@ def tool(
 
     Types, defaults, ranges and descriptions stand in the signature (``Annotated[int, Field(ge=7,
     description=…)]``); ``parameters`` of the decorated function is the pydantic model made from
-    it. Arguments are validated once, the portfolio may be given by its address, and linear
+    it. Arguments are validated once, the portfolio may be given by what ``Portfolio.open`` takes, and linear
     algebra runs on one thread: the same bits whatever the machine's cores.
     """
     signature = inspect.signature(function)
@@ -518,8 +534,8 @@ def tool(
     def run(portfolio: Any, values: Mapping[str, Any]) -> R:
         parameters = validated(model(), values)
         arguments = {name: getattr(parameters, name) for name in type(parameters).model_fields}
-        opened = _opened(portfolio)
-        with threadpool_limits(1, "blas"):
+        opened = Portfolio.of(portfolio)
+        with _ONE_THREAD:
             result = cast(Any, function)(opened, **arguments)
         client_id = arguments.get("client_id")
         contracts = Uncontracted.of(opened, result.as_of, client_id)
@@ -551,5 +567,23 @@ def _model(function: Callable[..., Any], signature: inspect.Signature) -> type[P
     )
 
 
-def _opened(portfolio: Any) -> Portfolio:
-    return Portfolio.open(portfolio) if isinstance(portfolio, str | os.PathLike) else portfolio
+class _OneThread:
+    """While any thread is within it, linear algebra runs on one thread."""
+
+    def __init__(self) -> None:
+        self._lock, self._within = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._limits = threadpool_limits(1, "blas")
+            self._within += 1
+
+    def __exit__(self, *problem: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._limits.restore_original_limits()
+
+
+_ONE_THREAD = _OneThread()
