@@ -31,9 +31,10 @@ def id_text(value: Any) -> Any:
     >>> id_text(1001), id_text(1001.0), id_text("acme")
     ('1001', '1001', 'acme')
     """
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value // 1:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return str(int(value))
-    return value
+    whole = isinstance(value, numbers.Real) and float(value).is_integer()
+    return str(int(float(value))) if whole and not isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
