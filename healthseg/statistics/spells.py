@@ -125,21 +125,33 @@ def lead_curve(weeks: pd.DataFrame, shown: np.ndarray, horizon_days: int) -> pd.
     return frame.assign(gap=frame["leavers"] - frame["stayers"])
 
 
-def best_lead(
+def earliest_lead(
     curves: pd.DataFrame, min_customers: int, min_z: float
 ) -> tuple[str | None, int | None]:
-    """The sign and the lead day of the largest gap in several ``lead_curve``s, of significant gaps."""
+    """The sign that separates churned from retained customers earliest, and how many days before churn it begins to.
+
+    A sign separates from a lead day on if its gap is significant on that day and on every later one of its
+    ``lead_curve``: the largest gap would be the last, the day on which churn is already visible. Of signs that begin
+    together, the one with the larger gap then.
+
+    >>> curves = pd.DataFrame({"sign": "silence", "lead_days": [7, 14, 21], "leavers": [0.9, 0.6, 0.2], "n": 50,
+    ...                        "stayers": 0.1, "gap": [0.8, 0.5, 0.1]})
+    >>> earliest_lead(curves, min_customers=20, min_z=1.96)
+    ('silence', 14)
+    """
     if not len(curves):
         return None, None
-    variance = (curves["leavers"] * (1 - curves["leavers"])).clip(lower=0.01)
-    error = np.sqrt(variance / curves["n"].clip(lower=1))
-    significant = curves[(curves["n"] >= min_customers) & (curves["gap"] > min_z * error)]
-    if not len(significant):
+    ordered = curves.sort_values(["sign", "lead_days"], kind="stable")
+    variance = (ordered["leavers"] * (1 - ordered["leavers"])).clip(lower=0.01)
+    error = np.sqrt(variance / ordered["n"].clip(lower=1))
+    significant = (ordered["n"] >= min_customers) & (ordered["gap"] > min_z * error)
+    lasting = significant.groupby(ordered["sign"], sort=False).cummin().astype(bool)
+    if not lasting.any():
         return None, None
-    best = significant.sort_values(
-        ["gap", "lead_days", "sign"], ascending=[False, False, True], kind="stable"
-    ).iloc[0]
-    return str(best["sign"]), int(best["lead_days"])
+    first = ordered[lasting].sort_values(
+        ["lead_days", "gap", "sign"], ascending=[False, False, True], kind="stable"
+    )
+    return str(first["sign"].iloc[0]), int(first["lead_days"].iloc[0])
 
 
 def early_signs(

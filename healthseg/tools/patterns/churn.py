@@ -21,7 +21,7 @@ from healthseg.scoring.churn.expected import churned_of_likely, likely_to_churn
 from healthseg.scoring.recoveries import recoveries
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.statistics.spells import (
-    best_lead,
+    earliest_lead,
     early_signs,
     lead_curve,
     spell_outcomes,
@@ -337,8 +337,10 @@ def predictive_insights(study: Study, curves: pd.DataFrame) -> PredictiveInsight
         reason = f"{n} candidates on past dates, {needed} are needed"
     ready = PortfolioContext.of(portfolio, scope.as_of).expansion_readiness["ready"]
     expand = sorted(set(ready.index[ready.astype(bool)]) & set(scope.clients))
-    sign, days = best_lead(curves, settings.timing_min_customers, settings.timing_min_z)
-    timing = None if sign is None else f"{days} days before churn: {sign.lower()} tells most"
+    sign, days = earliest_lead(curves, settings.timing_min_customers, settings.timing_min_z)
+    timing = (
+        None if sign is None else f"{days} days before churn: {sign.lower()} is the earliest sign"
+    )
     no_timing = "no sign of churn is significant at any time before it"
     return PredictiveInsights(
         likely_expansion_candidates=len(expand),
