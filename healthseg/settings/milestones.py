@@ -24,6 +24,8 @@ class MilestoneSettings(Frozen):
     # with fewer past customers, or failures among them, a success probability has no basis
     success_min_past_customers: Annotated[int, Field(ge=1)] = 30
     success_min_failures: Annotated[int, Field(ge=1)] = 10
+    # standard errors by which the model must be nearer to past outcomes than their plain share: one-sided 1%
+    success_min_gain_z: Annotated[float, Field(gt=0)] = 2.33
     # past customers are observed once a week of their time
     success_step_days: Annotated[int, Field(ge=1)] = 7
     # resamples of customers behind the interval of the days that a cleared blocker saves …

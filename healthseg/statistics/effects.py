@@ -218,13 +218,13 @@ class Likelihood:
     slope: float  # 1 where none is needed
     brier: float  # mean squared error of the chance, on held-out customers
     base_brier: float  # of the share alone
+    gain_z: float  # the difference of the two in standard errors over customers
     customers: int
     rows: int
 
-    @property
-    def useful(self) -> bool:
-        """Whether it was nearer to what happened than the share alone."""
-        return self.brier < self.base_brier and self.slope > 0
+    def is_useful(self, min_gain_z: float) -> bool:
+        """Whether it was nearer to what happened than the share alone, by so many standard errors."""
+        return self.gain_z >= min_gain_z and self.slope > 0
 
     def at(self, columns: np.ndarray, level: float) -> tuple[float, float, float]:
         """The chance of a case with its interval: of the chance, not of what will happen."""
@@ -258,6 +258,9 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
     if calibration is None or beta is None:
         return None
     chance = _calibrated(predicted, y, groups)
+    gain = (shares - y) ** 2 - (chance - y) ** 2
+    by_customer = np.bincount(customer, gain - gain.mean())
+    error = float(np.sqrt((by_customer**2).sum())) / len(y)
     full = _with_one(columns)
     covariance = covariances(full, y, beta, weak_prior(full), customer)[1]
     return Likelihood(
@@ -267,6 +270,7 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
         float(calibration[1]),
         float(((chance - y) ** 2).mean()),
         float(((shares - y) ** 2).mean()),
+        float(gain.mean()) / max(error, 1e-12),
         len(np.unique(customer)),
         len(y),
     )

@@ -20,7 +20,9 @@ def sample(seed, slope, customers=300, rows=5):
 
 def test_a_law_is_found_and_its_chances_happen_as_often_as_said():
     found = likelihood(*sample(1, 1.5))
-    assert found.useful and found.brier < found.base_brier - 0.03 and 0.8 < found.slope < 1.2
+    assert (
+        found.is_useful(2.33) and found.brier < found.base_brier - 0.03 and 0.8 < found.slope < 1.2
+    )
     value, lower, upper = found.at(np.array([1.0]), 0.90)
     assert lower < expit(2.0) < upper and lower < value < upper
 
@@ -41,8 +43,8 @@ def test_rows_of_one_customer_count_once_in_the_interval():
 
 
 def test_where_the_standing_tells_nothing_it_is_seldom_called_useful():
-    useful = [likelihood(*sample(seed, 0.0)).useful for seed in range(20)]
-    assert sum(useful) <= 2
+    useful = [likelihood(*sample(seed, 0.0)).is_useful(2.33) for seed in range(20)]
+    assert sum(useful) <= 1
 
 
 def test_there_is_none_where_all_ended_alike():

@@ -474,7 +474,8 @@ def test_a_known_outcome_is_observed_and_not_forecast():
     known = portfolio.table("customers")
     for client in known.loc[known["churned_on"].isna(), "client_id"].tolist()[40:90:9]:
         success = hs.track_adoption_milestones(portfolio, client).success_probability
-        assert success.basis == "observed" and success.overall_success_likelihood in (0.0, 1.0)
+        assert success.basis == "observed" and success.succeeded in (False, True)
+        assert success.overall_success_likelihood is None
         assert success.lower is None and success.calibration is None
 
 

@@ -82,9 +82,8 @@ def _value_card(customer: AdoptionMilestones, place: int) -> Card:
 def _likely_card(customer: AdoptionMilestones) -> Card:
     success = customer.success_probability
     if success.basis == "observed":
-        reached = success.overall_success_likelihood == 1
         name, note = "Required ones in time", "all of them by {success_probability.by_date:day}"
-        return Card(name, "Yes" if reached else "No", note)
+        return Card(name, "Yes" if success.succeeded else "No", note)
     if success.overall_success_likelihood is None:
         return Card("Likely to succeed", "", "not measured")
     return Card(
@@ -175,7 +174,7 @@ def _chance(customer: AdoptionMilestones) -> tuple[str, ...]:
     success, full = customer.success_probability, customer.expected_full_adoption
     by = "{success_probability.by_date:day}"
     if success.basis == "observed":
-        outcome = "were" if success.overall_success_likelihood == 1 else "were not all"
+        outcome = "were" if success.succeeded else "were not all"
         chance = f"The required onboarding and adoption milestones {outcome} completed by {by}"
     else:
         chance = (

@@ -262,6 +262,7 @@ def success_probability(
         lower=rounded(chance.lower),
         upper=rounded(chance.upper),
         interval_level=day.level,
+        succeeded=chance.succeeded,
         basis=chance.basis,
         by_date=date_of(model.by_day(client_id)),
         portfolio_share=rounded(model.share),
@@ -276,7 +277,7 @@ def success_probability(
 
 def unknown_success(day: MilestoneDay, reason: str) -> SuccessProbability:
     """The probability for a customer without milestones."""
-    unknown = ("lower", "upper", "basis", "by_date", "portfolio_share", "calibration")
+    unknown = ("lower", "upper", "succeeded", "basis", "by_date", "portfolio_share", "calibration")
     return SuccessProbability(
         overall_success_likelihood=Figure(None, reason),
         **dict.fromkeys(unknown),

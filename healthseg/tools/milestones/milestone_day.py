@@ -241,13 +241,14 @@ def _time_to_clear(rows: pd.DataFrame, level: float) -> tuple[Median, int]:
 
 @dataclass(frozen=True)
 class SuccessChance:
-    """``basis``: observed (it is known), model, or None with the ``reason``."""
+    """``basis``: observed (whether all ``succeeded`` is known), model, or None; the ``reason`` where there is no value."""
 
     value: float | None = None
     lower: float | None = None
     upper: float | None = None
     basis: str | None = None
     reason: str | None = None
+    succeeded: bool | None = None
 
 
 class SuccessModel:
@@ -373,11 +374,13 @@ class SuccessModel:
         if not np.isfinite(self.horizon[at]):
             return SuccessChance(reason="the last due date is not known yet")
         if self.succeeded[at]:
-            return SuccessChance(1.0, basis="observed")
+            reason = "nothing is open: all required milestones were complete in time"
+            return SuccessChance(basis="observed", reason=reason, succeeded=True)
         if self.today[at] < self.horizon[at]:
             return self._expected(at)
         if self.known[at]:
-            return SuccessChance(0.0, basis="observed")
+            reason = "the deadline has passed: not all required milestones were complete in time"
+            return SuccessChance(basis="observed", reason=reason, succeeded=False)
         return SuccessChance(reason="some may have been completed before use was tracked")
 
     def _expected(self, at: int) -> SuccessChance:
@@ -389,7 +392,7 @@ class SuccessModel:
                 reason=f"{self.past} past customers with {self.failures} failures: it needs "
                 f"{settings.success_min_past_customers} and {settings.success_min_failures}"
             )
-        if self.model is None or not self.model.useful:
+        if self.model is None or not self.model.is_useful(self.settings.success_min_gain_z):
             return SuccessChance(
                 reason="the progress of past customers predicts their outcome no better than the "
                 "plain share of successes"

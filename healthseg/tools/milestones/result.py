@@ -214,7 +214,10 @@ class SuccessCalibration(Part):
 class SuccessProbability(Part):
     """Whether all required onboarding and adoption milestones are complete by ``by_date``."""
 
-    overall_success_likelihood: float | None = Field(description="Probability; 0 or 1 once known")
+    overall_success_likelihood: float | None = Field(
+        description="Probability, while it is open; null once the outcome is known"
+    )
+    succeeded: bool | None = Field(description="The outcome; null while it is open")
     lower: Lower
     upper: Upper
     interval_level: Level
