@@ -90,7 +90,8 @@ def make_world(law: str, seed: int, customers: int = 300) -> World:
         signup,
         rng.choice([30, 182, 365], customers, p=[0.2, 0.3, 0.5]),
         rng.random(customers) < 0.5,
-        rng.choice([0, 30, 60], customers, p=[0.6, 0.25, 0.15]),
+        # a portfolio's contracts ask for notice a month before, or for none
+        np.full(customers, 30 * (seed % 2)),
         rng.normal(0, FRAILTY_SD[law], customers),
         np.maximum(2, np.round(np.exp(rng.normal(1.6, 0.6, customers)))).astype(int),
         np.exp(rng.normal(6.5, 0.4, customers)),
@@ -185,14 +186,17 @@ def _contracts(world: World, client: np.ndarray, end: np.ndarray) -> pd.DataFram
                 for start in range(signup, until, term)
             ]
             continue
+        # a price holds until a day that is known when the contract is signed
         days, rises = world.rise_days[at], world.rises[at]
-        later = (days > signup) & (days < until) & (world.law == "prices")
-        starts = [signup, *days[later].tolist()]
+        later = (days > signup) & (days < until)
+        starts = [signup, *days[later].tolist()] if world.law == "prices" else [signup]
+        ends = [*starts[1:], next((day for day in days.tolist() if day >= until), None)]
+        if world.law != "prices":
+            ends = [None]
         paid = arr * np.cumprod([1.0, *(1 + rises[later])])
-        ends = [*starts[1:], None]
         rows += [
             (*fixed, start, stop, money, None)
-            for start, stop, money in zip(starts, ends, paid, strict=True)
+            for start, stop, money in zip(starts, ends, paid, strict=False)
         ]
     columns = ["client_id", "seats", "starts_on", "ends_on", "arr", "auto_renews"]
     frame = pd.DataFrame(rows, columns=columns)

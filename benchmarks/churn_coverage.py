@@ -1,6 +1,6 @@
 """Do the 90 % intervals hold the true probability of nine customers in ten?
 
-    python benchmarks/churn_coverage.py [--overviews 50]
+    python benchmarks/churn_coverage.py [--portfolios 50]
 
 Portfolios of 60, 120 and 250 customers after 12 months; every customer at risk on that day, once. Where the gate says yes,
 the interval is the model's; where it says no, the range that the base rate finds plausible for one customer. Truth is
@@ -84,7 +84,7 @@ def study(clients: int, seed: int, months: int = MONTHS) -> pd.DataFrame:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--overviews", type=int, default=50)
+    parser.add_argument("--portfolios", type=int, default=50)
     options, started = parser.parse_args(), time.monotonic()
     results = pd.concat(
         [study(clients, first + at) for clients, first in SIZES for at in range(options.portfolios)]

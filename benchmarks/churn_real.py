@@ -32,10 +32,11 @@ from healthseg.metrics import panels  # noqa: E402
 from healthseg.metrics.landmarks import feature_events  # noqa: E402
 from healthseg.metrics.profile import customers_as_of  # noqa: E402
 from healthseg.scoring.churn.candidates import (  # noqa: E402
-    fit_additive,
+    fit_candidates,
     held_out,
     outcomes,
     rows_at_risk,
+    stacked,
 )
 from healthseg.scoring.report_card.accuracy import Bootstrap, auc  # noqa: E402
 from healthseg.statistics.outcomes import label_event_dates  # noqa: E402
@@ -43,6 +44,11 @@ from healthseg.statistics.outcomes import label_event_dates  # noqa: E402
 BEFORE = 3
 DRAWS, LEVEL, SEED = 400, 0.95, 7
 SIGNS = {"newfriend": -1, "unfriend": 1, "adview": 1}
+
+
+def pooled(outcome: np.ndarray, risk: np.ndarray, weight: np.ndarray) -> float:
+    """Over all dates together: paid months end on any day."""
+    return auc(outcome, risk, np.zeros(len(outcome)), weight)
 
 
 def counts(rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
@@ -57,14 +63,14 @@ def picked(rows: pd.DataFrame, outcome: np.ndarray) -> tuple[str, float]:
     values = np.column_stack(
         [values, *(rows[name].fillna(0.0) for name in names[values.shape[1] :])]
     )
-    far = [auc(outcome, column, np.ones(len(column))) - 0.5 for column in values.T]
+    far = [pooled(outcome, column, np.ones(len(column))) - 0.5 for column in values.T]
     best = int(np.argmax(np.abs(far)))
     return names[best], float(np.sign(far[best]))
 
 
 def compared(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[float, float, float]:
     def difference(outcome, one, other, weight) -> float:
-        return auc(outcome, one, weight) - auc(outcome, other, weight)
+        return pooled(outcome, one, weight) - pooled(outcome, other, weight)
 
     return Bootstrap(DRAWS, LEVEL, SEED).interval(difference, frame, ("outcome", ours, theirs))
 
@@ -85,7 +91,9 @@ def socialnet() -> bool:
     rows = rows_at_risk(panel, label_event_dates(customers_as_of(portfolio, until)), until)
     rows["outcome"] = outcomes(rows, until, BEFORE, 0)
     origins = [dt.date(2020, month, 1) for month in range(2, 10)]
-    ours = held_out(rows, until, portfolio.settings, step_days=BEFORE, origins=origins)
+    held = held_out(rows, until, portfolio.settings, step_days=BEFORE, origins=origins)
+    ours = stacked(held, until, portfolio.settings, BEFORE)[0]
+    ours = ours.rename(columns={"log_odds_0": "log_odds"})
     parts = []
     for begin, end in zip(origins, [*origins[1:], until + dt.timedelta(days=1)], strict=True):
         early = rows[rows["date"] + pd.Timedelta(days=BEFORE) <= pd.Timestamp(begin)]
@@ -113,7 +121,7 @@ def _judged(frame: pd.DataFrame) -> bool:
     last = frame[frame["date"] >= "2020-07-01"]
     for title, part in (("all months", frame), ("the last third", last)):
         figures = {
-            name: auc(part["outcome"].to_numpy(), part[name].to_numpy(), np.ones(len(part)))
+            name: pooled(part["outcome"].to_numpy(), part[name].to_numpy(), np.ones(len(part)))
             for name in ("log_odds", "regression", "single")
         }
         print(
@@ -131,7 +139,7 @@ def _judged(frame: pd.DataFrame) -> bool:
 def _signs(rows: pd.DataFrame, until: dt.date, settings) -> bool:
     """Each event's part alone: from its lowest to its highest quarter, 28 and 84 days together."""
     known = rows[rows["outcome"].notna()]
-    model = fit_additive(known, known["outcome"].to_numpy(), settings)
+    model = fit_candidates(known, known["outcome"].to_numpy(), settings, step_days=BEFORE)
     values, right = model.values(known, settings), True
     for feature, sign in SIGNS.items():
         places = [
@@ -142,7 +150,7 @@ def _signs(rows: pd.DataFrame, until: dt.date, settings) -> bool:
         pair = np.stack(
             [np.nanmean(values[lead <= low], axis=0), np.nanmean(values[lead >= high], axis=0)]
         )
-        part, sd = model.classifier.contrast(pair, places)
+        part, sd = model.directed.contrast(pair, places)
         wrong = sign * part + 1.96 * sd < 0
         right &= not wrong
         print(
@@ -169,12 +177,12 @@ def oulad() -> bool:
     rows["log_odds"], rows["single"] = np.nan, np.nan
     for one in range(5):
         early, late = rows[fold_of != one], fold_of == one
-        model = fit_additive(early, early["outcome"].to_numpy(), portfolio.settings)
+        model = fit_candidates(early, early["outcome"].to_numpy(), portfolio.settings, step_days=28)
         rows.loc[late, "log_odds"] = model.log_odds(model.values(rows[late], portfolio.settings))
         name, sign = picked(early, early["outcome"].to_numpy())
         rows.loc[late, "single"] = sign * rows.loc[late, name].fillna(0.0)
     figures_by_name = {
-        name: auc(rows["outcome"].to_numpy(), rows[name].to_numpy(), np.ones(len(rows)))
+        name: pooled(rows["outcome"].to_numpy(), rows[name].to_numpy(), np.ones(len(rows)))
         for name in ("log_odds", "single")
     }
     students = rows.loc[rows["outcome"] == 1, "client_id"].nunique()

@@ -31,9 +31,7 @@ def timed(rows: pd.DataFrame, title: str, reach: float) -> tuple[ChurnModel, boo
     outcome = outcomes(rows, until, 30, 0)
     known = ~np.isnan(outcome)
     fitted = model.fitted
-    matrix = np.nan_to_num(
-        fitted.classifier.design_.matrix(fitted.values(rows[known], model.config))
-    )
+    matrix = np.nan_to_num(fitted.directed.design_.matrix(fitted.values(rows[known], model.config)))
     begun = time.process_time()
     LogisticRegression(max_iter=200).fit(matrix, outcome[known])
     plain = time.process_time() - begun

@@ -20,7 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from healthseg.clustering.bundles import at_least, frequent_itemsets
 from healthseg.clustering.mixture import fit, silhouette
-from healthseg.scoring.report_card.accuracy import auc, average_precision
+from healthseg.scoring.report_card import accuracy
+from healthseg.scoring.report_card.accuracy import average_precision
 from healthseg.statistics.effects import fit_logistic
 from healthseg.statistics.robust import theil_sen
 from healthseg.statistics.survival import kaplan_meier, log_rank
@@ -82,6 +83,10 @@ def models() -> None:
         )
     outcome = (rng.random(4000) < 0.05).astype(float)
     risk, weight = rng.normal(size=4000).round(2) + outcome, rng.poisson(1, 4000).astype(float)
+
+    def auc(outcome: np.ndarray, risk: np.ndarray, weight: np.ndarray) -> float:
+        return accuracy.auc(outcome, risk, np.zeros(len(outcome)), weight)
+
     pairs = {"AUC": (auc, roc_auc_score), "precision": (average_precision, average_precision_score)}
     for name, (own, library) in pairs.items():
         line(

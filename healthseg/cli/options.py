@@ -79,8 +79,10 @@ def parameters(
     return values | ({"as_of": given.as_of} if given.as_of else {})
 
 
-def known_tools(names: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Wrong usage for a name that is not a tool's."""
+def known_tools(
+    names: Sequence[str], parser: argparse.ArgumentParser, with_reports: bool = False
+) -> None:
+    """Wrong usage for a name that is not a tool's, or not that of a tool with reports."""
     from healthseg.reports import registry
 
     for name in names:
@@ -88,6 +90,8 @@ def known_tools(names: Sequence[str], parser: argparse.ArgumentParser) -> None:
             registry.tool(name)
         except registry.UnknownTool as problem:
             parser.error(problem.message + " (see 'healthseg tools')")
+        if with_reports and name not in registry.names():
+            parser.error(f"{name} has no reports: 'healthseg run {name}' answers it")
 
 
 def print_json(value: Any) -> None:

@@ -119,7 +119,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import registry
     from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
 
-    options.known_tools(given.tools, parser)
+    options.known_tools(given.tools, parser, with_reports=True)
     if wrong := usage_error(given):
         parser.error(wrong)
     tools = given.tools or registry.names()

@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import registry
 
-    names = [given.tool] if given.tool else registry.names()
+    names = [given.tool] if given.tool else registry.served()
     known_tools(names, parser)
     print("\n\n".join(registry.described(name) for name in names))
     return OK

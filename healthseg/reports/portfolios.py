@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import Ledger
     from healthseg.data.portfolio import Portfolio
 
 VARIABLE = "HEALTHSEG_PORTFOLIO"
@@ -78,6 +79,29 @@ def open_portfolio(portfolio: str = "") -> Portfolio:
 
 def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> bool:
     """Record in the ledger which settings are in force, if its place can be written; whether they are new."""
+    settings = portfolio.settings
+
+    def record(ledger: Ledger) -> bool:
+        return ledger.record_settings(settings.fingerprint, settings.model_dump(mode="json"))
+
+    return _recorded(portfolio, clock, record)
+
+
+def record_predictions(
+    portfolio: Portfolio, as_of: dt.date, clock: Callable[[], dt.datetime]
+) -> bool:
+    """Record in the ledger the probabilities of churn of the day, if its place can be written; whether they are new."""
+    from healthseg.scoring.report_card.predictions import predictions_of
+
+    said = predictions_of(portfolio, as_of)
+    return bool(said) and _recorded(
+        portfolio, clock, lambda ledger: ledger.record_predictions(said)
+    )
+
+
+def _recorded(
+    portfolio: Portfolio, clock: Callable[[], dt.datetime], record: Callable[[Ledger], bool]
+) -> bool:
     from healthseg.data.ledger import FILE_NAME
     from healthseg.data.ledger.location import LedgerLocation
     from healthseg.errors import DataRetrievalError
@@ -89,9 +113,7 @@ def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> b
         return False
     ledger = LedgerLocation(portfolio.settings.ledger, folder / FILE_NAME, clock).open()
     try:
-        return ledger.record_settings(
-            portfolio.settings.fingerprint, portfolio.settings.model_dump(mode="json")
-        )
+        return record(ledger)
     except DataRetrievalError:
         if elsewhere:  # a user of the server who may only read can be answered all the same
             return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from healthseg.errors import InvalidParameters, hint
-from healthseg.tools import TOOLS, Tool
+from healthseg.tools import PORTFOLIO_TOOLS, TOOLS, Tool
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -27,19 +27,25 @@ class UnknownTool(InvalidParameters):
 
 def tool(name: str) -> Tool:
     """The tool of a name."""
-    if name not in TOOLS:
+    known = TOOLS | PORTFOLIO_TOOLS
+    if name not in known:
         raise UnknownTool(
-            f"there is no tool {name!r}{hint(name, TOOLS)}",
+            f"there is no tool {name!r}{hint(name, known)}",
             parameter="tool",
             value_provided=name,
-            validation_rule="one of " + ", ".join(TOOLS),
+            validation_rule="one of " + ", ".join(known),
         )
-    return TOOLS[name]
+    return known[name]
 
 
 def names() -> list[str]:
-    """The tools' names, in order."""
+    """The names of the tools that have reports, in order."""
     return list(TOOLS)
+
+
+def served() -> list[str]:
+    """The names of all tools that answer requests, in order."""
+    return [*TOOLS, *PORTFOLIO_TOOLS]
 
 
 def response(name: str, portfolio: Portfolio, values: Mapping[str, Any]) -> Result:

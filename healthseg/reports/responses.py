@@ -43,8 +43,12 @@ MINUTES = {
 OTHER_MINUTES = "usage_minutes"
 # Tables of the ledger that figures are computed from. Alerts and deliveries leave cached responses as they are.
 LEDGER_TABLES = ("settings_in_force", "stage_events")
-RUN_TABLES = ("segment_runs",)
-SEGMENT_READERS = ("segment_customers", "analyze_engagement_patterns")
+# Tables that only these tools read.
+TABLES_READ = {
+    "segment_customers": ("segment_runs",),
+    "analyze_engagement_patterns": ("segment_runs",),
+    "score_report_card": ("churn_predictions",),
+}
 NOT_WANTED, WRITES, OFF = "not wanted", "this tool writes", "switched off by the settings"
 UNKNOWN_STATE = (
     "the source, or the ledger's server, does not say whether it changed; a database needs "
@@ -108,8 +112,8 @@ class _Snapshot:
     def key(self, tool: str, parameters: Mapping[str, Any]) -> str:
         """The cache's key of a response."""
         present = {name: value for name, value in parameters.items() if value is not None}
-        runs = self.ledger(RUN_TABLES) if tool in SEGMENT_READERS else None
-        return fingerprint([code_digest(), tool, present, self.address, self.token, runs])
+        read = self.ledger(TABLES_READ[tool]) if tool in TABLES_READ else None
+        return fingerprint([code_digest(), tool, present, self.address, self.token, read])
 
 
 class Responses:

@@ -45,6 +45,8 @@ KINDS = ("configuration", "newly_missing", "data", "newly_known", "cap", "ramp",
 CAP, RAMP = "Cap for an overdue invoice", "Ramp of a new customer"
 RETRAINED = "The churn model was trained again"
 MIN_LOG_ODDS = 1e-9
+# the steepest that the score falls with the mean log odds of its horizon
+MAX_POINTS_A_LOG_ODDS = 40.0
 ZERO = Fraction(0)
 
 
@@ -346,23 +348,34 @@ def added(
     return {key: weights[key] * (known.points - (level or ZERO)) for key, known in metrics.items()}
 
 
-def predictive_score(model: ChurnModel, log_odds: np.ndarray) -> np.ndarray:
-    """The ``ml_predictive`` scores that go with log odds of a step."""
-    horizon = model.config.predictive_horizon_days
-    probability = model.ready()[1].probability(np.asarray(log_odds, dtype=float), horizon)
-    return predictive_points(odds_ratio(probability, model.base_probability(horizon)), model.config)
+def predictive_score(model: ChurnModel, probability: np.ndarray) -> np.ndarray:
+    """The ``ml_predictive`` scores that go with probabilities of churn within the score's horizon."""
+    base = model.base_probability(model.config.predictive_horizon_days)
+    return predictive_points(odds_ratio(np.asarray(probability, dtype=float), base), model.config)
 
 
 def predictive_parts(model: ChurnModel, row: pd.DataFrame) -> pd.DataFrame:
     """``ChurnModel.explain`` of one row, with each part's points of the score against the average row's."""
-    drivers = model.explain(row)
+    horizon = model.config.predictive_horizon_days
+    drivers = model.explain(row, horizon)
     total = float(drivers["log_odds"].sum())
-    score, base = predictive_score(model, np.array([model.base + total, model.base]))
+    probability = model.predict(row, [horizon])["probability"].iloc[0]
+    average = model.average_probability(horizon)
+    score, base = predictive_score(model, np.array([probability, average]))
     return drivers.assign(points=drivers["log_odds"] * _secant(score - base, total))
 
 
 def _secant(rise: float, run: float) -> float:
     return rise / run if abs(run) > MIN_LOG_ODDS else 0.0
+
+
+def _values_then(first: pd.DataFrame, last: pd.DataFrame, then: pd.DataFrame) -> list[float]:
+    """The earlier values of the metrics that *last* names: its groups may have been named after others."""
+    names = zip(first["metric"], last["metric"], first["value"], strict=True)
+    return [
+        float(value if before == name else then[name].iloc[0] if name in then else np.nan)
+        for before, name, value in names
+    ]
 
 
 def explain_predictive_change(
@@ -373,14 +386,15 @@ def explain_predictive_change(
     Metrics that moved the score by less than ``predictive_min_points`` are one part.
     """
     (old, then, score_then), (new, now, score_now) = before, after
-    first, last = new.explain(then), new.explain(now)
+    horizon = new.config.predictive_horizon_days
+    first, last = new.explain(then, horizon), new.explain(now, horizon)
     change = last["log_odds"].to_numpy() - first["log_odds"].to_numpy()
-    bridge = float(predictive_score(new, np.array([new.base + first["log_odds"].sum()]))[0])
-    slope = _secant(score_now - bridge, float(change.sum()))
+    bridge = float(predictive_score(new, new.predict(then, [horizon])["probability"])[0])
+    slope = max(min(_secant(score_now - bridge, float(change.sum())), 0.0), -MAX_POINTS_A_LOG_ODDS)
     metrics = zip(last["metric"], last["label"], last["unit"], strict=True)
-    values = zip(first["value"], last["value"], (change * slope).tolist(), strict=True)
+    values = zip(_values_then(first, last, then), last["value"], change * slope, strict=True)
     parts = [
-        ChangePart("data", None, *metric, before_value, value, Fraction(points))
+        ChangePart("data", None, *metric, before_value, value, Fraction(float(points)))
         for metric, (before_value, value, points) in zip(metrics, values, strict=True)
     ]
     if old.trained_until != new.trained_until:
@@ -388,6 +402,9 @@ def explain_predictive_change(
     least = new.config.predictive_min_points
     large = [part for part in parts if abs(part.points) >= least]
     small = [part.points for part in parts if abs(part.points) < least]
+    # of a change that moves the probability, and not the mean log odds
+    rest = Fraction(score_now) - Fraction(score_then) - sum((part.points for part in parts), ZERO)
+    small += [rest] if abs(rest) > MIN_LOG_ODDS else []
     if any(small):
         large.append(_total("data", "All other metrics", sum(small, ZERO)))
     shown = tuple(int(np.floor(score + 0.5)) for score in (score_then, score_now))

@@ -111,7 +111,7 @@ class Settings(
     def section_fingerprint(self, *sections: str) -> str:
         """The fingerprint of the settings of some sections, by the names of ``SECTIONS``.
 
-        >>> changed = Settings(churn_gate_z=3.0)
+        >>> changed = Settings(churn_gate_evidence=50.0)
         >>> changed.section_fingerprint("metrics") == Settings().section_fingerprint("metrics")
         True
         >>> changed.section_fingerprint("churn") == Settings().section_fingerprint("churn")

@@ -16,20 +16,25 @@ class ChurnSettings(Frozen):
     # sd of the log odds of churn between customers of one tier, where no model estimates it: a perfect model of such
     # a spread has an AUC of 0.76, what churn models of subscriptions commonly reach
     churn_spread_log_odds: Annotated[float, Field(gt=0, le=3)] = 1.0
+    # sd of the log odds between customers that a model cannot tell apart: what nothing measured shows
+    churn_unobserved_log_odds: Annotated[float, Field(ge=0, le=3)] = 0.45
     # too late to act on: losses within them teach nothing
     churn_lead_days: Annotated[int, Field(ge=0, le=90)] = 0
-    # of a probability: "confidence" is the chance that the customer's own lies this close to the estimate
-    churn_confidence_tolerance: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    # without a model, "confidence" is the chance that the customer's own probability lies within this factor of the
+    # tier's base rate
+    churn_confidence_factor: Annotated[float, Field(gt=1, le=10)] = 2.0
     # churned customers under which a model is not even tried
     churn_min_churned: Annotated[int, Field(ge=2)] = 10
-    # of the held-out AUC: 1 % of portfolios without signal pass
-    churn_gate_z: Annotated[float, Field(ge=0)] = 2.33
-    # a boosted model has some hundred splits to choose: vendors of such models require 200 to 580 churned customers
-    churn_boosting_min_churned: Annotated[int, Field(ge=50)] = 500
-    # the later part of the dates, on which candidates are compared, and by how many standard errors of the
-    # log score the more complex one must win
-    churn_comparison_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    churn_comparison_z: Annotated[float, Field(ge=0)] = 1.0
+    # likelihood ratio against no signal that the gate requires. It bounds the share of portfolios without signal whose
+    # gate ever says yes by 4 %; looked at on 24 and 48 monthly dates it was 1.0 % and 1.8 % (docs/evidence.md)
+    churn_gate_evidence: Annotated[float, Field(gt=1)] = 25.0
+    # held-out losses around which the gate requires the least
+    churn_gate_tuned_losses: Annotated[float, Field(gt=0)] = 10.0
+    # losses from which on a logistic regression without directions and boosted trees are fitted too: fewer teach
+    # neither, and their held-out predictions would be noise
+    churn_rivals_min_churned: Annotated[int, Field(ge=10)] = 30
+    # the prior of the directed hazard's share of the log odds is this power of it
+    churn_directed_prior: Annotated[float, Field(ge=0)] = 3.0
     # what teaches the model of a held-out date: dates before it, and customers that churned on them
     churn_origin_min_dates: Annotated[int, Field(ge=1)] = 3
     churn_origin_min_churned: Annotated[int, Field(ge=1)] = 5

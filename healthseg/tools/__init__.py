@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from healthseg.tools.lifecycle.tool import manage_lifecycle_stages, portfolio_lifecycle
     from healthseg.tools.milestones.tool import portfolio_milestones, track_adoption_milestones
     from healthseg.tools.patterns.tool import analyze_engagement_patterns, portfolio_patterns
+    from healthseg.tools.report_card.tool import score_report_card
     from healthseg.tools.segments.tool import portfolio_segments, segment_customers
     from healthseg.tools.tiers.tool import portfolio_tiers, segment_by_value_tier
     from healthseg.tools.usage.tool import portfolio_usage, track_usage_engagement
@@ -109,7 +110,11 @@ TOOLS: dict[str, Tool] = {
     )
 }
 
+# Tools of the portfolio alone: commands and MCP have them; their pages belong to the models.
+PORTFOLIO_TOOLS = {"score_report_card": Tool("score_report_card", "report_card")}
+
 __all__ = [
+    "PORTFOLIO_TOOLS",
     "TOOLS",
     "Tool",
     "analyze_engagement_patterns",
@@ -123,6 +128,7 @@ __all__ = [
     "portfolio_segments",
     "portfolio_tiers",
     "portfolio_usage",
+    "score_report_card",
     "segment_by_value_tier",
     "segment_customers",
     "track_adoption_milestones",
@@ -132,7 +138,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    for tool in TOOLS.values():
+    for tool in (TOOLS | PORTFOLIO_TOOLS).values():
         if name == tool.name:
             return tool.function
         if name == tool.portfolio_name:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import MetaData, create_engine
 
 from healthseg.data.ledger import schema
-from healthseg.data.ledger.ledger import FILE_NAME, Alert, Ledger
+from healthseg.data.ledger.ledger import FILE_NAME, Alert, Ledger, RecordedPredictions
 from healthseg.data.outbox import outbox
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters
 
@@ -240,6 +240,18 @@ def test_another_thread_is_not_drawn_into_a_transaction(ledger: Ledger) -> None:
     assert seen == ["a"]
 
 
+def said(probabilities: dict[str, float]) -> RecordedPredictions:
+    day = dt.date(2025, 10, 1)
+    return RecordedPredictions(day, 90, "2025-09-20", "hazard_logistic", probabilities)
+
+
+def test_what_was_predicted_first_stays_recorded(ledger: Ledger) -> None:
+    assert ledger.predictions() == []
+    assert ledger.record_predictions(said({"c1": 0.1, "c2": 0.2}))
+    assert not ledger.record_predictions(said({"c1": 0.9}))
+    assert ledger.predictions() == [said({"c1": 0.1, "c2": 0.2})]
+
+
 @pytest.mark.parametrize("name", sorted(schema.HISTORY))
 @pytest.mark.parametrize("change", ["UPDATE {} SET recorded_at = 'x'", "DELETE FROM {}"])
 def test_rows_can_be_neither_changed_nor_deleted(ledger: Ledger, name: str, change: str) -> None:
@@ -249,6 +261,7 @@ def test_rows_can_be_neither_changed_nor_deleted(ledger: Ledger, name: str, chan
     ledger.record_alerts([Alert("c1", "low_score", "high", dt.date(2025, 10, 1), {})])
     outbox.put(ledger, [outbox.Message("r1", "c1", "notify", "hook", {}, at(1))])
     outbox.claim(ledger, 1, 60)
+    ledger.record_predictions(said({"c1": 0.1}))
     connection = raw(ledger)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(change.format(name))

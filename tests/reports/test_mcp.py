@@ -26,10 +26,11 @@ from healthseg.integrations.mcp import limits as mcp_limits
 from healthseg.integrations.mcp import server as mcp_server
 from healthseg.integrations.mcp import tools as mcp_tools
 from healthseg.integrations.mcp.reports import SCHEME
+from healthseg.reports import registry
 from healthseg.reports.responses import WRITERS, Responses
 from healthseg.settings.operator import LimitSettings
 from healthseg.testing import tiny_portfolio
-from healthseg.tools import TOOLS
+from healthseg.tools import PORTFOLIO_TOOLS, TOOLS
 from tests.reports.asked import asked_of
 from tests.reports.made import Portfolio, small_portfolio
 from tests.tools.conftest import conform
@@ -91,9 +92,11 @@ def test_every_tool_of_the_registry_is_listed_with_typed_parameters_and_words():
     listed = talk(
         mcp_server.server(desk_of(portfolio.path)), lambda client: client.list_tools()
     ).tools
-    assert [tool.name for tool in listed] == list(TOOLS)
+    assert [tool.name for tool in listed] == [*TOOLS, *PORTFOLIO_TOOLS]
     for tool in listed:
-        assert set(tool.input_schema["properties"]) == set(TOOLS[tool.name].parameters.model_fields)
+        assert set(tool.input_schema["properties"]) == set(
+            registry.tool(tool.name).parameters.model_fields
+        )
         assert (
             tool.input_schema["additionalProperties"] is False
             and tool.input_schema["type"] == "object"
@@ -105,7 +108,8 @@ def test_every_tool_of_the_registry_is_listed_with_typed_parameters_and_words():
         )
         assert set(error["required"]) == {"status", "error_code", "error_message", "details"}
         assert (
-            tool.description.startswith(TOOLS[tool.name].summary) and ">>>" not in tool.description
+            tool.description.startswith(registry.tool(tool.name).summary)
+            and ">>>" not in tool.description
         )
         assert tool.annotations.read_only_hint is (tool.name not in {*WRITERS, "segment_customers"})
         for schema in (tool.input_schema, tool.output_schema):

@@ -324,7 +324,9 @@ def test_a_row_in_any_table_of_the_ledger_changes_its_watermark(postgres, table)
     before = watermark(place)
     rows = schema.HISTORY[table]
     texts = {column.name: "1" for column in rows.columns if column.name not in ("seq", "digest")}
-    row = {n: int(v) if n in ("automated", "attempt") else v for n, v in texts.items()}
+    row = {
+        n: int(v) if n in ("automated", "attempt", "horizon_days") else v for n, v in texts.items()
+    }
     with ledger.writing() as connection:
         ledger.append(connection, rows, [row])
     assert watermark(place) not in (None, before)

@@ -183,7 +183,7 @@ def test_the_plausible_range_covers_single_customers_where_the_rates_interval_do
     assert 0.88 < plausible.mean() < 0.93
     assert rate_only.mean() < 0.35
     assert found["confidence"] == pytest.approx(
-        (abs(own - found["probability"]) <= 0.05).mean(), abs=0.02
+        (abs(np.log2(own / found["probability"])) <= 1).mean(), abs=0.02
     )
 
 

@@ -78,9 +78,9 @@ def test_parts_add_up_to_the_log_odds_for_missing_and_extreme_rows_too():
     assert model.base + model.parts(odd).sum(axis=1) == pytest.approx(
         model.decision_function(odd), abs=1e-12
     )
-    joint, sd = model.joint_parts(odd, [[0, 1], [2, 3, 4, 5]])
+    joint, sd = model.joint_parts(odd, [[0, 1], [2, 3, 4, 5, 6]])
     assert joint.sum(axis=1) == pytest.approx(model.parts(odd).sum(axis=1))
-    whole = model.joint_parts(odd, [list(range(6))])[1][:, 0]
+    whole = model.joint_parts(odd, [list(range(7))])[1][:, 0]
     assert (sd > 0).any() and (whole <= model.log_odds_sd(odd) + 1.0).all()
 
 
@@ -101,7 +101,7 @@ def test_a_constant_and_an_unknown_metric_say_nothing():
     X, y, _ = drawn(400, 2, [1.0], 8)
     more = np.column_stack([X, np.full(400, 3.0), np.full(400, np.nan)])
     model = HazardClassifier().fit(more, y)
-    assert model.parts(np.array([[0, 0, 99.0, 5.0]]))[0, 2:].tolist() == [0.0, 0.0]
+    assert model.parts(np.array([[0, 0, 99.0, 5.0]]))[0, 2:].tolist() == [0.0] * 3
 
 
 def test_json_gives_the_same_bytes_of_predictions():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,8 @@ import pytest
 import healthseg as hs
 from healthseg.demo import make_demo
 from healthseg.errors import CalculationError, InvalidParameters
+from healthseg.reports import registry
+from healthseg.reports.portfolios import record_predictions
 from healthseg.scoring import report_card
 from healthseg.scoring.report_card.accuracy import (
     Bootstrap,
@@ -21,7 +25,10 @@ from healthseg.scoring.report_card.accuracy import (
     false_alarms,
     flagged,
     lead_times,
+    leavers,
+    share_interval,
 )
+from healthseg.scoring.report_card.predictions import predictions_of
 from healthseg.scoring.report_card.weights import NO_BETTER, ranks, suggest
 from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
@@ -51,13 +58,38 @@ def test_auc_and_precision_are_sklearns_with_ties_and_weights():
 
     rng = np.random.default_rng(0)
     outcome, risk = (rng.random(300) < 0.2).astype(float), rng.integers(0, 12, 300).astype(float)
-    weight = rng.integers(0, 3, 300).astype(float)
-    assert auc(outcome, risk, weight) == pytest.approx(
+    weight, one_date = rng.integers(0, 3, 300).astype(float), np.zeros(300)
+    assert auc(outcome, risk, one_date, weight) == pytest.approx(
         roc_auc_score(outcome, risk, sample_weight=weight)
     )
     assert average_precision(outcome, risk, weight) == pytest.approx(
         average_precision_score(outcome, risk, sample_weight=weight)
     )
+
+
+def test_each_date_is_ranked_within_itself():
+    outcome, date = np.array([1.0, 0, 0, 1, 1, 0]), np.repeat([1, 2], 3)
+    risk = np.array(
+        [2.0, 1, 0, 9, 7, 8]
+    )  # the second date is riskier, and its customers are in disorder
+    assert auc(outcome, risk, date, np.ones(6)) == pytest.approx((2 + 1) / (2 + 2))
+    weight = np.array([1.0, 1, 1, 0, 0, 0])
+    assert auc(outcome, risk, date, weight) == 1.0
+    assert np.isnan(auc(np.ones(6), risk, date, np.ones(6)))
+
+
+def test_the_rows_of_a_customer_tell_no_more_than_they_are_worth():
+    rng = np.random.default_rng(3)
+    own = (rng.random(60) < 0.3).astype(float)
+    once = pd.DataFrame({"client_id": [f"c{at}" for at in range(60)], "outcome": own})
+    often = pd.concat([once] * 8, ignore_index=True)
+    assert share_interval(often, 0.9) == pytest.approx(share_interval(once, 0.9))
+    independent = once.assign(client_id=[f"c{at % 8}" for at in range(60)])
+    low, high = share_interval(independent, 0.9)[1:]
+    assert low < own.mean() < high
+    nobody = share_interval(often.assign(outcome=0.0), 0.9)
+    assert nobody == pytest.approx(share_interval(once.assign(outcome=0.0), 0.9))
+    assert nobody[0] == nobody[1] == 0.0 < nobody[2]
 
 
 def test_customers_are_drawn_with_all_their_rows():
@@ -113,6 +145,8 @@ def test_tenths_hold_all_rows_once_and_groups_need_five_leavers():
     )
     found = calibration(many, ["weighted_composite"], 0.9)
     assert found["rows"].sum() == 100 and found["leavers"].sum() == many["outcome"].sum()
+    twice = pd.concat([many, many.assign(date=pd.Timestamp("2025-01-31"))], ignore_index=True)
+    assert leavers(twice) == leavers(many) == many["outcome"].sum()
     assert found["said"].is_monotonic_decreasing and (found["lower"] <= found["rate"]).all()
     assert by_group(FOUR, ["weighted_composite"], 5)["auc"].isna().all()
     assert by_group(many, ["weighted_composite"], 5)["auc"].notna().all()
@@ -166,10 +200,15 @@ def test_weights_are_suggested_only_where_later_time_proves_them():
 
 
 @pytest.fixture(scope="module")
-def card(tmp_path_factory):
+def portfolio(tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
     make_demo(folder, clients=70, events="light", seed=11)
-    return report_card(hs.Portfolio.open(folder), draws=40)
+    return hs.Portfolio.open(folder)
+
+
+@pytest.fixture(scope="module")
+def card(portfolio):
+    return report_card(portfolio, draws=40)
 
 
 def test_the_card_of_a_portfolio_holds_scores_against_what_happened(card):
@@ -187,6 +226,52 @@ def test_the_card_of_a_portfolio_holds_scores_against_what_happened(card):
         card.frame("moon")
 
 
+def test_leavers_are_distinct_customers_on_every_frame(card):
+    rows = card.frame("rows")
+    lost = rows.loc[rows["outcome"] == 1, "client_id"].nunique()
+    assert lost < (rows["outcome"] == 1).sum()
+    main = card.frame("accuracy").set_index("score").loc["weighted_composite"]
+    assert main["leavers"] <= lost
+    assert (card.frame("capture")["leavers"] <= lost).all()
+    assert (card.frame("capture")["caught"] <= card.frame("capture")["leavers"]).all()
+
+
+def test_what_was_predicted_is_held_against_what_happened(card):
+    table = card.frame("predictions")
+    rows, horizon = card.frame("rows"), pd.Timedelta(days=card.horizon_days)
+    assert len(table) and (table["source"] == "rebuilt").all()
+    assert (pd.to_datetime(table["until"]) <= pd.Timestamp(card.as_of)).all()
+    assert (pd.to_datetime(table["predicted_on"]).diff().dropna() >= horizon).all()
+    for line in table.to_dict("records"):
+        of_day = rows[
+            (rows["date"] == pd.Timestamp(line["predicted_on"])) & rows["outcome"].notna()
+        ]
+        assert line["churned"] == of_day.loc[of_day["outcome"] == 1, "client_id"].nunique()
+        assert line["lower"] <= line["expected"] + 1 and 0 <= line["brier"] < 1
+    assert (pd.to_datetime(table["model"]) <= pd.to_datetime(table["predicted_on"])).all()
+
+
+def test_recorded_predictions_are_judged_beside_the_rebuilt_ones(tmp_path):
+    make_demo(tmp_path, clients=40, events="light", seed=12)
+    portfolio = hs.Portfolio.open(tmp_path)
+    day = portfolio.data_until - dt.timedelta(days=120)
+    said = predictions_of(portfolio, day)
+    assert said and all(0 < p < 1 for p in said.probabilities.values())
+    clock = lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC)  # noqa: E731
+    assert record_predictions(portfolio, day, clock)
+    assert not record_predictions(portfolio, day, clock)
+    again = hs.Portfolio.open(tmp_path)
+    table = report_card(again, draws=20).frame("predictions")
+    recorded = table[table["source"] == "recorded"].iloc[0]
+    assert recorded["predicted_on"] == day and recorded["customers"] <= len(said.probabilities)
+    assert recorded["expected"] == pytest.approx(sum(said.probabilities.values()), rel=0.1)
+    known = again.table("customers").set_index("client_id")
+    event = known[["churned_on", "notice_on"]].apply(pd.to_datetime).min(axis=1)
+    event = event[list(said.probabilities)]
+    start, end = pd.Timestamp(day), pd.Timestamp(day) + pd.Timedelta(days=90)
+    assert recorded["churned"] == ((event > start) & (event <= end)).sum()
+
+
 def test_a_portfolio_of_which_nobody_left_and_bad_parameters_are_refused():
     daily = [
         ("a", f"2025-{month:02d}-{day:02d} 09:00", "u")
@@ -202,3 +287,15 @@ def test_a_portfolio_of_which_nobody_left_and_bad_parameters_are_refused():
         report_card(portfolio, horizon_days=0)
     with pytest.raises(InvalidParameters, match="usage_weight"):
         report_card(portfolio, component_weights={"moon": 1})
+
+
+def test_the_card_its_weights_and_ranks_are_a_response_of_the_interfaces(portfolio, card):
+    response = registry.response("score_report_card", portfolio, {"accounts": 10})
+    said = response.to_dict()
+    assert said["accuracy"][0]["leavers"] == card.frame("accuracy")["leavers"].iloc[0]
+    assert len(said["ranks"]) == len(card.frame("ranks")) and len(said["weights"]) == 5
+    assert len(said["predictions"]) == len(card.frame("predictions"))
+    assert said["not_measured"]["$.accuracy[*].brier"] and str(response) == said["conclusion"]
+    assert "score_report_card" in registry.served() and "score_report_card" not in registry.names()
+    with pytest.raises(InvalidParameters, match="horizon_days"):
+        registry.response("score_report_card", portfolio, {"horizon_days": 0})

@@ -10,11 +10,9 @@ import pytest
 
 import healthseg as hs
 from healthseg.scoring.churn import training
-from healthseg.scoring.churn.expected import portfolio_base_rates
 from healthseg.scoring.churn.training import odds_ratio
 from healthseg.scoring.scored_panel import predictive_points
 from healthseg.tools import portfolio_health
-from healthseg.tools.health.outlook import base_probability
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,7 @@ def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_b
     demo, response, staying
 ):
     found = response(staying).churn_prediction
-    assert found.method == "hazard_logistic" and found.gate.eligible and found.gate.z > 2.33
+    assert found.method == "hazard_logistic" and found.gate.eligible and found.gate.z > 3
     assert found.plausible_range.lower < found.churn_probability < found.plausible_range.upper
     assert (
         0 < found.confidence <= 1
@@ -45,9 +43,8 @@ def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_b
     ]
     assert found.by_horizon[1]["churn_probability"] == found.churn_probability
     assert found.by_horizon[-1]["extrapolated"] and not found.by_horizon[0]["extrapolated"]
-    ratio = found.churn_probability / base_probability(
-        portfolio_base_rates(demo, demo.data_until), 90
-    )
+    model = training.churn_model(demo, demo.data_until)
+    ratio = found.churn_probability / model.base_probability(90)
     assert found.churn_risk_level == next(
         (word for times, word in ((1, "low"), (2, "medium"), (4, "high")) if ratio < times),
         "critical",
@@ -64,6 +61,8 @@ def test_customers_differ_and_factors_have_the_sign_that_they_are_listed_under(r
     )
     kept = [factor for one in own for factor in one.protective_factors_detail]
     assert kept and all(factor.odds_ratio < 1 for factor in kept)
+    # what is not measured is no factor, nor what is as usual
+    assert all(factor.value is not None and factor.value != factor.usual for factor in named + kept)
     assert all("odds ×" in text for one in own for text in one.key_risk_factors)
     gave = [one for one in found if one.churn_probability is None]
     assert all("notice" in one.reason and one.churn_risk_level is None for one in gave)

@@ -1,7 +1,7 @@
 """The ledger: what cannot be computed from the tables, recorded once and never changed.
 
 Which settings were in force, which segmentation runs took place, who moved a customer to a stage, which alerts were
-raised. Only this module writes customer state. Reading a portfolio without a ledger returns nothing and creates nothing.
+raised, which probabilities of churn were said. Only this module writes customer state. Reading a portfolio without a ledger returns nothing and creates nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,27 @@ from sqlalchemy import Row, select
 
 from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.records import AppendOnlyTables, one_of, stored_instant, stored_json
-from healthseg.data.ledger.schema import ALERTS, SEGMENT_RUNS, SETTINGS, STAGE_EVENTS
+from healthseg.data.ledger.schema import (
+    ALERTS,
+    PREDICTIONS,
+    SEGMENT_RUNS,
+    SETTINGS,
+    STAGE_EVENTS,
+)
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.settings import SEVERITIES, STAGES
 from healthseg.settings.base import fingerprint
 
-__all__ = ["FILE_NAME", "KINDS", "Alert", "Ledger", "SegmentRun", "SettingsInForce", "StageEvent"]
+__all__ = [
+    "FILE_NAME",
+    "KINDS",
+    "Alert",
+    "Ledger",
+    "RecordedPredictions",
+    "SegmentRun",
+    "SettingsInForce",
+    "StageEvent",
+]
 KINDS = ("transition", "correction")
 T = TypeVar("T")
 
@@ -75,11 +90,27 @@ class Alert:
     figures: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class RecordedPredictions:
+    """What was said of the customers on a day: probabilities of churn within ``horizon_days`` by client id.
+
+    ``model`` is the version: the day whose knowledge the model had, or of the base rates the day itself.
+    """
+
+    predicted_on: dt.date
+    horizon_days: int
+    model: str
+    method: str
+    probabilities: Mapping[str, float]
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "effective_at": dt.datetime.fromisoformat,
     "recorded_at": dt.datetime.fromisoformat,
     "as_of": dt.date.fromisoformat,
     "raised_on": dt.date.fromisoformat,
+    "predicted_on": dt.date.fromisoformat,
+    "probabilities": json.loads,
     "criteria": json.loads,
     "members": json.loads,
     "figures": json.loads,
@@ -174,6 +205,11 @@ class Ledger(AppendOnlyTables):
             query = query.where(ALERTS.c.client_id == client_id)
         return [_read(Alert, row) for row in self.rows(query)]
 
+    def predictions(self) -> list[RecordedPredictions]:
+        """The recorded predictions of churn, by day."""
+        query = select(PREDICTIONS).order_by(PREDICTIONS.c.predicted_on, PREDICTIONS.c.seq)
+        return [_read(RecordedPredictions, row) for row in self.rows(query)]
+
     # recording
 
     def record_settings(self, fingerprint: str, settings: Mapping[str, Any]) -> bool:
@@ -215,6 +251,25 @@ class Ledger(AppendOnlyTables):
                     value_provided=run_id,
                 )
         return run_id
+
+    def record_predictions(self, said: RecordedPredictions) -> bool:
+        """Records what a model said on a day; whether it is the first time: what is said later changes nothing."""
+        row = {
+            "predicted_on": said.predicted_on.isoformat(),
+            "horizon_days": said.horizon_days,
+            "model": said.model,
+            "method": said.method,
+            "probabilities": stored_json(said.probabilities),
+        }
+        keys = ("predicted_on", "horizon_days", "model")
+        same = select(PREDICTIONS.c.seq).where(*(PREDICTIONS.c[key] == row[key] for key in keys))
+        if self.rows(same):
+            return False
+        with self.writing() as connection:
+            if connection.execute(same).first() is not None:
+                return False
+            self.append(connection, PREDICTIONS, [row])
+            return True
 
     def record_stage_event(
         self,

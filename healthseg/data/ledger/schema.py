@@ -93,9 +93,21 @@ OUTBOX_ATTEMPTS = _history(
     _text("reason", nullable=True),
     _text("until", nullable=True),
 )
+PREDICTIONS = _history(
+    "churn_predictions",
+    _text("predicted_on"),
+    Column("horizon_days", Integer, nullable=False),
+    _text("model"),
+    _text("method"),
+    _text("probabilities"),
+    UniqueConstraint("predicted_on", "horizon_days", "model"),
+)
 HISTORY = {
     table.name: table
-    for table in (SETTINGS, SEGMENT_RUNS, STAGE_EVENTS, ALERTS, OUTBOX, OUTBOX_ATTEMPTS)
+    for table in (
+        *(SETTINGS, SEGMENT_RUNS, STAGE_EVENTS, ALERTS),
+        *(OUTBOX, OUTBOX_ATTEMPTS, PREDICTIONS),
+    )
 }
 
 
@@ -160,6 +172,12 @@ MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
         "CREATE INDEX outbox_attempts_by_key ON outbox_attempts (key, seq)",
         AppendOnly("outbox"),
         AppendOnly("outbox_attempts"),
+    ),
+    (
+        "CREATE TABLE churn_predictions (seq INTEGER NOT NULL PRIMARY KEY, predicted_on TEXT NOT NULL, "
+        "horizon_days INTEGER NOT NULL, model TEXT NOT NULL, method TEXT NOT NULL, probabilities TEXT NOT NULL, "
+        "recorded_at TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (predicted_on, horizon_days, model))",
+        AppendOnly("churn_predictions"),
     ),
 )
 

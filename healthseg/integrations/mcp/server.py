@@ -52,7 +52,7 @@ class Desk:
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         """A tool's response, or the error object; only an unknown tool is an error of the protocol."""
-        if params.name not in registry.names():
+        if params.name not in registry.served():
             raise _unknown(params.name)
         body = await self._respond(context, params.name, params.arguments or {})
         return types.CallToolResult(

@@ -31,7 +31,7 @@ ERROR: dict[str, Any] = {
 @functools.cache
 def listed() -> tuple[Tool, ...]:
     """Every tool with its parameters' schema, its response's schema, and whether it writes."""
-    return tuple(described(name) for name in registry.names())
+    return tuple(described(name) for name in registry.served())
 
 
 def described(name: str) -> Tool:

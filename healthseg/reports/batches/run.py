@@ -116,6 +116,7 @@ def make_reports(
     )
     portfolios.record_settings(opened, clock)
     health = registry.portfolio_response(HEALTH, opened, values)
+    portfolios.record_predictions(opened, health.as_of, clock)
     customers = _customers(opened, clients, all_clients, health, riskiest)
     top = writing.output_folder(out)
     if due:

@@ -44,7 +44,10 @@ def result(portfolio: Portfolio, model: ChurnModel, as_of: str | None = None) ->
             "horizon_days": model.config.churn_horizon_days,
             "evaluated_horizons": list(model.judged),
             "calibration": calibration
-            and {name: getattr(calibration, name) for name in ("slope", "intercept", "fade")},
+            and {
+                name: getattr(calibration, name)
+                for name in ("slope", "timing_slope", "intercept", "fade")
+            },
         },
         {"effects": effects, "predictions": predictions},
         {"effects": models.effects},
@@ -80,7 +83,11 @@ PAGE = Page(
     portfolio=True,
     about=("As of {as_of:day} · trained on what was known on {trained_until:day}",),
     cards=(
-        Card("AUC on held-out dates", "{gate.auc:number.2}", "z {gate.z:number.1}"),
+        Card(
+            "AUC on held-out dates",
+            "{gate.auc:number.2}",
+            "z {gate.z:number.1}, needed {gate.z_needed:number.1}",
+        ),
         Card("Skill", "{gate.skill:percent.1}", "log score gained over the base rate’s"),
         Card(
             "Churned",
@@ -175,6 +182,7 @@ PAGE = Page(
                 Facts(
                     {
                         "Slope": "{calibration.slope:number.2}",
+                        "Slope of renewal and tenure": "{calibration.timing_slope:number.2}",
                         "Intercept": "{calibration.intercept:signed.2}",
                         "Rank kept from month to month": "{calibration.fade:percent}",
                         "Horizons evaluated on held-out dates, in days": "{evaluated_horizons:numbers}",
@@ -185,7 +193,9 @@ PAGE = Page(
         RUNS,
     ),
     method=(
-        "A logistic hazard by month, with priors on the direction of each metric; the gate compares its ranking and its "
-        "log score on held-out dates with the base rate",
+        "A hazard by month: a logistic model with priors on the direction of each metric, one without, and boosted trees, "
+        "with shares by their log score on held-out dates; renewals count in the month that they fall into",
+        "The gate compares the ranking and the log score on held-out dates with the base rate; its error holds however "
+        "often it is looked at",
     ),
 )

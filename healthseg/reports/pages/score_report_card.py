@@ -281,6 +281,33 @@ PAGE = Page(
             ),
         ),
         Section(
+            "predictions",
+            "What did we predict, and what happened?",
+            (
+                "Each line is a day whose {horizon_days:number day} are over: the customers expected to churn, the "
+                "interval for true probabilities, and those that did",
+            ),
+            (
+                Table(
+                    "frames.predictions",
+                    {
+                        "Predicted on": "predicted_on:day",
+                        "Model of": "model:day",
+                        "Source": "source:words",
+                        "Customers": "customers:number",
+                        "Expected to churn": "expected:number.1",
+                        "From": "lower:number",
+                        "To": "upper:number",
+                        "Churned": "churned:number",
+                        "AUC": "auc:number.2",
+                        "Brier score": "brier:number.3",
+                    },
+                    "Predicted and happened",
+                    "days",
+                ),
+            ),
+        ),
+        Section(
             "ranks",
             "Who is among the riskiest whatever the weights?",
             (

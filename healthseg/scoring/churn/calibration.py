@@ -1,14 +1,16 @@
 """Does the model hold on dates that it had not seen (the gate), and how do its log odds become
 probabilities?
 
-Calibrated log odds of a step = c + a + s·(x − c), c the portfolio's base, a ~ Normal(0, 0.3²), s ~
-Normal(1, 0.2²): shrunk towards no change. j steps ahead a customer's deviation has faded to ρʲ·(x −
-c), ρ ~ Normal(0.9, 0.1²). All are learnt on held-out time alone.
+Calibrated log odds of a step = c + a + r·t + s·x: c the portfolio's base rate, t the part of what is known ahead
+(renewal, tenure), x the rest; a ~ Normal(0, 0.3²), r and s ~ Normal(1, 0.2²): shrunk towards no change.
+j steps ahead t is that of the step, and the customer's deviation from the average row has faded by ρʲ, ρ ~
+Normal(0.9, 0.1²). All are learnt on
+held-out time alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,8 @@ from healthseg.statistics import effects
 INTERCEPT_SD, SLOPE_SD = 0.3, 0.2
 FADES = np.linspace(0.5, 1.0, 26)
 FADE_MEAN, FADE_SD = 0.9, 0.1
-# quantiles of a customer's own log odds
-NODES = scipy.special.ndtri((np.arange(41) + 0.5) / 41)
 
-Later = list[tuple[int, np.ndarray, np.ndarray]]
+Later = list[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Gate:
     """Whether there is a model, why, and the figures that decided it.
 
     auc is of held-out dates, each date ranked within itself; z is its distance from 0.5 in standard errors of no
-    signal; skill is 1 − the model's log score ÷ the base rate's. median_width is that of the customers' intervals.
+    signal, z_needed what it must exceed for so many losses; skill is 1 − the model's log score ÷ the base rate's.
+    median_width is that of the customers' intervals.
     """
 
     eligible: bool
@@ -44,6 +45,7 @@ class Gate:
     held_out_dates: int = 0
     auc: float | None = None
     z: float | None = None
+    z_needed: float | None = None
     skill: float | None = None
     median_width: float | None = None
 
@@ -51,30 +53,60 @@ class Gate:
         return asdict(self)
 
 
-def ranked_within_dates(
-    score: np.ndarray, outcome: np.ndarray, date: np.ndarray
-) -> tuple[float, float]:
-    """AUC with each date ranked within itself, and its z.
+@dataclass(frozen=True)
+class RankEvidence:
+    """AUC with each date ranked within itself, its z, and the variance of the sum of ranks behind it."""
 
-    Σ U ÷ Σ n₁n₀ over the dates. Without signal the customers lost after a date are any of those at risk, so that each U
-    has mean n₁n₀/2 and the variance of Wilcoxon's statistic (with ties), independent of the others.
+    auc: float
+    z: float
+    variance: float
 
-    >>> ranked_within_dates(np.array([1., 2, 3, 4]), np.array([0., 0, 1, 1]), np.zeros(4))[0]
+
+def ranked_within_dates(score: np.ndarray, outcome: np.ndarray, date: np.ndarray) -> RankEvidence:
+    """Does a score rank the churned customers of each date first?
+
+    AUC is Σ U ÷ Σ n₁n₀ over the dates; z is that of Σ (U − n₁n₀/2) ÷ (n + 1) (van Elteren 1960). Without signal the
+    customers lost after a date are any of those at risk, so that each U has mean n₁n₀/2 and the variance of Wilcoxon's
+    statistic (with ties), independent of the others.
+
+    >>> ranked_within_dates(np.array([1., 2, 3, 4]), np.array([0., 0, 1, 1]), np.zeros(4)).auc
     1.0
     """
-    over, pairs, variance = 0.0, 0.0, 0.0
+    over, pairs, excess, variance = 0.0, 0.0, 0.0, 0.0
     for day in np.unique(date):
         rows = date == day
         n, lost = int(rows.sum()), float(outcome[rows].sum())
         if lost in (0.0, float(n)):
             continue
         ranks = scipy.stats.rankdata(score[rows])
-        over += float(ranks[outcome[rows] == 1].sum() - lost * (lost + 1) / 2)
-        pairs += lost * (n - lost)
-        variance += lost * (n - lost) / n * float(ranks.var(ddof=1))
+        above = float(ranks[outcome[rows] == 1].sum() - lost * (lost + 1) / 2)
+        over, pairs = over + above, pairs + lost * (n - lost)
+        excess += (above - lost * (n - lost) / 2) / (n + 1)
+        variance += lost * (n - lost) / n * float(ranks.var(ddof=1)) / (n + 1) ** 2
     if pairs == 0 or variance == 0:
-        return 0.5, 0.0
-    return over / pairs, (over - pairs / 2) / float(np.sqrt(variance))
+        return RankEvidence(0.5, 0.0, 0.0)
+    return RankEvidence(over / pairs, excess / float(np.sqrt(variance)), variance)
+
+
+def needed_z(variance: float, settings: Settings) -> float:
+    """The z whose evidence against no signal is ``churn_gate_evidence``, at any number of looks.
+
+    Dates add independent terms of known variance v to a sum. The mixture of its likelihood ratios over a half-normal
+    drift, 2 √(ρ/(v + ρ)) · exp(z²v / 2(v + ρ)) · Φ(z √(v/(v + ρ))), is a martingale without signal: it ever reaches E
+    with a probability of 1/E at most (Robbins 1970; Howard et al. 2021). ρ is the variance of
+    ``churn_gate_tuned_losses``.
+    """
+    if variance <= 0:
+        return float("inf")
+    prior = settings.churn_gate_tuned_losses / 12
+    share = variance / (variance + prior)
+
+    def log_evidence(z: float) -> float:
+        ratio = 0.5 * np.log(1 - share) + z**2 * share / 2
+        return float(np.log(2) + ratio + scipy.stats.norm.logcdf(z * np.sqrt(share)))
+
+    target = np.log(settings.churn_gate_evidence)
+    return float(scipy.optimize.brentq(lambda z: log_evidence(z) - target, 0.0, 100.0))
 
 
 def log_skill(log_odds: np.ndarray, base: np.ndarray, outcome: np.ndarray) -> float:
@@ -97,15 +129,16 @@ def judge_held_out(
             f"no account-level model: {counted}, too few of them on dates that could test a model"
         )
         return Gate(False, reason, leavers, steps, **counts)
-    odds, base = past["log_odds"].to_numpy(), past["base_log_odds"].to_numpy()
-    auc, z = ranked_within_dates(odds, outcome, past["date"].to_numpy())
+    odds, base = past["log_odds_0"].to_numpy(), past["base_log_odds"].to_numpy()
+    ranked = ranked_within_dates(odds, outcome, past["date"].to_numpy())
+    auc, z, needed = ranked.auc, ranked.z, needed_z(ranked.variance, settings)
     skill = log_skill(odds, base, outcome)
     side = "better" if skill > 0 else "worse"
     figures = (
-        f"AUC {auc:.2f}, z {z:.1f} where {settings.churn_gate_z:g} is needed, log score "
+        f"AUC {auc:.2f}, z {z:.1f} where {needed:.1f} is needed, log score "
         f"{100 * abs(skill):.1f} % {side} than the base rate's"
     )
-    eligible = z > settings.churn_gate_z and skill > 0
+    eligible = z > needed and skill > 0
     if eligible:
         reason = (
             f"{counted}; on {dates} held-out dates the model separated churned from retained "
@@ -116,96 +149,105 @@ def judge_held_out(
             f"no account-level model: {counted}, and on {dates} held-out dates a model did not "
             f"separate churned from retained customers well enough: {figures}"
         )
-    return Gate(eligible, reason, leavers, steps, **counts, auc=auc, z=z, skill=skill)
+    return Gate(
+        eligible, reason, leavers, steps, **counts, auc=auc, z=z, z_needed=needed, skill=skill
+    )
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Intercept and slope with their covariance (three figures), the centre, the fading, and a step's days."""
+    """Coefficients (a, r, s) with their covariance, the centre, the fading, a step's days, and the spread of what is
+    unobserved between customers."""
 
     center: float
-    intercept: float
-    slope: float
-    intercept_variance: float
-    slope_variance: float
-    covariance: float
+    coefficients: tuple[float, float, float]
+    covariance: tuple[tuple[float, float, float], ...]
     fade: float
     step_days: int
+    unobserved_sd: float = 0.0
 
-    def log_odds(self, raw: np.ndarray) -> np.ndarray:
-        return self.center + self.intercept + self.slope * (raw - self.center)
+    @property
+    def intercept(self) -> float:
+        return self.coefficients[0]
 
-    def sd(self, raw: np.ndarray, raw_sd: np.ndarray) -> np.ndarray:
-        """Of calibrated log odds: the classifier's own uncertainty and the calibration's."""
-        away = raw - self.center
-        own = self.intercept_variance + 2 * away * self.covariance + away**2 * self.slope_variance
-        return np.sqrt(self.slope**2 * raw_sd**2 + np.maximum(own, 0.0))
+    @property
+    def timing_slope(self) -> float:
+        return self.coefficients[1]
 
-    def probability(self, log_odds: np.ndarray, horizon_days: float) -> np.ndarray:
-        """1 − Π (1 − pⱼ) over the steps of the horizon; the last, cut step counts by its share of days."""
-        steps, base = horizon_days / self.step_days, self.center + self.intercept
-        log_retained = np.zeros(np.shape(log_odds))
-        for ahead in range(int(np.ceil(steps))):
-            faded = base + self.fade**ahead * (log_odds - base)
-            log_retained = log_retained + min(1.0, steps - ahead) * -np.logaddexp(0, faded)
-        return -np.expm1(log_retained)
+    @property
+    def slope(self) -> float:
+        return self.coefficients[2]
 
-    def interval(
-        self, log_odds: np.ndarray, sd: np.ndarray, horizon_days: float, level: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper end of each probability at ``level``."""
-        reach = scipy.special.ndtri((1 + level) / 2) * sd
-        lower, upper = (self.probability(log_odds + side * reach, horizon_days) for side in (-1, 1))
-        return lower, upper
-
-    def confidence(
-        self, log_odds: np.ndarray, sd: np.ndarray, horizon_days: float, tolerance: float
+    def log_odds(
+        self, base: np.ndarray | float, timing: np.ndarray, raw: np.ndarray, ahead: int = 0
     ) -> np.ndarray:
-        """The chance that each customer's own probability is within ``tolerance`` of the estimate."""
-        estimate = self.probability(log_odds, horizon_days)
-        draws = self.probability(log_odds[:, None] + sd[:, None] * NODES, horizon_days)
-        return (np.abs(draws - estimate[:, None]) <= tolerance).mean(axis=1)
+        """Calibrated, from the raw log odds of a step, the average row's, and the part of what is known ahead."""
+        rest = self.fade**ahead * (raw - base - timing)
+        return self.average(base) + self.timing_slope * timing + self.slope * rest
+
+    def average(self, base: np.ndarray | float) -> np.ndarray | float:
+        """The calibrated log odds of the average row."""
+        return self.center + self.intercept + self.slope * (base - self.center)
+
+    def sd(self, timing: np.ndarray, raw: np.ndarray, raw_sd: np.ndarray) -> np.ndarray:
+        """Of a customer's own log odds: the classifier's uncertainty, the calibration's, and what is unobserved."""
+        design = np.column_stack([np.ones(len(raw)), timing, raw - self.center - timing])
+        own = ((design @ np.array(self.covariance)) * design).sum(axis=1)
+        slope = max(self.slope, self.timing_slope)
+        return np.sqrt(slope**2 * raw_sd**2 + np.maximum(own, 0.0) + self.unobserved_sd**2)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Calibration:
+        covariance = tuple(tuple(row) for row in saved["covariance"])
+        coefficients = tuple(saved["coefficients"])
+        return cls(**saved | {"coefficients": coefficients, "covariance": covariance})
+
 
 def calibrate(
-    raw: np.ndarray, outcome: np.ndarray, center: float, step_days: int, later: Later
+    timing: np.ndarray,
+    raw: np.ndarray,
+    outcome: np.ndarray,
+    center: float,
+    step_days: int,
+    later: Later,
 ) -> Calibration:
     """The calibration of held-out log odds ``raw`` by their outcomes (0, 1).
 
-    ``later`` are (steps ahead, log odds, outcomes) of the customers retained until then, for the fading.
+    ``later`` are (steps ahead, base, timing, log odds, outcomes) of the customers retained until then, for the fading.
     """
-    design = np.column_stack([np.ones(len(raw)), raw - center])
-    precision = 1 / np.array([INTERCEPT_SD, SLOPE_SD]) ** 2
-    beta = effects.fit_logistic(design, outcome, precision, np.array([0.0, 1.0]), offset=center)
+    design = np.column_stack([np.ones(len(raw)), timing, raw - center - timing])
+    precision = 1 / np.array([INTERCEPT_SD, SLOPE_SD, SLOPE_SD]) ** 2
+    prior = np.array([0.0, 1.0, 1.0])
+    beta = effects.fit_logistic(design, outcome, precision, prior, offset=center)
     if beta is None:
         message = "the calibration of held-out log odds did not settle"
         raise CalculationError(message, value_provided=len(raw))
     curvature = effects.expand(design, outcome, beta, center).curvature + np.diag(precision)
-    spread = np.linalg.inv(curvature)
-    intercept, slope = (float(value) for value in beta)
-    calibrated = [
-        (ahead, center + intercept + slope * (odds - center), lost) for ahead, odds, lost in later
-    ]
-    return Calibration(
-        center,
-        intercept,
-        slope,
-        float(spread[0, 0]),
-        float(spread[1, 1]),
-        float(spread[0, 1]),
-        _fade(calibrated, center + intercept),
-        step_days,
-    )
+    covariance = tuple(tuple(row) for row in np.linalg.inv(curvature).tolist())
+    coefficients = tuple(float(value) for value in beta)
+    plain = Calibration(center, coefficients, covariance, 1.0, step_days)
+    return replace(plain, fade=_fade(later, plain))
 
 
-def _fade(later: Later, base: float) -> float:
+def _fade(later: Later, plain: Calibration) -> float:
     """The mean of ρ's posterior on a grid."""
     log_weight = -0.5 * ((FADES - FADE_MEAN) / FADE_SD) ** 2
-    for ahead, odds, outcome in later:
-        faded = base + FADES[:, None] ** ahead * (odds - base)
+    for ahead, base, timing, raw, outcome in later:
+        known = plain.average(base) + plain.timing_slope * timing
+        rest = plain.slope * (raw - base - timing)
+        faded = known + FADES[:, None] ** ahead * rest
         log_weight = log_weight + (outcome * faded - np.logaddexp(0, faded)).sum(axis=1)
     weight = np.exp(log_weight - log_weight.max())
     return float((weight * FADES).sum() / weight.sum())
+
+
+def survival(log_odds: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Log of the chance to be retained through steps (the last axis), each counting by its weight.
+
+    >>> float(np.exp(survival(np.array([[0.0, 0.0]]), np.array([[1.0, 1.0]])))[0])
+    0.25
+    """
+    return -(weights * np.logaddexp(0, log_odds)).sum(axis=-1)

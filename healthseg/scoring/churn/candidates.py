@@ -1,247 +1,190 @@
 """Customer-steps at risk, the candidate models of them, and their predictions for dates that they
 had not seen.
 
-``CANDIDATES`` are functions ``(rows, outcome, settings, integrate=True) -> FittedHazard`` from the
-simplest to the most complex; ``fit_best`` prefers a later one only where it is better on later
-time. Boosted trees: Newton boosting (Friedman 2001; Chen & Guestrin 2016) of trees of depth 2 that
-starts at the additive model's log odds; stored as plain arrays, so that a saved model is JSON and a
-row's path says which metrics moved it.
+Candidates are the hazard with the scorecard's directions as its prior, a logistic regression without
+them, and boosted trees. Each date's models predict the steps ahead; the candidates' shares of the log
+odds follow from how well each predicted the dates before.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import scipy
-from sklearn.tree import DecisionTreeRegressor
 
 from healthseg.errors import InvalidParameters
 from healthseg.scoring.churn.base_rates import STEP_DAYS, THE_PORTFOLIO, rate_posteriors
 from healthseg.scoring.churn.hazard import HazardClassifier
-from healthseg.scoring.churn.predictors import Predictor, predictors_of, values_of
+from healthseg.scoring.churn.predictors import (
+    TIMING,
+    Predictor,
+    StepAhead,
+    predictors_of,
+    values_ahead,
+    values_of,
+)
+from healthseg.scoring.churn.trees import BoostedTrees, boost
 from healthseg.settings import Settings
-from healthseg.statistics.outcomes import Losses, event_of_rows, labels
+from healthseg.statistics.outcomes import labels
 
 AT_RISK = ("client_id", "date", "live")
 HELD_OUT = ["client_id", "date", "event_on"]
-TREES, RATE, DEPTH = 40, 0.08, 2
-MAX_ROWS = 12_000  # that trees are grown on, drawn with the seed
-MIN_LEAF = 200  # rows
-RIDGE = 20.0  # added to a leaf's curvature
-
-
-@dataclass(frozen=True)
-class RegressionTree:
-    """Nodes in order: feature (−1 of a leaf), threshold, left, right, whether missing goes left, and the step."""
-
-    feature: np.ndarray
-    threshold: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    missing_left: np.ndarray
-    value: np.ndarray
-
-    def path(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows' log odds from this tree, and rows × features: the part of each, adding up to it less the root's."""
-        at, parts = np.zeros(len(X), dtype=int), np.zeros(X.shape)
-        rows = np.arange(len(X))
-        for _ in range(DEPTH):
-            inner = self.feature[at] >= 0
-            value = X[rows, np.maximum(self.feature[at], 0)]
-            left = np.where(np.isnan(value), self.missing_left[at], value <= self.threshold[at])
-            following = np.where(inner, np.where(left, self.left[at], self.right[at]), at)
-            step = (self.value[following] - self.value[at])[inner]
-            np.add.at(parts, (rows[inner], self.feature[at][inner]), step)
-            at = following
-        return self.value[at], parts
-
-
-@dataclass(frozen=True)
-class BoostedTrees:
-    """Trees, each adding its step to the log odds."""
-
-    trees: tuple[RegressionTree, ...]
-
-    @property
-    def base(self) -> float:
-        """The part that belongs to no feature."""
-        return float(sum(float(tree.value[0]) for tree in self.trees))
-
-    def parts(self, X: np.ndarray) -> np.ndarray:
-        """Rows × features: each feature's part of what the trees add; with ``base`` they add up."""
-        return sum((tree.path(X)[1] for tree in self.trees), np.zeros(X.shape))
-
-    def log_odds(self, X: np.ndarray) -> np.ndarray:
-        return sum((tree.path(X)[0] for tree in self.trees), np.zeros(len(X)))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "trees": [
-                {name: values.tolist() for name, values in asdict(tree).items()}
-                for tree in self.trees
-            ]
-        }
-
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> BoostedTrees:
-        trees = [
-            {name: np.array(values) for name, values in tree.items()} for tree in saved["trees"]
-        ]
-        return cls(tuple(RegressionTree(**tree) for tree in trees))
-
-
-def boost(X: np.ndarray, outcome: np.ndarray, log_odds: np.ndarray, seed: int) -> BoostedTrees:
-    """Trees that follow what ``log_odds`` leaves of the outcome."""
-    if len(X) > MAX_ROWS:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(X), MAX_ROWS, replace=False))
-        X, outcome, log_odds = X[chosen], outcome[chosen], log_odds[chosen]
-    odds, trees = log_odds.copy(), []
-    for at in range(TREES):
-        p = scipy.special.expit(odds)
-        curvature = np.maximum(p * (1 - p), 1e-6)
-        grown = DecisionTreeRegressor(
-            max_depth=DEPTH, min_samples_leaf=MIN_LEAF, random_state=seed + at
-        )
-        grown.fit(X, (outcome - p) / curvature, sample_weight=curvature)
-        trees.append(_newton_tree(grown, X, outcome - p, curvature))
-        odds = odds + trees[-1].path(X)[0]
-    return BoostedTrees(tuple(trees))
-
-
-def _newton_tree(
-    grown: DecisionTreeRegressor, X: np.ndarray, gradient: np.ndarray, curvature: np.ndarray
-) -> RegressionTree:
-    """The tree's splits with Newton's step, shrunk towards none, in each node."""
-    tree, inside = grown.tree_, grown.decision_path(X).T  # nodes × rows
-    return RegressionTree(
-        np.where(tree.children_left >= 0, tree.feature, -1),
-        tree.threshold.copy(),
-        tree.children_left.copy(),
-        tree.children_right.copy(),
-        tree.missing_go_to_left.astype(bool),
-        RATE * (inside @ gradient) / (inside @ curvature + RIDGE),
-    )
+# of the rows that teach the rivals of a held-out date, drawn with the seed
+RIVAL_ROWS = 20_000
+AHEAD = 6  # steps ahead of each held-out row that are predicted: of them the fading is learnt
 
 
 @dataclass(frozen=True)
 class FittedHazard:
-    """A fitted candidate: what it reads, the additive model, and trees on top of it, if any."""
+    """Fitted candidates of one set of predictors, and each one's share of the log odds (they add up to 1)."""
 
     predictors: tuple[Predictor, ...]
-    classifier: HazardClassifier
+    step_days: int
+    directed: HazardClassifier
+    undirected: HazardClassifier | None = None
     boosted: BoostedTrees | None = None
+    shares: tuple[float, ...] = (1.0, 0.0, 0.0)
 
     @property
     def kind(self) -> str:
-        return "logistic" if self.boosted is None else "boosted"
+        """Whether log odds are mostly those of trees, or of a logistic hazard."""
+        return "boosted" if self.shares[2] > 0.5 else "logistic"
 
-    def values(self, rows: pd.DataFrame, settings: Settings) -> np.ndarray:
-        return values_of(rows, self.predictors, settings)
+    def values(
+        self, rows: pd.DataFrame, settings: Settings, ahead: int = 0, share: float = 1.0
+    ) -> np.ndarray:
+        """Rows × predictors of a step; ``share`` of its days count."""
+        return values_of(rows, self.predictors, settings, StepAhead(self.step_days, ahead, share))
+
+    def by_candidate(self, values: np.ndarray) -> np.ndarray:
+        """Rows × candidates: the log odds of each; NaN of one that was not fitted."""
+        odds = np.full((len(values), len(CANDIDATES)), np.nan)
+        odds[:, 0] = self.directed.decision_function(values)
+        if self.undirected is not None:
+            odds[:, 1] = self.undirected.decision_function(values)
+        if self.boosted is not None:
+            odds[:, 2] = self.boosted.log_odds(values)
+        return odds
 
     def log_odds(self, values: np.ndarray) -> np.ndarray:
-        odds = self.classifier.decision_function(values)
-        return odds if self.boosted is None else odds + self.boosted.log_odds(values)
+        return mixed(self.by_candidate(values), np.array(self.shares))
+
+    def timing(self, values: np.ndarray) -> np.ndarray:
+        """The part of the log odds that what is known ahead has, by the directed hazard."""
+        timed = [at for at, item in enumerate(self.predictors) if item.form == TIMING]
+        return self.directed.parts(values)[:, timed].sum(axis=1)
 
     @property
     def base(self) -> float:
         """The log odds that belong to no predictor: of the average row, and the trees' roots."""
-        return self.classifier.base + (self.boosted.base if self.boosted else 0.0)
+        return float(np.dot(self.shares, self.bases))
 
-    def joint_parts(
-        self, values: np.ndarray, groups: list[list[int]]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """``HazardClassifier.joint_parts``, with what the trees add, whose uncertainty is unknown."""
-        parts, sds = self.classifier.joint_parts(values, groups)
-        if self.boosted is not None:
-            added = self.boosted.parts(values)
-            parts = parts + np.stack([added[:, group].sum(axis=1) for group in groups], axis=1)
-        return parts, sds
+    @property
+    def bases(self) -> list[float]:
+        """Of each candidate; the first's of one that was not fitted."""
+        models = (self.directed, self.undirected or self.directed, self.boosted or self.directed)
+        return [model.base for model in models]
 
-
-class Candidate(Protocol):
-    """Fits rows whose outcomes are known (0 or 1); ``integrate=False`` spares the posterior of the penalties."""
-
-    def __call__(
-        self, rows: pd.DataFrame, outcome: np.ndarray, settings: Settings, *, integrate: bool = True
-    ) -> FittedHazard: ...
+    def parts(self, values: np.ndarray) -> np.ndarray:
+        """Rows × (predictors, what is missing): each one's part of the log odds; with ``base`` they add up."""
+        models = (self.directed, self.undirected or self.directed, self.boosted or self.directed)
+        shares = zip(self.shares, models, strict=True)
+        parts = [share * model.parts(values) for share, model in shares if share > 0]
+        return np.sum(parts, axis=0)
 
 
-def fit_additive(
-    rows: pd.DataFrame, outcome: np.ndarray, settings: Settings, *, integrate: bool = True
-) -> FittedHazard:
-    """The additive logistic hazard with the scorecard's directions as its prior."""
-    predictors = predictors_of(rows, settings)
-    classifier = HazardClassifier(
-        [predictor.direction for predictor in predictors],
-        [predictor.group for predictor in predictors],
-        [predictor.bent for predictor in predictors],
-        integrate=integrate,
-    )
-    return FittedHazard(predictors, classifier.fit(values_of(rows, predictors, settings), outcome))
+CANDIDATES = ("directed", "logistic", "boosted")
 
 
-def fit_boosted(
-    rows: pd.DataFrame, outcome: np.ndarray, settings: Settings, *, integrate: bool = True
-) -> FittedHazard:
-    """Boosted trees on top of the additive hazard."""
-    additive = fit_additive(rows, outcome, settings, integrate=integrate)
-    values = additive.values(rows, settings)
-    odds = additive.classifier.decision_function(values)
-    return replace(additive, boosted=boost(values, outcome, odds, settings.seed))
+def mixed(by_candidate: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The candidates' log odds by their shares; a candidate that was not fitted counts as the first."""
+    own = np.where(np.isnan(by_candidate), by_candidate[:, :1], by_candidate)
+    return (own * shares).sum(axis=1)
 
 
-CANDIDATES: dict[str, Candidate] = {"logistic": fit_additive, "boosted": fit_boosted}
-
-
-def fit_best(
-    rows: pd.DataFrame, outcome: np.ndarray, complete_days: int, settings: Settings
-) -> FittedHazard:
-    """The candidate to use: the additive hazard, or trees on top of it where they are better on later time."""
-    enough = outcome.sum() >= settings.churn_boosting_min_churned
-    if enough and is_better_later("boosted", "logistic", rows, outcome, complete_days, settings):
-        return fit_boosted(rows, outcome, settings)
-    return fit_additive(rows, outcome, settings)
-
-
-def is_better_later(
-    name: str,
-    rival: str,
+def fit_candidates(
     rows: pd.DataFrame,
     outcome: np.ndarray,
-    complete_days: int,
     settings: Settings,
-) -> bool:
-    """Whether a candidate, fitted to the earlier dates, beats a rival on the later ones.
+    *,
+    step_days: int = STEP_DAYS,
+    shares: np.ndarray | None = None,
+    integrate: bool = True,
+) -> FittedHazard:
+    """All candidates that the losses can teach, fitted to rows whose outcomes are known (0 or 1).
 
-    Both are fitted to rows whose outcome was complete (``complete_days``) before the later dates began, and compared by
-    their log scores; the gain must exceed ``churn_comparison_z`` standard errors, by customer.
+    ``shares``: those without a share are spared; ``integrate=False`` spares the posterior of the penalties.
     """
-    date = rows["date"].to_numpy()
-    dates = np.unique(date)
-    begin = dates[int((1 - settings.churn_comparison_share) * len(dates))]
-    early, late = date + np.timedelta64(complete_days, "D") <= begin, date >= begin
-    if not 0 < outcome[early].sum() < early.sum():
-        return False
-    loss = {}
-    for key in (name, rival):
-        fitted = CANDIDATES[key](rows[early], outcome[early], settings, integrate=False)
-        odds = fitted.log_odds(fitted.values(rows[late], settings))
-        loss[key] = np.logaddexp(0, odds) - outcome[late] * odds
-    gain = pd.Series(loss[rival] - loss[name])
-    by_customer = gain.groupby(rows.loc[late, "client_id"].to_numpy()).sum().to_numpy()
-    error = np.sqrt(len(by_customer)) * by_customer.std()
-    return bool(by_customer.sum() > settings.churn_comparison_z * error)
+    step = StepAhead(step_days)
+    predictors = predictors_of(rows, settings, step)
+    values = values_of(rows, predictors, settings, step)
+    unscaled = [predictor.form == TIMING for predictor in predictors]
+    directions = [predictor.direction for predictor in predictors]
+    directed = HazardClassifier(
+        directions,
+        [predictor.group for predictor in predictors],
+        [predictor.bent for predictor in predictors],
+        unscaled,
+        integrate=integrate,
+    ).fit(values, outcome)
+    fitted = FittedHazard(predictors, step_days, directed)
+    enough = outcome.sum() >= settings.churn_rivals_min_churned
+    if not integrate and len(values) > RIVAL_ROWS:
+        drawn = np.random.default_rng(settings.seed).choice(len(values), RIVAL_ROWS, replace=False)
+        values, outcome = values[np.sort(drawn)], outcome[np.sort(drawn)]
+    wanted = np.ones(3) if shares is None else shares
+    if enough and wanted[1] > 0:
+        plain = HazardClassifier(
+            None,
+            [group_of(predictor) for predictor in predictors],
+            np.zeros(len(predictors)),
+            unscaled,
+            integrate=False,
+        )
+        fitted = replace(fitted, undirected=plain.fit(values, outcome))
+    if enough and wanted[2] > 0:
+        signs = np.sign(directions).astype(int).tolist()
+        fitted = replace(fitted, boosted=boost(values, outcome, signs, settings.seed))
+    if shares is not None:
+        fitted = replace(fitted, shares=tuple(float(share) for share in shares))
+    return fitted
 
 
-def rows_at_risk(panel: pd.DataFrame, event_on: Losses, as_of: dt.date) -> pd.DataFrame:
+def group_of(predictor: Predictor) -> str:
+    """The undirected candidate shrinks all metrics alike."""
+    return predictor.group if predictor.form == TIMING else "metric"
+
+
+def _mean_shares(log_likelihood: np.ndarray, settings: Settings) -> np.ndarray:
+    """The candidates' shares of the log odds, by their log scores on rows that they had not seen.
+
+    The mean over a grid of shares, weighted by the outcomes' likelihood and a prior for the directed hazard: shares
+    that few losses teach stay with the prior, and shares that are about as likely are averaged.
+    """
+    log_weight = log_likelihood + settings.churn_directed_prior * np.log(SHARES[:, 0] + 0.05)
+    weight = np.exp(log_weight - log_weight.max())
+    return weight @ SHARES / weight.sum()
+
+
+def _log_likelihood(by_candidate: np.ndarray, outcome: np.ndarray) -> np.ndarray:
+    """Rows × the grid's points."""
+    own = np.where(np.isnan(by_candidate), by_candidate[:, :1], by_candidate)
+    odds = own @ SHARES.T
+    return outcome[:, None] * odds - np.logaddexp(0, odds)
+
+
+# shares of the candidates in steps of a fifth
+SHARES = np.array([(5 - a - b, a, b) for a in range(6) for b in range(6 - a)], dtype=float) / 5
+
+
+def rows_at_risk(panel: pd.DataFrame, event_on: pd.Series, as_of: dt.date) -> pd.DataFrame:
     """The panel's rows of customers that were live and had not given notice, with ``event_on`` as known at as_of.
 
-    ``event_on`` (``event_of_rows``) is the earlier of notice and churn of the row's spell. Its rows end with it: afterwards the customer behaves
+    ``event_on`` (by client_id) is the earlier of notice and churn. Rows end with it: afterwards the customer behaves
     like one that is churning. Raises InvalidParameters for a panel without the columns, with two rows of a customer
     and date, or with dates after as_of.
     """
@@ -262,8 +205,7 @@ def rows_at_risk(panel: pd.DataFrame, event_on: Losses, as_of: dt.date) -> pd.Da
             value_provided=str(as_of),
             validation_rule="not before the panel's last date",
         )
-    event = event_of_rows(panel, event_on)
-    event = np.where(event <= until.to_datetime64(), event, np.datetime64("NaT"))
+    event = event_on.where(event_on <= until).reindex(panel["client_id"]).to_numpy()
     rows = panel.assign(date=date.to_numpy(), event_on=event)
     live = panel["live"].fillna(False).to_numpy(dtype=bool)
     rows = rows[live & ~(event <= rows["date"].to_numpy())]
@@ -278,10 +220,10 @@ def outcomes(
     rows: pd.DataFrame, as_of: dt.date, days: int, lead_days: int, after_days: int = 0
 ) -> np.ndarray:
     """Per row 1, 0, or NaN where it cannot be known: was the customer lost in the ``days`` after lead + after?"""
+    known = rows.drop_duplicates("client_id")
+    event = pd.Series(known["event_on"].to_numpy(), index=known["client_id"])
     keys = rows[["client_id", "date"]]
-    return labels(keys, rows["event_on"].to_numpy(), as_of, days, lead_days + after_days)[
-        "outcome"
-    ].to_numpy()
+    return labels(keys, event, as_of, days, lead_days + after_days)["outcome"].to_numpy()
 
 
 def held_out(
@@ -291,18 +233,18 @@ def held_out(
     *,
     step_days: int = STEP_DAYS,
     origins: Sequence[dt.date] | None = None,
-    fit: Candidate = fit_additive,
 ) -> pd.DataFrame:
-    """The log odds of rows by a model of what was complete before them: rolling origin.
+    """The log odds of rows by models of what was complete before them: rolling origin.
 
     ``origins`` are the days on which models are fitted (default: each date of the rows); one predicts the rows from its
-    day to the next origin. Columns: client_id, date, event_on, log_odds, base_log_odds (of the tier's shrunken base
-    rate, known by then). An origin's rows are the same whatever came later: a longer history adds, and changes none.
+    day to the next origin. Columns: client_id, date, event_on, ``<candidate>_<k>`` and ``timing_<k>`` (the log odds k
+    steps ahead, and the part of what is known ahead), ``<candidate>_base`` (of the average row), base_log_odds (of the tier's shrunken base rate, known by then).
+    An origin's rows are the same whatever came later: a longer history adds, and changes none.
     """
     days = sorted(origins or pd.DatetimeIndex(rows["date"].unique()).date)
     ends = [*days[1:], as_of + dt.timedelta(days=1)]
     parts = [
-        held_out_on(rows, origin, settings, until=end, step_days=step_days, fit=fit)
+        held_out_on(rows, origin, settings, until=end, step_days=step_days)
         for origin, end in list(zip(days, ends, strict=True))[-settings.churn_max_origins :]
     ]
     return pd.concat(parts, ignore_index=True) if parts else _none_held_out(rows)
@@ -315,7 +257,6 @@ def held_out_on(
     *,
     until: dt.date | None = None,
     step_days: int = STEP_DAYS,
-    fit: Candidate = fit_additive,
 ) -> pd.DataFrame:
     """One origin of ``held_out``: its rows from ``origin`` to before ``until`` (default: of that day alone).
 
@@ -334,16 +275,48 @@ def held_out_on(
         or outcome.all()
     ):
         return _none_held_out(rows)
-    model = fit(training, outcome, settings, integrate=False)
-    predicted = target[HELD_OUT].assign(
-        log_odds=model.log_odds(model.values(target, settings)),
-        base_log_odds=base_log_odds(training, outcome, target),
-    )
-    return predicted.reset_index(drop=True)
+    fitted = fit_candidates(training, outcome, settings, step_days=step_days, integrate=False)
+    columns: dict[str, np.ndarray | float] = {}
+    values = fitted.values(target, settings)
+    for ahead in range(AHEAD):
+        values = values_ahead(target, values, fitted.predictors, StepAhead(step_days, ahead))
+        odds = fitted.by_candidate(values)
+        columns |= {f"{name}_{ahead}": odds[:, at] for at, name in enumerate(CANDIDATES)}
+        columns[f"timing_{ahead}"] = fitted.timing(values)
+    columns |= {f"{name}_base": base for name, base in zip(CANDIDATES, fitted.bases, strict=True)}
+    columns["base_log_odds"] = base_log_odds(training, outcome, target)
+    return target[HELD_OUT].assign(**columns).reset_index(drop=True)
 
 
 def _none_held_out(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.iloc[:0][HELD_OUT].assign(log_odds=0.0, base_log_odds=0.0)
+    names = [f"{name}_{ahead}" for ahead in range(AHEAD) for name in (*CANDIDATES, "timing")]
+    names += [f"{name}_base" for name in CANDIDATES]
+    return rows.iloc[:0][HELD_OUT].assign(**dict.fromkeys([*names, "base_log_odds"], 0.0))
+
+
+def stacked(
+    past: pd.DataFrame, as_of: dt.date, settings: Settings, step_days: int = STEP_DAYS
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Held-out rows with ``log_odds_<k>`` and ``base`` by the shares that were known on each date, and the shares known
+    at as_of."""
+    lead = settings.churn_lead_days
+    outcome = outcomes(past, as_of, step_days, lead)
+    known = ~np.isnan(outcome)
+    likelihood = np.zeros((len(past), len(SHARES)))
+    first = past[[f"{name}_0" for name in CANDIDATES]].to_numpy(dtype=float)
+    likelihood[known] = _log_likelihood(first[known], outcome[known])
+    date = past["date"].to_numpy().astype("datetime64[D]")
+    complete = date + np.timedelta64(step_days + lead, "D")
+    odds, base = np.empty((len(past), AHEAD)), np.empty(len(past))
+    for day in np.unique(date):
+        shares = _mean_shares(likelihood[complete <= day].sum(axis=0), settings)
+        of_day = date == day
+        base[of_day] = past.loc[of_day, [f"{name}_base" for name in CANDIDATES]] @ shares
+        for ahead in range(AHEAD):
+            names = [f"{name}_{ahead}" for name in CANDIDATES]
+            odds[of_day, ahead] = mixed(past.loc[of_day, names].to_numpy(dtype=float), shares)
+    columns = {f"log_odds_{ahead}": odds[:, ahead] for ahead in range(AHEAD)}
+    return past.assign(**columns, base=base), _mean_shares(likelihood.sum(axis=0), settings)
 
 
 def base_log_odds(training: pd.DataFrame, outcome: np.ndarray, rows: pd.DataFrame) -> np.ndarray:

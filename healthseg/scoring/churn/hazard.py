@@ -29,8 +29,12 @@ SCALES = {
     "metric": 0.05,
     "feature": 0.06,
     "level": 0.20,
-    MISSING: 0.10,
+    MISSING: 0.05,
     HINGE: 0.03,
+    # of columns that keep their unit: log odds
+    "renewal": 1.5,
+    "renewal edge": 0.5,
+    "tenure": 0.25,
 }
 DEFAULT_GROUP = "metric"
 INTERCEPT_SD = 3.0
@@ -155,7 +159,8 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
     ``directions``: +1 where more of a feature means more of the event, −1 less, 0 unknown. Directed
     coefficients are m · direction + deviation, m ~ Normal(``strength``, ``strength_sd``²): equal
     weights are the prior (Dawes 1979). Each group of coefficients (``groups``, one name a feature)
-    has its own standard deviation, started at ``scales`` and chosen by evidence. NaN is missing.
+    has its own standard deviation, started at ``scales`` and chosen by evidence. NaN is missing; what is missing has
+    effects of its own, which belong to no feature (position ``n_features_in_`` of ``parts``).
 
     Attributes after ``fit``: classes_, n_features_in_, design_, direction_, posterior_,
     group_names_.
@@ -171,6 +176,7 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         directions: Any = None,
         groups: Any = None,
         bent: Any = None,
+        unscaled: Any = None,
         strength: float = 0.2,
         strength_sd: float = 0.15,
         scales: Any = None,
@@ -179,6 +185,7 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         self.directions = directions
         self.groups = groups
         self.bent = bent
+        self.unscaled = unscaled
         self.strength = strength
         self.strength_sd = strength_sd
         self.scales = scales
@@ -205,7 +212,8 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
                 "one class only: a hazard is learnt from rows with the event and rows without (1 class)"
             )
         bent = np.ones(X.shape[1]) if self.bent is None else self.bent
-        self.design_ = make_design(X, np.asarray(bent, dtype=bool))
+        unscaled = None if self.unscaled is None else np.asarray(self.unscaled, dtype=bool)
+        self.design_ = make_design(X, np.asarray(bent, dtype=bool), unscaled)
         self.direction_ = self._directions(X.shape[1])
         prior = self._prior(outcome.mean(), X.shape[1])
         self.posterior_ = fit_posterior(
@@ -221,7 +229,7 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         if directions.shape != (width,):
             raise ValueError(f"directions has {directions.size} entries for {width} features")
         linear = np.array([column.form == LINEAR for column in self.design_.columns])
-        return np.where(linear, directions[self.design_.owner], 0.0)
+        return np.where(linear, directions[self.design_.source], 0.0)
 
     def _prior(self, rate: float, width: int) -> Prior:
         """Of the intercept, the common strength of the directions, and every column."""
@@ -285,11 +293,13 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         return covariance[2:, 2:] + cross + cross.T + common
 
     def parts(self, X: Any) -> np.ndarray:
-        """Rows × features: each feature's part of the log odds, against the average row. With ``base`` they add up."""
+        """Rows × (features, what is missing): each one's part of the log odds against the average row; with ``base`` they
+        add up.
+        """
         valid = self._validated(X)
         values, owner = self.design_.matrix(valid) * self.weights(), self.design_.owner
         return np.stack(
-            [values[:, owner == at].sum(axis=1) for at in range(self.n_features_in_)], axis=1
+            [values[:, owner == at].sum(axis=1) for at in range(self.n_features_in_ + 1)], axis=1
         )
 
     def joint_parts(self, X: Any, groups: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,24 +14,38 @@ import scipy
 
 from healthseg.errors import CalculationError
 from healthseg.metrics import catalog
+from healthseg.scoring.churn import drivers
 from healthseg.scoring.churn.base_rates import HORIZONS, STEP_DAYS
-from healthseg.scoring.churn.calibration import Calibration, Gate, calibrate, judge_held_out
+from healthseg.scoring.churn.calibration import (
+    Calibration,
+    Gate,
+    calibrate,
+    judge_held_out,
+    survival,
+)
 from healthseg.scoring.churn.candidates import (
-    BoostedTrees,
+    AHEAD,
     FittedHazard,
-    fit_best,
+    fit_candidates,
     held_out,
     outcomes,
+    stacked,
 )
 from healthseg.scoring.churn.hazard import HazardClassifier
-from healthseg.scoring.churn.predictors import FAMILY, LEVEL, Predictor, measured
+from healthseg.scoring.churn.predictors import (
+    FAMILY,
+    Predictor,
+    StepAhead,
+    measured,
+    values_ahead,
+)
+from healthseg.scoring.churn.timing import has_renewal
+from healthseg.scoring.churn.trees import BoostedTrees
 from healthseg.scoring.components import DECIMALS
 from healthseg.settings import Settings
 
-VERSION = 1  # of the saved form: a model of another one is refused
+VERSION = 2  # of the saved form: a model of another one is refused
 CALIBRATED = (30, 90)
-STEPS_AHEAD = 6  # of which the fading is learnt
-QUARTILES = [0.25, 0.75]
 PREDICTED = [
     "client_id",
     "date",
@@ -39,20 +53,17 @@ PREDICTED = [
     "probability",
     "lower",
     "upper",
+    "risk_level",
     "confidence",
     "extrapolated",
     "log_odds",
     "log_odds_sd",
 ]
-EFFECTS = ["label", "metric", "members", "low", "high", "log_odds", "sd"]
-
-
-@dataclass(frozen=True)
-class KindredMetrics:
-    """Positions of predictors that move together; ``lead`` is the one that moves the log odds most."""
-
-    lead: int
-    members: tuple[int, ...]
+RISK_LEVELS = ("low", "medium", "high", "critical")
+# intervals' ends are rounded outward to it: nothing tells a chance of 0.0002 from none
+PRECISION = 0.001
+# quantiles of a customer's own log odds
+NODES = scipy.special.ndtri((np.arange(41) + 0.5) / 41)
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class ChurnModel:
     kind: str = "logistic"
     fitted: FittedHazard | None = None
     calibration: Calibration | None = None
-    kin: tuple[KindredMetrics, ...] = ()
+    kin: tuple[drivers.KindredMetrics, ...] = ()
     usual: tuple[float, ...] = ()
     judged: tuple[int, ...] = CALIBRATED
 
@@ -106,12 +117,14 @@ class ChurnModel:
             return refused
         if past is None:
             past = held_out(rows, as_of, settings, step_days=step_days)
-        past = past[past["date"] <= until]
+        past, shares = stacked(past[past["date"] <= until], as_of, settings, step_days)
         gate = judge_held_out(past, outcomes(past, as_of, step_days, lead), events, steps, settings)
         if not gate.eligible:
             return replace(refused, gate=gate)
         training = rows[known]
-        fitted = fit_best(training, outcome[known], step_days + lead, settings)
+        fitted = fit_candidates(
+            training, outcome[known], settings, step_days=step_days, shares=shares
+        )
         model = replace(refused, gate=gate, kind=fitted.kind, fitted=fitted)
         return model._finished(fitted, training, past)
 
@@ -124,7 +137,7 @@ class ChurnModel:
         model = replace(
             self,
             calibration=self._calibrated(past),
-            kin=kindred_metrics(
+            kin=drivers.kindred_metrics(
                 fitted, fitted.values(rows, settings), settings.churn_kindred_correlation
             ),
             usual=usual,
@@ -138,16 +151,23 @@ class ChurnModel:
     def _calibrated(self, past: pd.DataFrame) -> Calibration:
         lost = [
             outcomes(past, self.trained_until, self.step_days, self.lead_days, k * self.step_days)
-            for k in range(STEPS_AHEAD)
+            for k in range(AHEAD)
         ]
-        odds, retained = past["log_odds"].to_numpy(), np.ones(len(past), dtype=bool)
-        later = []
-        for ahead in range(1, STEPS_AHEAD):
+        timing, odds = (
+            [past[f"{name}_{k}"].to_numpy() for k in range(AHEAD)]
+            for name in ("timing", "log_odds")
+        )
+        base, retained, later = past["base"].to_numpy(), np.ones(len(past), dtype=bool), []
+        for ahead in range(1, AHEAD):
             retained = retained & (lost[ahead - 1] == 0)
             known = retained & ~np.isnan(lost[ahead])
-            later.append((ahead, odds[known], lost[ahead][known]))
-        known = ~np.isnan(lost[0])
-        return calibrate(odds[known], lost[0][known], self.base_log_odds, self.step_days, later)
+            of_step = (base, timing[ahead], odds[ahead], lost[ahead])
+            later.append((ahead, *(values[known] for values in of_step)))
+        known, center = ~np.isnan(lost[0]), self.base_log_odds
+        calibration = calibrate(
+            timing[0][known], odds[0][known], lost[0][known], center, self.step_days, later
+        )
+        return replace(calibration, unobserved_sd=self.config.churn_unobserved_log_odds)
 
     def _judged_horizons(self, past: pd.DataFrame) -> tuple[int, ...]:
         """30 and 90 days, and the longer horizons whose outcomes are known of enough held-out dates."""
@@ -184,30 +204,57 @@ class ChurnModel:
         """
         fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)
-        raw = fitted.log_odds(values)
-        sd = calibration.sd(raw, fitted.classifier.log_odds_sd(values))
-        return np.round(calibration.log_odds(raw), DECIMALS), np.round(sd, DECIMALS)
+        timing, raw = fitted.timing(values), fitted.log_odds(values)
+        sd = calibration.sd(timing, raw, fitted.directed.log_odds_sd(values))
+        odds = calibration.log_odds(fitted.base, timing, raw)
+        return np.round(odds, DECIMALS), np.round(sd, DECIMALS)
+
+    def steps(self, rows: pd.DataFrame, horizon_days: float) -> tuple[np.ndarray, np.ndarray]:
+        """Rows × steps of the horizon: calibrated log odds, and the share of the step that counts."""
+        fitted, calibration = self.ready()
+        steps = horizon_days / self.step_days
+        values, odds, weights = fitted.values(rows, self.config), [], []
+        for ahead in range(int(np.ceil(steps))):
+            share = min(1.0, steps - ahead)
+            step = StepAhead(self.step_days, ahead, share)
+            values = values_ahead(rows, values, fitted.predictors, step)
+            timing, raw = fitted.timing(values), fitted.log_odds(values)
+            odds.append(calibration.log_odds(fitted.base, timing, raw, ahead))
+            is_due = has_renewal(rows, self.step_days, ahead, share)
+            weights.append(np.where(is_due, 1.0, share))
+        return np.round(np.stack(odds, axis=1), DECIMALS), np.stack(weights, axis=1)
 
     def predict(self, rows: pd.DataFrame, horizons: Sequence[int] = HORIZONS) -> pd.DataFrame:
         """The probability that each row's customer is lost within each horizon (days), with its interval.
 
-        Columns: client_id, date, horizon_days, probability, lower, upper (at ``interval_level``), confidence (the
-        chance that the customer's own probability lies within ``churn_confidence_tolerance`` of it), extrapolated (the
-        portfolio is too short to judge the horizon), log_odds and log_odds_sd of the next step. Raises CalculationError
-        where the gate said no.
+        Columns: client_id, date, horizon_days, probability, lower, upper (at ``interval_level``), risk_level (by
+        ``churn_risk_base_rates``), confidence (the chance that the customer's own probability has this level),
+        extrapolated (the portfolio is too short to judge the horizon), log_odds and log_odds_sd of the next step.
+        Raises CalculationError where the gate said no.
         """
         odds, sd = self.log_odds(rows)
-        calibration, settings, parts = self.ready()[1], self.config, []
+        settings, parts = self.config, []
         keys = rows[["client_id", "date"]].reset_index(drop=True)
+        reach = scipy.special.ndtri((1 + settings.interval_level) / 2) * sd
         for horizon in horizons:
-            lower, upper = calibration.interval(odds, sd, horizon, settings.interval_level)
-            tolerance = settings.churn_confidence_tolerance
+            steps, weights = self.steps(rows, horizon)
+            lower, estimate, upper = (
+                -np.expm1(survival(steps + shift[:, None], weights))
+                for shift in (-reach, np.zeros(len(rows)), reach)
+            )
+            draws = -np.expm1(
+                survival(steps[:, None] + (sd[:, None] * NODES)[..., None], weights[:, None])
+            )
+            edges = np.array(settings.churn_risk_base_rates) * self.base_probability(horizon)
+            level = np.searchsorted(edges, estimate, side="right")
+            same = np.searchsorted(edges, draws, side="right") == level[:, None]
             part = keys.assign(
                 horizon_days=horizon,
-                probability=calibration.probability(odds, horizon),
-                lower=lower,
-                upper=upper,
-                confidence=calibration.confidence(odds, sd, horizon, tolerance),
+                probability=estimate,
+                lower=np.floor(lower / PRECISION) * PRECISION,
+                upper=np.minimum(np.ceil(upper / PRECISION) * PRECISION, 1.0),
+                risk_level=np.array(RISK_LEVELS)[level],
+                confidence=same.mean(axis=1),
                 extrapolated=horizon not in self.judged,
                 log_odds=odds,
                 log_odds_sd=sd,
@@ -217,75 +264,24 @@ class ChurnModel:
         order = ["client_id", "date", "horizon_days"]
         return table.sort_values(order, kind="stable", ignore_index=True)
 
-    def explain(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The drivers of each customer's log odds: one row per customer and group of kindred metrics.
-
-        Collinear metrics are one group, named after the one with the largest effect: alone, their signs are an artefact
-        of each other. ``log_odds`` are against the average training row; with ``base`` they add up to the row's
-        calibrated log odds. ``sd`` is their standard deviation, ``usual`` the median of the metric.
-        """
-        fitted, calibration = self.ready()
-        members = [list(kin.members) for kin in self.kin]
-        parts, sds = fitted.joint_parts(fitted.values(rows, self.config), members)
-        leads = [fitted.predictors[kin.lead] for kin in self.kin]
-        order = np.argsort(rows["client_id"].to_numpy(dtype=str), kind="stable")
-        count, slope = len(self.kin), calibration.slope
-        values = np.column_stack([measured(rows, lead) for lead in leads])
-        return pd.DataFrame(
-            {
-                "client_id": np.repeat(rows["client_id"].to_numpy()[order], count),
-                "date": np.repeat(rows["date"].to_numpy()[order], count),
-                "kin": np.tile(np.arange(count), len(rows)),
-                **{
-                    name: np.tile([getattr(lead, name) for lead in leads], len(rows))
-                    for name in ("label", "metric", "unit")
-                },
-                "value": values[order].ravel(),
-                "usual": np.tile([self.usual[kin.lead] for kin in self.kin], len(rows)),
-                "log_odds": np.round(slope * parts[order].ravel(), DECIMALS),
-                "sd": np.round(slope * sds[order].ravel(), DECIMALS),
-                "members": np.tile([self._labels(kin) for kin in self.kin], len(rows)),
-            }
-        )
-
-    def _labels(self, kin: KindredMetrics) -> str:
-        predictors = self.ready()[0].predictors
-        return ", ".join(dict.fromkeys(predictors[at].label for at in kin.members))
+    def explain(self, rows: pd.DataFrame, horizon_days: int | None = None) -> pd.DataFrame:
+        """The drivers of each customer's log odds (``drivers.explain``)."""
+        return drivers.explain(self, rows, horizon_days or self.step_days)
 
     def effects(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """By how much do the log odds of churn change when a metric goes from its first to its
-        third quartile?
-
-        A group of kindred metrics moves together: every member from the mean of the rows in the
-        lead's lowest quarter to that of its highest. Columns: label, metric, members, low, high (of
-        the lead), log_odds, sd, lower, upper, direction (1 more churn, −1 less, 0 where the
-        interval holds zero); the largest first. CalculationError where the gate said no.
-        """
-        fitted, calibration = self.ready()
-        values = fitted.values(rows, self.config)
-        table = []
-        for kin in self.kin:
-            lead = fitted.predictors[kin.lead]
-            shown = measured(rows, lead)
-            ends = _ends(shown, lead.form == LEVEL)
-            if ends is None:
-                continue
-            pair = np.stack([_means(values[shown <= ends[0]]), _means(values[shown >= ends[1]])])
-            part, sd = fitted.classifier.contrast(pair, list(kin.members))
-            scaled = (part * calibration.slope, sd * calibration.slope)
-            table.append((lead.label, lead.metric, self._labels(kin), *ends, *scaled))
-        frame = pd.DataFrame(table, columns=EFFECTS)
-        reach = scipy.special.ndtri((1 + self.config.interval_level) / 2) * frame["sd"]
-        frame = frame.assign(lower=frame["log_odds"] - reach, upper=frame["log_odds"] + reach)
-        frame["direction"] = np.select([frame["lower"] > 0, frame["upper"] < 0], [1, -1], 0)
-        order = frame["log_odds"].abs().sort_values(ascending=False, kind="stable").index
-        return frame.loc[order].reset_index(drop=True)
+        """What a metric's change from its first to its third quartile does to the log odds (``drivers.effects``)."""
+        return drivers.effects(self, rows)
 
     @property
     def base(self) -> float:
         """The calibrated log odds of the average row."""
         fitted, calibration = self.ready()
-        return float(calibration.log_odds(np.array([fitted.base]))[0])
+        return float(calibration.average(fitted.base))
+
+    def average_probability(self, horizon_days: float) -> float:
+        """Of the average row, as if each step of the horizon were the next one."""
+        log_retained = np.log1p(-scipy.special.expit(self.base))
+        return float(-np.expm1(horizon_days / self.step_days * log_retained))
 
     def base_probability(self, horizon_days: float) -> float:
         """The portfolio's base rate over a horizon: of the training rows, steps compounded."""
@@ -306,11 +302,18 @@ class ChurnModel:
             "judged": list(self.judged),
         }
         if self.fitted is not None and self.calibration is not None:
-            boosted = self.fitted.boosted
+            fitted = self.fitted
             saved |= {
-                "predictors": [asdict(predictor) for predictor in self.fitted.predictors],
-                "classifier": self.fitted.classifier.to_dict(),
-                "boosted": None if boosted is None else boosted.to_dict(),
+                "predictors": [asdict(predictor) for predictor in fitted.predictors],
+                "shares": list(fitted.shares),
+                **{
+                    name: None if model is None else model.to_dict()
+                    for name, model in (
+                        ("directed", fitted.directed),
+                        ("undirected", fitted.undirected),
+                        ("boosted", fitted.boosted),
+                    )
+                },
                 "calibration": self.calibration.to_dict(),
                 "kin": [asdict(kin) for kin in self.kin],
                 "usual": list(self.usual),
@@ -331,17 +334,23 @@ class ChurnModel:
             saved["kind"],
             judged=tuple(saved["judged"]),
         )
-        if "classifier" not in saved:
+        if "directed" not in saved:
             return model
         predictors = tuple(Predictor(**predictor) for predictor in saved["predictors"])
         _refuse_unknown(predictors, model.config)
-        boosted = BoostedTrees.from_dict(saved["boosted"]) if saved.get("boosted") else None
-        classifier = HazardClassifier.from_dict(saved["classifier"])
+        directed, undirected = (
+            HazardClassifier.from_dict(saved[name]) if saved[name] else None
+            for name in ("directed", "undirected")
+        )
+        boosted = BoostedTrees.from_dict(saved["boosted"]) if saved["boosted"] else None
+        shares = tuple(saved["shares"])
         return replace(
             model,
-            fitted=FittedHazard(predictors, classifier, boosted),
-            calibration=Calibration(**saved["calibration"]),
-            kin=tuple(KindredMetrics(kin["lead"], tuple(kin["members"])) for kin in saved["kin"]),
+            fitted=FittedHazard(predictors, model.step_days, directed, undirected, boosted, shares),
+            calibration=Calibration.from_dict(saved["calibration"]),
+            kin=tuple(
+                drivers.KindredMetrics(kin["lead"], tuple(kin["members"])) for kin in saved["kin"]
+            ),
             usual=tuple(saved["usual"]),
         )
 
@@ -366,49 +375,6 @@ def _refusal(events: int, steps: int, settings: Settings) -> str | None:
             "are needed"
         )
     return reason and f"no account-level model: {reason}"
-
-
-def kindred_metrics(
-    fitted: FittedHazard, values: np.ndarray, min_correlation: float
-) -> tuple[KindredMetrics, ...]:
-    """Groups of predictors: forms of one metric, and metrics whose absolute correlation is at least so large.
-
-    Average linkage on 1 − |r| of the standardised values, missing ones at the mean.
-    """
-    standard = fitted.classifier.design_.standard(values)
-    sd = standard.std(axis=0)
-    centred = np.where(sd > 0, (standard - standard.mean(axis=0)) / np.where(sd > 0, sd, 1.0), 0.0)
-    distance = 1 - np.abs(centred.T @ centred / max(len(centred), 1))
-    names = np.array([predictor.metric for predictor in fitted.predictors])
-    distance[names[:, None] == names] = 0.0
-    np.fill_diagonal(distance, 0.0)
-    label = np.ones(1)
-    if len(names) > 1:
-        pairs = scipy.spatial.distance.squareform(np.clip(distance, 0, None), checks=False)
-        tree = scipy.cluster.hierarchy.linkage(pairs, "average")
-        label = scipy.cluster.hierarchy.fcluster(tree, 1 - min_correlation, "distance")
-    moved = fitted.classifier.parts(values).std(axis=0)
-    groups = [np.flatnonzero(label == number) for number in dict.fromkeys(label.tolist())]
-    return tuple(
-        KindredMetrics(int(group[np.argmax(moved[group])]), tuple(group.tolist()))
-        for group in groups
-    )
-
-
-def _ends(values: np.ndarray, level: bool) -> tuple[float, float] | None:
-    """The quartiles; the extremes where they are the same; None of a constant."""
-    known = values[~np.isnan(values)]
-    if not len(known) or np.ptp(known) == 0:
-        return None
-    low, high = (0.0, 1.0) if level else np.quantile(known, QUARTILES)
-    return (float(low), float(high)) if low < high else (float(known.min()), float(known.max()))
-
-
-def _means(rows: np.ndarray) -> np.ndarray:
-    """Column means of the known values, NaN where there are none."""
-    known = ~np.isnan(rows)
-    total = np.nan_to_num(rows).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """From metrics to the columns of a hazard model.
 
 A predictor is a metric in one form (value, logarithm, points of the scorecard, a word) with a prior
-direction. It gives one standardised column (0 where missing), a column that marks it as missing,
-and hinges max(0, z − knot) at its quartiles. All are centred on the training rows, so that a
-coefficient times a column is a difference from the average row.
+direction. It gives one standardised column (0 where missing) and hinges max(0, z − knot) at its
+quartiles; what is missing has columns of its own, one for each set of rows, which belong to no metric.
+All are centred on the training rows, so that a coefficient times a column is a difference from the
+average row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,10 +18,11 @@ import pandas as pd
 
 from healthseg.errors import CalculationError, hint
 from healthseg.metrics import catalog
+from healthseg.scoring.churn import timing
 from healthseg.scoring.components import SILENCE_METRICS, score_metrics, weighted_metrics
 from healthseg.settings import Settings
 
-VALUE, LOG, POINTS, LEVEL = "value", "log", "points", "level"
+VALUE, LOG, POINTS, LEVEL, TIMING = "value", "log", "points", "level", "timing"
 FAMILY = "feature_events_"
 DIRECTION = 0.5  # a scored metric's direction: its value has one half, its points the other
 
@@ -33,7 +35,10 @@ CONSTANT = 1e300  # the scale of a metric that never varied: any later value is 
 
 @dataclass(frozen=True)
 class Predictor:
-    """One input of the model. ``direction`` is +: more of it, more churn; ``level`` a word that makes it 1."""
+    """One input of the model. ``direction`` is +: more of it, more churn.
+
+    ``level`` is a word that makes it 1, or the column of what is known ahead (``timing``).
+    """
 
     metric: str
     form: str
@@ -49,10 +54,19 @@ class Predictor:
         return self.form in (VALUE, LOG) and self.direction != 0
 
 
-def predictors_of(rows: pd.DataFrame, settings: Settings) -> tuple[Predictor, ...]:
+@dataclass(frozen=True)
+class StepAhead:
+    """A step of ``days``, so many steps ahead, and the share of it that counts."""
+
+    days: int
+    ahead: int = 0
+    share: float = 1.0
+
+
+def predictors_of(rows: pd.DataFrame, settings: Settings, step: StepAhead) -> tuple[Predictor, ...]:
     """The inputs that vary in these rows, in a fixed order; a constant or unknown one is left out."""
-    candidates = [*_scored(settings), *_unscored(rows, settings), *_tiers(rows)]
-    columns = values_of(rows, candidates, settings).T
+    candidates = [*_scored(settings), *_unscored(rows, settings), *_tiers(rows), *_timed(rows)]
+    columns = values_of(rows, candidates, settings, step).T
     return tuple(
         predictor
         for predictor, column in zip(candidates, columns, strict=True)
@@ -85,7 +99,7 @@ def _unscored(rows: pd.DataFrame, settings: Settings) -> list[Predictor]:
     plain = [
         Predictor(metric.name, _form(metric.name), metric.label, metric.unit, "metric")
         for metric in catalog.used_by("churn")
-        if metric.name in rows and metric.name not in scored
+        if metric.name in rows and metric.name not in {*scored, *timing.KNOWN_AHEAD}
     ]
     families = sorted(name for name in rows if name.startswith(FAMILY))
     return plain + [
@@ -107,13 +121,42 @@ def _tiers(rows: pd.DataFrame) -> list[Predictor]:
     return [Predictor("tier", LEVEL, f"Tier {tier}", "word", "level", level=tier) for tier in tiers]
 
 
+def _timed(rows: pd.DataFrame) -> list[Predictor]:
+    """What is known ahead: the renewal's and the tenure's own terms."""
+    predictors = []
+    for name in timing.timing_names(rows):
+        subject = timing.subject(name)
+        metric = catalog.get(timing.SUBJECTS[subject])
+        group = f"{subject} edge" if name in timing.EDGES else subject
+        predictors.append(
+            Predictor(metric.name, TIMING, metric.label, metric.unit, group, level=name)
+        )
+    return predictors
+
+
 def values_of(
-    rows: pd.DataFrame, predictors: Iterable[Predictor], settings: Settings
+    rows: pd.DataFrame, predictors: Sequence[Predictor], settings: Settings, step: StepAhead
 ) -> np.ndarray:
     """Rows × predictors, NaN where missing. Raises CalculationError for a metric that the rows lack."""
     scored = _scored_values(rows, settings)
-    columns = [_column(rows, predictor, scored) for predictor in predictors]
-    return np.column_stack(columns) if columns else np.empty((len(rows), 0))
+    values = np.empty((len(rows), len(predictors)))
+    for at, predictor in enumerate(predictors):
+        if predictor.form != TIMING:
+            values[:, at] = _column(rows, predictor, scored)
+    return values_ahead(rows, values, predictors, step)
+
+
+def values_ahead(
+    rows: pd.DataFrame, values: np.ndarray, predictors: Sequence[Predictor], step: StepAhead
+) -> np.ndarray:
+    """``values`` of the rows with what is known of the step in place of what is known of another."""
+    timed = [at for at, predictor in enumerate(predictors) if predictor.form == TIMING]
+    if not timed:
+        return values
+    names = [str(predictors[at].level) for at in timed]
+    changed = values.copy()
+    changed[:, timed] = timing.timing_values(rows, names, step.days, step.ahead, step.share)
+    return changed
 
 
 def _column(
@@ -182,13 +225,19 @@ class Design:
     columns: tuple[DesignColumn, ...]
 
     @property
-    def owner(self) -> np.ndarray:
-        """The predictor of each column."""
+    def source(self) -> np.ndarray:
+        """The predictor whose values each column reads."""
         return np.array([column.metric for column in self.columns], dtype=int)
+
+    @property
+    def owner(self) -> np.ndarray:
+        """The predictor that each column's effect belongs to; a position after the last of what is missing."""
+        missing = np.array([column.form == MISSING for column in self.columns])
+        return np.where(missing, len(self.centers), self.source)
 
     def matrix(self, values: np.ndarray) -> np.ndarray:
         """Rows × columns, without an intercept."""
-        unknown, owner = np.isnan(values), self.owner
+        unknown, owner = np.isnan(values), self.source
         center, scale, knot = (
             np.array([getattr(column, name) for column in self.columns])
             for name in ("center", "scale", "knot")
@@ -220,23 +269,30 @@ class Design:
         )
 
 
-def make_design(values: np.ndarray, bent: Sequence[bool] | np.ndarray) -> Design:
+def make_design(
+    values: np.ndarray, bent: Sequence[bool] | np.ndarray, unscaled: np.ndarray | None = None
+) -> Design:
     """The design for rows of predictors (NaN: missing); ``bent`` says which of them get hinges.
 
-    A constant or unknown predictor has a linear column of zeros: it keeps its position, and says nothing.
+    ``unscaled`` ones are centred, and keep their unit. A constant or unknown predictor has a linear column of zeros: it
+    keeps its position, and says nothing.
     """
     known = ~np.isnan(values)
     counts = np.maximum(known.sum(axis=0), 1)
     centers = np.where(known, values, 0.0).sum(axis=0) / counts
     spread = np.sqrt((np.where(known, values - centers, 0.0) ** 2).sum(axis=0) / counts)
     constant = spread <= 1e-9 * np.maximum(np.abs(centers), 1.0)
+    if unscaled is not None:
+        spread = np.where(unscaled, 1.0, spread)
     scales = np.where(constant, CONSTANT, spread)
     standard = Design(centers, scales, ()).standard(values)
     width = range(values.shape[1])
     columns = [DesignColumn(at, LINEAR, center=float(standard[:, at].mean())) for at in width]
+    patterns = set()
     for at in width:
-        missing = 1 - float(known[:, at].mean())
-        if MIN_MISSING < missing < 1 - MIN_MISSING:
+        missing, pattern = 1 - float(known[:, at].mean()), known[:, at].tobytes()
+        if MIN_MISSING < missing < 1 - MIN_MISSING and pattern not in patterns:
+            patterns.add(pattern)
             columns.append(DesignColumn(at, MISSING, center=missing))
         if bent[at] and not constant[at]:
             columns += _hinges(at, standard[known[:, at], at])

@@ -1,7 +1,9 @@
 """How well does a score separate churned from retained customers, are its probabilities true, what is it worth to a team?
 
-Intervals are bootstraps by customer. Columns named ``leavers`` count rows of customers that were lost within the
-horizon.
+Rows are customer-months; a customer has as many as it lived, and its outcomes overlap. Intervals are over customers:
+bootstraps, or Wilson's with the rows that would tell as much if each were another customer. ``leavers`` are distinct
+customers that were lost within the horizon of one of the rows. AUC ranks each date within itself: pooled, it would
+reward a score for knowing bad months.
 """
 
 from __future__ import annotations
@@ -51,17 +53,22 @@ FALSE_ALARMS = [
 ]
 
 
-def auc(outcome: np.ndarray, risk: np.ndarray, weight: np.ndarray) -> float:
-    """The chance that a churned customer had the higher risk than a retained one, ties counting half.
+def auc(outcome: np.ndarray, risk: np.ndarray, date: np.ndarray, weight: np.ndarray) -> float:
+    """The chance that a churned customer had the higher risk than a retained one of the same date, ties counting half.
 
-    >>> auc(np.array([1., 0, 0]), np.array([3., 1, 3]), np.ones(3))
+    >>> auc(np.array([1., 0, 0]), np.array([3., 1, 3]), np.zeros(3), np.ones(3))
     0.75
     """
-    _, rank = np.unique(risk, return_inverse=True)
+    by_date, by_risk = (np.unique(values, return_inverse=True)[1] for values in (date, risk))
+    _, rank = np.unique(by_date * (by_risk.max(initial=0) + 1) + by_risk, return_inverse=True)
+    of_date = np.zeros(rank.max(initial=-1) + 1, dtype=int)
+    of_date[rank] = by_date
     lost = np.bincount(rank, weight * outcome)
     retained = np.bincount(rank, weight * (1 - outcome))
-    below = np.cumsum(retained) - retained
-    pairs = lost.sum() * retained.sum()
+    lost_by_date, by_date = (np.bincount(of_date, values) for values in (lost, retained))
+    before = np.cumsum(by_date) - by_date
+    below = np.cumsum(retained) - retained - before[of_date]
+    pairs = float((lost_by_date * by_date).sum())
     return float((lost * (below + retained / 2)).sum() / pairs) if pairs else np.nan
 
 
@@ -90,7 +97,10 @@ class Bootstrap:
         self, figure: Callable[..., float], rows: pd.DataFrame, columns: tuple[str, ...]
     ) -> tuple[float, float, float]:
         """A figure of (columns…, weight) with its interval: customers are drawn, with all their rows."""
-        values = [rows[name].to_numpy(dtype=float) for name in columns]
+        values = [
+            rows[name].to_numpy() if name == "date" else rows[name].to_numpy(dtype=float)
+            for name in columns
+        ]
         code, names = pd.factorize(rows["client_id"])
         rng, count = np.random.default_rng(self.seed), len(names)
         weights = [
@@ -104,23 +114,50 @@ class Bootstrap:
         return figure(*values, np.ones(len(rows))), float(low), float(high)
 
 
+def leavers(rows: pd.DataFrame) -> int:
+    """Distinct customers that were lost within the horizon of a row."""
+    return int(rows.loc[rows["outcome"] == 1, "client_id"].nunique())
+
+
+def share_interval(rows: pd.DataFrame, level: float) -> tuple[float, float, float]:
+    """The share of rows whose customer was lost, with Wilson's interval over customers.
+
+    Rows of a customer count as the fewer independent ones that have the variance of its clusters; where all outcomes
+    are the same, as one.
+
+    >>> twice = pd.DataFrame({"client_id": ["a", "a", "b", "b"], "outcome": [1.0, 1.0, 0.0, 0.0]})
+    >>> share_interval(twice, 0.9) == share_interval(twice.drop_duplicates(), 0.9)
+    True
+    """
+    share, n = float(rows["outcome"].mean()), len(rows)
+    excess = (rows["outcome"] - share).groupby(rows["client_id"].to_numpy()).sum()
+    clustered = float((excess**2).sum()) / n**2
+    plain = share * (1 - share)
+    effective = min(plain / clustered, n) if clustered > 0 else float(len(excess))
+    return share, *wilson(share * effective, effective, level)
+
+
 def accuracy(
     rows: pd.DataFrame, names: list[str], min_churned: int, bootstrap: Bootstrap
 ) -> pd.DataFrame:
     """Per score and rival: rows, customers, leavers, AUC and average precision with intervals, Brier score."""
     table = []
+    figures = (
+        ("auc", auc, ("outcome", "risk", "date")),
+        ("average_precision", average_precision, ("outcome", "risk")),
+    )
     for name in names:
-        known = rows[rows[f"risk_{name}"].notna()]
-        lost = int(known["outcome"].sum())
+        known = rows[rows[f"risk_{name}"].notna()].assign(risk=rows[f"risk_{name}"])
+        lost = leavers(known)
         line: dict[str, Any] = {
             "score": name,
             "rows": len(known),
             "customers": known["client_id"].nunique(),
             "leavers": lost,
         }
-        if min_churned <= lost < len(known):
-            for key, figure in (("auc", auc), ("average_precision", average_precision)):
-                ends = bootstrap.interval(figure, known, ("outcome", f"risk_{name}"))
+        if min_churned <= lost and not known["outcome"].all():
+            for key, figure, columns in figures:
+                ends = bootstrap.interval(figure, known, columns)
                 line |= dict(zip((key, f"{key}_lower", f"{key}_upper"), ends, strict=True))
         if f"probability_{name}" in known:
             line["brier"] = float(((known[f"probability_{name}"] - known["outcome"]) ** 2).mean())
@@ -132,20 +169,22 @@ def gain(
     rows: pd.DataFrame, name: str, rival: str, bootstrap: Bootstrap
 ) -> tuple[float, float, float]:
     """By how much a score's AUC lies above a rival's, on the rows that both know."""
-    columns = ("outcome", f"risk_{name}", f"risk_{rival}")
-    known = rows[rows[list(columns[1:])].notna().all(axis=1)]
+    columns = ("outcome", f"risk_{name}", f"risk_{rival}", "date")
+    known = rows[rows[list(columns[1:3])].notna().all(axis=1)]
     return bootstrap.interval(auc_gain, known, columns)
 
 
-def auc_gain(outcome: np.ndarray, risk: np.ndarray, rival: np.ndarray, weight: np.ndarray) -> float:
-    return auc(outcome, risk, weight) - auc(outcome, rival, weight)
+def auc_gain(
+    outcome: np.ndarray, risk: np.ndarray, rival: np.ndarray, date: np.ndarray, weight: np.ndarray
+) -> float:
+    return auc(outcome, risk, date, weight) - auc(outcome, rival, date, weight)
 
 
 def calibration(rows: pd.DataFrame, names: list[str], level: float) -> pd.DataFrame:
     """Per score and tenth of its rows, from safe to risky: the stated risk, and the share that was lost.
 
     Columns: score, bin, rows, leavers, said (mean of the score, of a probability the probability itself), probability
-    (whether it is one), rate, lower, upper (Wilson, over rows).
+    (whether it is one), rate (of rows), lower, upper (``share_interval``).
     """
     table = []
     for name in names:
@@ -157,10 +196,9 @@ def calibration(rows: pd.DataFrame, names: list[str], level: float) -> pd.DataFr
             if not len(part):
                 continue
             tenth = known.iloc[part]
-            lost, n = int(tenth["outcome"].sum()), len(tenth)
-            mean = abs(float(tenth[stated].mean()))
-            ends = wilson(lost, n, level)
-            table.append((name, number, n, lost, mean, is_probability, lost / n, *ends))
+            mean, share = abs(float(tenth[stated].mean())), share_interval(tenth, level)
+            counts = (len(tenth), leavers(tenth))
+            table.append((name, number, *counts, mean, is_probability, *share))
     return pd.DataFrame(table, columns=CALIBRATION)
 
 
@@ -172,9 +210,10 @@ def by_group(rows: pd.DataFrame, names: list[str], min_churned: int) -> pd.DataF
             for name in names:
                 known = group[group[f"risk_{name}"].notna()]
                 outcome, risk = known["outcome"].to_numpy(), known[f"risk_{name}"].to_numpy()
-                lost, n = int(outcome.sum()), len(known)
-                enough = min_churned <= lost < n
-                value = auc(outcome, risk, np.ones(n)) if enough else np.nan
+                lost, n = leavers(known), len(known)
+                enough = min_churned <= lost and not outcome.all()
+                date = known["date"].to_numpy()
+                value = auc(outcome, risk, date, np.ones(n)) if enough else np.nan
                 table.append((kind, str(word), name, n, lost, value))
     return pd.DataFrame(table, columns=GROUPS)
 
@@ -206,8 +245,9 @@ class TeamCapacity:
 def captured(rows: pd.DataFrame, names: list[str], capacity: TeamCapacity) -> pd.DataFrame:
     """On each date the team takes the riskiest: which share of those lost within the horizon did it look after?
 
-    Columns: score, capacity, dates, taken (a date on average), leavers, caught, share, lift (share ÷ share of customers
-    taken). Hours that suffice for nearly all customers select nobody and are left out.
+    Columns: score, capacity, dates, taken (a date on average), leavers, caught (taken on a date within the horizon
+    before the loss), share, lift (the share of lost customer-months taken ÷ that of all). Hours that suffice for
+    nearly all customers select nobody and are left out.
     """
     table = []
     for name in names:
@@ -219,12 +259,13 @@ def captured(rows: pd.DataFrame, names: list[str], capacity: TeamCapacity) -> pd
         outcome, dates = order["outcome"].to_numpy(), order["date"].nunique()
         for kind, hours in capacity.kinds().items():
             taken = capacity.takes(order, hours)
-            lost, caught = int(outcome.sum()), int(outcome[taken].sum())
+            lost, caught = leavers(order), leavers(order[taken])
             share = caught / lost if lost else np.nan
             reach = taken.sum() / len(order) if len(order) else np.nan
             if hours and reach > capacity.max_reach:
                 continue
-            lift, mean_taken = share / reach if reach else np.nan, taken.sum() / max(dates, 1)
+            lift = outcome[taken].sum() / outcome.sum() / reach if lost and reach else np.nan
+            mean_taken = taken.sum() / max(dates, 1)
             table.append((name, kind, dates, mean_taken, lost, caught, share, lift))
     return pd.DataFrame(table, columns=CAPTURED)
 

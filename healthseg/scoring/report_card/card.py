@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.data.portfolio import Portfolio
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
@@ -19,9 +19,12 @@ from healthseg.scoring.churn.base_rates import STEP_DAYS
 from healthseg.scoring.churn.candidates import base_log_odds, outcomes
 from healthseg.scoring.components import custom_weights
 from healthseg.scoring.health import score_panel
-from healthseg.scoring.report_card import accuracy, weights
+from healthseg.scoring.report_card import accuracy, predictions, weights
 from healthseg.scoring.scored_panel import predictive_points
 from healthseg.settings import COMPONENTS
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
 COMPOSITE, CUSTOM, PREDICTIVE = "weighted_composite", "custom", "ml_predictive"
 SCORES = {COMPOSITE: "Health score", CUSTOM: "Custom score", PREDICTIVE: "Churn model's score"}
@@ -43,10 +46,11 @@ RANGES = {
 class ReportCard:
     """The record of every score on past dates. Frames by name (``frame``):
 
-    accuracy: score, name, rows, customers, leavers, auc, average_precision, brier, each with its interval;
-    against: score, rival, gain in AUC with interval, on the rows that both know; calibration: tenths of the rows, said
-    and seen; capture: leavers within the team's capacity; lead_times: warned so many days before notice;
-    false_alarms: by month and manager; groups: AUC by tier and stage; ranks: who is riskiest under other weights;
+    accuracy: score, name, rows, customers, leavers (distinct customers), auc (within dates), average_precision, brier,
+    each with its interval over customers; against: score, rival, gain in AUC with interval, on the rows that both
+    know; calibration: tenths of the rows, said and seen; capture: leavers within the team's capacity; lead_times:
+    warned so many days before notice; false_alarms: by month and manager; groups: AUC by tier and stage; ranks: who is
+    riskiest under other weights; predictions: what was predicted against what happened, by day and model version;
     weights: today's and those that outcomes suggest; rows: the rebuilt rows behind all of these.
     """
 
@@ -87,7 +91,7 @@ class ReportCard:
             return "Too few customers have churned for a report card"
         row, rival = table.loc[COMPOSITE], float(table["auc"].get("last_activity", np.nan))
         return (
-            f"The health score separated churned from retained customers with an AUC of {row['auc']:.2f} "
+            f"The health score separated churned from retained customers with an AUC within dates of {row['auc']:.2f} "
             f"({100 * self.interval_level:.0f} % interval {row['auc_lower']:.2f} to "
             f"{row['auc_upper']:.2f}; the days since the last activity {rival:.2f}); weights from "
             f"outcomes: {self.suggestion.verdict}"
@@ -112,7 +116,6 @@ def report_card(
     Intervals are bootstraps by customer. Raises CalculationError where the portfolio records no
     churn, InvalidParameters for bad parameters. Formulas: docs/methods.md.
     """
-    portfolio = Portfolio.of(portfolio)
     settings, date = portfolio.settings, portfolio.as_of(as_of)
     values = {
         "horizon_days": (horizon_days, settings.churn_horizon_days),
@@ -187,6 +190,9 @@ class _Cards:
         horizon, threshold = int(parameters["horizon_days"]), parameters["threshold"]
         suggestion = weights.suggest(self.rows, settings, horizon, self.bootstrap)
         frames = self.frames(threshold) | {
+            "predictions": predictions.predicted_and_happened(
+                self.portfolio, self.rows, self.date, horizon, self.bootstrap.level
+            ),
             "ranks": self.ranks(),
             "weights": suggestion.frame,
             "rows": self.rows,

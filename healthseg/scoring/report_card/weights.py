@@ -9,7 +9,7 @@ import pandas as pd
 import scipy
 
 from healthseg.scoring.health import score_panel
-from healthseg.scoring.report_card.accuracy import Bootstrap, auc, auc_gain
+from healthseg.scoring.report_card.accuracy import Bootstrap, auc, auc_gain, leavers
 from healthseg.settings import COMPONENTS, Component, Scorecard, ScorecardMetric, Settings
 
 NO_BETTER = "no better than today's"
@@ -52,15 +52,19 @@ def suggest(
         begin = dates[int(settings.weights_training_share * len(dates))]
         early = known[known["date"] + pd.Timedelta(days=horizon_days) < begin]
         late = known[known["date"] >= begin]
-    if min(early["outcome"].sum(), late["outcome"].sum()) < settings.report_card_min_churned:
+    if min(leavers(early), leavers(late)) < settings.report_card_min_churned:
         unknown = frame.assign(weight_suggested=np.nan)
         return WeightSuggestion(unknown, None, None, None, None, None, TOO_FEW)
     weights = _learnt(early, now, names, settings.weights_prior_churned)
     judged = late.assign(now=-_mean(late, now, names), then=-_mean(late, weights, names))
-    gain, low, high = bootstrap.interval(auc_gain, judged, ("outcome", "then", "now"))
-    outcome, ones = judged["outcome"].to_numpy(), np.ones(len(judged))
+    gain, low, high = bootstrap.interval(auc_gain, judged, ("outcome", "then", "now", "date"))
+    outcome, date, ones = (
+        judged["outcome"].to_numpy(),
+        judged["date"].to_numpy(),
+        np.ones(len(judged)),
+    )
     auc_now, auc_suggested = (
-        auc(outcome, judged[name].to_numpy(), ones) for name in ("now", "then")
+        auc(outcome, judged[name].to_numpy(), date, ones) for name in ("now", "then")
     )
     verdict = f"{gain:+.3f} AUC on later time" if low > 0 else NO_BETTER
     frame = frame.assign(weight_suggested=weights)

@@ -72,7 +72,7 @@ def churn_prediction(
     values["gate"] = _gate(model)
     known = values["churn_probability"] is not None
     if model.eligible and known:
-        own, frame = _by_model(portfolio, client_id, as_of, model, rates, values, frame)
+        own, frame = _by_model(portfolio, client_id, as_of, model, values, frame)
         return ChurnPrediction(**values | own), frame
     if known:
         reason = model.gate.reason
@@ -93,6 +93,7 @@ def _gate(model: ChurnModel) -> ChurnGate:
         customer_months=gate.customer_steps,
         auc=rounded(gate.auc),
         z=rounded(gate.z),
+        z_needed=rounded(gate.z_needed),
         skill=rounded(gate.skill),
         median_interval_width=rounded(gate.median_width),
         trained_until=model.trained_until,
@@ -104,7 +105,6 @@ def _by_model(
     client_id: str,
     as_of: dt.date,
     model: ChurnModel,
-    rates: BaseRates,
     base: dict[str, Any],
     base_frame: pd.DataFrame,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -116,9 +116,7 @@ def _by_model(
     fields = {
         "method": f"hazard_{model.kind}",
         "churn_probability": rounded(at["probability"]),
-        "churn_risk_level": risk_level(
-            at["probability"], base_probability(rates, horizon), portfolio.settings
-        ),
+        "churn_risk_level": at["risk_level"],
         "confidence": rounded(at["confidence"]),
         "key_risk_factors": [driver.text for driver in risks],
         "protective_factors": [driver.text for driver in protective],
@@ -143,37 +141,23 @@ def _by_model(
     return fields, pd.concat([own, base_rows], ignore_index=True)[CHURN_COLUMNS]
 
 
-def base_probability(rates: BaseRates, horizon_days: int) -> float:
-    """The whole portfolio's base rate of a horizon."""
-    frame = rates.frame
-    if frame is None:
-        raise ValueError("the portfolio has no base rates")
-    at = (frame["tier"] == THE_PORTFOLIO) & (frame["horizon_days"] == horizon_days)
-    return float(frame.loc[at, "probability"].iloc[0])
-
-
-def risk_level(probability: float, base: float, settings: Settings) -> str:
-    """The customer's probability against the portfolio's base rate of the same horizon.
-
-    >>> from healthseg.settings import Settings
-    >>> [risk_level(p, 0.1, Settings()) for p in (0.09, 0.1, 0.25, 0.4)]
-    ['low', 'medium', 'high', 'critical']
-    """
-    levels = zip(settings.churn_risk_base_rates, ("low", "medium", "high"), strict=True)
-    return next((name for times, name in levels if probability < times * base), "critical")
-
-
 def drivers(
     portfolio: Portfolio, client_id: str, as_of: dt.date
 ) -> tuple[list[ChurnFactor], list[ChurnFactor]]:
-    """Risk factors and protective factors, the strongest first, where their sign is sure."""
+    """Risk factors and protective factors, the strongest first, where their sign is sure.
+
+    A factor's value is known, differs from the usual as it is shown, and has the effect beside it: a metric that is not
+    measured is no factor.
+    """
     settings = portfolio.settings
     rows = training.explanations(portfolio, as_of, [client_id])
-    size = rows["log_odds"].abs()
+    rows = rows[rows["value"].notna() & (np.sign(rows["own"]) == np.sign(rows["log_odds"]))]
+    size = rows["own"].abs()
     least = np.log(settings.churn_driver_min_odds_ratio)
-    sure = rows[(size >= least) & (size >= settings.churn_driver_min_sds * rows["sd"])]
-    sure = sure.assign(size=-sure["log_odds"].abs()).sort_values(["size", "kin"], kind="stable")
-    parts = [_driver(row) for row in sure.to_dict("records")]
+    is_sure = rows["log_odds"].abs() >= settings.churn_driver_min_sds * rows["sd"]
+    sure = rows[(size >= least) & is_sure]
+    sure = sure.assign(size=-sure["own"].abs()).sort_values(["size", "kin"], kind="stable")
+    parts = [_driver(row) for row in sure.to_dict("records") if words.differs(row)]
     return (
         [part for part in parts if part.log_odds > 0][: settings.churn_max_drivers],
         [part for part in parts if part.log_odds < 0][: settings.churn_max_drivers],
@@ -181,7 +165,7 @@ def drivers(
 
 
 def _driver(row: dict[str, Any]) -> ChurnFactor:
-    odds = float(np.exp(row["log_odds"]))
+    odds = float(np.exp(row["own"]))
     text = words.measured(row["metric"], row["label"], row["value"], row["usual"])
     return ChurnFactor(
         text=f"{text} (odds × {odds:.2f})",
@@ -190,7 +174,7 @@ def _driver(row: dict[str, Any]) -> ChurnFactor:
         unit=row["unit"],
         value=rounded(number(row["value"])),
         usual=rounded(number(row["usual"])),
-        log_odds=round(row["log_odds"], 4),
+        log_odds=round(row["own"], 4),
         sd=round(row["sd"], 4),
         odds_ratio=round(odds, 4),
         metrics=row["members"].split(", "),

@@ -114,6 +114,9 @@ class ChurnGate(Part):
     customer_months: int = Field(description="Customer-months learnt from")
     auc: float | None = Field(description="Held-out AUC")
     z: float | None = Field(description="AUC above one half, in standard errors")
+    z_needed: float | None = Field(
+        description="The z from which on there is a model, at any number of monthly looks"
+    )
     skill: float | None = Field(description="1 − log score ÷ that of the base rate")
     median_interval_width: float | None = Field(description="Median width of the plausible ranges")
     trained_until: dt.date = Field(description="Last day the model knows")

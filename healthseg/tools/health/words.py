@@ -117,6 +117,16 @@ def measured(metric: str, label: str, value: float, usual: float) -> str:
     return f"{label}: {now}" + ("" if now == often else f", usually {often}")
 
 
+def differs(driver: Mapping[str, Any]) -> bool:
+    """Whether a driver's value reads differently from the usual one.
+
+    >>> differs({"metric": "open_high_tickets", "value": 0.1, "usual": 0.0})
+    False
+    """
+    metric = str(driver["metric"])
+    return metric == "tier" or said(metric, driver["value"]) != said(metric, driver["usual"])
+
+
 def factor(metric: str, label: str, value: float, side: str) -> str:
     """A metric that holds the score up (``positive``) or pulls it down, as a sentence.
 

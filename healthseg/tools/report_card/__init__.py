@@ -1,0 +1,1 @@
+"""score_report_card: is the score any good, held against who churned?"""

@@ -1,0 +1,143 @@
+"""The report card as a response: each frame as rows of figures, with a reason for what is missing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, ClassVar, TypeVar
+
+import pandas as pd
+from pydantic import Field
+
+from healthseg.tools.base import Figure, Part, Result, records
+
+TOO_FEW = "too few customers churned, or the score was not known"
+NO_PROBABILITY = "the score is no probability"
+R = TypeVar("R", bound="Row")
+
+
+class Row(Part):
+    """A row of a frame; ``missing`` says why a column may be null."""
+
+    missing: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def of(cls: type[R], frame: pd.DataFrame) -> list[R]:
+        return [cls(**cls._figures_of(row)) for row in records(frame)]
+
+    @classmethod
+    def _figures_of(cls, row: dict[str, Any]) -> dict[str, Any]:
+        known = {name: row[name] for name in cls.model_fields}
+        empty = {name: Figure(None, cls.missing.get(name, TOO_FEW)) for name in known}
+        return {name: empty[name] if value is None else value for name, value in known.items()}
+
+
+class Accuracy(Row):
+    """How well a score or a rival separates churned from retained customers."""
+
+    missing: ClassVar[dict[str, str]] = {"brier": NO_PROBABILITY}
+    score: str = Field(description="Key of the score or rival")
+    name: str = Field(description="Its name")
+    rows: int = Field(description="Customer-months with a known outcome")
+    customers: int = Field(description="Distinct customers")
+    leavers: int = Field(description="Distinct customers that churned within the horizon")
+    auc: float | None = Field(description="AUC, each date ranked within itself")
+    auc_lower: float | None = Field(description="Lower end of its interval")
+    auc_upper: float | None = Field(description="Upper end of its interval")
+    average_precision: float | None = Field(description="Mean precision over churned customers")
+    brier: float | None = Field(description="Mean squared error of a probability")
+
+
+class Against(Row):
+    """A score against a rival, on the rows that both know."""
+
+    score: str = Field(description="Key of the score")
+    rival: str = Field(description="Key of the rival")
+    gain: float | None = Field(description="AUC of the score above the rival's")
+    lower: float | None = Field(description="Lower end of its interval")
+    upper: float | None = Field(description="Upper end of its interval")
+
+
+class Capture(Row):
+    """How much churn the team's capacity reaches."""
+
+    score: str = Field(description="Key of the score or rival")
+    capacity: str = Field(description="What the team can look after")
+    leavers: int = Field(description="Distinct customers that churned")
+    caught: int = Field(description="Of these, looked after within the horizon before")
+    share: float | None = Field(description="Caught of those that churned")
+    lift: float | None = Field(description="Times as much as at random")
+
+
+class LeadTime(Row):
+    """How early a score warned."""
+
+    score: str = Field(description="Key of the score or rival")
+    lead_days: int = Field(description="Days before notice or churn")
+    leavers: int = Field(description="Churned customers that were tracked so long")
+    warned: int = Field(description="Of these, below the threshold from then on")
+    share: float | None = Field(description="Warned of those")
+
+
+class PredictedAndHappened(Row):
+    """What was predicted on a day whose horizon is over, and what happened."""
+
+    predicted_on: dt.date = Field(description="The day of the predictions")
+    until: dt.date = Field(description="The end of the horizon")
+    model: str = Field(description="Version: the last day that the model knew")
+    method: str = Field(description="Churn model, or base rate of the tier")
+    source: str = Field(description="recorded in the ledger then, or rebuilt")
+    customers: int = Field(description="Customers with a prediction")
+    expected: float = Field(description="Expected churned customers")
+    lower: float = Field(description="Lower end of the interval, were the probabilities true")
+    upper: float = Field(description="Upper end of the interval")
+    churned: int = Field(description="Customers that churned")
+    as_expected: bool = Field(description="Whether that lies inside the interval")
+    auc: float | None = Field(description="AUC of the day")
+    brier: float = Field(description="Mean squared error")
+
+
+class ComponentWeight(Row):
+    """The weight of a component, and the one that outcomes suggest."""
+
+    component: str = Field(description="Component of the score")
+    weight_now: float = Field(description="Today's weight")
+    weight_suggested: float | None = Field(description="Weight learnt from outcomes")
+
+
+class Rank(Row):
+    """How often a customer is among the lowest scores under other weights and thresholds."""
+
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="Customer's name")
+    score: float = Field(description="Score today")
+    rank: float = Field(description="Rank today, 1 the lowest")
+    share: float = Field(description="Share of scorecards under which it is among the lowest")
+    rank_low: float = Field(description="5th percentile of its rank")
+    rank_high: float = Field(description="95th percentile of its rank")
+    verdict: str = Field(description="always, sometimes or never among the lowest")
+
+
+class ScoreReportCard(Result):
+    """Every score on past dates, held against who churned."""
+
+    tool: ClassVar[str] = "score_report_card"
+
+    conclusion: str = Field(description="The report card in a sentence")
+    horizon_days: int = Field(description="Days within which churn counts")
+    threshold: float = Field(description="A score below it is an alarm")
+    accounts: int = Field(description="Accounts that the team can look after at once")
+    interval_level: float = Field(description="Level of the intervals")
+    accuracy: list[Accuracy] = Field(description="Scores and rivals")
+    against: list[Against] = Field(description="Scores against scores and rivals")
+    capture: list[Capture] = Field(description="Churn within the team's capacity")
+    lead_times: list[LeadTime] = Field(description="Warnings by days before churn")
+    predictions: list[PredictedAndHappened] = Field(
+        description="What was predicted against what happened, by day and model version"
+    )
+    weights: list[ComponentWeight] = Field(description="Weights of the components")
+    weights_verdict: str = Field(description="Whether other weights were better on later dates")
+    weights_gain: float | None = Field(description="AUC that they gain on later dates")
+    ranks: list[Rank] = Field(description="Riskiest customers under other weights and thresholds")
+
+    def verdict(self) -> str:
+        return self.conclusion
