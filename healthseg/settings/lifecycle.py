@@ -285,6 +285,8 @@ class Lifecycle(Frozen):
     }
     # stuck: of all customers that entered the stage, so small a share is still in it after so many days
     stuck_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.10
+    # where staying is bad; who stays active, engaged or expanded is where it should be
+    stuck_stages: tuple[Stage, ...] = ("prospect", "trial", "onboarding", "at_risk", "renewing")
     # below it no typical duration is given
     min_spells: Annotated[int, Field(ge=2)] = 10
     # four weeks without an active user contradict a stage of a customer in use

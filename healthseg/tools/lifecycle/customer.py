@@ -88,12 +88,12 @@ class PositionOnCurve:
 
 
 def position_on_curve(
-    curve: TimeInStage | None, day: int, settings: Settings, leads_on: bool
+    curve: TimeInStage | None, day: int, settings: Settings, stage: str | None
 ) -> PositionOnCurve:
     """How usual is it to be in a stage after so many days?
 
     A customer is stuck when no more than ``stuck_share`` of all that entered are still in the
-    stage; only where the stage ``leads_on`` to another.
+    stage; only in stages where staying is bad (``stuck_stages``).
     """
     if curve is None or curve.n < settings.lifecycle.min_spells:
         return PositionOnCurve(day)
@@ -101,7 +101,8 @@ def position_on_curve(
     rare = curve.curve["survival"] <= settings.lifecycle.stuck_share
     days = curve.curve.loc[rare, "time"]
     stuck_from = float(days.iloc[0]) if len(days) else None
-    stuck = leads_on and stuck_from is not None and day >= stuck_from
+    may_be_stuck = stage in settings.lifecycle.stuck_stages
+    stuck = may_be_stuck and stuck_from is not None and day >= stuck_from
     half = curve.exited_by(day, 0.5)
     return PositionOnCurve(day, still, stuck, stuck_from, half, _position_text(curve, day, still))
 
@@ -365,8 +366,7 @@ class CustomerStage:
 
     @cached_property
     def position_on_curve(self) -> PositionOnCurve:
-        day, leads_on = self.days_in_stage or 0, self.edge is not None
-        return position_on_curve(self.curve, day, self.settings, leads_on)
+        return position_on_curve(self.curve, self.days_in_stage or 0, self.settings, self.stage)
 
     # -- sections --------------------------------------------------------------------------
 

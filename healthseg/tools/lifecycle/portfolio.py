@@ -205,9 +205,8 @@ class LifecycleOfPortfolio:
         rows = []
         for client in self.live.index.intersection(list(self.spells)):
             spell = self.spells[client]
-            leads_on = self.settings.lifecycle.forward(spell.stage) is not None
             position = position_on_curve(
-                self.curves.get(spell.stage), spell.days(self.as_of), self.settings, leads_on
+                self.curves.get(spell.stage), spell.days(self.as_of), self.settings, spell.stage
             )
             if position.stuck:
                 rows.append(self._stuck(client, position))
