@@ -20,9 +20,10 @@ from healthseg.metrics import catalog, panels
 from healthseg.metrics.counting import epoch_days
 from healthseg.metrics.landmarks import landmark_rows
 from healthseg.metrics.profile import customers_as_of
+from healthseg.metrics.spells import spells_as_of
 from healthseg.periods import weekly
 from healthseg.settings import Settings
-from healthseg.statistics.outcomes import label_event_dates, labels
+from healthseg.statistics.outcomes import event_of_rows, labels
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -117,7 +118,7 @@ class SignHistory:
         self.portfolio, self.as_of, self.members = portfolio, as_of, members
         self.settings = portfolio.settings
         self.known = customers_as_of(portfolio, as_of)
-        self.event = label_event_dates(self.known.reset_index(drop=True))
+        self.losses = spells_as_of(portfolio, as_of)
 
     @cached_property
     def months(self) -> pd.DataFrame:
@@ -162,12 +163,11 @@ class SignHistory:
         before = rows[["client_id", "date", *CHANGES.values()]]
         before = before.assign(date=pd.to_datetime(before["date"]) + pd.Timedelta(days=28))
         rows = labels(
-            rows[rows["live"].astype(bool)].reset_index(drop=True), self.event, self.as_of, 1
+            rows[rows["live"].astype(bool)].reset_index(drop=True), self.losses, self.as_of, 1
         )
         rows = rows[rows["status"] != "after_event"].drop(columns=["outcome", "status"])
         rows = rows.reset_index(drop=True)
-        event = self.event.reindex(rows["client_id"])
-        event = event.where(event <= pd.Timestamp(self.as_of)).to_numpy()
+        event = event_of_rows(rows, self.losses)
         date = pd.to_datetime(rows["date"])
         return _with_changes(rows, before).assign(
             day=epoch_days(rows["date"]),

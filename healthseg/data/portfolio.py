@@ -22,6 +22,7 @@ from healthseg.data import content as contents
 from healthseg.data import engine, facts
 from healthseg.data.cache import Cache
 from healthseg.data.cleaning import ROWS, empty_select, read_frame, read_records
+from healthseg.data.contracts import contract_issues
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
 from healthseg.data.ledger import FILE_NAME
@@ -31,7 +32,7 @@ from healthseg.data.losses import Issue, TableReport, with_issues
 from healthseg.data.quality import Check, LoadQuality, arr_by_customer, cross_checks
 from healthseg.data.sources import Sources
 from healthseg.data.storage import FOLDER, root_for
-from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table
+from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table, id_text
 from healthseg.data.validation import SQL_TYPES
 from healthseg.errors import (
     ClientNotFound,
@@ -58,9 +59,10 @@ _OF_PROCESS = ("_database", "_cursors", "_guard")
 class Portfolio:
     """A portfolio of customers: its tables, validated and counted.
 
-    ``path`` is a folder of ``<table>.parquet|csv|csv.gz`` files (or folders of such
-    files), a ``portfolio.toml``, a DuckDB file or a database address. Opening reads
-    nothing that did not change since the last time; errors name what is wrong.
+    ``path`` is a folder of ``<table>.parquet|csv|xlsx|jsonl`` files (or folders of such
+    files), a ``portfolio.toml``, a workbook, a SQLite or DuckDB file, a database address,
+    or a dictionary of DataFrames. Opening reads nothing; tables are read when they are first
+    needed, and again where they changed. Errors name what is wrong.
 
     >>> import tempfile, pathlib
     >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -94,11 +96,11 @@ class Portfolio:
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Mapping[str, Any],
         settings: Settings | Mapping[str, Any] | None = None,
         clock: Callable[[], dt.datetime] = wall_clock,
     ) -> Portfolio:
-        """The portfolio at ``path``; ``settings`` override those beside the data.
+        """The portfolio at ``path``, or of DataFrames by table; ``settings`` override those beside the data.
 
         ``clock`` says when something is recorded in its ledger; no figure depends on it.
 
@@ -109,6 +111,11 @@ class Portfolio:
         if not isinstance(settings, Settings):
             settings = read_settings({**sources.settings, **(settings or {})})
         return cls(sources, settings, clock)
+
+    @classmethod
+    def of(cls, portfolio: Portfolio | str | os.PathLike[str] | Mapping[str, Any]) -> Portfolio:
+        """A portfolio as it is, else the one that is opened by its path, address or tables."""
+        return portfolio if isinstance(portfolio, Portfolio) else cls.open(portfolio)
 
     @property
     def folder(self) -> Path:
@@ -186,10 +193,19 @@ class Portfolio:
             self.state(),
             lambda: {
                 name: [asdict(issue) for issue in issues]
-                for name, issues in cross_checks(self.connection(), self.data_until).items()
+                for name, issues in self._cross_checks().items()
             },
         )
         return {name: [Issue(**issue) for issue in issues] for name, issues in rows.items()}
+
+    def _cross_checks(self) -> dict[str, list[Issue]]:
+        issues = cross_checks(self.connection(), self.data_until)
+        if any(self.has(name) for name in ("contracts", "arr_changes", "customer_changes")):
+            for name, more in contract_issues(
+                self.connection(), self.data_until, self.settings
+            ).items():
+                issues.setdefault(name, []).extend(more)
+        return issues
 
     @functools.cached_property
     def withheld(self) -> dict[str, frozenset[str]]:
@@ -231,8 +247,9 @@ class Portfolio:
 
     # customers
 
-    def client(self, client_id: str) -> dict[str, Any]:
+    def client(self, client_id: str | int) -> dict[str, Any]:
         """The customer's row; raises InvalidClientId or ClientNotFound with a near match."""
+        client_id = id_text(client_id)
         if not isinstance(client_id, str) or not re.fullmatch(CLIENT_ID_RULE[1:-1], client_id):
             raise InvalidClientId(
                 f"client_id {str(client_id)[:120]!r} is not valid: 1 to 100 letters, digits, _ or -",

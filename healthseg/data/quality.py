@@ -40,11 +40,6 @@ CROSS_CHECKS = {
     "events_after_churn": CrossCheck(
         "events", "{n:,} customers have events on or after churned_on, for example {example}"
     ),
-    "arr_disagrees": CrossCheck(
-        "customers",
-        "{n:,} customers whose ARR differs between arr_changes, contracts and customers, "
-        "for example {example}",
-    ),
     "churn_disagrees": CrossCheck(
         "customers",
         "{n:,} customers whose churn differs between churned_on, arr_changes and stage_changes, "

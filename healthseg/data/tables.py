@@ -13,6 +13,7 @@ dates. The table's own ``known_from`` is the day on which the row itself appears
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -22,6 +23,18 @@ from healthseg.settings import SEVERITIES, STAGES
 STATIC, SNAPSHOT = ("static",), ("snapshot",)
 CLIENT_ID_RULE = r"^[a-zA-Z0-9_-]{1,100}$"
 Kind = Literal["id", "text", "zone", "timestamp", "date", "integer", "number", "boolean"]
+
+
+def id_text(value: Any) -> Any:
+    """An id as text where it is a whole number; anything else as it is.
+
+    >>> id_text(1001), id_text(1001.0), id_text("acme")
+    ('1001', '1001', 'acme')
+    """
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return str(int(value))
+    whole = isinstance(value, numbers.Real) and float(value).is_integer()
+    return str(int(float(value))) if whole and not isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -244,7 +257,7 @@ TABLES: dict[str, Table] = {
         ),
         _table(
             "arr_changes",
-            "client_id:id effective_on:date arr:number reason?:text recorded_at?:timestamp",
+            "client_id:id effective_on:date arr?:number reason?:text recorded_at?:timestamp",
             "recorded_at|effective_on",
             statement=("client_id", "effective_on"),
             marks={

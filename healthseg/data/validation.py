@@ -216,6 +216,10 @@ def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
             f"OR kind = 'csat' AND (score < 1 OR score > {settings.csat_max})",
             "score",
         )
+    if table.name == "arr_changes":
+        # a churn ends the ARR, whether or not the row says so
+        condition = "arr IS NULL AND COALESCE(reason, '') <> 'churn'"
+        yield Reason("arr is missing or not a number", condition, "arr")
     for order in table.orders:
         if order.drops_row:
             condition = _disorder(table, order.earlier, order.later)

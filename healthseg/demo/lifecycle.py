@@ -266,8 +266,14 @@ def _contracts(batch: Batch) -> pa.Table:
     rows = rows[(rows["starts_on"] < batch.until[client]) | ((rows["starts_on"] >= days) & signed)]
     withheld = batch.customers.withheld["seats"][rows["client"]]
     seats = np.where(withheld, np.nan, rows["seats"])
+    # what changes within a year is a version of that year's contract
+    term = (rows["starts_on"] - batch.customers.signup[rows["client"]]) // 365 + 1
+    names = [
+        f"{batch.customers.ids[client]}-{number}"
+        for client, number in zip(rows["client"], term, strict=True)
+    ]
     rows = rows.assign(seats=seats, arr=rows["arr"].astype(float), renews_on=rows["ends_on"])
-    return batch.table("contracts", **rows, currency="EUR")
+    return batch.table("contracts", **rows, currency="EUR", contract_id=names)
 
 
 def _moves_until_churn(batch: Batch) -> pd.DataFrame:

@@ -158,7 +158,7 @@ potential_arr:f
 
 customer_changes client_id:w field:w value:w effective_on:d recorded_at:h
 
-contracts client_id:w starts_on:d ends_on:d arr:f signed_on:d seats:i plan:w currency:w renews_on:d
+contracts client_id:w starts_on:d ends_on:d arr:f signed_on:d seats:i plan:w currency:w renews_on:d contract_id:w
 
 users user_id:w client_id:w role:w created_at:h deactivated_at:h email_domain:w
 

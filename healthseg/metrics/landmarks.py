@@ -23,8 +23,8 @@ from healthseg.metrics.counting import (
     epoch_day,
     epoch_days,
 )
-from healthseg.metrics.profile import customers_as_of
-from healthseg.statistics.outcomes import label_event_dates, labels
+from healthseg.metrics.spells import spells_as_of
+from healthseg.statistics.outcomes import labels
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -63,8 +63,7 @@ def landmark_rows(
         )
     rows = panels.panel(portfolio, dates)
     rows = rows[rows["live"].astype(bool)].reset_index(drop=True)
-    known = customers_as_of(portfolio, as_of).reset_index(drop=True)
-    rows = labels(rows, label_event_dates(known), as_of, horizon_days)
+    rows = labels(rows, spells_as_of(portfolio, as_of), as_of, horizon_days)
     rows = rows[rows["status"] == "labelled"].reset_index(drop=True)
     return rows.assign(person_events_before=_events_before(portfolio, rows, rule_days))
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from healthseg.metrics.counting import (
-    bounds,
     customers,
     epoch_day,
     epoch_days,
@@ -18,6 +16,7 @@ from healthseg.metrics.counting import (
 )
 from healthseg.metrics.milestone_plan import DayCount, Plan, plan_of
 from healthseg.metrics.profile import customers_as_of
+from healthseg.metrics.spells import spells_as_of
 from healthseg.periods import DAY_SECONDS, end_of_day_utc
 
 if TYPE_CHECKING:
@@ -121,7 +120,9 @@ def _spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     ids, today = known.index.tolist(), epoch_day(as_of)
     churned = epoch_days_or_nan(known["churned_on"])
     signup = epoch_days(known["signup_date"])
-    began = np.fmax(signup, _won_back(portfolio, ids, as_of))
+    spells = spells_as_of(portfolio, as_of)
+    last = spells[spells["is_last"]].set_index("client_id")["signup_date"].reindex(ids)
+    began = epoch_days(last).astype(float)
     frame = pd.DataFrame(
         {
             "client_id": ids,
@@ -133,33 +134,6 @@ def _spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     )
     frame = frame[(frame["signup_day"] <= today) & (frame["day"] >= frame["signup_day"])]
     return frame.set_index("client_id", drop=False)
-
-
-def _won_back(portfolio: Portfolio, ids: list[str], as_of: dt.date) -> np.ndarray:
-    """The day on which each customer's present spell began after an earlier one had ended, else NaN."""
-    until = bounds(epoch_day(as_of), epoch_day(as_of) + 1)
-    by_stage, by_contract = (
-        pd.Series(
-            portfolio.cache.get(
-                name,
-                [as_of, portfolio.state()],
-                functools.partial(_days, portfolio, name, until),
-            )
-            if portfolio.has(table)
-            else {},
-            dtype=float,
-        ).reindex(ids)
-        for name, table in (("stage_returns", "stage_changes"), ("contract_returns", "contracts"))
-    )
-    churned = pd.to_datetime(customers(portfolio)["churned_on"]).reindex(ids)
-    gone = (churned - pd.Timestamp(0)).dt.days.astype(float)
-    by_stage = by_stage.where(gone.isna() | (gone > epoch_day(as_of)) | (by_stage > gone))
-    return np.fmin(by_stage.to_numpy(), by_contract.to_numpy())
-
-
-def _days(portfolio: Portfolio, name: str, until: pd.DataFrame) -> dict[str, int]:
-    rows = portfolio.sql(f"metrics/{name}", bounds=until).dropna(subset=["day"])
-    return dict(zip(rows["client_id"], rows["day"].astype(int).tolist(), strict=True))
 
 
 def _applying(

@@ -19,6 +19,7 @@ from healthseg.metrics.counting import (
     where,
     within,
 )
+from healthseg.metrics.profile import is_live, profiles
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -31,11 +32,20 @@ STATUSES = ("current", "due", "overdue")
 
 
 def _invoices(count: Counting) -> pd.DataFrame:
+    """The invoices: ``paid_day`` is the day on which one was paid in full, ``part`` what was paid of it from ``part_day``
+    on, in hundredths."""
+
     def build() -> pd.DataFrame:
         rows = count.rows("invoice_rows")
-        paid = rows["paid_day"].fillna(FAR).astype(np.int64)
-        return rows.assign(paid_day=paid).astype(
-            {"k": np.int64, "issued_day": np.int64, "due_day": np.int64}
+        paid_day, paid = rows["paid_day"].fillna(FAR), rows["paid_hundredths"].astype(float)
+        partly = (paid < rows["hundredths"]) & (rows["hundredths"] > 0)
+        undated = paid.notna() & rows["paid_day"].isna() & ~partly & (rows["hundredths"] > 0)
+        return rows.assign(
+            part=rows["hundredths"].where(undated, paid.where(partly)).fillna(0),
+            part_day=paid_day.where(rows["paid_day"].notna(), rows["issued_day"]),
+            paid_day=paid_day.where(~partly, FAR),
+        ).astype(
+            dict.fromkeys(["k", "issued_day", "due_day", "paid_day", "part", "part_day"], np.int64)
         )
 
     return count.once("invoices", build)
@@ -51,7 +61,7 @@ def invoices_issued(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def _open_pairs(count: Counting, spans: Spans) -> pd.DataFrame:
-    """Every (span, invoice open on its last day): issued by then, not paid by then, positive, in order of due date."""
+    """Every (span, invoice with ``open`` hundredths on its last day): issued by then, not paid by then, in order of due date."""
     rows = _invoices(count)
     rows = rows[rows["hundredths"] > 0].sort_values(
         ["k", "issued_day", "due_day", "invoice_id"], kind="stable"
@@ -63,26 +73,44 @@ def _open_pairs(count: Counting, spans: Spans) -> pd.DataFrame:
         np.zeros(len(spans.k), dtype=np.int64),
         spans.end,
     )
-    is_open = rows["paid_day"].to_numpy()[row] >= spans.end[span]
-    pairs = rows.iloc[row[is_open]].assign(span=span[is_open])
+    end = spans.end[span]
+    part = np.where(rows["part_day"].to_numpy()[row] < end, rows["part"].to_numpy()[row], 0)
+    left = rows["hundredths"].to_numpy()[row] - part
+    is_open = (rows["paid_day"].to_numpy()[row] >= end) & (left > 0)
+    pairs = rows.iloc[row[is_open]].assign(span=span[is_open], open=left[is_open])
     return pairs.sort_values(["span", "due_day", "invoice_id"], kind="stable", ignore_index=True)
 
 
 def _uncovered(count: Counting, spans: Spans) -> pd.DataFrame:
-    """The open invoices that the customer's open credit notes do not cover, the oldest being covered first."""
+    """The open invoices that the customer's credit notes do not cover, the oldest being covered first.
+
+    A credit note counts from its issue on, whether or not it has a payment date; less what was paid on that very date,
+    which it may have settled.
+    """
     pairs = _open_pairs(count, spans)
     rows = _invoices(count)
-    notes = rows[rows["hundredths"] < 0]
+    notes = rows[rows["hundredths"] < 0].reset_index(drop=True)
     if len(notes):
+        settled = _settled(rows, notes)
         credit = count.cumulate(
             np.r_[notes["k"], notes["k"]],
             np.r_[notes["issued_day"], notes["paid_day"]],
-            np.r_[-notes["hundredths"], notes["hundredths"]],
+            np.r_[-notes["hundredths"], -settled],
         )
-        owed = pairs.groupby("span")["hundredths"].cumsum().to_numpy()
+        owed = pairs.groupby("span")["open"].cumsum().to_numpy()
         at = count.at(credit, spans.k, spans.end)
         pairs = pairs[owed > at[pairs["span"].to_numpy()]]
     return pairs
+
+
+def _settled(rows: pd.DataFrame, notes: pd.DataFrame) -> np.ndarray:
+    """What each credit note settled of invoices that were paid on the same day, in hundredths."""
+    paid = rows[rows["hundredths"] > 0].groupby(["k", "paid_day"])["hundredths"].sum()
+    keys = pd.MultiIndex.from_frame(notes[["k", "paid_day"]])
+    left = pd.Series(paid.reindex(keys).fillna(0).to_numpy(), index=notes.index)
+    before = (-notes["hundredths"]).groupby([notes["k"], notes["paid_day"]]).cumsum()
+    taken = np.minimum(before, left) - np.minimum(before + notes["hundredths"], left)
+    return np.where(notes["paid_day"] == FAR, 0, taken).astype(np.int64)
 
 
 def _worst(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
@@ -158,59 +186,92 @@ class Money:
         return {str(name): round(float(value), 2) for name, value in sums.sort_index().items()}
 
 
-def money(portfolio: Portfolio, rows: pd.DataFrame, date: dt.date) -> Money:
+def money(
+    portfolio: Portfolio, rows: pd.DataFrame, date: dt.date, rates_on: dt.date | None = None
+) -> Money:
     """The ARR of panel rows (indexed by client_id, of one date) in one currency, as far as the portfolio allows.
 
-    The currency is that of the contract of the day, else of the customers table, else the setting ``reporting_currency``.
-    Rates are the last ones of ``fx`` by ``date``.
+    The currency is that of the contract of the day, else of the customers table, else the setting ``reporting_currency``,
+    to which all amounts are converted where it is set. Rates are the last ones of ``fx`` by ``rates_on`` (default:
+    ``date``): amounts of several dates are compared at constant rates, those of the period's end.
     """
-    known = customers(portfolio).reindex(rows.index)
-    named = (
-        rows["currency"].astype(object)
-        if "currency" in rows
-        else pd.Series(None, index=rows.index, dtype=object)
-    )
-    snapshot_currency = (
-        known["currency"].astype(object)
-        if "currency" in known
-        else pd.Series(None, index=rows.index, dtype=object)
-    )
-    currency = named.where(named.notna(), snapshot_currency)
-    currency = currency.where(currency.notna(), portfolio.settings.reporting_currency)
+    currency = currencies(portfolio, rows)
     arr = rows["arr"].astype(float)
-    currencies = sorted(set(currency[arr.notna()].dropna()))
-    if len(currencies) <= 1:
-        return Money(
-            arr,
-            currency,
-            currencies[0] if currencies else portfolio.settings.reporting_currency,
-            True,
-            False,
-        )
-    rates = _rates(portfolio, date)
+    named, target = sorted(set(currency[arr.notna()].dropna())), _target(portfolio)
+    if len(named) <= 1 and target in (None, *named):
+        return Money(arr, currency, named[0] if named else target, True, False)
+    rates = _rates(portfolio, rates_on or date, target)
     if rates is None:
-        return Money(arr, currency, None, False, False)
-    target = portfolio.settings.reporting_currency or next(
-        (name for name in rates.index if rates[name] == 1), None
-    )
-    if target is not None:
-        rates = pd.concat([rates.drop(target, errors="ignore"), pd.Series({target: 1.0})])
+        return Money(arr, currency, named[0] if len(named) == 1 else None, len(named) <= 1, False)
+    target = target or next((name for name in rates.index if rates[name] == 1), None)
     rate = currency.map(rates).astype(float)
     lacking = tuple(rows.index[rate.isna() & arr.notna()].astype(str))
     amounts = pd.Series(np.round((arr * rate).to_numpy(), 6), index=rows.index)
     return Money(amounts, currency, target, True, True, lacking)
 
 
-def _rates(portfolio: Portfolio, date: dt.date) -> pd.Series | None:
-    """The last rate of each currency by ``date``; None without any."""
+def currencies(portfolio: Portfolio, rows: pd.DataFrame) -> pd.Series:
+    """The currency of each panel row: its own, else the customers table's, else the reporting currency."""
+    known = customers(portfolio).reindex(rows.index)
+    named = rows["currency"].astype(object) if "currency" in rows else None
+    if "currency" in known:
+        snapshot = known["currency"].astype(object)
+        named = snapshot if named is None else named.where(named.notna(), snapshot)
+    if named is None:
+        named = pd.Series(None, index=rows.index, dtype=object)
+    return named.where(named.notna(), _target(portfolio))
+
+
+def _target(portfolio: Portfolio) -> str | None:
+    """The reporting currency's code, whatever its case in the settings."""
+    name = portfolio.settings.reporting_currency
+    return name.strip().upper() if name else None
+
+
+def _rates(portfolio: Portfolio, date: dt.date, target: str | None) -> pd.Series | None:
+    """The last rate of each currency by ``date``, to the target where it has a rate; None without any."""
     if not portfolio.has("fx"):
         return None
     table = portfolio.table("fx")
-    table = table[pd.to_datetime(table["on"]) <= pd.Timestamp(date)].sort_values(
-        ["currency", "on"], kind="stable"
-    )
+    table = table[
+        (pd.to_datetime(table["on"]) <= pd.Timestamp(date)) & (table["rate_to_book"] > 0)
+    ].sort_values(["currency", "on"], kind="stable")
     last = table.groupby("currency")["rate_to_book"].last().astype(float)
-    return last if len(last) else None
+    if target is None or not len(last):
+        return last if len(last) else None
+    rates = last / last.get(target, 1.0)
+    return pd.concat([rates.drop(target, errors="ignore"), pd.Series({target: 1.0})])
+
+
+def in_reporting_currency(portfolio: Portfolio, frame: pd.DataFrame) -> np.ndarray:
+    """The ARR of panel rows (``client_id, date, arr, currency``) in the currency of the thresholds, each at its own
+    date's rates; an amount without a rate stays as it is."""
+    arr = frame["arr"].to_numpy(dtype=float).copy()
+    if not portfolio.has("fx"):
+        return arr
+    for date, rows in frame.groupby("date", sort=True):
+        amounts = money(portfolio, rows.set_index("client_id"), pd.Timestamp(date).date()).amounts
+        position = frame.index.get_indexer(rows.index)
+        arr[position] = np.where(amounts.isna(), arr[position], amounts)
+    return arr
+
+
+# -- customers without a contract ----------------------------------------------------------
+
+
+def uncontracted(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    """Live customers past their contract's end without a new one: client_id, days, arr, currency; the longest first."""
+    rows = profiles(portfolio, [as_of])
+    rows = rows[is_live(rows) & (rows["uncontracted_days"] >= 1)].set_index("client_id")
+    frame = pd.DataFrame(
+        {
+            "client_id": rows.index,
+            "days": rows["uncontracted_days"].astype(int).to_numpy(),
+            "arr": rows["arr"].to_numpy(dtype=float),
+            "currency": currencies(portfolio, rows).to_numpy(dtype=object),
+        }
+    )
+    return frame.sort_values(["days", "client_id"], ascending=[False, True], ignore_index=True)
 
 
 # -- revenue retention -----------------------------------------------------------------

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from healthseg.data.portfolio import Portfolio
 from healthseg.metrics import catalog
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
 from healthseg.metrics.counting import Counting, Spans, chunks, customers, epoch_day, epoch_days
+from healthseg.metrics.money import in_reporting_currency
 from healthseg.metrics.profile import STATIC, profile, tiers
-
-if TYPE_CHECKING:
-    from healthseg.data.portfolio import Portfolio
+from healthseg.periods import as_date
 
 WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier")
 # Of so many dates that are needed together there is one file, too, which is read in a fraction of the time.
@@ -40,7 +40,8 @@ def panel(
     the catalogue, NaN where not measured. Snapshot columns of ``customers`` enter only on the portfolio's last day.
     A date's row is the same whatever was added to the portfolio later.
     """
-    wanted = sorted(set(dates))
+    portfolio = Portfolio.of(portfolio)
+    wanted = sorted({as_date(date, "dates") for date in dates})
     if clients is not None and len(customers(portfolio)) > WHOLE_UP_TO >= len(clients):
         cached = _rows_by_date(portfolio, wanted, build_missing=False)
         missing = [date for date in wanted if date not in cached]
@@ -145,7 +146,7 @@ def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) 
         if name in count.customers
     }
     frame = pd.concat([ids, pd.DataFrame(static), profiles, pd.DataFrame(columns)], axis=1)
-    frame["tier"] = tiers(frame["arr"].to_numpy(), portfolio.settings)
+    frame["tier"] = tiers(in_reporting_currency(portfolio, frame), portfolio.settings)
     for name, metric in catalog.derived().items():
         frame[name] = _derived(metric, frame)
     return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))
@@ -203,9 +204,9 @@ def tiers_at(portfolio: Portfolio, days: dict[str, dt.date]) -> dict[str, str | 
         k = np.arange(len(clients), dtype=np.int64)
         count = Counting(portfolio, clients, Spans(k, day, day + 1))
         profiles = profile(count, k, day, epoch_day(portfolio.data_until))
-        names |= dict(
-            zip(clients, tiers(profiles["arr"].to_numpy(), portfolio.settings), strict=True)
-        )
+        dated = profiles.assign(client_id=clients, date=[days[client] for client in clients])
+        arr = in_reporting_currency(portfolio, dated)
+        names |= dict(zip(clients, tiers(arr, portfolio.settings), strict=True))
     return names
 
 

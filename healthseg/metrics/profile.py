@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.catalog import ONLY_CHURN, SCORED, Metric
-from healthseg.metrics.counting import (
-    Counting,
-    Spans,
-    customers,
-    epoch_day,
-    epoch_days_or_nan,
-)
+from healthseg.metrics.catalog import ONLY_CHURN, RULES_AND_PAGES, SCORED, Metric
+from healthseg.metrics.counting import Counting, Spans, customers, epoch_day, epoch_days_or_nan
+from healthseg.metrics.spells import lives, spells_as_of
+from healthseg.metrics.statements import Statements, newest, statements
 from healthseg.periods import DAYS_A_MONTH
 from healthseg.settings import Settings, tier_names
 
@@ -36,62 +32,8 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     )
 
 
-def _moments(k: np.ndarray, day: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame({"k": k.astype(np.int32), "day": day.astype(np.int32)})
-
-
-def _merged(moments: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    return moments.merge(values, on=["k", "day"], how="left")
-
-
 def _numbers(values: pd.Series) -> np.ndarray:
     return pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class TableStates:
-    """Contract, ARR and stage of customers at moments ``(k, day)``, and since when each holds (``from_day``)."""
-
-    moments: pd.DataFrame
-    contract: pd.DataFrame
-    arr: pd.DataFrame
-    stage: pd.DataFrame
-
-    @classmethod
-    def of(cls, count: Counting, moments: pd.DataFrame) -> TableStates:
-        def state(table: str, query: str, columns: list[str]) -> pd.DataFrame:
-            if count.has(table):
-                return _merged(moments, count.rows(query, moments=moments))
-            return moments.reindex(columns=[*moments.columns, *columns]).astype(
-                dict.fromkeys(columns, object)
-            )
-
-        return cls(
-            moments,
-            state(
-                "contracts",
-                "contracts_at",
-                [
-                    *("arr", "seats", "plan", "currency", "renewal_day"),
-                    *("term_days", "auto_renews", "from_day"),
-                ],
-            ),
-            state("arr_changes", "arr_at", ["arr", "from_day", "ended"]),
-            state("stage_changes", "stage_at", ["stage", "from_day"]),
-        )
-
-    def churn_day(self, count: Counting) -> np.ndarray:
-        """The day of churn by the moment, else NaN: ``churned_on`` unless a contract or a stage began after it, else
-        the ARR's end, else the stage ``churned``."""
-        k, day = (self.moments[name].to_numpy() for name in ("k", "day"))
-        churned = epoch_days_or_nan(_column(count.customers, "churned_on"))[k]
-        stage, staged = self.stage["stage"].to_numpy(dtype=object), _numbers(self.stage["from_day"])
-        back = (_numbers(self.contract["from_day"]) > churned) | (
-            (stage != "churned") & (staged > churned)
-        )
-        ended = np.where(_numbers(self.arr["ended"]) == 1, _numbers(self.arr["from_day"]), np.nan)
-        left = np.where((churned <= day) & ~back, churned, ended)
-        return np.where(np.isnan(left) & (stage == "churned"), staged, left)
 
 
 def profile(
@@ -102,86 +44,165 @@ def profile(
     Snapshot columns of ``customers`` are read only on ``snapshot_day`` (the portfolio's last day):
     they hold today's value, and nobody knows since when.
     """
-    moments = _moments(k, day)
-    nothing = pd.Series([None] * len(k), dtype=object)
-    out = pd.DataFrame(
-        {
-            "k": k,
-            "day": day,
-            "arr": np.nan,
-            "seats": np.nan,
-            "renewal_day": np.nan,
-            "plan": nothing,
-            "currency": nothing,
-        }
+    said = statements(count.portfolio)
+    at = said.k_of(count.clients)[k]
+    today = count.customers.iloc[k].reset_index(drop=True)
+    known = np.zeros(len(k), dtype=bool) if snapshot_day is None else day >= snapshot_day
+    contract = said.contracts.at(at, day)
+    began, lost = lives(count.portfolio).at(at, day)
+    out = pd.DataFrame({"k": k, "day": day})
+    out["arr"] = _arr(said, contract, at, day, began, np.where(known, _today(today, "arr"), np.nan))
+    out["seats"] = _seats(said, contract, at, day, np.where(known, _today(today, "seats"), np.nan))
+    renewal = np.where(known, epoch_days_or_nan(_column(today, "renewal_date")), np.nan)
+    out["renewal_day"] = _renewal(said, contract, at, day, renewal)
+    out["plan"] = _plan(said, contract, at, day, np.where(known, _column(today, "plan"), None))
+    currency = np.where(known, _column(today, "currency"), None)
+    out["currency"] = _first_word(contract["currency"], currency)
+    out["stage"] = said.stage.at(at, day)["stage"].astype(object).to_numpy()
+    out["stage"] = out["stage"].where(out["stage"].notna(), None)
+    out["contract_term_days"] = _numbers(contract["term"].where(contract["ended"].isna()))
+    out["contract_auto_renews"] = _numbers(contract["auto_renews"])
+    out["price_change_90d"] = _price_change(said, contract, at, day)
+    lapsed = _numbers(contract["lapsed"])
+    out["uncontracted_days"] = np.where(np.isnan(lost), day - lapsed + 1, np.nan)
+    return _tenure(out, count, began, lost)
+
+
+def profiles(portfolio: Portfolio, dates: Sequence[dt.date]) -> pd.DataFrame:
+    """``profile`` of every customer that had signed up on each date, with ``client_id`` and ``date``."""
+
+    def build() -> pd.DataFrame:
+        clients = customers(portfolio).index.tolist()
+        k = np.tile(np.arange(len(clients)), len(dates))
+        day = np.repeat(np.array([epoch_day(date) for date in dates], dtype=np.int64), len(clients))
+        count = Counting(portfolio, clients, Spans(k, day, day + 1))
+        rows = profile(count, k, day, epoch_day(portfolio.data_until))
+        ids = {"client_id": np.array(clients, dtype=object)[k], "date": day.astype("datetime64[D]")}
+        rows = rows.assign(**ids)
+        return rows[rows["tenure_days"] >= 0].reset_index(drop=True)
+
+    return portfolio.cache.get("profiles", tuple(dates), build, disk=False, limit=8)
+
+
+def is_live(rows: pd.DataFrame) -> pd.Series:
+    """Customers that are live; prospects are not customers yet."""
+    return rows["live"].astype(bool) & (rows["stage"].astype(object) != "prospect")
+
+
+def _today(today: pd.DataFrame, name: str) -> np.ndarray:
+    return _numbers(_column(today, name))
+
+
+def _first_word(*columns: Any) -> np.ndarray:
+    """The first word of each row, None without any."""
+    words = pd.Series(columns[0]).astype(object).reset_index(drop=True)
+    for other in columns[1:]:
+        words = words.where(words.notna(), pd.Series(other, dtype=object).reset_index(drop=True))
+    return words.where(words.notna(), None).to_numpy(dtype=object)
+
+
+def _in_force(contract: pd.DataFrame, name: str) -> np.ndarray:
+    return _numbers(contract[name].where(contract["ended"].isna()))
+
+
+def arr_statements(
+    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ARR of the newest statement by each moment, and its table: a position in ``ARR_SOURCES``, −1 without any."""
+    change, arr = said.change("arr", at, day), said.arr.at(at, day)
+    since, recorded = _numbers(contract["since"]), _numbers(contract["recorded"])
+    # of statements of one day the change of ARR is preferred, then the contract
+    order = np.array([1, 0, 2, -1])
+    value, source = newest(
+        tuple(_numbers(arr[name]) for name in ("arr", "effective", "recorded")),
+        (_numbers(contract["arr"]), since, recorded),
+        tuple(_numbers(change[name]) for name in ("value", "effective", "recorded")),
     )
-    if snapshot_day is not None:
-        _from_snapshot(out, count.customers.iloc[k].reset_index(drop=True), day >= snapshot_day)
-    if count.has("customer_changes"):
-        _from_changes(out, moments, count)
-    states = TableStates.of(count, moments)
-    _from_contracts(out, states.contract)
-    arr = _numbers(states.arr["arr"])
-    out["arr"] = np.where(np.isnan(arr), out["arr"], arr)
-    out["stage"] = states.stage["stage"].to_numpy(dtype=object)
-    out["contract_term_days"] = _numbers(states.contract["term_days"])
-    out["contract_auto_renews"] = _numbers(states.contract["auto_renews"])
-    out["price_change_90d"] = _price_change(states.contract, count, moments)
-    return _tenure(out, count, states.churn_day(count))
+    return value, order[source]
 
 
-def _from_snapshot(out: pd.DataFrame, today: pd.DataFrame, known: np.ndarray) -> None:
-    for name in ("arr", "seats"):
-        out[name] = np.where(known, _numbers(_column(today, name)), np.nan)
-    out["renewal_day"] = np.where(known, epoch_days_or_nan(_column(today, "renewal_date")), np.nan)
-    for name in ("plan", "currency"):
-        out[name] = np.where(known, _column(today, name).to_numpy(dtype=object), None)
+def _arr(
+    said: Statements,
+    contract: pd.DataFrame,
+    at: np.ndarray,
+    day: np.ndarray,
+    began: np.ndarray,
+    today: np.ndarray,
+) -> np.ndarray:
+    """The newest statement; that of contracts which have all ended stands behind today's value, and is void once the
+    customer was lost and won back."""
+    value, source = arr_statements(said, contract, at, day)
+    ended = _numbers(contract["ended"])
+    lapsed = (source == 0) & ~np.isnan(ended)
+    stale = lapsed & (ended <= began)
+    value = np.where(lapsed & ~np.isnan(today), today, np.where(stale, np.nan, value))
+    return np.where(np.isnan(value), today, value)
 
 
-def _from_changes(out: pd.DataFrame, moments: pd.DataFrame, count: Counting) -> None:
-    changes = count.rows("changes_at", moments=moments)
-    for name in ("arr", "seats"):
-        values = _numbers(_merged(moments, changes[changes["field"] == name])["value"])
-        out[name] = np.where(np.isnan(values), out[name], values)
-    plan = _merged(moments, changes[changes["field"] == "plan"])["value"]
-    out["plan"] = np.where(plan.isna(), out["plan"], plan.to_numpy(dtype=object))
-    days = epoch_days_or_nan(_merged(moments, changes[changes["field"] == "renewal_date"])["value"])
-    out["renewal_day"] = np.where(np.isnan(days), out["renewal_day"], days)
+def _seats(
+    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
+) -> np.ndarray:
+    """The newest of the contracts in force and the changes, else today's, else those of the contracts that ended."""
+    change = said.change("seats", at, day)
+    since, recorded = _numbers(contract["since"]), _numbers(contract["recorded"])
+    value, _ = newest(
+        (_in_force(contract, "seats"), since, recorded),
+        tuple(_numbers(change[name]) for name in ("value", "effective", "recorded")),
+    )
+    value = np.where(np.isnan(value), today, value)
+    return np.where(np.isnan(value), _numbers(contract["seats"]), value)
 
 
-def _from_contracts(out: pd.DataFrame, contracts: pd.DataFrame) -> None:
-    for name in ("arr", "seats", "renewal_day"):
-        values = _numbers(contracts[name])
-        out[name] = np.where(np.isnan(values), out[name], values)
-    for name in ("plan", "currency"):
-        out[name] = np.where(
-            contracts[name].isna(), out[name], contracts[name].to_numpy(dtype=object)
-        )
+def _plan(
+    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
+) -> np.ndarray:
+    """As ``_seats``."""
+    change = said.change("plan", at, day)
+    own = contract["plan"].where(contract["ended"].isna()).astype(object).to_numpy()
+    since = _numbers(contract["since"].where(contract["ended"].isna()))
+    newer = (_numbers(change["effective"]) > since) | pd.isna(own)
+    words = change["value"].astype(object).where(newer, None)
+    return _first_word(words, own, today, contract["plan"])
 
 
-def _price_change(now: pd.DataFrame, count: Counting, moments: pd.DataFrame) -> np.ndarray:
-    """The contract's ARR a seat (its ARR where no seats are known) ÷ that of 90 days before, less 1."""
-    if not count.has("contracts"):
-        return np.full(len(moments), np.nan)
-    earlier = moments.assign(day=(moments["day"] - PRICE_DAYS).astype(np.int32))
-    before = _merged(earlier, count.rows("contracts_at", moments=earlier))
-    price, old_price = (_price(contract) for contract in (now, before))
+def _renewal(
+    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
+) -> np.ndarray:
+    """The contract's renewal, else the last change of the date, else today's; of contracts that ended without a new one
+    their end, which is overdue."""
+    dates = epoch_days_or_nan(said.change("renewal_date", at, day)["value"])
+    renews, ended = _numbers(contract["renews"]), ~np.isnan(_numbers(contract["ended"]))
+    other = np.where(np.isnan(dates), today, dates)
+    own = np.where(ended & (other > renews), other, renews)
+    return np.where(np.isnan(own), other, own)
+
+
+def _price_change(
+    said: Statements, now: pd.DataFrame, at: np.ndarray, day: np.ndarray
+) -> np.ndarray:
+    """The contracts' ARR a seat (ARR where no seats are known) ÷ that of 90 days before, less 1."""
+    price, old_price = (
+        _price(contract) for contract in (now, said.contracts.at(at, day - PRICE_DAYS))
+    )
     return np.divide(price, old_price, out=np.full(len(price), np.nan), where=old_price > 0) - 1
 
 
 def _price(contract: pd.DataFrame) -> np.ndarray:
-    arr, seats = _numbers(contract["arr"]), _numbers(contract["seats"])
+    arr, seats = _in_force(contract, "arr"), _in_force(contract, "seats")
     return arr / np.where(seats > 0, seats, 1.0)
 
 
-def _tenure(out: pd.DataFrame, count: Counting, left: np.ndarray) -> pd.DataFrame:
+def _tenure(
+    out: pd.DataFrame, count: Counting, began: np.ndarray, lost: np.ndarray
+) -> pd.DataFrame:
     """Adds tenure and whether the customer is live; a churned one has no ARR."""
     k, day = out["k"].to_numpy(), out["day"].to_numpy()
     notice = epoch_days_or_nan(_column(count.customers, "notice_on"))[k]
-    out["days_since_notice"] = np.where(notice <= day, day - notice, np.nan)
+    given = (notice <= day) & ((notice >= began) | (began == count.signup[k]))
+    out["days_since_notice"] = np.where(given, day - notice, np.nan)
     out["tenure_days"] = (day - count.signup[k]).astype(np.float64)
-    out["live"] = (day >= count.signup[k]) & np.isnan(left)
-    out["arr"] = np.where(np.isnan(left), out["arr"], 0.0)
+    out["live"] = (day >= count.signup[k]) & np.isnan(lost)
+    out["arr"] = np.where(np.isnan(lost), out["arr"], 0.0)
     out["days_to_renewal"] = out["renewal_day"] - day
     return out
 
@@ -198,10 +219,10 @@ def tiers(arr: np.ndarray, settings: Settings) -> np.ndarray:
 
 
 def customers_as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
-    """The customers by id, with ``churned_on`` and ``notice_on`` as they were known at the end of ``as_of``.
+    """The customers by id, with ``churned_on`` and ``notice_on`` of their last spell as known at the end of ``as_of``.
 
-    ``churned_on``, else the change of ARR that ended it, else the stage ``churned`` (``TableStates.churn_day``); a
-    later day is not known yet, and a customer that was won back has not churned.
+    ``churned_on``, else the end of the ARR, else the stage ``churned`` (``spells``); a later day is not known yet, and a
+    customer that was won back has not churned.
 
     >>> from healthseg.testing import tiny_portfolio
     >>> changes = pd.DataFrame({"client_id": "a", "effective_on": ["2025-01-01", "2025-03-01"], "arr": [100, 0]})
@@ -217,34 +238,16 @@ def customers_as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 
 
 def _as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
-    known = customers(portfolio)
-    days = known.index.to_series().map(_churn_by_client(portfolio, as_of)).astype("float64")
-    frame = known.assign(churned_on=pd.to_datetime(days, unit="D").astype("datetime64[us]"))
-    if "notice_on" in known:
-        notice = pd.to_datetime(known["notice_on"])
-        frame["notice_on"] = notice.where(notice <= pd.Timestamp(as_of))
-    return frame
-
-
-def _churn_by_client(portfolio: Portfolio, as_of: dt.date) -> dict[str, int]:
-    """The day of churn of each customer that had churned by ``as_of``."""
-
-    def build() -> dict[str, int]:
-        clients = customers(portfolio).index.tolist()
-        days = zip(clients, churn_days(portfolio, clients, as_of), strict=True)
-        return {client: int(day) for client, day in days if not np.isnan(day)}
-
-    return portfolio.cache.get("churn_days", [as_of, portfolio.state(as_of)], build)
+    known, spells = customers(portfolio), spells_as_of(portfolio, as_of)
+    last = spells[spells["is_last"]].set_index("client_id").reindex(known.index)
+    frame = known.assign(churned_on=last["churned_on"])
+    return frame.assign(notice_on=last["notice_on"]) if "notice_on" in known else frame
 
 
 def churn_days(portfolio: Portfolio, clients: list[str], as_of: dt.date) -> np.ndarray:
     """The day (since 1970) of churn of each of the customers by ``as_of``, else NaN."""
-    if not clients:
-        return np.empty(0)
-    every, day = np.arange(len(clients)), np.full(len(clients), epoch_day(as_of), dtype=np.int64)
-    count = Counting(portfolio, clients, Spans(every, day, day + 1))
-    moments = pd.DataFrame({"k": every.astype(np.int32), "day": day.astype(np.int32)})
-    return TableStates.of(count, moments).churn_day(count)
+    at = statements(portfolio).k_of(clients)
+    return lives(portfolio).at(at, np.full(len(clients), epoch_day(as_of), dtype=np.int64))[1]
 
 
 def customer_as_of(portfolio: Portfolio, client_id: Any, as_of: dt.date) -> dict[str, Any]:
@@ -273,8 +276,9 @@ METRICS = (
         "arr",
         "ARR",
         "money",
-        definition="last `arr_changes.arr` with effective_on ≤ d; else the contract of d; else the last "
-        "`customer_changes`; else, only on the portfolio's last day, `customers.arr`; 0 once churned",
+        definition="of the last `arr_changes`, the sum of the contracts in force on d and the last `customer_changes` that "
+        "which holds from the latest day (then recorded last, then first named); else, only on the portfolio's last day, "
+        "`customers.arr`; else the contracts that ended last; 0 once churned",
         question="What does the customer pay a year?",
         format="money",
         missing="no ARR is known of that day",
@@ -288,8 +292,9 @@ METRICS = (
         "seats",
         "Seats",
         "seats",
-        definition="of the contract of d (starts_on ≤ d < ends_on, signed_on ≤ d where it is set, latest starts_on); "
-        "else the last `customer_changes` with effective_on ≤ d; else, only on the portfolio's last day, `customers`",
+        definition="the sum of the contracts in force on d (begun and signed by d, not ended or replaced), or the last "
+        "`customer_changes` where that is later; else, only on the portfolio's last day, `customers`; else the contracts "
+        "that ended last",
         question="How many seats does the customer pay for?",
         format="count",
         missing="no seats are known of that day",
@@ -326,8 +331,9 @@ METRICS = (
         "days_to_renewal",
         "Days to renewal",
         "days",
-        definition="renewal_on − d; renewal_on is the contract's renews_on, else its end if it runs for 60 days or more "
-        "(shorter ones roll on); where there is no contract, as `seats`",
+        definition="renewal_on − d; renewal_on is the largest contract's renews_on, else its end if it runs for 60 days or "
+        "more (shorter ones roll on); of contracts that ended without a new one their end, which is overdue; where there "
+        "is no contract, as `seats`",
         question="When is the renewal?",
         format="days",
         missing="no renewal date is known of that day",
@@ -370,6 +376,17 @@ METRICS = (
         missing="no contract is known of that day or of 90 days before",
         tables=("contracts",),
         uses=ONLY_CHURN,
+    ),
+    Metric(
+        "uncontracted_days",
+        "Days without a contract",
+        "days",
+        definition="d − the last day of the last contract, where none is in force, none renews by itself and none is signed",
+        question="For how long has the customer been past its contract's end?",
+        format="days",
+        missing="a contract is in force, or none is known",
+        tables=("contracts",),
+        uses=RULES_AND_PAGES,
     ),
     Metric(
         "days_since_notice",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from healthseg.data.portfolio import Portfolio
 from healthseg.errors import InvalidParameters
 from healthseg.metrics import adoption, catalog
 from healthseg.metrics.catalog import Metric
@@ -28,7 +29,6 @@ from healthseg.metrics.counting import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.data.portfolio import Portfolio
     from healthseg.settings import Settings
 
 # by → the rows that are counted, their key, the metrics that have such a form
@@ -65,6 +65,7 @@ def over(
     >>> over(portfolio, spans, ["person_events", "active_users"])[["person_events", "active_users"]].values.tolist()
     [[2.0, 2.0]]
     """
+    portfolio = Portfolio.of(portfolio)
     frame, names = _checked(spans, portfolio, clients), list(metrics)
     if by != "client":
         return _over_keys(portfolio, frame, names, by)

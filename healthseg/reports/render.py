@@ -77,6 +77,9 @@ class ReportPage:
         quality = layout.points(
             spec.Points("data_quality.summary", "{page_item}"), self.scope, "warnings"
         )
+        quality += layout.points(
+            spec.Points("uncontracted.summary", "{page_item}"), self.scope, "warnings"
+        )
         warnings = layout.points(
             spec.Points("warnings", "{page_item:sentence}"), self.scope, "warnings"
         )

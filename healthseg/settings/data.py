@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -18,6 +18,10 @@ class DataSettings(Frozen):
     data_until: dt.date | None = None
     default_timezone: str = "UTC"
     reporting_currency: str | None = None
+    # contracts of one customer that run at once: base and add-ons ("add"), or the later one alone ("replace")
+    overlap: Literal["add", "replace"] = "add"
+    # whether ends_on is a contract's last day, or the day after it; "detect" reads it from consecutive contracts
+    contract_ends: Literal["detect", "inclusive", "exclusive"] = "detect"
     # a table that loses more of its rows is refused: its figures would be wrong rather than incomplete
     max_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     # a customer that loses more of its rows of a table has that table's metrics withheld

@@ -8,8 +8,8 @@ import html
 import inspect
 import json
 import math
-import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import (
@@ -27,12 +27,23 @@ from typing import (
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+)
 from threadpoolctl import threadpool_limits
 
+from healthseg.charts.formats import brief_money, quantity
 from healthseg.data.portfolio import Portfolio
 from healthseg.data.quality import DataQuality
+from healthseg.data.tables import id_text
 from healthseg.errors import InvalidParameters, hint
+from healthseg.metrics.money import uncontracted
 from healthseg.rules import TriggeredRule
 
 if TYPE_CHECKING:
@@ -226,6 +237,43 @@ def reasons(value: Any, path: str = "$") -> Iterator[tuple[str, str]]:
 # -- results ---------------------------------------------------------------------------
 
 
+class Uncontracted(BaseModel):
+    """Live customers past their contract's end without a new one; their ARR is part of all sums."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    customers: int = Field(default=0, description="Customers")
+    longest_days: int = Field(default=0, description="The longest of them, in days")
+    arr: dict[str, float] = Field(default_factory=dict, description="Their ARR by currency")
+    client_ids: list[str] = Field(default_factory=list, description="The customers, longest first")
+    summary: list[str] = Field(default_factory=list, description="The same as a sentence")
+
+    @classmethod
+    def of(cls, portfolio: Portfolio, as_of: dt.date, client_id: str | None) -> Uncontracted:
+        """Those of the portfolio, or whether a customer is one."""
+        if not portfolio.has("contracts"):
+            return cls()
+        rows = uncontracted(portfolio, as_of)
+        rows = rows if client_id is None else rows[rows["client_id"] == client_id]
+        if rows.empty:
+            return cls()
+        sums = rows.groupby(rows["currency"].fillna("unknown"))["arr"].sum()
+        arr = {str(name): round(float(value), 2) for name, value in sums.sort_index().items()}
+        days = int(rows["days"].max())
+        amounts = " and ".join(
+            brief_money(value, None if name == "unknown" else name) for name, value in arr.items()
+        )
+        words = quantity(days, "days")
+        if client_id is None:
+            who = "1 customer is" if len(rows) == 1 else f"{len(rows)} customers are"
+            text = f"{who} past the end of the contract without a new one ({amounts} ARR), for up to {words}"
+        else:
+            text = f"Uncontracted for {words}: the contract ended without a new one ({amounts} ARR)"
+        clients = rows["client_id"].astype(str).tolist()
+        return cls(
+            customers=len(rows), longest_days=days, arr=arr, client_ids=clients, summary=[text]
+        )
+
+
 class Result(BaseModel):
     """The base of the tools' results.
 
@@ -253,6 +301,10 @@ class Result(BaseModel):
     data_quality: DataQuality = Field(
         default=DataQuality(summary=[], customer=[], portfolio=[]),
         description="What was lost or is doubtful in the data that the response rests on",
+    )
+
+    uncontracted: Uncontracted = Field(
+        default=Uncontracted(), description="Customers whose contract ended without a new one"
     )
 
     _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
@@ -284,9 +336,9 @@ class Result(BaseModel):
         known |= dict(reasons(part, path))
         return self.model_copy(update={name: part, "not_measured": dict(sorted(known.items()))})
 
-    def with_quality(self, quality: DataQuality) -> Self:
-        """The same result with what was lost in its data."""
-        return self.model_copy(update={"data_quality": quality})
+    def with_quality(self, quality: DataQuality, contracts: Uncontracted) -> Self:
+        """The same result with what was lost in its data, and whose contract has ended."""
+        return self.model_copy(update={"data_quality": quality, "uncontracted": contracts})
 
     def to_dict(self) -> dict[str, Any]:
         """The response as JSON values: dates are texts, missing figures null."""
@@ -349,9 +401,16 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-Day = str | dt.date | None
+def _instant_text(value: Any) -> Any:
+    """An instant of Python, pandas or numpy as text; anything else as it is."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, np.datetime64) else value
+
+
+Day = Annotated[str | dt.date | None, BeforeValidator(_instant_text)]
 AsOf = Annotated[Day, Field(description="Date, read to its end; default the portfolio's last day")]
-ClientId = Annotated[str, Field(description="Customer identifier")]
+ClientId = Annotated[str, BeforeValidator(id_text), Field(description="Customer identifier")]
 
 
 def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -463,7 +522,7 @@ def tool(
 
     Types, defaults, ranges and descriptions stand in the signature (``Annotated[int, Field(ge=7,
     description=…)]``); ``parameters`` of the decorated function is the pydantic model made from
-    it. Arguments are validated once, the portfolio may be given by its address, and linear
+    it. Arguments are validated once, the portfolio may be given by what ``Portfolio.open`` takes, and linear
     algebra runs on one thread: the same bits whatever the machine's cores.
     """
     signature = inspect.signature(function)
@@ -475,10 +534,12 @@ def tool(
     def run(portfolio: Any, values: Mapping[str, Any]) -> R:
         parameters = validated(model(), values)
         arguments = {name: getattr(parameters, name) for name in type(parameters).model_fields}
-        opened = _opened(portfolio)
-        with threadpool_limits(1, "blas"):
+        opened = Portfolio.of(portfolio)
+        with _ONE_THREAD:
             result = cast(Any, function)(opened, **arguments)
-        return result.with_quality(opened.quality.of(arguments.get("client_id")))
+        client_id = arguments.get("client_id")
+        contracts = Uncontracted.of(opened, result.as_of, client_id)
+        return result.with_quality(opened.quality.of(client_id), contracts)
 
     @functools.wraps(function)
     def call(portfolio: Any, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -506,5 +567,23 @@ def _model(function: Callable[..., Any], signature: inspect.Signature) -> type[P
     )
 
 
-def _opened(portfolio: Any) -> Portfolio:
-    return Portfolio.open(portfolio) if isinstance(portfolio, str | os.PathLike) else portfolio
+class _OneThread:
+    """While any thread is within it, linear algebra runs on one thread."""
+
+    def __init__(self) -> None:
+        self._lock, self._within = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._limits = threadpool_limits(1, "blas")
+            self._within += 1
+
+    def __exit__(self, *problem: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._limits.restore_original_limits()
+
+
+_ONE_THREAD = _OneThread()

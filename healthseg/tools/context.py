@@ -14,7 +14,7 @@ from healthseg.errors import ClientNotFound
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.money import Money, money
-from healthseg.metrics.profile import customer_as_of, customers_as_of
+from healthseg.metrics.profile import customer_as_of, customers_as_of, is_live
 from healthseg.periods import DAYS_A_MONTH, weekly
 from healthseg.scoring import score_trend
 from healthseg.scoring.churn.expected import ChurnedArr, churn_probabilities, simulate_churned_arr
@@ -211,11 +211,11 @@ class PortfolioContext:
     # -- money -----------------------------------------------------------------------------
 
     def money_on(self, date: dt.date) -> Money:
-        """ARR of the live customers of a date, in one currency where the portfolio allows it."""
+        """ARR of the live customers of a date, in one currency where the portfolio allows it, at the rates of ``as_of``."""
         return self.portfolio.cache.get(
             "money",
             (self.as_of, date),
-            lambda: money(self.portfolio, self.live_on(date), date),
+            lambda: money(self.portfolio, self.live_on(date), date, self.as_of),
             disk=False,
         )
 
@@ -351,7 +351,7 @@ def _known(values: pd.Series, holds: pd.Series) -> pd.Series:
 
 
 def _live(rows: pd.DataFrame) -> pd.Series:
-    return rows["live"].astype(bool) & (rows["stage"].astype(object) != "prospect")
+    return is_live(rows)
 
 
 def _with_derived(rows: pd.DataFrame) -> pd.DataFrame:

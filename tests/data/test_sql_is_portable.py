@@ -75,7 +75,7 @@ def faults(text: str) -> list[str]:
 
 
 def test_there_are_texts():
-    assert {"facts/user_day.sql", "facts/sessions.sql", "checks/arr_disagrees.sql"} <= set(
+    assert {"facts/user_day.sql", "facts/sessions.sql", "checks/churn_disagrees.sql"} <= set(
         map(name, texts())
     )
 

@@ -116,17 +116,24 @@ def invoices_issued(portfolio: Plain, client: str, start: dt.date, end: dt.date)
 
 
 def owed(portfolio: Plain, client: str, end: dt.date) -> list[dict]:
-    """Invoices open at the end of the last day, less what the open credit notes cover, oldest first."""
+    """Invoices open at the end of the last day, less what credit notes cover, oldest first; a note with a payment date
+    has settled what was paid on that date."""
     rows = [
-        row
-        for row in portfolio.of("invoices", client)
-        if portfolio.date(row["issued_on"]) < end
-        and (row.get("paid_on") is None or portfolio.date(row["paid_on"]) >= end)
+        row for row in portfolio.of("invoices", client) if portfolio.date(row["issued_on"]) < end
     ]
-    credit = -sum(row["amount"] for row in rows if row["amount"] < 0)
+
+    def paid_on(row: dict) -> dt.date | None:
+        day = portfolio.date(row.get("paid_on"))
+        return day if day is not None and day < end else None
+
+    credit = 0
+    for day in {paid_on(row) for row in rows}:
+        notes = -sum(row["amount"] for row in rows if row["amount"] < 0 and paid_on(row) == day)
+        paid = sum(row["amount"] for row in rows if row["amount"] > 0 and paid_on(row) == day)
+        credit += notes if day is None else max(0, notes - paid)
     out = []
     for row in sorted(
-        (row for row in rows if row["amount"] > 0),
+        (row for row in rows if row["amount"] > 0 and paid_on(row) is None),
         key=lambda row: (str(row["due_on"]), row["invoice_id"]),
     ):
         if credit >= row["amount"]:
@@ -218,15 +225,46 @@ def metric(portfolio: Plain, name: str, client: str, start: dt.date, end: dt.dat
 # -- the panel's profile ------------------------------------------------------------------
 
 
-def contract_of(portfolio: Plain, client: str, day: dt.date) -> dict:
-    rows = [
+def exclusive_end(row: dict, portfolio: Plain) -> dt.date:
+    return portfolio.date(row.get("ends_on")) or dt.date.max
+
+
+def contracts_of(portfolio: Plain, client: str, day: dt.date) -> dict:
+    """What the contracts of a day add up to: those in force, else those that ended last. The random portfolios have no
+    consecutive contracts, and end the day before ``ends_on``."""
+    every = [
         row
         for row in portfolio.of("contracts", client)
-        if portfolio.date(row["starts_on"]) <= day
-        and (row.get("ends_on") is None or day < portfolio.date(row["ends_on"]))
-        and (row.get("signed_on") is None or portfolio.date(row["signed_on"]) <= day)
+        if row.get("signed_on") is None or portfolio.date(row["signed_on"]) <= day
     ]
-    return max(rows, key=lambda row: str(row["starts_on"])) if rows else {}
+    begun = [row for row in every if portfolio.date(row["starts_on"]) <= day]
+    if not begun:
+        return {}
+    running = [row for row in begun if exclusive_end(row, portfolio) > day]
+    last = max(exclusive_end(row, portfolio) for row in begun)
+    chosen = running or [row for row in begun if exclusive_end(row, portfolio) == last]
+
+    def known(row: dict) -> dt.date:
+        return portfolio.date(row.get("signed_on")) or portfolio.date(row["starts_on"])
+
+    largest = max(
+        chosen, key=lambda row: (row["arr"], str(row["starts_on"]), known(row), str(row["ends_on"]))
+    )
+    starts = max(portfolio.date(row["starts_on"]) for row in chosen)
+    ends = [exclusive_end(row, portfolio) for row in begun if exclusive_end(row, portfolio) <= day]
+    ahead = any(known(row) <= day < portfolio.date(row["starts_on"]) for row in every)
+    seats = [row["seats"] for row in chosen if row.get("seats") is not None]
+    return {
+        "arr": sum(row["arr"] for row in chosen),
+        "seats": sum(seats) if largest.get("seats") is not None else None,
+        "plan": largest.get("plan"),
+        "running": bool(running),
+        "since": max([starts, *(ends if running else [])]),
+        "recorded": max(known(row) for row in chosen),
+        "ended": None if running else last,
+        "lapsed": None if running or ahead else last,
+        "renewal": first(largest.get("renews_on"), end_of(portfolio, largest)) if running else last,
+    }
 
 
 def end_of(portfolio: Plain, contract: dict) -> Any:
@@ -239,7 +277,7 @@ def end_of(portfolio: Plain, contract: dict) -> Any:
     )
 
 
-def changed(portfolio: Plain, client: str, name: str, day: dt.date) -> Any:
+def change_of(portfolio: Plain, client: str, name: str, day: dt.date) -> dict:
     rows = [
         row
         for row in portfolio.of("customer_changes", client)
@@ -247,37 +285,67 @@ def changed(portfolio: Plain, client: str, name: str, day: dt.date) -> Any:
         and portfolio.date(row["effective_on"]) <= day
         and (row.get("recorded_at") is None or portfolio.day(client, row["recorded_at"]) <= day)
     ]
-    return max(rows, key=lambda row: str(row["effective_on"]))["value"] if rows else None
+    return max(rows, key=lambda row: str(row["effective_on"])) if rows else {}
 
 
 def first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def left_on(portfolio: Plain, client: str, day: dt.date) -> dt.date | None:
-    """When a customer that had left by ``day`` left: ``churned_on`` unless a contract or a stage began after it, else
-    the last change of ARR if it ended it, else the last stage if it is churned."""
+def turns(portfolio: Plain, client: str, day: dt.date) -> list[tuple]:
+    """All that loses the customer (0) or brings it back (1), by day: (day, which, source)."""
+    out = []
     said = portfolio.date(portfolio.customers[client].get("churned_on"))
-    begun = portfolio.date(contract_of(portfolio, client, day).get("starts_on"))
-    stage = stage_of(portfolio, client, day)
-    staged = portfolio.day(client, stage["effective_at"]) if stage else None
     if said is not None and said <= day:
-        back = (begun is not None and begun > said) or (
-            stage and stage["stage"] != "churned" and staged > said
-        )
+        out.append((said, 0, 0))
+    levels = {}
+    changes = [row for row in portfolio.of("customer_changes", client) if row["field"] == "arr"]
+    for row in changes + list(portfolio.of("arr_changes", client)):
+        on, recorded = portfolio.date(row["effective_on"]), row.get("recorded_at")
+        seen = max(on, portfolio.day(client, recorded)) if recorded is not None else on
+        rank = (0 if recorded is None else 1, str(recorded)) if "field" in row else (0, "z")
+        if seen <= day and rank >= levels.get(on, ((-1, ""),))[0]:
+            amount = float(row["value"] if "field" in row else row["arr"])
+            levels[on] = rank, amount, seen, row.get("reason") == "churn"
+    highest = 0
+    for on, (_, amount, seen, ended) in sorted(levels.items()):
+        highest = max(highest, amount)
+        if amount == 0 and (highest > 0 or ended):
+            out.append((on, 0, 1))
+        elif amount > 0:
+            out.append((seen, 1, 1))
+    stages = {}
+    for row in portfolio.of("stage_changes", client):
+        on, recorded = portfolio.day(client, row["effective_at"]), row.get("recorded_at")
+        seen = max(on, portfolio.day(client, recorded)) if recorded is not None else on
+        if seen <= day:
+            stages[on] = max(stages.get(on, ("",)), (str(row["effective_at"]), row["stage"], seen))
+    before = None
+    for on, (_, stage, seen) in sorted(stages.items()):
+        if stage != before:
+            out.append((on, 0, 2) if stage == "churned" else (seen, 1, 2))
+        before = stage
+    for row in portfolio.of("contracts", client):
+        begun = portfolio.date(row["starts_on"])
+        seen = max(begun, portfolio.date(row.get("signed_on")) or begun)
+        if seen <= day:
+            out.append((seen, 1, 3))
+    signup = portfolio.signup(client)
+    return sorted(turn for turn in out if turn[1] or turn[0] >= signup)
+
+
+def life(portfolio: Plain, client: str, day: dt.date) -> tuple[dt.date, dt.date | None]:
+    """When the customer's present or last spell began, and when it was lost."""
+    began, lost, by = portfolio.signup(client), None, None
+    for on, back, source in turns(portfolio, client, day):
         if not back:
-            return said
-    arrs = [
-        row
-        for row in portfolio.of("arr_changes", client)
-        if portfolio.date(row["effective_on"]) <= day
-    ]
-    if arrs:
-        last = max(arrs, key=lambda row: (str(row["effective_on"]), float(row["arr"])))
-        paid = max(float(row["arr"]) for row in arrs) > 0
-        if (float(last["arr"]) == 0 and paid) or last.get("reason") == "churn":
-            return portfolio.date(last["effective_on"])
-    return staged if stage and stage["stage"] == "churned" else None
+            if lost is None or source < by:
+                lost, by = on, source
+        elif lost is not None and on == lost and source != 2:
+            lost = by = None
+        elif lost is not None and on > lost:
+            began, lost, by = on, None, None
+    return began, lost
 
 
 def stage_of(portfolio: Plain, client: str, day: dt.date) -> dict:
@@ -290,41 +358,82 @@ def stage_of(portfolio: Plain, client: str, day: dt.date) -> dict:
     return max(rows, key=lambda row: str(row["effective_at"])) if rows else {}
 
 
+def newest(*statements: tuple[Any, Any, Any]) -> Any:
+    """Of (value, effective, recorded) the value that is effective last, then recorded last, then first in the list."""
+    best = None
+    for value, on, recorded in statements:
+        if value is not None and (best is None or (on, recorded) > best[1:]):
+            best = (value, on, recorded)
+    return None if best is None else best[0]
+
+
 def profile(portfolio: Plain, client: str, day: dt.date) -> dict[str, Any]:
     known = portfolio.customers[client]
     today = known if day >= portfolio.last else {}
-    contract = contract_of(portfolio, client, day)
-    gone = left_on(portfolio, client, day)
+    contract = contracts_of(portfolio, client, day)
+    began, gone = life(portfolio, client, day)
     arrs = [
         row
         for row in portfolio.of("arr_changes", client)
         if portfolio.date(row["effective_on"]) <= day
     ]
-    arr = max(arrs, key=lambda row: str(row["effective_on"]))["arr"] if arrs else None
-    arr = first(arr, contract.get("arr"), changed(portfolio, client, "arr", day), today.get("arr"))
-    arr = arr if gone is None else 0
-    renewal = portfolio.date(
-        first(
-            contract.get("renews_on"),
-            end_of(portfolio, contract),
-            changed(portfolio, client, "renewal_date", day),
-            today.get("renewal_date"),
-        )
+
+    def change(name: str) -> tuple:
+        row = change_of(portfolio, client, name, day)
+        if not row:
+            return None, None, None
+        on, recorded = portfolio.date(row["effective_on"]), row.get("recorded_at")
+        return row["value"], on, on if recorded is None else portfolio.day(client, recorded)
+
+    last = max(arrs, key=lambda row: str(row["effective_on"])) if arrs else {}
+    effective = portfolio.date(last.get("effective_on"))
+    of_contract = (
+        contract.get("since"),
+        max((d for d in (contract.get("since"), contract.get("recorded")) if d), default=None),
     )
+    statements = (
+        (last.get("arr"), effective, effective),
+        (contract.get("arr"), *of_contract),
+        change("arr"),
+    )
+    arr = newest(*statements)
+    ended = contract.get("ended")
+    if ended is not None and _is_contract(statements):
+        arr = today.get("arr") if today.get("arr") is not None else arr if ended > began else None
+    arr = first(arr, today.get("arr"))
+    arr = arr if gone is None else 0
+    running = contract if contract.get("running") else {}
+    changed = portfolio.date(change("renewal_date")[0])
+    other = first(changed, portfolio.date(today.get("renewal_date")))
+    renewal = portfolio.date(contract.get("renewal"))
+    if ended is not None and other is not None and other > renewal:
+        renewal = other
+    renewal = first(renewal, other)
+    seats = newest((running.get("seats"), *of_contract), change("seats"))
+    plan, plan_on, _ = change("plan")
+    if plan is None or (running.get("plan") is not None and plan_on <= running["since"]):
+        plan = first(running.get("plan"), plan)
     return {
         "live": portfolio.signup(client) <= day and gone is None,
         "tenure_days": (day - portfolio.signup(client)).days,
         "arr": arr,
         "tier": None if arr is None else next(name for edge, name in TIERS if float(arr) <= edge),
-        "seats": first(
-            contract.get("seats"), changed(portfolio, client, "seats", day), today.get("seats")
-        ),
-        "plan": first(
-            contract.get("plan"), changed(portfolio, client, "plan", day), today.get("plan")
-        ),
+        "seats": first(seats, today.get("seats"), contract.get("seats")),
+        "plan": first(plan, today.get("plan"), contract.get("plan")),
         "days_to_renewal": None if renewal is None else (renewal - day).days,
+        "uncontracted_days": None
+        if contract.get("lapsed") is None or gone is not None
+        else (day - contract["lapsed"]).days + 1,
         "stage": stage_of(portfolio, client, day).get("stage"),
     }
+
+
+def _is_contract(statements: tuple) -> bool:
+    """Whether the contracts' statement, the second of three, is the newest."""
+    marked = [
+        (number, *rest) for number, (value, *rest) in enumerate(statements) if value is not None
+    ]
+    return newest(*marked) == 1
 
 
 def panel_row(

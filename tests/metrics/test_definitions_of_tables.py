@@ -150,7 +150,7 @@ def money() -> Portfolio:
         ("paid", 0, "current"),
         ("credit", 58, "overdue"),  # the note covers the older one; the other was due on 1 February
         ("half", 89, "overdue"),  # half a note covers nothing whole
-        ("spent", 89, "overdue"),  # a note that was paid out covers nothing
+        ("spent", 0, "current"),  # a note that was paid out covers nothing
         ("later", NAN, None),
         ("none", NAN, None),
     ],
@@ -234,11 +234,11 @@ def test_a_contract_is_known_from_the_day_it_is_signed(profiles):
     )
 
 
-def test_of_two_contracts_the_later_one_holds_and_an_end_is_exclusive(profiles):
-    check(profiles, "renews", BEFORE, seats=3, days_to_renewal=31)
-    check(profiles, "renews", seats=6, days_to_renewal=365)
-    check(profiles, "ended", BEFORE, seats=3, arr=20_000)
-    check(profiles, "ended", seats=NAN, arr=NAN)
+def test_two_contracts_add_up_and_one_that_ended_is_kept_but_marked(profiles):
+    check(profiles, "renews", BEFORE, seats=3, arr=20_000, days_to_renewal=31)
+    check(profiles, "renews", seats=9, arr=50_000, days_to_renewal=365)
+    check(profiles, "ended", BEFORE, seats=3, arr=20_000, uncontracted_days=NAN)
+    check(profiles, "ended", seats=3, arr=20_000, uncontracted_days=1, days_to_renewal=0)
 
 
 def test_arr_changes_stand_over_contracts(profiles):

@@ -30,6 +30,7 @@ VARIED = (
 @functools.cache
 def both(seed: int) -> tuple[Portfolio, Plain]:
     tables, varied = random_tables(seed), VARIED[seed % len(VARIED)]
+    varied = {"contract_ends": "exclusive", **varied}
     return open_portfolio(tables, {"data_until": LAST, **varied}), Plain(tables, LAST, varied)
 
 

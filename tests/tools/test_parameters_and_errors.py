@@ -227,10 +227,10 @@ def test_a_refused_table_gives_no_number(tmp_path, conform):
 
 def test_a_missing_table_gives_no_number(tmp_path):
     (tmp_path / "customers.csv").write_text("client_id,name,signup_date\na,A,2025-01-01\n")
-    error = error_of(
-        DataRetrievalError, hs.calculate_health_score, hs.Portfolio.open(tmp_path), "a"
-    )
+    portfolio = hs.Portfolio.open(tmp_path)
+    error = error_of(DataRetrievalError, hs.track_usage_engagement, portfolio, "a")
     assert "events" in error["error_message"]
+    assert hs.calculate_health_score(portfolio, "a").current_health_score is None
 
 
 def test_a_database_that_does_not_answer_is_an_integration_error(conform):

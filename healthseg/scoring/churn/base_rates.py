@@ -67,7 +67,8 @@ def base_rates(
 ) -> BaseRates:
     """How often do customers of each tier churn within a horizon, as far as it was known at as_of?
 
-    ``customers`` has client_id, signup_date, tier and churned_on or notice_on (or both); no date after as_of is read.
+    ``customers`` has a row per customer or spell: client_id, signup_date (when the spell began), tier and churned_on or
+    notice_on (or both); no date after as_of is read.
     ``tier`` is that of the customer's last day at risk: after churn its ARR is 0, which would put all churned customers
     into the lowest tier. A customer is at risk from the later of signup and ``tracking_start`` through the earlier of
     notice, churn and as_of.
@@ -77,12 +78,14 @@ def base_rates(
         reason = "no churn dates: the customers table has neither churned_on nor notice_on"
         return BaseRates(None, level, frozenset(), reason=reason)
     exposed = exposure(customers, as_of, tracking_start)
-    gone = frozenset(exposed.loc[exposed["left"], "client_id"])
+    last = ~exposed.duplicated("client_id", keep="last")
+    gone = frozenset(exposed.loc[exposed["left"] & last, "client_id"])
     at_risk = exposed[exposed["steps"] > 0]
     if not len(at_risk):
         reason = f"no customer was at risk between {tracking_start} and {as_of}"
         return BaseRates(None, level, gone, reason=reason)
-    at_risk = at_risk.assign(at_risk_now=~at_risk["left"], customers=1)
+    once = ~at_risk.duplicated("client_id", keep="last")
+    at_risk = at_risk.assign(at_risk_now=~at_risk["left"], customers=once.astype(int))
     counts = at_risk.groupby("tier", sort=True)[COUNTS].sum()
     counts.loc[THE_PORTFOLIO] = at_risk[COUNTS].sum()
     rates = rate_posteriors(counts)
@@ -110,9 +113,10 @@ def exposure(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date) -
     days = (last - entry) / np.timedelta64(1, "D") + 1
     steps = np.where(days > 0, days, 0.0) / STEP_DAYS
     frame = customers[["client_id", "tier"]].assign(
-        steps=steps, events=(lost & (steps > 0)).astype(int), left=lost
+        steps=steps, events=(lost & (steps > 0)).astype(int), left=lost, entry=entry
     )
-    return frame.sort_values("client_id", ignore_index=True)
+    frame = frame.sort_values(["client_id", "entry"], kind="stable", ignore_index=True)
+    return frame.drop(columns="entry")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from healthseg.scoring.churn.predictors import (
 )
 from healthseg.scoring.churn.trees import BoostedTrees, boost
 from healthseg.settings import Settings
-from healthseg.statistics.outcomes import labels
+from healthseg.statistics.outcomes import Losses, event_of_rows, labels
 
 AT_RISK = ("client_id", "date", "live")
 HELD_OUT = ["client_id", "date", "event_on"]
@@ -181,10 +181,10 @@ def _log_likelihood(by_candidate: np.ndarray, outcome: np.ndarray) -> np.ndarray
 SHARES = np.array([(5 - a - b, a, b) for a in range(6) for b in range(6 - a)], dtype=float) / 5
 
 
-def rows_at_risk(panel: pd.DataFrame, event_on: pd.Series, as_of: dt.date) -> pd.DataFrame:
+def rows_at_risk(panel: pd.DataFrame, event_on: Losses, as_of: dt.date) -> pd.DataFrame:
     """The panel's rows of customers that were live and had not given notice, with ``event_on`` as known at as_of.
 
-    ``event_on`` (by client_id) is the earlier of notice and churn. Rows end with it: afterwards the customer behaves
+    ``event_on`` (``event_of_rows``) is the earlier of notice and churn of the row's spell. Its rows end with it: afterwards the customer behaves
     like one that is churning. Raises InvalidParameters for a panel without the columns, with two rows of a customer
     and date, or with dates after as_of.
     """
@@ -205,7 +205,8 @@ def rows_at_risk(panel: pd.DataFrame, event_on: pd.Series, as_of: dt.date) -> pd
             value_provided=str(as_of),
             validation_rule="not before the panel's last date",
         )
-    event = event_on.where(event_on <= until).reindex(panel["client_id"]).to_numpy()
+    event = event_of_rows(panel, event_on)
+    event = np.where(event <= until.to_datetime64(), event, np.datetime64("NaT"))
     rows = panel.assign(date=date.to_numpy(), event_on=event)
     live = panel["live"].fillna(False).to_numpy(dtype=bool)
     rows = rows[live & ~(event <= rows["date"].to_numpy())]
@@ -220,10 +221,10 @@ def outcomes(
     rows: pd.DataFrame, as_of: dt.date, days: int, lead_days: int, after_days: int = 0
 ) -> np.ndarray:
     """Per row 1, 0, or NaN where it cannot be known: was the customer lost in the ``days`` after lead + after?"""
-    known = rows.drop_duplicates("client_id")
-    event = pd.Series(known["event_on"].to_numpy(), index=known["client_id"])
     keys = rows[["client_id", "date"]]
-    return labels(keys, event, as_of, days, lead_days + after_days)["outcome"].to_numpy()
+    return labels(keys, rows["event_on"].to_numpy(), as_of, days, lead_days + after_days)[
+        "outcome"
+    ].to_numpy()
 
 
 def held_out(

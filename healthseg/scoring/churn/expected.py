@@ -11,10 +11,10 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from healthseg.metrics import panels
-from healthseg.metrics.profile import customers_as_of
+from healthseg.metrics.spells import spells_as_of
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.base_rates import HORIZONS, THE_PORTFOLIO, BaseRates, base_rates
-from healthseg.statistics.outcomes import label_event_dates
+from healthseg.statistics.outcomes import event_of_rows
 from healthseg.statistics.rates import standard_errors
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def portfolio_base_rates(portfolio: Portfolio, as_of: dt.date) -> BaseRates:
     settings = portfolio.settings
 
     def build() -> BaseRates:
-        customers = customers_as_of(portfolio, as_of).reset_index(drop=True)
+        customers = spells_as_of(portfolio, as_of)
         signed_up = pd.to_datetime(customers["signup_date"]) <= pd.Timestamp(as_of)
         customers = customers[signed_up].reset_index(drop=True)
         if customers.empty:
@@ -37,8 +37,12 @@ def portfolio_base_rates(portfolio: Portfolio, as_of: dt.date) -> BaseRates:
             return BaseRates(None, settings.interval_level, frozenset(), reason=reason)
         until = customers["churned_on"] - pd.Timedelta(days=1)
         last = until.fillna(pd.Timestamp(as_of)).dt.date
-        tier = panels.tiers_at(portfolio, dict(zip(customers["client_id"], last, strict=True)))
-        customers = customers.assign(tier=customers["client_id"].map(tier))
+        tier = pd.Series(index=customers.index, dtype=object)
+        for _, spells in customers.groupby("spell", sort=True):
+            days = dict(zip(spells["client_id"], last[spells.index], strict=True))
+            names = panels.tiers_at(portfolio, days)
+            tier[spells.index] = spells["client_id"].map(names).to_numpy(dtype=object)
+        customers = customers.assign(tier=tier)
         customers = customers.drop(columns=training.unrecorded_dates(portfolio))
         horizons = sorted({*HORIZONS, settings.churn_horizon_days})
         return base_rates(customers, as_of, portfolio.first_event_day, settings, horizons)
@@ -173,14 +177,14 @@ def churned_of_likely(portfolio: Portfolio, as_of: dt.date, client_ids: list[str
     """
     settings = portfolio.settings
     horizon = dt.timedelta(days=settings.sign_horizon_days)
-    event = label_event_dates(customers_as_of(portfolio, as_of).reset_index(drop=True))
+    losses = spells_as_of(portfolio, as_of)
     dates = [date for date in training.grid(portfolio, as_of) if date <= as_of - horizon]
     churned, n = 0, 0
     for date in dates[-settings.churn_candidate_past_dates :]:
         if not training.churn_model(portfolio, date).eligible:
             continue
         names, start = likely_to_churn(portfolio, date, client_ids), pd.Timestamp(date)
-        events = event.reindex(names)
+        events = event_of_rows(pd.DataFrame({"client_id": names, "date": start}), losses)
         churned += int(((events > start) & (events <= start + horizon)).sum())
         n += len(names)
     return [churned, n]

@@ -18,12 +18,12 @@ import pandas as pd
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.landmarks import feature_events, joined, most_used
-from healthseg.metrics.profile import customers_as_of
+from healthseg.metrics.spells import spells_as_of
 from healthseg.scoring.churn.base_rates import HORIZONS, STEP_DAYS
 from healthseg.scoring.churn.candidates import held_out_on, rows_at_risk
 from healthseg.scoring.churn.model import ChurnModel, refused_model
 from healthseg.scoring.churn.predictors import FAMILY
-from healthseg.statistics.outcomes import label_event_dates
+from healthseg.statistics.outcomes import event_of_rows, label_event_dates
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -127,7 +127,7 @@ def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
 
 def _trained(portfolio: Portfolio, date: dt.date) -> ChurnModel:
     settings, known = portfolio.settings, _known_losses(portfolio, date)
-    count = int(known.notna().sum())
+    count = int(label_event_dates(known).notna().sum())
     if count < settings.churn_min_churned:
         needed = f"{settings.churn_min_churned} are needed"
         reason = f"{count} customers have churned or given notice, {needed}"
@@ -135,7 +135,7 @@ def _trained(portfolio: Portfolio, date: dt.date) -> ChurnModel:
     rows = training_rows(portfolio, date)
     origins = grid(portfolio, date)[-settings.churn_max_origins :]
     past = pd.concat([_held_out(portfolio, origin) for origin in origins], ignore_index=True)
-    past = past.assign(event_on=known.reindex(past["client_id"]).to_numpy())
+    past = past.assign(event_on=event_of_rows(past, known))
     return ChurnModel.fit(rows, date, settings, past=past)
 
 
@@ -155,10 +155,10 @@ def training_rows(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
     return most_used(rows_at_risk(rows, _known_losses(portfolio, date), date))
 
 
-def _known_losses(portfolio: Portfolio, date: dt.date) -> pd.Series:
-    """By client_id the earlier of notice and churn, as known at the end of ``date``."""
-    known = customers_as_of(portfolio, date)
-    return label_event_dates(known.drop(columns=unrecorded_dates(portfolio)))
+def _known_losses(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
+    """Each customer's spells with their notice and churn, as known at the end of ``date``."""
+    known = spells_as_of(portfolio, date)
+    return known.drop(columns=unrecorded_dates(portfolio))
 
 
 def _panels_with_families(portfolio: Portfolio, dates: list[dt.date]) -> list[pd.DataFrame]:

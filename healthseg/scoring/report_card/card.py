@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy
 
+from healthseg.data.portfolio import Portfolio
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
@@ -22,9 +22,6 @@ from healthseg.scoring.health import score_panel
 from healthseg.scoring.report_card import accuracy, predictions, weights
 from healthseg.scoring.scored_panel import predictive_points
 from healthseg.settings import COMPONENTS
-
-if TYPE_CHECKING:
-    from healthseg.data.portfolio import Portfolio
 
 COMPOSITE, CUSTOM, PREDICTIVE = "weighted_composite", "custom", "ml_predictive"
 SCORES = {COMPOSITE: "Health score", CUSTOM: "Custom score", PREDICTIVE: "Churn model's score"}
@@ -116,6 +113,7 @@ def report_card(
     Intervals are bootstraps by customer. Raises CalculationError where the portfolio records no
     churn, InvalidParameters for bad parameters. Formulas: docs/methods.md.
     """
+    portfolio = Portfolio.of(portfolio)
     settings, date = portfolio.settings, portfolio.as_of(as_of)
     values = {
         "horizon_days": (horizon_days, settings.churn_horizon_days),

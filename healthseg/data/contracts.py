@@ -1,0 +1,315 @@
+"""Which contracts are in force on a day, as known then, and what do they add up to?
+
+Contracts in force at once add up: a base and its add-ons, several subscriptions. Rows with one ``contract_id`` are
+versions of one contract, without it those with the same start and end; on each day the version that began last, and of
+those the one recorded last, stands. ``replaces`` names contracts that a contract takes the place of. Whether ``ends_on``
+is the last day or the day after it follows from the portfolio's own contracts, as far as they were known on the day.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from healthseg.data.engine import run
+from healthseg.data.losses import Issue
+from healthseg.settings.data import DataSettings
+
+# pairs of a day and a contract that are compared at once: bounds the memory
+PAIRS_AT_ONCE = 2_000_000
+# shorter contracts roll on: their end is no renewal
+ROLLING_DAYS = 60
+NUMBERS = ("arr", "seats", "renews", "ends", "auto_renews", "list_price", "term")
+WORDS = ("plan", "currency")
+# contradictions of ARR that are listed with their figures
+CONTRADICTIONS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class EndConvention:
+    """Whether ``ends_on`` is a contract's last day (inclusive), as the portfolio's contracts show it day by day.
+
+    Consecutive contracts decide: the next one starts on the day after the end, or on the end itself. Without any, terms
+    of whole months do (1 January to 31 December, or to 1 January).
+    """
+
+    setting: str
+    known: np.ndarray  # days on which evidence became known, sorted
+    balance: np.ndarray  # inclusive less exclusive evidence by then, of pairs or else of terms
+    counts: dict[str, int]
+
+    def inclusive(self, day: np.ndarray) -> np.ndarray:
+        if self.setting != "detect":
+            return np.full(np.shape(day), self.setting == "inclusive")
+        position = np.searchsorted(self.known, day, side="right")
+        return np.r_[0.0, self.balance][position] > 0
+
+    @property
+    def word(self) -> str:
+        """inclusive or exclusive, by all that is known."""
+        last = np.array([np.iinfo(np.int32).max])
+        return "inclusive" if self.inclusive(last)[0] else "exclusive"
+
+
+def end_convention(rows: pd.DataFrame, setting: str) -> EndConvention:
+    """The convention of contracts (``contract_rows``).
+
+    >>> rows = pd.DataFrame({"k": 0, "starts": [0, 365], "ends": [364.0, 729.0], "known": [0, 365]})
+    >>> end_convention(rows, "detect").inclusive(np.array([364, 365])).tolist()
+    [True, True]
+    """
+    ended = rows[rows["ends"].notna()]
+    starts = rows[["k", "starts", "known"]].drop_duplicates(["k", "starts"])
+    parts = []
+    for gap in (1, 0):
+        after = ended.assign(starts=ended["ends"].astype(np.int64) + gap).merge(
+            starts, on=["k", "starts"], suffixes=("", "_next")
+        )
+        known = after[["known", "known_next"]].max(axis=1)
+        parts.append(pd.DataFrame({"known": known, "pair": 1, "sign": 2 * gap - 1}))
+    whole = _whole_months(ended)
+    parts.append(pd.DataFrame({"known": ended["known"], "pair": 0, "sign": whole})[whole != 0])
+    evidence = pd.concat(parts).sort_values("known", kind="stable")
+    pairs = (evidence["sign"] * evidence["pair"]).cumsum().to_numpy()
+    seen = evidence["pair"].cumsum().to_numpy() > 0
+    terms = (evidence["sign"] * (1 - evidence["pair"])).cumsum().to_numpy()
+    counts = {
+        f"{word}_{name}": int(((evidence["sign"] == sign) & (evidence["pair"] == pair)).sum())
+        for word, sign in (("inclusive", 1), ("exclusive", -1))
+        for name, pair in (("pairs", 1), ("terms", 0))
+    }
+    known = evidence["known"].to_numpy(dtype=np.int64)
+    return EndConvention(setting, known, np.where(seen, pairs, terms).astype(float), counts)
+
+
+def _whole_months(rows: pd.DataFrame) -> np.ndarray:
+    """1 where a term with its last day is whole months, −1 where it is without it, else 0."""
+    start = rows["starts"].to_numpy(dtype="datetime64[D]")
+    sign = np.zeros(len(rows), dtype=np.int64)
+    for extra, value in ((1, 1), (0, -1)):
+        stop = (rows["ends"].astype(np.int64) + extra).to_numpy(dtype="datetime64[D]")
+        months = (stop.astype("datetime64[M]") - start.astype("datetime64[M]")).astype(int)
+        same_day = stop - stop.astype("datetime64[M]") == start - start.astype("datetime64[M]")
+        sign[(months > 0) & same_day] = value
+    return sign
+
+
+def prepared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Contracts with ``version``, the number of the contract that a row is a version of, and ``replaced``, the day from
+    which another has taken its place (NaN: never)."""
+    named = rows["contract_id"].notna()
+    parts = [
+        rows["k"],
+        rows["contract_id"].astype(object).where(named, ""),
+        rows["starts"].where(~named, -1),
+        rows["ends"].fillna(-1).where(~named, -1),
+    ]
+    version = pd.factorize(pd.MultiIndex.from_arrays(parts))[0]
+    replaced = pd.Series(np.nan, index=rows.index)
+    takers = rows[rows["replaces"].notna()]
+    if len(takers):
+        names = takers["replaces"].astype(str).str.split(r"[;,|]")
+        listed = takers.assign(
+            contract_id=names, replaced=takers[["starts", "known"]].max(axis=1)
+        ).explode("contract_id")
+        listed["contract_id"] = listed["contract_id"].str.strip()
+        first = listed.groupby(["k", "contract_id"])["replaced"].min()
+        keys = pd.MultiIndex.from_arrays([rows["k"], rows["contract_id"].astype(object)])
+        replaced = pd.Series(first.reindex(keys).to_numpy(dtype=float), index=rows.index)
+    return rows.assign(version=version, replaced=replaced, term=rows["ends"] - rows["starts"])
+
+
+def boundaries(rows: pd.DataFrame) -> pd.DataFrame:
+    """The days (k, day) on which what is in force may change."""
+    days = [rows["starts"], rows["known"], rows["ends"], rows["ends"] + 1, rows["replaced"]]
+    frame = pd.concat([pd.DataFrame({"k": rows["k"], "day": day}) for day in days]).dropna()
+    return frame.astype(np.int64).drop_duplicates(ignore_index=True)
+
+
+def known_versions(
+    rows: pd.DataFrame, convention: EndConvention, moments: pd.DataFrame
+) -> pd.DataFrame:
+    """Pairs of a moment (``at``: its row) and a contract's standing version that had begun by then, with ``stop`` (the
+    first day without it, inf while it is open) and ``in_force``."""
+    pairs = moments.reset_index(names="at").merge(rows, on="k")
+    pairs = pairs[(pairs["starts"] <= pairs["day"]) & (pairs["known"] <= pairs["day"])]
+    pairs = pairs[~pairs.duplicated(["at", "version"], keep="last")]
+    pairs = pairs[~(pairs["replaced"] <= pairs["day"])]
+    stop = pairs["ends"] + convention.inclusive(pairs["day"].to_numpy())
+    pairs = pairs.assign(stop=stop.fillna(np.inf))
+    return pairs.assign(in_force=pairs["stop"] > pairs["day"])
+
+
+def contracts_at(
+    rows: pd.DataFrame, convention: EndConvention, moments: pd.DataFrame, settings: DataSettings
+) -> pd.DataFrame:
+    """What the contracts add up to at each moment (k, day): a row a moment with anything known, in their order.
+
+    ``arr`` and ``seats`` are sums, the rest is the largest contract's. ``since``: the day from which the sum holds,
+    ``recorded``: when that was known. Where nothing is in force, they are those of the contracts that ended last, and
+    ``lapsed`` is the first day without them (NaN while one is in force, renews by itself, or a new one is signed).
+    """
+    parts = [
+        _sums(rows, convention, part, settings)
+        for part in _chunks(moments, rows)
+        if len(part) and len(rows)
+    ]
+    columns = ["k", "day", *NUMBERS, *WORDS, "since", "recorded", "lapsed", "ended", "contracts"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _chunks(moments: pd.DataFrame, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    each = rows.groupby("k").size().reindex(moments["k"]).fillna(0).to_numpy()
+    part = (np.cumsum(each) // PAIRS_AT_ONCE).astype(np.int64)
+    for _, chunk in moments.groupby(part, sort=True):
+        yield chunk
+
+
+def _sums(
+    rows: pd.DataFrame, convention: EndConvention, moments: pd.DataFrame, settings: DataSettings
+) -> pd.DataFrame:
+    known = known_versions(rows, convention, moments)
+    if not len(known):
+        return contracts_at(rows.iloc[:0], convention, moments, settings)
+    by_moment = known.groupby("at")
+    any_in_force = by_moment["in_force"].transform("any")
+    last_stop = by_moment["stop"].transform("max")
+    chosen = known[known["in_force"] | (~any_in_force & (known["stop"] == last_stop))]
+    if settings.overlap == "replace":
+        chosen = chosen[~chosen.duplicated("at", keep="last")]
+    largest = chosen.sort_values(["at", "arr"], kind="stable").drop_duplicates("at", keep="last")
+    largest = largest.set_index("at")
+    same = chosen["currency"].astype(object).fillna("") == chosen["at"].map(
+        largest["currency"].astype(object).fillna("")
+    )
+    summed = chosen[same | chosen["currency"].isna()].groupby("at")
+    frame = largest[["k", "day", *(name for name in NUMBERS), *WORDS]].copy()
+    frame["arr"] = summed["arr"].sum()
+    # seats of a base that are unknown are not those of its add-ons
+    frame["seats"] = summed["seats"].sum().where(largest["seats"].notna())
+    frame["list_price"] = summed["list_price"].sum().where(largest["list_price"].notna())
+    frame["contracts"] = chosen.groupby("at").size()
+    in_force = any_in_force.groupby(known["at"]).first()
+    ended = known["stop"].where(known["stop"] <= known["day"]).groupby(known["at"]).max()
+    begun = chosen.groupby("at")["starts"].max().astype(float)
+    frame["since"] = np.where(in_force, np.fmax(begun, ended), begun)
+    frame["recorded"] = np.fmax(frame["since"], chosen.groupby("at")["known"].max())
+    frame["ended"] = ended.where(~in_force)
+    renews = chosen.groupby("at")["auto_renews"].max().eq(1)
+    frame["lapsed"] = frame["ended"].where(~renews & ~_signed(rows, frame))
+    frame["renews"] = _renewal(frame, renews & ~in_force)
+    return frame.reset_index(drop=True)
+
+
+def _signed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:
+    """Whether a contract that begins later had been signed by the moment."""
+    pairs = frame[["k", "day"]].reset_index().merge(rows[["k", "starts", "known"]], on="k")
+    ahead = pairs[(pairs["starts"] > pairs["day"]) & (pairs["known"] <= pairs["day"])]
+    return pd.Series(frame.index.isin(ahead["at"]), index=frame.index)
+
+
+def _renewal(frame: pd.DataFrame, renewed: pd.Series) -> pd.Series:
+    """The day of renewal: the contract's own, else its end unless it rolls on; of one that renewed by itself the end of
+    its present term, of one that ended the end itself."""
+    own = frame["renews"].fillna(frame["ends"].where(frame["term"] >= ROLLING_DAYS))
+    terms = np.floor((frame["day"] - frame["ends"]) / frame["term"].clip(lower=1)) + 1
+    again = frame["ends"] + terms * frame["term"].clip(lower=1)
+    return own.where(frame["ended"].isna(), frame["ends"]).where(~renewed, again)
+
+
+# -- what ``check`` says -------------------------------------------------------------------
+
+
+def contract_issues(
+    connection: duckdb.DuckDBPyConnection, day: dt.date, settings: DataSettings
+) -> dict[str, list[Issue]]:
+    """How contracts are read on the portfolio's last day: ends, overlaps, and where they contradict other tables."""
+    names = [
+        name
+        for (name,) in connection.execute("SELECT client_id FROM accounts ORDER BY 1").fetchall()
+    ]
+    scope = pd.DataFrame({"k": np.arange(len(names), dtype=np.int32), "client_id": names})
+    rows = prepared(run(connection, "metrics/contract_rows", {"scope": scope}))
+    convention = end_convention(rows, settings.contract_ends)
+    at = (day - dt.date(1970, 1, 1)).days
+    moments = pd.DataFrame({"k": np.arange(len(names)), "day": at})
+    known = known_versions(rows, convention, moments)
+    in_force = known[known["in_force"]]
+    stated = run(connection, "checks/arr_stated", {"scope": scope}).set_index("k")
+    sums = in_force.groupby("k")["arr"].sum()
+    issues = [_ends_note(rows, convention, settings), _overlaps(in_force, names, stated, settings)]
+    said = {"contracts": [issue for issue in issues if issue]}
+    if conflict := _contradictions(stated.assign(contracts=sums), names):
+        said["customers"] = [conflict]
+    return {table: listed for table, listed in said.items() if listed}
+
+
+def _ends_note(
+    rows: pd.DataFrame, convention: EndConvention, settings: DataSettings
+) -> Issue | None:
+    counts, last = convention.counts, convention.word == "inclusive"
+    usual = settings.contract_ends == "detect" and not last
+    if not rows["ends"].notna().any() or (usual and not counts["inclusive_pairs"]):
+        return None
+    reading = "as the last day of the contract" if last else "as the day after the contract's last"
+    why = (
+        f"{counts['inclusive_pairs']:,} contracts start on the day after another's end, "
+        f"{counts['exclusive_pairs']:,} on that day; without their last day "
+        f"{counts['exclusive_terms']:,} terms are whole months, with it {counts['inclusive_terms']:,}"
+    )
+    if settings.contract_ends != "detect":
+        why = f"setting contract_ends; {why}"
+    text = f"contracts.ends_on is read {reading} ({why})"
+    return Issue(text, int(rows["ends"].notna().sum()), kind="note", column="ends_on", rows=False)
+
+
+def _overlaps(
+    in_force: pd.DataFrame, names: list[str], stated: pd.DataFrame, settings: DataSettings
+) -> Issue | None:
+    """Customers with several contracts in force: their ARR under both readings, beside ``customers.arr``."""
+    several = in_force[in_force.duplicated("k", keep=False)]
+    if not len(several):
+        return None
+    added = several["arr"].sum()
+    later = several.drop_duplicates("k", keep="last")["arr"].sum()
+    clients = {names[k]: int(count) for k, count in several.groupby("k").size().items()}
+    own = stated["customers"].reindex(several["k"].unique())
+    beside = f"{own.sum():,.0f} by customers.arr" if own.notna().any() else "customers.arr has none"
+    text = (
+        f"{len(clients):,} customers have several contracts at once, for example {min(clients)}: their ARR is "
+        f"{added:,.0f} added up, {later:,.0f} by the later ones alone, {beside} "
+        f"(setting overlap: {settings.overlap})"
+    )
+    return Issue(text, len(several), min(clients), kind="note", rows=False, clients=clients)
+
+
+def _contradictions(stated: pd.DataFrame, names: list[str]) -> Issue | None:
+    """Live customers whose ARR differs between tables, with all their figures; the largest difference is the example."""
+    columns = [
+        name
+        for name in ("arr_changes", "contracts", "customer_changes", "customers")
+        if name in stated
+    ]
+    table = stated[columns].astype(float)
+    gap = (table.max(axis=1) - table.min(axis=1)).fillna(0)
+    gap = gap[(gap >= 0.01) & stated["live"].astype(bool)].sort_values(
+        ascending=False, kind="stable"
+    )
+    if not len(gap):
+        return None
+    figures = "; ".join(
+        f"{names[k]}: "
+        + ", ".join(f"{amount:,.2f} by {name}" for name, amount in table.loc[k].dropna().items())
+        for k in gap.index[:CONTRADICTIONS_SHOWN]
+    )
+    text = (
+        f"{len(gap):,} customers whose ARR differs between tables, together by {gap.sum():,.2f}; the statement that "
+        f"holds from the latest day is used: {figures}"
+    )
+    clients = {names[k]: 1 for k in sorted(gap.index)}
+    return Issue(text, len(gap), names[gap.index[0]], kind="conflict", rows=False, clients=clients)

@@ -1,0 +1,151 @@
+"""What contracts, changes of ARR and other changes say of each customer, from day to day, as known then.
+
+A statement holds from the day on which it is effective and recorded until a newer one does: the one that is effective
+last, and of those the one recorded last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from healthseg.data import contracts
+from healthseg.metrics.counting import customers
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+SCALE = np.int64(2**32)
+ARR_SOURCES = ("contracts", "arr_changes", "customer_changes", "customers")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Rows that each hold for a customer (``k``) from their ``day`` on until its next; sorted by both."""
+
+    rows: pd.DataFrame
+
+    @cached_property
+    def _keys(self) -> np.ndarray:
+        return self.rows["k"].to_numpy(np.int64) * SCALE + self.rows["day"].to_numpy(np.int64)
+
+    def at(self, k: np.ndarray, day: np.ndarray) -> pd.DataFrame:
+        """The row that holds at each moment; missing where none does yet."""
+        position = np.searchsorted(self._keys, np.asarray(k, np.int64) * SCALE + day, "right") - 1
+        same = position >= 0
+        same[same] = self.rows["k"].to_numpy()[position[same]] == np.asarray(k)[same]
+        return self.rows.reindex(np.where(same, position, -1)).reset_index(drop=True)
+
+
+def steps(rows: pd.DataFrame) -> Steps:
+    """Statements (``k, effective, recorded``, in order of customer, effect and record) as they hold from day to day.
+
+    >>> rows = pd.DataFrame({"k": 0, "effective": [1, 5], "recorded": [1, 9], "value": ["a", "b"]})
+    >>> steps(rows).at(np.array([0, 0, 0]), np.array([0, 8, 9]))["value"].tolist()
+    [nan, 'a', 'b']
+    """
+    rows = rows.reset_index(drop=True)
+    frame = pd.DataFrame(
+        {"k": rows["k"], "day": rows[["effective", "recorded"]].max(axis=1), "rank": rows.index}
+    )
+    frame = frame.sort_values(["k", "day", "rank"], kind="stable")
+    frame["rank"] = frame.groupby("k")["rank"].cummax()
+    frame = frame.drop_duplicates(["k", "day"], keep="last")
+    held = rows.drop(columns="k").iloc[frame["rank"]].set_axis(frame.index)
+    return Steps(pd.concat([frame[["k", "day"]], held], axis=1).reset_index(drop=True))
+
+
+@dataclass(frozen=True)
+class Statements:
+    """The statements of all customers, whose ``k`` is their position in ``clients``."""
+
+    clients: pd.Index
+    contract_rows: pd.DataFrame
+    convention: contracts.EndConvention
+    contracts: Steps
+    arr_rows: pd.DataFrame
+    change_rows: pd.DataFrame
+    stage_rows: pd.DataFrame
+
+    @cached_property
+    def arr(self) -> Steps:
+        return steps(self.arr_rows)
+
+    @cached_property
+    def stage(self) -> Steps:
+        return steps(self.stage_rows)
+
+    @cached_property
+    def changes(self) -> dict[str, Steps]:
+        return {
+            str(field): steps(rows) for field, rows in self.change_rows.groupby("field", sort=True)
+        }
+
+    def change(self, field: str, k: np.ndarray, day: np.ndarray) -> pd.DataFrame:
+        """The last change of a field by each moment: value, effective, recorded."""
+        columns = ["value", "effective", "recorded"]
+        if field not in self.changes:
+            return pd.DataFrame(np.nan, index=range(len(k)), columns=columns).astype(
+                {"value": object}
+            )
+        return self.changes[field].at(k, day)[columns]
+
+    def k_of(self, clients: Sequence[str]) -> np.ndarray:
+        return self.clients.get_indexer(pd.Index(clients))
+
+
+def statements(portfolio: Portfolio) -> Statements:
+    """The portfolio's statements, read once."""
+    return portfolio.cache.get("statements", None, lambda: _read(portfolio), disk=False)
+
+
+def _read(portfolio: Portfolio) -> Statements:
+    clients = pd.Index(sorted(customers(portfolio).index))
+    scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
+    rows = {
+        name: portfolio.sql(f"metrics/{name}_rows", scope=scope)
+        for name in ("contract", "arr", "change", "stage")
+    }
+    settings = portfolio.settings
+    contract_rows = contracts.prepared(rows["contract"])
+    convention = contracts.end_convention(contract_rows, settings.contract_ends)
+    moments = contracts.boundaries(contract_rows).sort_values(["k", "day"], ignore_index=True)
+    sums = contracts.contracts_at(contract_rows, convention, moments, settings)
+    in_order = sums.sort_values(["k", "day"], ignore_index=True)
+    return Statements(
+        clients,
+        contract_rows,
+        convention,
+        Steps(in_order),
+        rows["arr"],
+        rows["change"],
+        rows["stage"],
+    )
+
+
+def newest(
+    *candidates: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of (value, effective, recorded) the value that is effective last, then recorded last, then first in the list; and
+    which it is (−1: none).
+
+    >>> of = lambda *row: tuple(np.array([value]) for value in row)
+    >>> [part.tolist() for part in newest(of(10.0, 5, 5), of(12.0, 9, 9), of(np.nan, 99, 99))]
+    [[12.0], [1]]
+    """
+    value, at, recorded = (np.array(part, dtype=float) for part in candidates[0])
+    source = np.where(np.isnan(value), -1, 0)
+    for number, (other, since, known) in enumerate(candidates[1:], start=1):
+        later = (since > at) | ((since == at) & (known > recorded)) | (source < 0)
+        take = later & ~np.isnan(np.asarray(other, dtype=float))
+        value, at, recorded = (
+            np.where(take, new, old)
+            for new, old in ((other, value), (since, at), (known, recorded))
+        )
+        source = np.where(take, number, source)
+    return value, source
