@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pandas as pd
 
+from healthseg.data.copies import plain_words
 from healthseg.data.engine import create_offsets
 from healthseg.data.losses import Issue, IssueKind, TableReport, excessive_loss, refusal
 from healthseg.data.sources import Part, Refused, quoted, scan
@@ -30,6 +32,7 @@ from healthseg.data.validation import (
     rejected_drops,
     take_rejects,
 )
+from healthseg.errors import DataRetrievalError
 from healthseg.settings.data import DataSettings
 
 if TYPE_CHECKING:
@@ -78,8 +81,20 @@ def clean_table(
 
 
 def unreadable(name: str, parts: Sequence[Part], problem: duckdb.Error) -> TableReport:
-    """The report of a table that DuckDB cannot read, with its reason in one line."""
-    reason = f"{parts[0].label} cannot be read as a table: {str(problem).splitlines()[0]}"
+    """The report of a table that DuckDB cannot read, with its reason in one line.
+
+    Raises DataRetrievalError where the cause may pass: the machine, not the file.
+    """
+    words = plain_words(problem, parts)
+    if isinstance(problem, (duckdb.IOException, duckdb.OutOfMemoryException)) and not re.match(
+        "No files found", words
+    ):
+        raise DataRetrievalError(
+            f"table {name} could not be read: {words}; try again, with more memory or room on the disk",
+            parameter="portfolio",
+            value_provided=name,
+        )
+    reason = f"{parts[0].label} cannot be read as a table: {words}"
     return refusal(name, [part.label for part in parts], reason)
 
 

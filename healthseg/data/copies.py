@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import csv
 import datetime as dt
 import errno
 import gzip
-import io
 import itertools
 import re
 import sqlite3
@@ -29,12 +27,14 @@ from healthseg.data.sources import (
     CHUNK_BYTES,
     Part,
     Refused,
+    column_names,
     file_part,
     open_bytes,
     quoted,
     split_name,
 )
 from healthseg.data.storage import mark_used, writing
+from healthseg.data.text_files import UTF8, prepare_text, recode, text_form
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint
 from healthseg.settings.base import fingerprint
 
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
     from healthseg.data.tables import Table
 
 COPIES = "copies"
-# DuckDB takes seconds for each thousand columns beyond
-_WIDE = 1_000
+# the first bytes of files that are often named as if they were text, what they are, how they are to end
+_KINDS = {
+    b"PAR1": ("a Parquet file", ".parquet"),
+    b"\x1f\x8b": ("packed with gzip", ".csv.gz"),
+    b"PK\x03\x04": ("an Excel workbook or a zip file", ".xlsx"),
+    b"\xd0\xcf\x11\xe0": ("an Excel workbook", ".xls"),
+    b"SQLite format 3": ("a SQLite file", ".sqlite"),
+}
+_LEAST_PARQUET = 8
 CHUNK_ROWS = 200_000
 # rows above the header: a title, a date of export
 _TITLE_ROWS = 20
 _HEADER_LINE = b"header_line"
-_FOREIGN, _MULTIBYTE = re.compile("[\udc80-\udcff]"), re.compile("[\x80-\ud7ff\ue000-\U0010ffff]")
-_LEGACY = "cp1252"
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 
 def prepare(part: Part, folder: Path, table: Table | None = None, *, fresh: bool = True) -> Part:
@@ -76,7 +76,9 @@ def prepare(part: Part, folder: Path, table: Table | None = None, *, fresh: bool
                 _require_parquet(part)
             return part
         if kind == "csv":
-            return _prepare_csv(part, target.with_suffix(".csv"), table, fresh)
+            if fresh:
+                _require_content(part)
+            return prepare_text(part, target, table, fresh=fresh)
         target = target.with_suffix(".parquet")
         if target.is_file():
             mark_used(target)
@@ -107,6 +109,15 @@ def unreadable(label: str, problem: OSError) -> DataRetrievalError:
     )
 
 
+def plain_words(problem: duckdb.Error, parts: Sequence[Part]) -> str:
+    """What DuckDB says of files, in one line, with the files' own names."""
+    words = str(problem).splitlines()[0].strip()
+    for part in parts:
+        for path in {part.copy, part.path} - {None}:
+            words = words.replace(str(path), part.label)
+    return re.sub(r"^[A-Z][\w ]* Error: ", "", words)
+
+
 def _prepare_query(part: Part, folder: Path, fresh: bool) -> Part:
     """The query over copies where it names files that need one."""
     if part.query is None or isinstance(part.query, str):
@@ -125,11 +136,21 @@ def _prepare_query(part: Part, folder: Path, fresh: bool) -> Part:
 
 
 def _require_content(part: Part) -> None:
+    """Raises Refused for what is no file, is empty, or is of a kind that its name does not say."""
     assert part.path is not None
-    if part.path.is_dir():
-        raise Refused(f"{part.label} is a folder, whatever its name says")
+    if not part.path.is_file():
+        raise Refused(f"{part.label} is not a file, whatever its name says")
     if part.path.stat().st_size == 0:
         raise Refused(f"{part.label} is empty: not even a header")
+    name, kind = split_name(part.path.name)
+    with open(part.path, "rb") as handle:
+        first = handle.read(16)
+    if kind in ("csv", "json") and not part.path.name.lower().endswith(".gz"):
+        for mark, (words, ending) in _KINDS.items():
+            if first.startswith(mark):
+                raise Refused(
+                    f"{part.label} is {words}, whatever its name says: name it {name}{ending}"
+                )
 
 
 def _require_unchanged(part: Part) -> None:
@@ -142,122 +163,27 @@ def _require_unchanged(part: Part) -> None:
 
 
 def _require_parquet(part: Part) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
     _require_content(part)
     assert part.path is not None
     with open(part.path, "rb") as handle:
         if handle.read(4) != b"PAR1":
             raise Refused(f"{part.label} is not a Parquet file, whatever its name says")
         handle.seek(-4, 2)
-        if handle.read(4) != b"PAR1":
+        if handle.tell() < _LEAST_PARQUET or handle.read(4) != b"PAR1":
             raise Refused(
                 f"{part.label} is cut off: a whole Parquet file ends with PAR1; write it again"
             )
-
-
-# CSV
-
-
-def _prepare_csv(part: Part, target: Path, table: Table | None, fresh: bool) -> Part:
-    assert part.path is not None
-    if not target.is_file():
-        if not fresh:
-            return part
-        _require_content(part)
-        encoding = _encoding(part)
-        if encoding != "utf-8":
-            with writing(target) as temporary:
-                _recode(part, encoding, temporary)
-    if target.is_file():
-        mark_used(target)
-        words = "UTF-16" if _mark(part.path) == "utf-16" else "Windows-1252"
-        note = f"{part.label} is not UTF-8: it was read as {words}"
-        part = replace(part, copy=target, note=note)
-    columns = len(part.header[1])
-    if table is None or columns <= _WIDE:
-        return part
-    narrow = target.with_name(f"narrow-{target.name}")
-    if not narrow.is_file():
-        with writing(narrow) as temporary:
-            _narrow(part, table, temporary)
-    note = f"{part.label} has {columns:,} columns; those that are not in the contract are not read"
-    return replace(part, copy=narrow, note="; ".join(filter(None, [part.note, note])))
-
-
-def _narrow(part: Part, table: Table, target: Path) -> None:
-    """A CSV file's columns of the contract alone; a line with other columns than the header stays one."""
-    delimiter, names = part.header
-    positions = [position for position, name in enumerate(names) if name in table.names]
-    with (
-        open_bytes(part.scanned) as source,
-        io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as text,
-        open(target, "w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        try:
-            rows = csv.reader(text, delimiter=delimiter)
-            next(rows)
-            writer.writerow([names[position] for position in positions])
-            for row in rows:
-                whole = len(row) == len(names)
-                writer.writerow(
-                    [row[at] for at in positions] if whole else row[:1] * (len(positions) + 1)
-                )
-        except csv.Error as problem:
-            raise Refused(f"{part.label}, line {rows.line_num} is not CSV: {problem}") from None
-
-
-def _mark(path: Path) -> str | None:
-    """The encoding that a file's first bytes name."""
-    with open_bytes(path) as handle:
-        first = handle.read(3)
-    return next((name for mark, name in _MARKS.items() if first.startswith(mark)), None)
-
-
-def _encoding(part: Part) -> str:
-    """UTF-8, UTF-16 by its mark, else Windows-1252. Raises Refused for what is no text, or is cut off or mixed."""
-    assert part.path is not None
-    if _mark(part.path) == "utf-16":
-        return "utf-16"
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    foreign, multibyte, line = 0, False, 1
-    with open_bytes(part.path) as handle:
-        while chunk := handle.read(CHUNK_BYTES):
-            if b"\0" in chunk:
-                raise Refused(
-                    f"{part.label} is not a text file: it contains NUL bytes; save it as CSV in UTF-8"
-                )
-            text = "" if chunk.isascii() else decoder.decode(chunk)
-            if position := _FOREIGN.search(text):
-                foreign = foreign or line + text.count("\n", 0, position.start())
-            multibyte = multibyte or _MULTIBYTE.search(text) is not None
-            line += chunk.count(b"\n")
-    if decoder.getstate()[0] and not foreign:
+    try:
+        schema = parquet.read_schema(part.path)
+    except (pa.ArrowException, OSError, ValueError):
         raise Refused(
-            f"{part.label}, line {line} ends within a UTF-8 character: the file is cut off"
-        )
-    if foreign and multibyte:
-        raise Refused(
-            f"{part.label}, line {foreign} is not UTF-8, other lines are: save the whole file in UTF-8"
-        )
-    return _LEGACY if foreign else "utf-8"
-
-
-def _recode(part: Part, encoding: str, target: Path) -> None:
-    assert part.path is not None
-    decoder, line = codecs.getincrementaldecoder(encoding)(), 1
-    with open_bytes(part.path) as source, open(target, "wb") as file:
-        try:
-            while chunk := source.read(CHUNK_BYTES):
-                file.write(decoder.decode(chunk).encode())
-                line += chunk.count(b"\n")
-            file.write(decoder.decode(b"", final=True).encode())
-        except UnicodeDecodeError as problem:
-            line += problem.object[: problem.start].count(b"\n")
-            words = "UTF-16" if encoding == "utf-16" else "UTF-8 or Windows-1252"
-            raise Refused(
-                f"{part.label}, line {line} is not {words} (byte 0x{problem.object[problem.start]:02x}): "
-                "save it as CSV in UTF-8"
-            ) from None
+            f"{part.label} is damaged: its footer cannot be read; write it again"
+        ) from None
+    if not schema.names:
+        raise Refused(f"{part.label} has no columns")
 
 
 # Excel
@@ -309,14 +235,7 @@ def _sheet(part: Part, columns: Sequence[str]) -> tuple[int, list[str], list[lis
     if not filled:
         raise Refused(f"{part.label} is empty: not even a header")
     header = _header_of(rows, filled[0], columns)
-    names = [
-        str(value if value is not None else f"column_{number}").strip()
-        for number, value in enumerate(rows[header], 1)
-    ]
-    names = [
-        f"{name}_{number}" if name in names[: number - 1] else name
-        for number, name in enumerate(names, 1)
-    ]
+    names = column_names(rows[header])
     return header, names, rows[header + 1 : filled[-1] + 1]
 
 
@@ -429,28 +348,45 @@ def write_frame(name: str, values: Any, target: Path) -> None:
 def _write_json(part: Part, target: Path, _table: Table | None) -> None:
     """The objects of a file, one a line or in one array, with the fields of all of them as text."""
     assert part.path is not None
-    with open_bytes(part.path) as handle:
+    form, path = text_form(part), part.path
+    if form.encoding != UTF8:
+        path = target.with_name(f"{target.name}.json")
+        recode(part, form, path)
+    with open_bytes(path) as handle:
         first = handle.read(CHUNK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
-    lines = first != b"["
-    layout = "format = 'newline_delimited', ignore_errors = true" if lines else "format = 'array'"
-    relation = f"read_json_objects({quoted(str(part.path))}, {layout})"
-    with duckdb.connect(":memory:", config={"autoload_known_extensions": "false"}) as connection:
+    layout = (
+        "format = 'newline_delimited', ignore_errors = true"
+        if first != b"["
+        else "format = 'array'"
+    )
+    relation = f"read_json_objects({quoted(str(path))}, {layout})"
+    with (
+        duckdb.connect(":memory:", config={"autoload_known_extensions": "false"}) as connection,
+        contextlib.ExitStack() as stack,
+    ):
+        if path != part.path:
+            stack.callback(path.unlink)
         try:
             keys = connection.execute(
-                f"SELECT DISTINCT UNNEST(json_keys(json)) AS name FROM {relation} ORDER BY 1"
+                f"SELECT name FROM (SELECT DISTINCT UNNEST(json_keys(json)) AS name FROM {relation}) "
+                "ORDER BY LOWER(name), name DESC"
             ).fetchall()
             if not keys:
                 raise Refused(f"{part.label} holds no JSON objects, one a line")
-            fields = ", ".join(
-                f"""json ->> {quoted(f'$."{name}"')} AS "{name.replace('"', '""')}\""""
-                for (name,) in keys
-            )
+            fields = ", ".join(_json_field(name) for (name,) in keys)
             connection.execute(
                 f"COPY (SELECT {fields} FROM {relation}) TO {quoted(str(target))} (FORMAT PARQUET)"
             )
         except duckdb.Error as problem:
-            words = str(problem).splitlines()[0]
-            raise Refused(f"{part.label} is not JSON, one object a line: {words}") from None
+            raise Refused(
+                f"{part.label} is not JSON, one object a line: {plain_words(problem, [part])}"
+            ) from None
+
+
+def _json_field(name: str) -> str:
+    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+    column = name.replace('"', '""')
+    return f'json ->> {quoted(pointer)} AS "{column}"'
 
 
 _WRITERS = {"xlsx": _write_sheet, "sqlite": _write_sqlite, "json": _write_json}

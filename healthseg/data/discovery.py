@@ -132,7 +132,11 @@ def _folder_parts(folder: Path) -> tuple[dict[str, tuple[Part, ...]], list[str]]
         files = _files_below(path) if path.is_dir() else [path]
         if not files:
             notes.append(f"{path.name}/ holds no file of a table")
-        parts.setdefault(name.lower(), []).extend(file_part(file, folder) for file in files)
+        try:
+            located = [file_part(file, folder) for file in files]
+        except OSError as problem:
+            raise unreadable(path.name, problem) from None
+        parts.setdefault(name.lower(), []).extend(located)
     for name, files_of_table in parts.items():
         tops = sorted({part.label.split("/")[0] for part in files_of_table})
         if len(tops) > 1:

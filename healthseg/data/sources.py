@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from healthseg.data.queries import Query
 
 CHUNK_BYTES = 1 << 20
+_LONGEST_HEADER = 1 << 25
 
 
 class Refused(Exception):
@@ -72,6 +73,8 @@ class Part:
     # what is read in place of a file that DuckDB does not read, or not as it is
     copy: Path | None = None
     note: str | None = None
+    # lines before the header
+    skipped: int = 0
 
     @property
     def format(self) -> str:
@@ -167,18 +170,26 @@ def open_bytes(path: Path) -> gzip.GzipFile | IO[bytes]:
 
 
 def csv_header(path: Path) -> tuple[str, tuple[str, ...]]:
-    """The delimiter (comma, semicolon, tab or bar, whichever the first line has most of) and the column names.
-
-    A name that comes twice is numbered, as is an empty one.
-    """
+    """The delimiter (comma, semicolon, tab or bar, whichever the first line has most of) and the column names."""
     with open_bytes(path) as handle:
-        first = handle.readline(CHUNK_BYTES).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        line = handle.readline(_LONGEST_HEADER).decode("utf-8-sig", errors="replace")
+    first = line.partition("\r")[0].rstrip("\n")
     delimiter = max(",;\t|", key=first.count)
+    return delimiter, tuple(column_names(next(csv.reader([first], delimiter=delimiter), [])))
+
+
+def column_names(header: Sequence[Any]) -> list[str]:
+    """The names in a header, each once: an empty one is numbered, and one that comes again says where.
+
+    >>> column_names(["a", "", "a"])
+    ['a', 'column_2', 'a (column 3)']
+    """
     names: dict[str, None] = {}
-    for number, name in enumerate(next(csv.reader([first], delimiter=delimiter), []), start=1):
-        name = name.strip() or f"column_{number}"
-        names[f"{name}_{number}" if name in names else name] = None
-    return delimiter, tuple(names)
+    for number, value in enumerate(header, start=1):
+        name = "" if value is None else str(value).strip()
+        name = name or f"column_{number}"
+        names[f"{name} (column {number})" if name in names else name] = None
+    return list(names)
 
 
 def scan(parts: Sequence[Part], *, filename: bool = False, rejects: str | None = None) -> str:

@@ -182,16 +182,16 @@ def _by_time(connection: duckdb.DuckDBPyConnection, part: Part, layout: Layout) 
     timed = layout.types["occurred_at"].startswith(("TIMESTAMP", "DATE"))
     if not part.columnar or not timed:
         return False
-    groups = connection.execute(
-        "SELECT row_group_num_rows, LEFT(COALESCE(stats_min_value, stats_min), 10), LEFT(COALESCE(stats_max_value, "
-        f"stats_max), 10) FROM parquet_metadata({quoted(str(part.scanned))}) WHERE path_in_schema = 'occurred_at'"
-    ).fetchall()
     try:
+        groups = connection.execute(
+            "SELECT row_group_num_rows, LEFT(COALESCE(stats_min_value, stats_min), 10), LEFT(COALESCE(stats_max_value, "
+            f"stats_max), 10) FROM parquet_metadata({quoted(str(part.scanned))}) WHERE path_in_schema = 'occurred_at'"
+        ).fetchall()
         spans = [
             (rows, (dt.date.fromisoformat(high) - dt.date.fromisoformat(low)).days)
             for rows, low, high in groups
         ]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, duckdb.ConversionException):
         return False
     return sum(rows * days for rows, days in spans) <= _MAX_SPAN_DAYS * sum(
         rows for rows, _ in spans

@@ -10,6 +10,7 @@ day without a time of day stays that day.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -46,6 +47,8 @@ _KINDS = {
 _EARLIEST, _LATEST = "1990-01-01", "2200-01-01"
 _WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT")
 _NUMERIC = (*_WHOLE, "DOUBLE", "FLOAT")
+# a column whose name comes again
+_AGAIN = re.compile(r" \(column \d+\)$")
 _NESTED = ("STRUCT", "MAP", "UNION")
 _ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 _DATED = quoted(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
@@ -116,7 +119,9 @@ def _parse_timestamp(name: str, text: str, raw: str, day_only: bool) -> Parsed:
         return Parsed(value, f"{name} IS NOT NULL", "TRUE")
     if raw == "DATE" or raw.startswith("TIMESTAMP"):
         has_time = "FALSE" if raw == "DATE" or day_only else "TRUE"
-        return Parsed(f"CAST({name} AS TIMESTAMP)", f"{name} IS NOT NULL", has_time)
+        stamp = f"TRY_CAST({name} AS TIMESTAMP)"
+        value = f"CASE WHEN {stamp} >= TIMESTAMP '0001-01-01' THEN {stamp} END"
+        return Parsed(value, f"{name} IS NOT NULL", has_time)
     instant = f"TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
     value = f"CASE WHEN regexp_matches({text}, {_DATED}) THEN {instant} END"
     return Parsed(value, f"{text} IS NOT NULL", f"LENGTH({text}) > 10")
@@ -138,18 +143,21 @@ def _parse_date(name: str, text: str, raw: str) -> Parsed:
 
 def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -> Layout:
     """The columns of a part; raises Refused where a required one is missing or of no usable type."""
-    types = _types(connection, part)
+    types = _canonical(_types(connection, part), table, part)
     nested = {
         name
         for name in table.names
         if types.get(name, "").startswith(_NESTED) or types.get(name, "").endswith("]")
     }
+    usable_names = set(table.names) & set(types)
     for column in table.columns:
         if column.required and column.name not in types:
             unknown = [name for name in types if name not in table.names]
+            header = "" if usable_names else "; the first line must hold the names of the columns"
             raise Refused(
                 f"{part.label} has no column {column.name}{hint(column.name, unknown)}; its columns are: "
                 + ", ".join(list(types)[:20])
+                + header
             )
     for column in table.columns:
         if column.required and column.name in nested:
@@ -177,9 +185,23 @@ def _types(connection: duckdb.DuckDBPyConnection, part: Part) -> dict[str, str]:
     return {name: kind for name, kind, *_ in described if name != "file_row_number"}
 
 
+def _canonical(types: dict[str, str], table: Table, part: Part) -> dict[str, str]:
+    """The columns under the contract's names, whatever their case; raises Refused for one that comes twice."""
+    canonical: dict[str, str] = {}
+    for name, kind in types.items():
+        first = _AGAIN.sub("", name).lower()
+        if first in table.names and first in canonical:
+            raise Refused(
+                f"{part.label} has the column {first} more than once: rename or drop all but one"
+            )
+        canonical[first if first in table.names else name] = kind
+    return canonical
+
+
 def _all_midnight(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> bool:
     """A naive timestamp column without any time of day holds calendar days (a daily export, read back by pandas)."""
-    query = f'SELECT 1 FROM {part.relation} WHERE "{name}" <> DATE_TRUNC(\'day\', "{name}") LIMIT 1'
+    moment = f'TRY_CAST("{name}" AS TIMESTAMP)'
+    query = f"SELECT 1 FROM {part.relation} WHERE EPOCH_US({moment}) % 86400000000 <> 0 LIMIT 1"
     return not connection.execute(query).fetchall()
 
 
@@ -339,7 +361,7 @@ def line_of(part: Part, layout: Layout, row: int) -> int | None:
     """The line for a reader: of a CSV file with its header as line 1, of a Parquet file the row."""
     if part.format != "csv":
         return copies.line_of(part, row)
-    line = row + 1
+    line = row + 1 + part.skipped
     for rejected in layout.rejected:
         line += rejected <= line
     return line
