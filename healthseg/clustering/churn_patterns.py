@@ -26,7 +26,6 @@ from healthseg.clustering.sequences import ARROW
 from healthseg.metrics import landmarks
 from healthseg.settings import Settings
 from healthseg.statistics.effects import (
-    LEAST,
     Estimate,
     odds_ratio,
     partial_correlation,
@@ -62,7 +61,7 @@ class ChurnHypotheses:
         self.covariates, self.names = np.empty((len(rows), 0)), list[str]()
         self.late = np.zeros(0, dtype=bool)
         if len(rows):
-            self.covariates, self.names, _ = landmarks.given(rows)
+            self.covariates, self.names, _ = landmarks.given(rows, settings)
             date = pd.to_datetime(rows["date"])
             self.late = (date > date.quantile(0.5)).to_numpy()
         self.complete = np.isfinite(self.covariates).all(axis=1)
@@ -72,8 +71,9 @@ class ChurnHypotheses:
     def reason(self) -> str | None:
         """Why nothing can be tested."""
         churned = int(self.churned.sum())
-        if churned < LEAST:
-            return f"{churned} customers churned in the months of the history, {LEAST} are needed"
+        least = self.settings.effects_min_customers
+        if churned < least:
+            return f"{churned} customers churned in the months of the history, {least} are needed"
         return None
 
     def adjusted_for(self, kind: str) -> list[str]:
@@ -129,7 +129,10 @@ class ChurnHypotheses:
         counted = np.isfinite(x) & self.complete & (True if rows is None else rows)
         with_it, without = counted & (x == 1), counted & (x == 0)
         months_with, months_without = int(with_it.sum()), int(without.sum())
-        if min(months_with, months_without, self.churned[counted].sum()) < LEAST:
+        if (
+            min(months_with, months_without, self.churned[counted].sum())
+            < self.settings.effects_min_customers
+        ):
             return None
         covariates = (
             self.covariates if further is None else np.column_stack([self.covariates, further])
@@ -284,10 +287,10 @@ class QuarterRetention:
         month = pd.Series(np.arange(len(months)), index=keys).reindex(quarter_keys).to_numpy()
         known = np.isfinite(month)
         rows = rows[known].reset_index(drop=True)
-        self.level = settings.effects_interval_level
+        self.level, self.least = settings.effects_interval_level, settings.effects_min_customers
         self.month = month[known].astype(int)
         self.retained = 1 - rows["outcome"].to_numpy(dtype=float)
-        self.covariates = landmarks.given(rows)[0] if len(rows) else np.empty((0, 0))
+        self.covariates = landmarks.given(rows, settings)[0] if len(rows) else np.empty((0, 0))
         self.customer, ids = pd.factorize(rows["client_id"], sort=True)
         self.draws = resamples(max(len(ids), 1), settings.seed)
 
@@ -298,7 +301,7 @@ class QuarterRetention:
         sides = [counted & (x == side) for side in (1, 0)]
         rates = [float(retained[side].mean()) if side.any() else None for side in sides]
         outcomes = [counted & (retained == value) for value in (0, 1)]
-        few = min(len(np.unique(customer[rows])) for rows in outcomes) < LEAST
+        few = min(len(np.unique(customer[rows])) for rows in outcomes) < self.least
         correlation = None
         if not few and all(side.any() for side in sides):
             correlation = partial_correlation(

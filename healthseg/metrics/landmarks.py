@@ -28,10 +28,10 @@ from healthseg.statistics.outcomes import labels
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
 
 
 GIVEN = ("log seats", "log tenure", "log person events of the period before")
-LEAST_KNOWN = 0.5  # of the rows, under which a figure is not adjusted for
 
 
 def period_ends(first: dt.date, last: dt.date, every: str) -> list[dt.date]:
@@ -103,7 +103,7 @@ def adopted_at(portfolio: Portfolio, rows: pd.DataFrame, rule_days: int) -> pd.D
     return pairs[["span_id", "feature", "adopted"]].dropna(ignore_index=True)
 
 
-def given(rows: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
+def given(rows: pd.DataFrame, settings: Settings) -> tuple[np.ndarray, list[str], list[str]]:
     """What effects are adjusted for: columns (NaN where a row does not know), their names, and what could not be.
 
     Size, tenure and activity before the period (that of the period itself is caused by adoption, too) enter as logs
@@ -117,7 +117,10 @@ def given(rows: pd.DataFrame) -> tuple[np.ndarray, list[str], list[str]]:
     known = {name: np.log(size[name].to_numpy(dtype=float, na_value=np.nan)) for name in GIVEN}
     columns, names, left_out = [], [], []
     for name, values in known.items():
-        if not len(values) or np.isfinite(values).mean() < LEAST_KNOWN:
+        if (
+            not len(values)
+            or np.isfinite(values).mean() < settings.effects_covariate_min_known_share
+        ):
             left_out.append(name)
             continue
         scaled = (values - np.nanmean(values)) / (np.nanstd(values) or 1)

@@ -12,7 +12,6 @@ import pandas as pd
 from healthseg.metrics import landmarks, panels
 from healthseg.scoring import score_panel
 from healthseg.statistics.effects import (
-    LEAST,
     Estimate,
     adjusted_difference,
     odds_ratio,
@@ -26,8 +25,6 @@ from healthseg.statistics.rates import wilson
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-HORIZON_DAYS, STEP_DAYS, EXPANSION_DAYS = 90, 30, 180
-TOLD_DAYS, TOLD_HORIZON_DAYS = 30, 60
 ADOPTION = "feature_adoption_rate_30d"
 OVERALL = ("adoption_vs_health_score", "adoption_vs_retention", "adoption_vs_expansion")
 
@@ -90,10 +87,11 @@ class _Hypotheses:
     ) -> None:
         self.portfolio, self.as_of, self.period_days = portfolio, as_of, period_days
         self.messages_known, self.settings = messages_known, portfolio.settings
-        self.rows = landmarks.landmark_rows(portfolio, as_of, period_days, HORIZON_DAYS)
+        self.horizon_days = self.settings.adoption_effect_horizon_days
+        self.rows = landmarks.landmark_rows(portfolio, as_of, period_days, self.horizon_days)
         nothing = (np.empty((0, 0)), [], [])
         self.covariates, self.names, self.left_out = (
-            landmarks.given(self.rows) if len(self.rows) else nothing
+            landmarks.given(self.rows, self.settings) if len(self.rows) else nothing
         )
         self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer, ids = pd.factorize(self.rows["client_id"], sort=True)
@@ -129,10 +127,11 @@ class _Hypotheses:
 
     def _expansion(self, pairs: pd.DataFrame) -> dict[str, Any]:
         at, x = _rates(pairs)
-        latest = pd.Timestamp(self.as_of - dt.timedelta(days=EXPANSION_DAYS))
+        days = self.settings.adoption_effect_expansion_days
+        latest = pd.Timestamp(self.as_of - dt.timedelta(days=days))
         mature = pd.to_datetime(self.rows["date"]) <= latest
         keep = mature.to_numpy(dtype=bool)[at]
-        y = landmarks.rose_within(self.portfolio, self.rows, EXPANSION_DAYS)[at]
+        y = landmarks.rose_within(self.portfolio, self.rows, days)[at]
         reason = None if self.portfolio.has("arr_changes") else "the portfolio has no arr_changes"
         return self._result("adoption_vs_expansion", at[keep], x[keep], y[keep], reason=reason)
 
@@ -149,7 +148,7 @@ class _Hypotheses:
     def _scores_later(self) -> np.ndarray:
         if not len(self.rows):
             return np.empty(0)
-        then = pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=HORIZON_DAYS)
+        then = pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=self.horizon_days)
         rows = panels.panel(self.portfolio, sorted(then.dt.date.unique()))
         rows = rows[rows["live"].astype(bool)]
         scores = score_panel(rows, self.settings.without_metric(ADOPTION)).frame
@@ -165,15 +164,16 @@ class _Hypotheses:
         """Do more of the customers without a feature adopt it within 60 days where they were told of it?"""
         if not self.messages_known or not len(self.rows):
             return self._missing("messages", "no message names a feature")
-        ahead = self.rows.assign(
-            date=pd.to_datetime(self.rows["date"]) + pd.Timedelta(days=TOLD_HORIZON_DAYS)
-        )
+        horizon = pd.Timedelta(days=self.settings.adoption_message_horizon_days)
+        ahead = self.rows.assign(date=pd.to_datetime(self.rows["date"]) + horizon)
         later = landmarks.adopted_at(self.portfolio, ahead, self.period_days)
         rows = pairs[pairs["adopted"] == 0].merge(
             later, on=["span_id", "feature"], suffixes=("", "_later")
         )
         at = rows["span_id"].to_numpy(dtype=int)
-        told = landmarks.told_before(self.portfolio, self.rows.iloc[at], rows["feature"], TOLD_DAYS)
+        told = landmarks.told_before(
+            self.portfolio, self.rows.iloc[at], rows["feature"], self.settings.adoption_message_days
+        )
         which = pd.get_dummies(rows["feature"], drop_first=True, dtype=float).to_numpy()
         return self._result(
             "messages",
@@ -244,15 +244,16 @@ class _Hypotheses:
                 if not len(self.rows)
                 else "no row with all figures known"
             )
+        least = self.settings.effects_min_customers
         if len(np.unique(y)) > 2:
             count = len(np.unique(self.customer[at]))
             return (
-                f"{count} customers, at least {2 * LEAST} are needed" if count < 2 * LEAST else None
+                f"{count} customers, at least {2 * least} are needed" if count < 2 * least else None
             )
         events, others = self._sides(at, y)
         return (
-            f"{events} customers with the outcome and {others} without it, {LEAST} of each are needed"
-            if min(events, others) < LEAST
+            f"{events} customers with the outcome and {others} without it, {least} of each are needed"
+            if min(events, others) < least
             else None
         )
 
@@ -294,8 +295,9 @@ class MonthlyOdds:
 
     def __init__(self, portfolio: Portfolio, as_of: dt.date, period_days: int) -> None:
         self.settings = portfolio.settings
-        rows = landmarks.landmark_rows(portfolio, as_of, period_days, STEP_DAYS, every="ME")
-        self.covariates = landmarks.given(rows)[0] if len(rows) else np.empty((0, 0))
+        days = self.settings.adoption_effect_step_days
+        rows = landmarks.landmark_rows(portfolio, as_of, period_days, days, every="ME")
+        self.covariates = landmarks.given(rows, self.settings)[0] if len(rows) else np.empty((0, 0))
         self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer = pd.factorize(rows["client_id"], sort=True)[0]
         self.churned = rows["outcome"].to_numpy(dtype=float)
@@ -315,7 +317,7 @@ class MonthlyOdds:
         retained = len(np.unique(self.customer[at])) - churned
         ratio = (
             None
-            if min(churned, retained) < LEAST
+            if min(churned, retained) < self.settings.effects_min_customers
             else odds_ratio(
                 x,
                 self.churned[at],

@@ -30,5 +30,12 @@ class AdoptionSettings(Frozen):
     # tickets on one topic, or low answers, that make a barrier
     barrier_min_tickets: Annotated[int, Field(ge=1)] = 3
     barrier_max_csat: Annotated[float, Field(ge=0)] = 2.0
+    # retention after a quarter's end, churn after a month's, and a rise of ARR, which takes longer
+    adoption_effect_horizon_days: Annotated[int, Field(ge=1)] = 90
+    adoption_effect_step_days: Annotated[int, Field(ge=1)] = 30
+    adoption_effect_expansion_days: Annotated[int, Field(ge=1)] = 180
+    # a message about a feature reaches back a month, its effect is looked for over two
+    adoption_message_days: Annotated[int, Field(ge=1)] = 30
+    adoption_message_horizon_days: Annotated[int, Field(ge=1)] = 60
     # standard deviations from the other groups, from which a metric names an adoption pattern
     adoption_pattern_min_difference_sds: Annotated[float, Field(gt=0)] = 0.5

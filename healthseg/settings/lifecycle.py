@@ -287,6 +287,8 @@ class Lifecycle(Frozen):
     stuck_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.10
     # where staying is bad; who stays active, engaged or expanded is where it should be
     stuck_stages: tuple[Stage, ...] = ("prospect", "trial", "onboarding", "at_risk", "renewing")
+    # the longest that a criterion may have to hold, and how far back "since when" looks
+    criteria_days: Annotated[int, Field(ge=60)] = 60
     # below it no typical duration is given
     min_spells: Annotated[int, Field(ge=2)] = 10
     # four weeks without an active user contradict a stage of a customer in use

@@ -15,7 +15,6 @@ from healthseg.statistics.rates import standard_errors, two_sided_p
 
 RESAMPLES = 400
 FOLDS = 5
-LEAST = 20  # customers with the outcome, and without it, under which there is no estimate
 RIDGE = 1e-8  # of a standardised column: a tier that a resample misses does not divide by zero
 PRIOR = 0.1  # precision of a weak normal prior on log odds: a standard deviation of 3
 NEWTON_STEPS, STEP_TOLERANCE = 100, 1e-7

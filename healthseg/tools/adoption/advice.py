@@ -11,7 +11,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics.feature_times import FeatureTimes
 from healthseg.rules import TriggeredRule
-from healthseg.scoring.adoption_effects import OVERALL, TOLD_HORIZON_DAYS, Effects
+from healthseg.scoring.adoption_effects import OVERALL, Effects
 from healthseg.statistics.peers import order_statistic
 from healthseg.tools.adoption.features import FeatureUsage
 from healthseg.tools.adoption.result import (
@@ -245,6 +245,7 @@ def recommendation(
     """A feature to promote, by the rules that hold for it."""
     telling = any(rule.rule in TELLING for rule in held)
     impact = told_impact(usage, tested) if telling else None
+    days = usage.settings.adoption_message_horizon_days
     retention = None if tested is None else retention_part(usage, tested, row["feature"])
     if retention is not None and retention.found:
         reason += f". {retention.text}"
@@ -253,7 +254,7 @@ def recommendation(
         current_adoption=rounded(row["rate"]),
         target_adoption=rounded(target),
         recommended_actions=[rule.text for rule in held],
-        expected_impact=Figure(impact and _impact_text(impact), _no_impact(tested)),
+        expected_impact=Figure(impact and _impact_text(impact, days), _no_impact(tested)),
         expected_impact_detail=impact,
         rules=held,
         reason=reason,
@@ -283,10 +284,10 @@ def _no_impact(tested: Effects | None) -> str:
     return reason if isinstance(reason, str) else NO_EFFECT
 
 
-def _impact_text(impact: Impact) -> str:
+def _impact_text(impact: Impact, horizon_days: int) -> str:
     low, high = impact.lower_percentage_points, impact.upper_percentage_points
     return (
-        f"{low:+.1f} to {high:+.1f} percentage points of adoption within {TOLD_HORIZON_DAYS} days "
+        f"{low:+.1f} to {high:+.1f} percentage points of adoption within {horizon_days} days "
         f"among those told ({100 * impact.interval_level:.0f} %, n = {impact.n:,})"
     )
 

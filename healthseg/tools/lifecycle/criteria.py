@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.settings import Settings
 
-LOOK_BACK_DAYS = 60  # the longest that a criterion may ask for, and what "since when" looks at
 CONTRACT = ("contract_in_force", "contract_ended", "contract_began_in_stage")
 MILESTONES = "required_onboarding_open"
 DayFigures = dict[str, Any]
 
 
-def days_before(day: dt.date, count: int = LOOK_BACK_DAYS) -> list[dt.date]:
+def days_before(day: dt.date, count: int) -> list[dt.date]:
     """The ``count`` days that end with ``day``, oldest first."""
     return [day - dt.timedelta(days=back) for back in range(count - 1, -1, -1)]
 
@@ -50,7 +49,9 @@ def customer_days(
     ``needed`` are the figures that will be read (contracts and milestones cost a look at their tables); ``since`` is
     the day on which its stage began.
     """
-    rows = panels.panel(portfolio, days_before(day), [client_id])
+    rows = panels.panel(
+        portfolio, days_before(day, portfolio.settings.lifecycle.criteria_days), [client_id]
+    )
     return _figures(
         portfolio,
         _with_scores(portfolio, rows[rows["live"].astype(bool)]),
@@ -74,7 +75,7 @@ def portfolio_days(
     portfolio: Portfolio, day: dt.date, needed: Iterable[str], since: Mapping[str, dt.date]
 ) -> dict[str, list[DayFigures]]:
     """``customer_days`` for all customers that are live on ``day`` and have a stage (``since``), by client_id."""
-    rows = panels.panel(portfolio, days_before(day))
+    rows = panels.panel(portfolio, days_before(day, portfolio.settings.lifecycle.criteria_days))
     rows = rows[rows["live"].astype(bool) & rows["client_id"].isin(since)]
     by_client: dict[str, list[DayFigures]] = {}
     for day_figures in _figures(portfolio, _with_scores(portfolio, rows), day, set(needed), since):
