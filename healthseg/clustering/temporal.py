@@ -40,7 +40,7 @@ CYCLES = {"week": 7, "quarter": 13, "year": 52}  # in days; in weeks
 
 
 @dataclass(frozen=True)
-class Trend:
+class TemporalTrend:
     """Growth of person events from week to week (exp of the Theil–Sen slope of their log1p, less 1), its interval."""
 
     weekly_growth_rate: float
@@ -86,7 +86,7 @@ class TemporalPatterns:
     family: PatternFamily | None
     reason: str | None
     grid: np.ndarray
-    trend: Trend | None
+    trend: TemporalTrend | None
     seasons: list[SeasonalCycle]
     user_hours: int
     weeks: int
@@ -231,7 +231,7 @@ def _is_above(tried: pd.DataFrame) -> np.ndarray:
     return ((tried["lift"] > 1) & ~tried["key"].str.startswith("part:")).to_numpy()
 
 
-def _trend(days: pd.DataFrame, weeks: int, settings: Settings) -> Trend | None:
+def _trend(days: pd.DataFrame, weeks: int, settings: Settings) -> TemporalTrend | None:
     events = days["person_events"].to_numpy(dtype=float)
     weeks = min(max(weeks, settings.trend_weeks), len(events) // 7)
     if weeks < settings.trend_min_weeks:
@@ -241,7 +241,7 @@ def _trend(days: pd.DataFrame, weeks: int, settings: Settings) -> Trend | None:
     growth, lower, upper = (
         float(np.expm1(part[0])) for part in (slopes.slope, slopes.lower, slopes.upper)
     )
-    return Trend(growth, lower, upper, weeks)
+    return TemporalTrend(growth, lower, upper, weeks)
 
 
 @dataclass(frozen=True)

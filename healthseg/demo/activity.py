@@ -203,7 +203,7 @@ def _client_anomalies(batch: Batch) -> list[tuple[int, int, int, float, str]]:
 
 
 @dataclass
-class Events:
+class SimulatedEvents:
     """Columns of equal length; user, feature, name and session of API calls are -1."""
 
     client: np.ndarray
@@ -226,19 +226,19 @@ class Events:
     def weight(self) -> np.ndarray:
         return np.where(self.calls > 0, self.calls, 1)
 
-    def where(self, mask: np.ndarray) -> Events:
-        return Events(*(getattr(self, column.name)[mask] for column in fields(self)))
+    def where(self, mask: np.ndarray) -> SimulatedEvents:
+        return SimulatedEvents(*(getattr(self, column.name)[mask] for column in fields(self)))
 
-    def until(self, until: np.ndarray) -> Events:
+    def until(self, until: np.ndarray) -> SimulatedEvents:
         """The events before these days of the customers."""
         return self.where(self.day < until[self.client])
 
-    def joined(self, other: Events) -> Events:
+    def joined(self, other: SimulatedEvents) -> SimulatedEvents:
         pairs = ((getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
-        return Events(*(np.concatenate(pair) for pair in pairs))
+        return SimulatedEvents(*(np.concatenate(pair) for pair in pairs))
 
 
-def draw_events(batch: Batch) -> Events:
+def draw_events(batch: Batch) -> SimulatedEvents:
     """All events of persons as if nobody churned, ordered by user, day and time."""
     world, users, anomalies = batch.world, batch.users, batch.anomalies
     user, day = _active_days(batch)
@@ -261,7 +261,7 @@ def draw_events(batch: Batch) -> Events:
     share = (order + rng.random(rows, np.float32) * (order > 0)) / count[session]
     utc_ms = start_ms[session] + (share * length[session]).astype(np.int64) + order
     is_main = rng.random(rows, np.float32) < 0.6
-    events = Events(
+    events = SimulatedEvents(
         client=client[session].astype(np.int32),
         user=user[session].astype(np.int32),
         feature=np.where(is_main, main[session], other[session]).astype(np.int8),
@@ -347,7 +347,7 @@ def _session_features(
     return main, np.where(rng.random(len(client)) < 0.32, pick(), main)
 
 
-def _within_portfolio(batch: Batch, events: Events) -> np.ndarray:
+def _within_portfolio(batch: Batch, events: SimulatedEvents) -> np.ndarray:
     """Both the UTC day and the account's day lie in the portfolio, and the UTC day was loaded."""
     world = batch.world
     utc_day = events.utc_ms // DAY_MS - world.start
@@ -355,7 +355,7 @@ def _within_portfolio(batch: Batch, events: Events) -> np.ndarray:
     return within & batch.anomalies.loaded(utc_day)
 
 
-def draw_calls(batch: Batch, light: bool) -> Events:
+def draw_calls(batch: Batch, light: bool) -> SimulatedEvents:
     """API calls, aggregated by the sender: twice a day, the nightly run always at 23:30 UTC."""
     world, customers = batch.world, batch.customers
     rng = world.random("calls")
@@ -367,7 +367,7 @@ def draw_calls(batch: Batch, light: bool) -> Events:
         client, calls = np.tile(client, 2), np.concatenate([calls, calls // 3 + 1])
         utc_ms = np.concatenate([utc_ms, by_day])
     nothing = np.full(len(client), -1)
-    events = Events(
+    events = SimulatedEvents(
         client=client.astype(np.int32),
         user=nothing.astype(np.int32),
         feature=nothing.astype(np.int8),
@@ -382,7 +382,7 @@ def draw_calls(batch: Batch, light: bool) -> Events:
     return events.where(_within_portfolio(batch, events))
 
 
-def light_events(events: Events) -> Events:
+def light_events(events: SimulatedEvents) -> SimulatedEvents:
     """A fifth of the rows: a row per session, feature and local day, with the number of its events.
 
     All days of use, features by day, sessions with their start and length, and sums of ``count``

@@ -24,7 +24,7 @@ from healthseg.demo.schema import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.demo.activity import Events
+    from healthseg.demo.activity import SimulatedEvents
     from healthseg.demo.portfolio import Batch
 
 # by feature: least plan, popularity, median days until use, share of customers that take it up
@@ -243,7 +243,7 @@ def end_milestones_at_churn(milestones: pd.DataFrame, until: np.ndarray) -> pd.D
     return rows.reset_index(drop=True)
 
 
-def first_uses(events: Events, users: Users) -> dict[int, np.ndarray]:
+def first_uses(events: SimulatedEvents, users: Users) -> dict[int, np.ndarray]:
     """Milestone → customers × users needed: the days on which each further user first uses the feature."""
     out, after_last = {}, np.append(users.first_of[1:], users.count)[:, None]
     for code, (feature, needed) in BY_EVENTS.items():

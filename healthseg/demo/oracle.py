@@ -19,7 +19,7 @@ from scipy.special import betainc, ndtr, ndtri
 from healthseg.demo.schema import NEVER
 
 if TYPE_CHECKING:
-    from healthseg.demo.activity import Events
+    from healthseg.demo.activity import SimulatedEvents
 
 
 @dataclass
@@ -51,7 +51,9 @@ class Counts:
         return self.users_within(30)
 
 
-def count(rows: Events, first_of: np.ndarray, users: int, features: int, days: int) -> Counts:
+def count(
+    rows: SimulatedEvents, first_of: np.ndarray, users: int, features: int, days: int
+) -> Counts:
     """Counts of persons' rows, which come session by session; -1: no user, no session."""
     clients, client = len(first_of), rows.client.astype(np.int64)
     begins = np.concatenate([[True], rows.session[1:] != rows.session[:-1]])

@@ -85,8 +85,8 @@ class Batch:
     rhythms: activity.Rhythms = field(init=False)
     anomalies: activity.Anomalies = field(init=False)
     adoption: adoption.Adoption = field(init=False)
-    persons: activity.Events = field(init=False)
-    calls: activity.Events = field(init=False)
+    persons: activity.SimulatedEvents = field(init=False)
+    calls: activity.SimulatedEvents = field(init=False)
     contracts: lifecycle.Contracts = field(init=False)
     invoices: pd.DataFrame = field(init=False)
     tickets: pd.DataFrame = field(init=False)
@@ -251,7 +251,7 @@ def _end_at_churn(batch: Batch, light: bool) -> None:
     batch.csm_changed = customers.draw_csm_changes(batch)
 
 
-def _without_usage_after_notice(batch: Batch) -> activity.Events:
+def _without_usage_after_notice(batch: Batch) -> activity.SimulatedEvents:
     """The `leak` scenario: most sessions after notice do not take place."""
     events, rng = batch.persons, batch.world.random("leak")
     takes_place = rng.random(int(events.session.max()) + 1) < 0.15

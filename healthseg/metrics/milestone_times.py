@@ -56,7 +56,7 @@ def spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Mark:
+class MilestoneMark:
     """What counts as a customer's value: the first, or all, of some milestones."""
 
     name: str
@@ -65,7 +65,7 @@ class Mark:
     text: str
 
 
-def marks(plan: Plan) -> dict[str, Mark]:
+def marks(plan: Plan) -> dict[str, MilestoneMark]:
     """First value, activation and full adoption: the milestones marked so, else by category and necessity."""
     rows = plan.frame
     needed = rows[rows["required"]]
@@ -85,7 +85,9 @@ def marks(plan: Plan) -> dict[str, Mark]:
     for name in MARKS:
         marked = rows[rows["mark"] == name]
         chosen, text = (marked, " and ".join(marked["name"])) if len(marked) else default[name]
-        by_name[name] = Mark(name, tuple(chosen["milestone_id"]), name == "first_value", text)
+        by_name[name] = MilestoneMark(
+            name, tuple(chosen["milestone_id"]), name == "first_value", text
+        )
     return by_name
 
 
@@ -133,7 +135,7 @@ def _values(portfolio: Portfolio, as_of: dt.date, plan: Plan | None) -> pd.DataF
     return frame.assign(time=time, happened=frame["reached_day"].notna(), quarter=quarter)[columns]
 
 
-def _value(rows: pd.DataFrame, mark: Mark) -> pd.DataFrame:
+def _value(rows: pd.DataFrame, mark: MilestoneMark) -> pd.DataFrame:
     chosen = rows[rows["milestone_id"].isin(mark.ids) & (rows["status"] != "skipped")]
     groups = chosen.assign(open=chosen["completed_day"].isna()).groupby("client_id", sort=True)
     pick = "min" if mark.first else "max"

@@ -36,7 +36,7 @@ RECORDED, IMPORTED = "recorded", "imported"
 
 
 @dataclass(frozen=True)
-class Change:
+class StageChange:
     """A customer entered ``stage`` at ``effective_at``, which we know since ``known_at``."""
 
     client_id: str
@@ -57,7 +57,7 @@ class Change:
 class Spell:
     """One spell in a stage: ``[start, end)`` in account-local days, end None while it lasts; ``visit`` counts them."""
 
-    change: Change
+    change: StageChange
     end: dt.date | None
     exit_to: str | None
     visit: int
@@ -76,14 +76,14 @@ class Spell:
 
 
 def in_force(
-    changes: Iterable[Change],
+    changes: Iterable[StageChange],
     effective_by: dt.datetime | None = None,
     known_by: dt.datetime | None = None,
-) -> list[Change]:
+) -> list[StageChange]:
     """One customer's changes that were effective before one instant and known by another, without what they replace.
 
     >>> day = lambda n: dt.datetime(2025, 3, n, tzinfo=UTC)
-    >>> changes = [Change("a", stage, day(n), day(n).date(), day(k)) for stage, n, k in
+    >>> changes = [StageChange("a", stage, day(n), day(n).date(), day(k)) for stage, n, k in
     ...         [("trial", 1, 1), ("active", 9, 9), ("onboarding", 9, 12)]]
     >>> [change.stage for change in in_force(changes)], [change.stage for change in in_force(changes, known_by=day(9))]
     (['trial', 'onboarding'], ['trial', 'active'])
@@ -98,18 +98,18 @@ def in_force(
         key=lambda change: (change.effective_at, change.known_at, change.seq, change.stage),
     )
     last_of = {change.effective_at: change for change in ordered}
-    standing: list[Change] = []
+    standing: list[StageChange] = []
     for change in last_of.values():
         if not standing or standing[-1].stage != change.stage:
             standing.append(change)
     return standing
 
 
-def spells(changes: Iterable[Change]) -> list[Spell]:
+def spells(changes: Iterable[StageChange]) -> list[Spell]:
     """One customer's spells, from its changes in force.
 
     >>> day = lambda n: dt.datetime(2025, 3, n, tzinfo=UTC)
-    >>> changes = [Change("a", stage, day(n), day(n).date(), day(n)) for stage, n in
+    >>> changes = [StageChange("a", stage, day(n), day(n).date(), day(n)) for stage, n in
     ...         [("active", 1), ("at_risk", 5), ("active", 12)]]
     >>> [(spell.stage, spell.days(dt.date(2025, 3, 20)), spell.visit) for spell in spells(changes)]
     [('active', 4, 1), ('at_risk', 7, 1), ('active', 8, 2)]
@@ -130,11 +130,15 @@ class History:
     """All changes of a portfolio by customer: the imported ones, and those of the ledger up to its newest row."""
 
     def __init__(
-        self, by_client: Mapping[str, list[Change]], recorded: list[Change], seq: int, head: str
+        self,
+        by_client: Mapping[str, list[StageChange]],
+        recorded: list[StageChange],
+        seq: int,
+        head: str,
     ) -> None:
         self.by_client, self.recorded, self.seq, self.head = by_client, recorded, seq, head
 
-    def of(self, client_id: str) -> list[Change]:
+    def of(self, client_id: str) -> list[StageChange]:
         return self.by_client.get(client_id, [])
 
     def newest_by(self, as_of: dt.date) -> int:
@@ -207,9 +211,9 @@ def _with_events(known: History, events: list[Any], zone: Mapping[str, str]) -> 
     return History(by_client, [*known.recorded, *changes], newest.seq, newest.digest)
 
 
-def of_event(event: Any, zone: str) -> Change:
+def of_event(event: Any, zone: str) -> StageChange:
     """A row of the ledger as a change."""
-    return Change(
+    return StageChange(
         event.client_id,
         event.stage,
         event.effective_at,
@@ -235,13 +239,13 @@ def zones(portfolio: Portfolio) -> dict[str, str]:
     return portfolio.cache.get("zones", None, build, disk=False)
 
 
-def _imported(portfolio: Portfolio) -> dict[str, list[Change]]:
-    by_client: dict[str, list[Change]] = {}
+def _imported(portfolio: Portfolio) -> dict[str, list[StageChange]]:
+    by_client: dict[str, list[StageChange]] = {}
     for row in portfolio.sql("metrics/stage_history").itertuples(index=False):
         effective = _instant(row.effective_at)
         recorded = effective if pd.isna(row.recorded_at) else _instant(row.recorded_at)
         by_client.setdefault(row.client_id, []).append(
-            Change(
+            StageChange(
                 row.client_id,
                 row.stage,
                 effective,

@@ -8,17 +8,17 @@ from healthseg.scoring.churn.model import ChurnModel
 from healthseg.scoring.churn.training import churn_model
 from healthseg.scoring.components import custom_weights, model_weights
 from healthseg.scoring.drivers import factors, opportunities, risk_indicators
-from healthseg.scoring.explanation import Change, explain_change
+from healthseg.scoring.explanation import ScoreChange, explain_change
 from healthseg.scoring.health import Scores, bands_of, risk_level, score_panel, shown
 from healthseg.scoring.report_card.card import ReportCard, report_card
 from healthseg.scoring.trend import freeze, portfolio_by_date, score_trend, trend_window_days
 
 __all__ = [
     "BaseRates",
-    "Change",
     "ChurnModel",
     "HazardClassifier",
     "ReportCard",
+    "ScoreChange",
     "Scores",
     "bands_of",
     "base_rates",

@@ -63,7 +63,7 @@ KnownMetrics = Mapping[MetricKey, KnownMetric]
 
 
 @dataclass(frozen=True)
-class ChangePart:
+class ScoreChangePart:
     """One part of a change: exact in ``points``, in tenths of a point in ``displayed``."""
 
     kind: str
@@ -77,11 +77,11 @@ class ChangePart:
     displayed: float = 0.0
 
 
-PART_COLUMNS = list(ChangePart.__dataclass_fields__)
+PART_COLUMNS = list(ScoreChangePart.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
-class Change:
+class ScoreChange:
     """The change of a score: ``sum(part.points) == shown_now - shown_then``, and so do the displayed parts.
 
     ``exact`` is the change before the scores were rounded to integers: the sum of all parts but ``rounding``.
@@ -92,7 +92,7 @@ class Change:
     shown_then: int | None
     shown_now: int | None
     exact: Fraction | None
-    parts: tuple[ChangePart, ...]
+    parts: tuple[ScoreChangePart, ...]
     missing_then: tuple[str, ...]
     missing_now: tuple[str, ...]
     reason: str | None = None
@@ -111,10 +111,10 @@ class Change:
 
 
 def _change(
-    parts: list[ChangePart],
+    parts: list[ScoreChangePart],
     shown: tuple[int, int],
     missing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
-) -> Change:
+) -> ScoreChange:
     """The change made of its parts: with the rounding of the scores, and in tenths that add up."""
     exact = sum((part.points for part in parts), ZERO)
     rounding = shown[1] - shown[0] - exact
@@ -124,11 +124,11 @@ def _change(
     displayed = [
         replace(part, displayed=tenth / 10) for part, tenth in zip(parts, tenths, strict=True)
     ]
-    return Change(*shown, exact, tuple(displayed), *missing)
+    return ScoreChange(*shown, exact, tuple(displayed), *missing)
 
 
-def _total(kind: str, label: str, points: Fraction) -> ChangePart:
-    return ChangePart(kind, None, None, label, None, None, None, points)
+def _total(kind: str, label: str, points: Fraction) -> ScoreChangePart:
+    return ScoreChangePart(kind, None, None, label, None, None, None, points)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def explain_change(
     settings_now: Settings,
     weights_then: Mapping[str, float] | None = None,
     weights_now: Mapping[str, float] | None = None,
-) -> Change:
+) -> ScoreChange:
     """Why does the score of ``now`` differ from the score of ``then``?
 
     ``then`` and ``now`` are rows of the panel of one customer, each with the settings (and, of a ``custom``
@@ -175,7 +175,7 @@ def explain_change(
         sides = {"then": before.shown, "now": after.shown}
         which = " and ".join(word for word, shown in sides.items() if shown is None)
         reason = f"the score is withheld {which}"
-        return Change(before.shown, after.shown, None, (), *missing, reason)
+        return ScoreChange(before.shown, after.shown, None, (), *missing, reason)
     # then's data under today's settings, and the scorecard of today's plan, tier and stage
     traits = {name: now.get(name) for name in ("plan", "tier", "stage")}
     bridge = scored_side({**then, **traits}, settings_now, weights_now)
@@ -224,7 +224,7 @@ def _exact(figure: float) -> Fraction:
     return Fraction(str(round(float(figure), 12)))
 
 
-def _path(before: ScoredSide, bridge: ScoredSide, after: ScoredSide) -> list[ChangePart]:
+def _path(before: ScoredSide, bridge: ScoredSide, after: ScoredSide) -> list[ScoreChangePart]:
     old, new = bridge.plain, after.plain
     common = {key for key in old if key in new}
     level = mean(before.plain) if mean(old) is None else mean(old)
@@ -251,10 +251,10 @@ def _path(before: ScoredSide, bridge: ScoredSide, after: ScoredSide) -> list[Cha
 
 def _part(
     kind: str, key: MetricKey, points: Fraction, then: ScoredSide, now: ScoredSide
-) -> ChangePart:
+) -> ScoreChangePart:
     weighted = now.metrics.get(key) or then.metrics[key]
     before, after = (side.values.get(key, np.nan) for side in (then, now))
-    return ChangePart(
+    return ScoreChangePart(
         kind,
         *key,
         weighted.label,
@@ -380,7 +380,7 @@ def _values_then(first: pd.DataFrame, last: pd.DataFrame, then: pd.DataFrame) ->
 
 def explain_predictive_change(
     before: tuple[ChurnModel, pd.DataFrame, float], after: tuple[ChurnModel, pd.DataFrame, float]
-) -> Change:
+) -> ScoreChange:
     """The change between two (model in force, row of metrics with its families, score); rows by *after*'s model.
 
     Metrics that moved the score by less than ``predictive_min_points`` are one part.
@@ -394,7 +394,7 @@ def explain_predictive_change(
     metrics = zip(last["metric"], last["label"], last["unit"], strict=True)
     values = zip(_values_then(first, last, then), last["value"], change * slope, strict=True)
     parts = [
-        ChangePart("data", None, *metric, before_value, value, Fraction(float(points)))
+        ScoreChangePart("data", None, *metric, before_value, value, Fraction(float(points)))
         for metric, (before_value, value, points) in zip(metrics, values, strict=True)
     ]
     if old.trained_until != new.trained_until:

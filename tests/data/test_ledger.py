@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import MetaData, create_engine
 
 from healthseg.data.ledger import schema
-from healthseg.data.ledger.ledger import FILE_NAME, Alert, Ledger, RecordedPredictions
+from healthseg.data.ledger.ledger import FILE_NAME, Ledger, LedgerAlert, RecordedPredictions
 from healthseg.data.outbox import outbox
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters
 
@@ -167,17 +167,17 @@ def test_unknown_words_and_instants_without_a_zone_are_refused_with_a_hint(ledge
     with pytest.raises(InvalidParameters, match="time zone"):
         ledger.record_stage_event("r1", "c1", "churned", dt.datetime(2025, 1, 1), actor="ann")
     with pytest.raises(InvalidParameters, match="did you mean critical"):
-        ledger.record_alerts([Alert("c1", "low_score", "criticl", dt.date(2025, 10, 1), {})])
+        ledger.record_alerts([LedgerAlert("c1", "low_score", "criticl", dt.date(2025, 10, 1), {})])
     with pytest.raises(InvalidParameters, match="did you mean stage_events"):
         ledger.head("stage_event")
     assert ledger.stage_events() == ledger.alerts() == []
 
 
 def test_an_alert_is_noted_once_a_customer_rule_and_day(ledger: Ledger) -> None:
-    first = Alert("c1", "low_score", "high", dt.date(2025, 10, 1), {"score": 38})
+    first = LedgerAlert("c1", "low_score", "high", dt.date(2025, 10, 1), {"score": 38})
     others = [
-        Alert("c1", "low_score", "high", dt.date(2025, 10, 2), {"score": 37}),
-        Alert("c2", "low_score", "low", dt.date(2025, 10, 1), {"score": 55}),
+        LedgerAlert("c1", "low_score", "high", dt.date(2025, 10, 2), {"score": 37}),
+        LedgerAlert("c2", "low_score", "low", dt.date(2025, 10, 1), {"score": 55}),
     ]
     assert ledger.record_alerts([first, first]) == [first]
     assert ledger.record_alerts([first, *others]) == others
@@ -258,7 +258,7 @@ def test_rows_can_be_neither_changed_nor_deleted(ledger: Ledger, name: str, chan
     ledger.record_settings("a", {})
     ledger.record_segment_run("data1", {}, dt.date(2025, 10, 1), {})
     ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
-    ledger.record_alerts([Alert("c1", "low_score", "high", dt.date(2025, 10, 1), {})])
+    ledger.record_alerts([LedgerAlert("c1", "low_score", "high", dt.date(2025, 10, 1), {})])
     outbox.put(ledger, [outbox.Message("r1", "c1", "notify", "hook", {}, at(1))])
     outbox.claim(ledger, 1, 60)
     ledger.record_predictions(said({"c1": 0.1}))

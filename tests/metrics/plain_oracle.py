@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.demo import oracle
-from healthseg.demo.activity import Events
+from healthseg.demo.activity import SimulatedEvents
 from healthseg.demo.schema import NEVER
 from tests.metrics.plain_usage import DAY, NAN, Event, Plain, sessions_of, timed, users_of
 
@@ -47,7 +47,7 @@ def counts(portfolio: Plain, client: str) -> oracle.Counts:
     def user_code(event: Event) -> int:
         return -1 if event.user is None else users.index(event.user)
 
-    events = Events(
+    events = SimulatedEvents(
         client=zeros,
         user=np.array([user_code(event) for _, event in rows], int),
         feature=zeros,

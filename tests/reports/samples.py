@@ -20,7 +20,7 @@ from healthseg.tools.health.result import (
     HealthMetrics,
     HealthScore,
     HistoricalScore,
-    Mark,
+    HistoryMark,
     MetricDetail,
     Opportunity,
     PortfolioHealth,
@@ -280,7 +280,7 @@ def health(
             ),
         ],
         "alerts": [],
-        "marks": [Mark(**row) for row in marks_frame().to_dict("records")],
+        "marks": [HistoryMark(**row) for row in marks_frame().to_dict("records")],
     } | changes
     return HealthScore(**given).with_frames(**frames())
 

@@ -18,7 +18,7 @@ from healthseg.cli import main as cli
 from healthseg.data import cache as caching
 from healthseg.data import response_cache as cache
 from healthseg.data.ledger import FILE_NAME, schema
-from healthseg.data.ledger.ledger import Alert, Ledger
+from healthseg.data.ledger.ledger import Ledger, LedgerAlert
 from healthseg.data.ledger.location import LedgerLocation
 from healthseg.errors import HealthsegError
 from healthseg.reports import registry
@@ -153,7 +153,7 @@ def test_a_recorded_stage_and_recorded_settings_are_never_hidden(folder, clock):
 
 def test_what_no_figure_is_computed_from_leaves_cached_responses_as_they_are(folder, clock):
     responses = warmed(folder, clock)
-    alert = Alert("a", "score_drop", "high", dt.date(2025, 3, 20), {})
+    alert = LedgerAlert("a", "score_drop", "high", dt.date(2025, 3, 20), {})
     assert _ledger(folder).record_alerts([alert])
     assert hit(responses)
 

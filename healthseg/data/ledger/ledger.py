@@ -30,8 +30,8 @@ from healthseg.settings.base import fingerprint
 __all__ = [
     "FILE_NAME",
     "KINDS",
-    "Alert",
     "Ledger",
+    "LedgerAlert",
     "RecordedPredictions",
     "SegmentRun",
     "SettingsInForce",
@@ -80,7 +80,7 @@ class StageEvent:
 
 
 @dataclass(frozen=True)
-class Alert:
+class LedgerAlert:
     """A rule was true of a customer on a day; ``figures`` are those that it names."""
 
     client_id: str
@@ -198,12 +198,12 @@ class Ledger(AppendOnlyTables):
         rows = self.rows(select(STAGE_EVENTS).where(STAGE_EVENTS.c.request_id == request_id))
         return _read(StageEvent, rows[0]) if rows else None
 
-    def alerts(self, client_id: str | None = None) -> list[Alert]:
+    def alerts(self, client_id: str | None = None) -> list[LedgerAlert]:
         """Raised alerts, of one customer or of all, in the order in which they were recorded."""
         query = select(ALERTS).order_by(ALERTS.c.seq)
         if client_id is not None:
             query = query.where(ALERTS.c.client_id == client_id)
-        return [_read(Alert, row) for row in self.rows(query)]
+        return [_read(LedgerAlert, row) for row in self.rows(query)]
 
     def predictions(self) -> list[RecordedPredictions]:
         """The recorded predictions of churn, by day."""
@@ -313,7 +313,7 @@ class Ledger(AppendOnlyTables):
             )
         return _read(StageEvent, known)
 
-    def record_alerts(self, alerts: Iterable[Alert]) -> list[Alert]:
+    def record_alerts(self, alerts: Iterable[LedgerAlert]) -> list[LedgerAlert]:
         """Records alerts, all or none; returns those that are new (one per customer, rule and day)."""
         by_key = {(each.client_id, each.rule, each.raised_on.isoformat()): each for each in alerts}
         columns = ALERTS.c.client_id, ALERTS.c.rule, ALERTS.c.raised_on
@@ -331,7 +331,7 @@ def _settings(row: Row) -> SettingsInForce:
     return SettingsInForce(row.fingerprint, json.loads(row.settings), recorded_at)
 
 
-def _alert_row(alert: Alert) -> dict[str, str]:
+def _alert_row(alert: LedgerAlert) -> dict[str, str]:
     return {
         "client_id": alert.client_id,
         "rule": alert.rule,

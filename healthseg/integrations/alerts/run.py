@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from healthseg.data.ledger.ledger import Alert
+from healthseg.data.ledger.ledger import LedgerAlert
 from healthseg.data.outbox import outbox
 from healthseg.data.outbox.delivery import run as deliver
 from healthseg.errors import ClientNotFound
@@ -205,7 +205,7 @@ class _PastAlert:
     open: bool
 
 
-def _past(alerts: Iterable[Alert]) -> dict[tuple[str, str], _PastAlert]:
+def _past(alerts: Iterable[LedgerAlert]) -> dict[tuple[str, str], _PastAlert]:
     known: dict[tuple[str, str], _PastAlert] = {}
     for alert in alerts:
         key = (alert.client_id, alert.rule.removesuffix(OVER))
@@ -250,11 +250,11 @@ def _order(alert: RaisedAlert) -> tuple[Any, ...]:
     )
 
 
-def _rows(alerts: Iterable[RaisedAlert], day: dt.date) -> Iterator[Alert]:
+def _rows(alerts: Iterable[RaisedAlert], day: dt.date) -> Iterator[LedgerAlert]:
     for alert in alerts:
         if alert.is_announced:
             rule = alert.rule + (OVER if alert.status == ENDED else "")
-            yield Alert(alert.client_id, rule, alert.severity, day, dict(alert.figures))
+            yield LedgerAlert(alert.client_id, rule, alert.severity, day, dict(alert.figures))
 
 
 # -- messages

@@ -18,10 +18,10 @@ from healthseg.tools.adoption.result import (
     Association,
     Barrier,
     Correlations,
+    FeatureRetention,
     Impact,
     LowFeature,
     Recommendation,
-    Retention,
 )
 from healthseg.tools.base import Figure, integer, number, rounded, word
 
@@ -303,12 +303,12 @@ def is_significant(usage: FeatureUsage, row: Mapping[str, Any] | None) -> bool:
     return bool(known) and min(known) <= usage.settings.effects_max_q
 
 
-def retention_part(usage: FeatureUsage, tested: Effects, feature: str) -> Retention | None:
+def retention_part(usage: FeatureUsage, tested: Effects, feature: str) -> FeatureRetention | None:
     """How adopting a feature goes with retention; None where it was not tested."""
     row = tested.of(feature)
     if row is None:
         return None
-    return Retention(
+    return FeatureRetention(
         **_association(usage, row),
         text=_retention_text(usage, feature, row, tested.adjusted_for),
         odds_ratio_of_leaving=rounded(row.get("odds_ratio")),

@@ -23,8 +23,8 @@ from healthseg.tools.adoption.features import (
     customer_features,
 )
 from healthseg.tools.adoption.result import (
+    AdoptionBenchmark,
     Barrier,
-    Benchmark,
     LowFeature,
     PeerStanding,
     Recommendation,
@@ -140,7 +140,7 @@ class CustomerAdoption:
 
     # -- peers -----------------------------------------------------------------------------
 
-    def benchmark(self, against: str | None) -> tuple[Benchmark, PeerStanding]:
+    def benchmark(self, against: str | None) -> tuple[AdoptionBenchmark, PeerStanding]:
         """The adopted share against the median of the requested peers (default: tier), n shown."""
         against = against or "tier"
         level, least = self.settings.interval_level, self.settings.peers_min
@@ -173,7 +173,7 @@ class CustomerAdoption:
             name: Figure(text, reason) if key == against else Figure(None, "not requested")
             for key, name in BENCHMARK_KEYS.items()
         }
-        return Benchmark(**values), standing
+        return AdoptionBenchmark(**values), standing
 
     def _peer_shares(self, against: str) -> tuple[str | None, pd.Series]:
         """The label of the peers and their adopted shares; no label where the customer's own is unknown."""

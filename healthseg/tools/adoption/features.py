@@ -20,9 +20,9 @@ from healthseg.tools.adoption.result import (
     AdoptionDuration,
     CategorySummary,
     FeatureDetail,
+    FeatureRetention,
     Funnel,
     NamedFunnel,
-    Retention,
     TimeTo,
 )
 from healthseg.tools.base import integer, number, rounded, word
@@ -365,7 +365,7 @@ def feature_detail(
     usage: FeatureUsage,
     row: dict[str, Any],
     times: FeatureTimes,
-    retention: Retention | None,
+    retention: FeatureRetention | None,
     single: bool,
 ) -> FeatureDetail:
     """One feature's part; ``retention`` says how its adoption goes with retention."""

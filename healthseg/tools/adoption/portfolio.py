@@ -33,7 +33,7 @@ from healthseg.tools.adoption.features import (
     portfolio_features,
 )
 from healthseg.tools.adoption.result import (
-    Benchmark,
+    AdoptionBenchmark,
     FeatureAdoption,
     FeatureDetail,
     Pattern,
@@ -119,9 +119,10 @@ class AdoptionRequest:
             **self._funnels(pairs, "pairs of a customer and a feature"),
             "adoption_patterns": patterns,
             "pattern_evidence": evidence,
-            "benchmark_comparison": Benchmark(
+            "benchmark_comparison": AdoptionBenchmark(
                 **dict.fromkeys(
-                    Benchmark.model_fields, Figure(None, "only single customers are compared")
+                    AdoptionBenchmark.model_fields,
+                    Figure(None, "only single customers are compared"),
                 )
             ),
             "benchmark_standing": None,

@@ -64,7 +64,7 @@ class Association(Part):
     reason: str | None = Field(default=None, description="Why it is not measured")
 
 
-class Retention(Association):
+class FeatureRetention(Association):
     """A feature and retention for 90 days: both rates, and the adjusted odds of churn month by month."""
 
     odds_ratio_of_leaving: float | None = Field(
@@ -122,7 +122,7 @@ class FeatureDetail(Part):
     time_to_first_use: TimeTo = Field(description="Figures behind the time")
     time_to_adopt: TimeTo = Field(description="Time to adoption")
     kept: AdoptionDuration = Field(description="What became of adoptions")
-    staying: Retention | None = Field(description="How adoption goes with retention")
+    staying: FeatureRetention | None = Field(description="How adoption goes with retention")
 
 
 class Funnel(Part):
@@ -181,7 +181,7 @@ class Correlations(Part):
     hypotheses_tried: int = Field(description="How many")
 
 
-class Benchmark(Part):
+class AdoptionBenchmark(Part):
     """Adoption against peers, in words."""
 
     vs_tier_average: str | None = Field(description="Against the tier's median, in words")
@@ -275,7 +275,7 @@ class FeatureAdoption(Result):
     )
     pattern_evidence: PatternEvidence | None = Field(description="How sure the groups are")
     correlation_analysis: Correlations | None = Field(description="How adoption goes with outcomes")
-    benchmark_comparison: Benchmark = Field(description="Against peers, in words")
+    benchmark_comparison: AdoptionBenchmark = Field(description="Against peers, in words")
     benchmark_standing: PeerStanding | None = Field(description="Against peers, figures")
     recommendations: list[Recommendation] = Field(description="Features to promote")
     low_adoption_features: list[LowFeature] = Field(description="Features that are little adopted")

@@ -48,7 +48,7 @@ from healthseg.tools.health.result import (
     HealthMetrics,
     HealthScore,
     HistoricalScore,
-    Mark,
+    HistoryMark,
     MetricDetail,
     Opportunity,
     Trend,
@@ -454,7 +454,7 @@ class CustomerHealth:
             reason=change.reason,
         )
 
-    def marks(self, start: pd.Timestamp) -> list[Mark]:
+    def marks(self, start: pd.Timestamp) -> list[HistoryMark]:
         """Events between the history's start and the day: calendar, changed settings, stages."""
         portfolio, marks = self.portfolio, []
         if portfolio.has("calendar"):
@@ -462,12 +462,16 @@ class CustomerHealth:
                 "calendar", None, lambda: portfolio.table("calendar"), disk=False
             )
             marks += [
-                Mark(date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label))
+                HistoryMark(
+                    date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label)
+                )
                 for row in calendar.itertuples()
             ]
         # the first settings that the ledger knows are no change
         marks += [
-            Mark(date=entry.first_used_at.date(), kind="configuration", label="settings changed")
+            HistoryMark(
+                date=entry.first_used_at.date(), kind="configuration", label="settings changed"
+            )
             for entry in portfolio.settings_history[1:]
         ]
         if portfolio.has("stage_changes"):
@@ -475,7 +479,7 @@ class CustomerHealth:
                 "stage_days", None, lambda: portfolio.sql("metrics/stage_days"), disk=False
             )
             marks += [
-                Mark(
+                HistoryMark(
                     date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage)
                 )
                 for row in days[days["client_id"] == self.client_id].itertuples()

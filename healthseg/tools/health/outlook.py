@@ -18,7 +18,7 @@ from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
 from healthseg.scoring.churn.expected import portfolio_base_rates
 from healthseg.scoring.churn.model import ChurnModel
 from healthseg.scoring.explanation import (
-    Change,
+    ScoreChange,
     explain_predictive_change,
     predictive_parts,
 )
@@ -284,7 +284,7 @@ def expected_losses(portfolio: Portfolio, as_of: dt.date, rows: pd.DataFrame) ->
 
 def model_score_change(
     portfolio: Portfolio, client_id: str, then: ScoredRow, now: ScoredRow
-) -> Change:
+) -> ScoreChange:
     """Why the model's score of a customer changed between two days with their scored rows."""
     shown = {
         name: None if pd.isna(row["shown"]) else int(row["shown"])
@@ -293,7 +293,7 @@ def model_score_change(
     missing = [name for name, score in shown.items() if score is None]
     if missing:
         reason = f"{NO_MODEL_SCORE} ({' and '.join(missing)})"
-        return Change(shown["then"], shown["now"], None, (), (), (), reason)
+        return ScoreChange(shown["then"], shown["now"], None, (), (), (), reason)
     old, new = (training.churn_model(portfolio, day) for day, _ in (then, now))
     return explain_predictive_change(
         (old, _row(portfolio, client_id, then[0], new), float(then[1]["score"])),

@@ -13,7 +13,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics.counting import customers
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
-from healthseg.scoring import Change, bands_of, explain_change, factors, risk_level, shown
+from healthseg.scoring import ScoreChange, bands_of, explain_change, factors, risk_level, shown
 from healthseg.scoring.churn import training
 from healthseg.scoring.scored_panel import (
     ScoredPanel,
@@ -316,7 +316,7 @@ class HealthOfPortfolio:
             for part in parts[:2]
         )
 
-    def _change(self, client: str) -> Change:
+    def _change(self, client: str) -> ScoreChange:
         then, now = self.then.loc[client], self.today.loc[client]
         if self.model.predictive:
             return model_score_change(self.portfolio, client, (self.start, then), (self.as_of, now))

@@ -284,7 +284,7 @@ class CustomerCard(Part):
     timezone: str = Field(description="IANA time zone")
 
 
-class Mark(Part):
+class HistoryMark(Part):
     """An event on the time axis."""
 
     date: dt.date = Field(description="Day")
@@ -340,7 +340,7 @@ class HealthScore(Result):
     recommended_actions: list[str] = Field(description="Recommendations, most severe first")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
     alerts: list[TriggeredRule] = Field(description="Alerts that hold")
-    marks: list[Mark] = Field(description="Events on the time axis")
+    marks: list[HistoryMark] = Field(description="Events on the time axis")
 
     def charts(self) -> dict[str, alt.TopLevelMixin]:
         from healthseg.charts import health, timeline

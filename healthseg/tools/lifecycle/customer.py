@@ -15,8 +15,8 @@ from healthseg import rules
 from healthseg.metrics.profile import customer_as_of
 from healthseg.metrics.stages import (
     CHURNED,
-    Change,
     Spell,
+    StageChange,
     TimeInStage,
     history,
     in_force,
@@ -180,7 +180,7 @@ class CustomerStage:
         self.settings: Settings = portfolio.settings
         self.history = history(portfolio)
         self.known_by = None if known_at is None else known_at.last
-        self.recorded: list[Change] = self.history.of(client_id)
+        self.recorded: list[StageChange] = self.history.of(client_id)
         limit = None if as_of is None else as_of.last + dt.timedelta(microseconds=1)
         self.changes = in_force(self.recorded, limit, self.known_by)
         last = self.changes[-1].day if self.changes else portfolio.data_until
@@ -265,7 +265,7 @@ class CustomerStage:
         return spells(self.changes)
 
     @property
-    def last(self) -> Change | None:
+    def last(self) -> StageChange | None:
         return self.changes[-1] if self.changes else None
 
     @property

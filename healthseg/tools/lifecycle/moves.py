@@ -17,7 +17,7 @@ from healthseg.metrics.counting import EPOCH
 from healthseg.metrics.milestone_plan import DayCount
 from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import customer_as_of
-from healthseg.metrics.stages import Change, history, in_force, of_event
+from healthseg.metrics.stages import StageChange, history, in_force, of_event
 from healthseg.periods import UTC, end_of_day_utc, local_day
 from healthseg.settings import Settings, fingerprint
 from healthseg.settings.lifecycle import Action, Lifecycle
@@ -65,7 +65,7 @@ Announce = Callable[["StageEvent", "str | None", bool], "Iterable[Message]"]
 
 def move(
     ledger: Ledger,
-    imported: Iterable[Change],
+    imported: Iterable[StageChange],
     zone: str,
     signup: dt.date,
     rules: Lifecycle,
@@ -143,7 +143,7 @@ def _repeated(ledger: Ledger, request: RequestedMove) -> StageEvent | None:
 
 
 def _stage_before(
-    ledger: Ledger, imported: Iterable[Change], zone: str, event: StageEvent
+    ledger: Ledger, imported: Iterable[StageChange], zone: str, event: StageEvent
 ) -> str | None:
     changes = [
         *imported,
@@ -154,7 +154,11 @@ def _stage_before(
 
 
 def _effective(
-    request: RequestedMove, in_force_now: list[Change], now: dt.datetime, signup: dt.date, zone: str
+    request: RequestedMove,
+    in_force_now: list[StageChange],
+    now: dt.datetime,
+    signup: dt.date,
+    zone: str,
 ) -> dt.datetime:
     """When it takes effect: now, after all that is recorded, or as requested, between signup and now."""
     at = request.effective_at
@@ -180,7 +184,9 @@ def _effective(
     return at
 
 
-def _around(changes: list[Change], at: dt.datetime) -> tuple[list[Change], Change | None]:
+def _around(
+    changes: list[StageChange], at: dt.datetime
+) -> tuple[list[StageChange], StageChange | None]:
     """The changes in force up to an instant, and the first one after it."""
     later = [change for change in in_force(changes) if change.effective_at > at]
     return in_force(changes, effective_by=at + _TICK), (later[0] if later else None)
@@ -191,8 +197,8 @@ def _check(
     rules: Lifecycle,
     current: str | None,
     at: dt.datetime,
-    before: list[Change],
-    after: Change | None,
+    before: list[StageChange],
+    after: StageChange | None,
 ) -> None:
     """A transition must be allowed from the stage before it, and to the one after it."""
     if not rules.allows(current, request.stage):
@@ -225,7 +231,7 @@ def _check(
         )
 
 
-def _own_id(request: RequestedMove, at: dt.datetime, changes: list[Change]) -> str:
+def _own_id(request: RequestedMove, at: dt.datetime, changes: list[StageChange]) -> str:
     """An id made from the change itself, where none was given."""
     last = max((change.seq for change in changes), default=0)
     return fingerprint([request.client_id, request.stage, at.isoformat(), request.kind, last])

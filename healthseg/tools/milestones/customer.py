@@ -11,7 +11,7 @@ import pandas as pd
 
 from healthseg.metrics.counting import EPOCH
 from healthseg.metrics.milestone_plan import CATEGORIES, MARKS, date_of
-from healthseg.metrics.milestone_times import Ahead, Mark, ahead, forecast
+from healthseg.metrics.milestone_times import Ahead, MilestoneMark, ahead, forecast
 from healthseg.metrics.milestones import DATA, STATUSES
 from healthseg.statistics.survival import Median, quantile_time, survival_at
 from healthseg.tools.base import Figure, integer, number, rounded, word
@@ -316,7 +316,7 @@ class CustomerMilestones:
         return UNTRACKED_USE if self._values[mark]["happened"] else "not reached yet"
 
     def _value(
-        self, row: Mapping[str, Any], mark: Mark, p: float | None, differs: bool | None
+        self, row: Mapping[str, Any], mark: MilestoneMark, p: float | None, differs: bool | None
     ) -> ValueTime:
         everyone = self.day.cohort(mark.name)
         peers = self.day.cohort(mark.name, row["quarter"])

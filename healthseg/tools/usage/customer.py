@@ -20,12 +20,12 @@ from healthseg.tools.base import Alert, Figure, integer, number, rounded
 from healthseg.tools.context import DAY, CustomerContext, live_rows
 from healthseg.tools.usage.period import UsagePeriod, hourly_series
 from healthseg.tools.usage.result import (
-    Benchmark,
     Dependence,
     EngagementMetrics,
     FeatureUse,
     OwnBaseline,
     UsageAnalytics,
+    UsageBenchmark,
     UsageEngagement,
     UserCohorts,
 )
@@ -444,7 +444,7 @@ class CustomerUsage:
             ]
         return pd.DataFrame(rows, columns=["week_end", "feature", "users"])
 
-    def _benchmark(self) -> tuple[Benchmark, pd.DataFrame]:
+    def _benchmark(self) -> tuple[UsageBenchmark, pd.DataFrame]:
         provisioned = number(self.metrics["provisioned_users"])
         span = (self.period.last_day, self.end)
         return peer_benchmark(self.context, span, self.seats, provisioned, self.peers)

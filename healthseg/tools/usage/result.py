@@ -222,7 +222,7 @@ class Heatmap(Part):
     rhythm_p_hours: float | None = Field(description="p of the most extreme hour")
 
 
-class Benchmark(Part):
+class UsageBenchmark(Part):
     """Usage compared with peers in the portfolio and with the industry's figures."""
 
     vs_industry_average: str | None = Field(
@@ -293,7 +293,7 @@ class UsageEngagement(Result):
     own_baseline: OwnBaseline = Field(description="Usage against the customer's own past")
     feature_adoption_timeline: list[FeatureUse] | None = Field(description="Features by first use")
     activity_heatmap: Heatmap = Field(description="When people are active")
-    benchmark_insights: Benchmark | None = Field(description="Against peers and the industry")
+    benchmark_insights: UsageBenchmark | None = Field(description="Against peers and the industry")
     series: list[dict[str, Any]] = Field(description="The period at the requested grain")
     unusual_days: list[UnusualDay] = Field(description="Days unlike others")
     users: list[dict[str, Any]] | None = Field(description="Each user, with include_users")

@@ -19,7 +19,6 @@ from healthseg.statistics.robust import VELOCITY_MIN_POINTS, theil_sen, velocity
 from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.usage.result import (
-    Benchmark,
     GrowthAccounting,
     GrowthPeriod,
     Heatmap,
@@ -27,6 +26,7 @@ from healthseg.tools.usage.result import (
     RhythmCell,
     SlopeChange,
     UnusualDay,
+    UsageBenchmark,
     UsageTrends,
 )
 
@@ -347,7 +347,7 @@ def peer_benchmark(
     seats: float | None,
     provisioned_users: float | None,
     live_rows: pd.DataFrame,
-) -> tuple[Benchmark, pd.DataFrame]:
+) -> tuple[UsageBenchmark, pd.DataFrame]:
     """The comparison with peers and the industry, and the customers behind it.
 
     ``span`` is the last day and the day after; ``live_rows`` are the live customers on it, with
@@ -381,7 +381,7 @@ def peer_benchmark(
         if rank is None
         else Interval(lower=rounded(row["lower"], 1), upper=rounded(row["upper"], 1))
     )
-    part = Benchmark(
+    part = UsageBenchmark(
         vs_industry_average=Figure(_versus(value, median, metric, against), no_industry),
         percentile_rank=Figure(rounded(rank, 1), no_rank),
         percentile_interval=interval,
@@ -440,10 +440,10 @@ def no_peers() -> pd.DataFrame:
     return pd.DataFrame({"client_id": pd.Series(dtype="str"), "value": pd.Series(dtype=float)})
 
 
-def _no_benchmark() -> Benchmark:
+def _no_benchmark() -> UsageBenchmark:
     missing = Figure(None, "neither seats nor users are known to divide by")
-    names = [name for name in Benchmark.model_fields if name != "peers"]
-    return Benchmark(**dict.fromkeys(names, missing), peers=0)
+    names = [name for name in UsageBenchmark.model_fields if name != "peers"]
+    return UsageBenchmark(**dict.fromkeys(names, missing), peers=0)
 
 
 def _versus(value: float | None, other: float | None, metric: str, reference: str) -> str | None:
