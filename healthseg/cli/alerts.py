@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from healthseg.cli.options import OK, Commands, portfolio_option, print_json
+from healthseg.cli.options import OK, Commands, add_command, json_option, portfolio_option, show
 
 
 def add(commands: Commands) -> None:
-    alerts = commands.add_parser(
-        "alerts", help="evaluate the alerts of the whole portfolio, and deliver the new ones"
-    )
+    purpose = "evaluate the alerts of the whole portfolio, and deliver the new ones"
+    examples = ("alerts run", "alerts run --portfolio trial --no-deliver --out pages")
+    alerts = add_command(commands, "alerts", purpose, run, examples=examples)
     kinds = alerts.add_subparsers(dest="alerts_command", metavar="COMMAND", required=True)
-    parser = kinds.add_parser("run", help="evaluate, record, deliver, and write the digest page")
+    purpose = "evaluate, record, deliver, and write the digest page"
+    parser = add_command(kinds, "run", purpose, run, examples=examples)
     portfolio_option(parser)
     parser.add_argument(
         "--out", default="reports", help="the folder of the digest page (default: reports)"
@@ -20,7 +22,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--no-deliver", action="store_true", help="leave the messages in the outbox"
     )
-    parser.set_defaults(command=run)
+    json_option(parser)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -33,5 +35,15 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     portfolio = portfolios.open_portfolio(address)
     run = alerts.run(portfolio, in_force(address), delivers=not given.no_deliver)
     path = digest.write(run, given.out, portfolios.now())
-    print_json({**run.to_dict(), "page": str(path)})
+    value = {**run.to_dict(), "page": str(path)}
+    show(given, value, _lines(value))
     return OK
+
+
+def _lines(value: dict[str, Any]) -> list[str]:
+    counts = ", ".join(f"{count} {status}" for status, count in value["counts"].items())
+    alerts = [
+        f"  {alert['client_id']}: {alert['rule']}, {alert['status']} since {alert['since']}"
+        for alert in value["alerts"]
+    ]
+    return [f"alerts as of {value['as_of']}: {counts}", *alerts, f"the page: {value['page']}"]

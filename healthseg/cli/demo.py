@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import argparse
 
-from healthseg.cli.options import OK, Commands
+from healthseg.cli.options import OK, Commands, add_command, json_option, print_json, whole
+from healthseg.errors import InvalidParameters
 
 
 def add(commands: Commands) -> None:
-    demo = commands.add_parser("demo", help="write a simulated portfolio to try things on")
+    demo = add_command(
+        commands,
+        "demo",
+        "write a simulated portfolio to try things on",
+        run,
+        examples=("demo", "demo --clients 60 --events light --out trial/data", "demo --seed 11"),
+    )
     demo.add_argument("--out", default="data/demo", help="the folder (default: data/demo)")
     demo.add_argument(
-        "--clients", type=int, help="how many customers (default: the scenario's, mostly 250)"
+        "--clients",
+        type=whole(1, 100_000),
+        help="how many customers (default: the scenario's, mostly 250)",
     )
-    demo.add_argument("--months", type=int, default=18, help="how many months (default: 18)")
+    demo.add_argument(
+        "--months", type=whole(3, 60), default=18, help="how many months (default: 18)"
+    )
     demo.add_argument(
         "--seed", type=int, default=7, help="the same seed gives the same bytes (default: 7)"
     )
@@ -24,19 +35,25 @@ def add(commands: Commands) -> None:
         choices=("full", "light"),
         help="light: a fifth of the events (default: full)",
     )
-    demo.set_defaults(command=run)
+    json_option(demo)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.demo import make_demo
 
-    make_demo(
-        given.out,
-        clients=given.clients,
-        months=given.months,
-        seed=given.seed,
-        scenario=given.scenario,
-        events=given.events,
-    )
-    print(given.out)
+    try:
+        make_demo(
+            given.out,
+            clients=given.clients,
+            months=given.months,
+            seed=given.seed,
+            scenario=given.scenario,
+            events=given.events,
+        )
+    except InvalidParameters as problem:
+        parser.error(problem.message)
+    if given.json:
+        print_json({"portfolio": given.out})
+    else:
+        print(given.out)
     return OK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from healthseg.cli.options import OK, Commands, print_json
+from healthseg.cli.options import OK, Commands, add_command, json_option, print_json
 
 DESCRIPTION = """Looks at files and folders (CSV, Parquet, JSON lines, …), recognises the exports of common systems and tables of
 your own by their columns, and writes portfolio.toml: a query per table, the reason for each guess, and what is left for
@@ -12,8 +12,17 @@ you to decide. Nothing is sent anywhere, nothing is downloaded, and the files st
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "init", help="look at exports, write a commented portfolio.toml", description=DESCRIPTION
+    parser = add_command(
+        commands,
+        "init",
+        "look at exports, write a commented portfolio.toml",
+        run,
+        examples=(
+            "init exports/",
+            "init salesforce/ stripe/ segment/tracks.csv --out trial",
+            "init '$CRM'                     # an environment variable with a database's address",
+        ),
+        description=DESCRIPTION,
     )
     parser.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="files, folders of files, or a database"
@@ -24,8 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--force", action="store_true", help="replace the portfolio.toml that is there"
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.set_defaults(command=run)
+    json_option(parser)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from healthseg.cli.options import ERROR, OK, Commands, portfolio_option, print_json
+from healthseg.cli.options import (
+    ERROR,
+    OK,
+    Commands,
+    add_command,
+    day,
+    json_option,
+    portfolio_option,
+    show,
+)
 
 
 def add(commands: Commands) -> None:
-    lifecycle = commands.add_parser(
-        "lifecycle", help="moves that follow from the criteria of the stages"
-    )
+    purpose = "moves that follow from the criteria of the stages"
+    examples = ("lifecycle advance", "lifecycle advance --client cs_client_123 --apply")
+    lifecycle = add_command(commands, "lifecycle", purpose, run, examples=examples)
     kinds = lifecycle.add_subparsers(dest="lifecycle_command", metavar="COMMAND", required=True)
-    advance = kinds.add_parser(
-        "advance", help="which customers meet all criteria of another stage; move them with --apply"
-    )
+    purpose = "which customers meet all criteria of another stage; move them with --apply"
+    advance = add_command(kinds, "advance", purpose, run, examples=examples)
     portfolio_option(advance)
     advance.add_argument(
         "--apply", action="store_true", help="record the moves (default: only print them)"
@@ -24,14 +32,18 @@ def add(commands: Commands) -> None:
         "--client", action="append", default=[], metavar="ID", help="a customer; may be repeated"
     )
     advance.add_argument(
-        "--as-of", dest="as_of", metavar="DATE", help="the day whose figures count, YYYY-MM-DD"
+        "--as-of",
+        dest="as_of",
+        metavar="DATE",
+        type=day,
+        help="the day whose figures count, YYYY-MM-DD",
     )
     advance.add_argument("--no-notify", action="store_true", help="do not notify managers")
-    advance.set_defaults(command=run)
+    json_option(advance)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    """Print the plan as JSON; with ``--apply`` the outcome of each move."""
+    """Print the plan; with ``--apply`` the outcome of each move."""
     from healthseg.reports import portfolios
     from healthseg.tools.lifecycle import criteria
 
@@ -41,11 +53,23 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     steps = criteria.plan(portfolio, as_of, clients, present=given.as_of is None)
     head: dict[str, Any] = {"as_of": as_of.isoformat(), "applied": given.apply}
     if not given.apply:
-        print_json({**head, "moves": [step.to_dict() for step in steps]})
-        return OK
+        return _show(given, {**head, "moves": [step.to_dict() for step in steps]})
     moves = criteria.apply(portfolio, steps, notify_team=not given.no_notify)
     manual = [
         {**step.to_dict(), "outcome": "left to a person"} for step in steps if not step.automatic
     ]
-    print_json({**head, "moves": [*moves, *manual]})
-    return ERROR if any(move["outcome"] == "refused" for move in moves) else OK
+    return _show(given, {**head, "moves": [*moves, *manual]})
+
+
+def _show(given: argparse.Namespace, value: dict[str, Any]) -> int:
+    """Prints the moves; status 1 where one was refused."""
+    count = len(value["moves"])
+    words = f"{count} move{'' if count == 1 else 's'} as of {value['as_of']}"
+    lines = [words if value["applied"] else f"{words}; --apply records them"]
+    for move in value["moves"]:
+        outcome = f": {move['outcome']}" if "outcome" in move else ""
+        stages = f"{move.get('from_stage', '?')} → {move.get('to_stage', '?')}"
+        lines.append(f"  {move['client_id']}: {stages}{outcome}")
+    show(given, value, lines)
+    refused = any(move.get("outcome") == "refused" for move in value["moves"])
+    return ERROR if refused else OK

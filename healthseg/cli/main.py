@@ -6,6 +6,7 @@ standard output) or an unusable portfolio, 2 wrong usage, 3 some reports failed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,12 +15,14 @@ import healthseg
 from healthseg.cli import (
     alerts,
     check,
+    completion,
     demo,
     init,
     lab,
     lifecycle,
     mcp,
     outbox,
+    quickstart,
     report,
     run,
     settings,
@@ -30,6 +33,7 @@ from healthseg.cli.options import ERROR, Parser, print_json
 from healthseg.errors import CalculationError, HealthsegError
 
 MODULES = (
+    quickstart,
     demo,
     init,
     check,
@@ -43,27 +47,47 @@ MODULES = (
     alerts,
     lifecycle,
     outbox,
+    completion,
 )
 COMMANDS = tuple(module.__name__.rpartition(".")[2] for module in MODULES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
-    parser = command_parser()
-    given = parser.parse_args(arguments)
     try:
-        return int(given.command(given, parser))
+        return _run(arguments)
+    except BrokenPipeError:
+        return _closed_pipe()
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _closed_pipe()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        given = command_parser().parse_args(arguments)
+        return int(given.command(given, given.parser))
     except HealthsegError as problem:
         return _refused(problem)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ERROR
+        raise
     except Exception as problem:
         text = f"unexpected {type(problem).__name__}: {str(problem)[:500]}"
         return _refused(CalculationError(text))
+
+
+def _closed_pipe() -> int:
+    """The reader of the output is gone: what is still buffered goes nowhere, without a word."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    return ERROR
 
 
 def _refused(problem: HealthsegError) -> int:
@@ -76,6 +100,7 @@ def command_parser() -> Parser:
     parser = Parser(
         prog="healthseg",
         description="The health of subscription customers: scores, forecasts, segments and reports.",
+        epilog="begin with 'healthseg quickstart'; 'healthseg COMMAND --help' has examples",
     )
     parser.add_argument("--version", action="version", version=f"healthseg {healthseg.__version__}")
     commands = parser.add_subparsers(

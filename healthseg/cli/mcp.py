@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from healthseg.cli.options import OK, Commands, missing_extra, portfolio_option
+from healthseg.cli.options import OK, Commands, add_command, missing_extra, portfolio_option, whole
 
 if TYPE_CHECKING:
     from healthseg.integrations.mcp.server import Desk
@@ -15,7 +15,13 @@ SHORTEST_TOKEN = 16
 
 
 def add(commands: Commands) -> None:
-    mcp = commands.add_parser("mcp", help="serve the tools to MCP clients, over stdio or HTTP")
+    mcp = add_command(
+        commands,
+        "mcp",
+        "serve the tools to MCP clients, over stdio or HTTP",
+        run,
+        examples=("mcp --portfolio trial", "mcp --portfolio trial --http --port 8765"),
+    )
     portfolio_option(mcp)
     mcp.add_argument(
         "--http",
@@ -23,9 +29,8 @@ def add(commands: Commands) -> None:
         help="over HTTP, with the bearer token of HEALTHSEG_MCP_TOKEN",
     )
     mcp.add_argument("--host", help="the address to listen on (default: this machine only)")
-    mcp.add_argument("--port", type=int, help="the port (default: 8765)")
+    mcp.add_argument("--port", type=whole(1, 65_535), help="the port (default: 8765)")
     mcp.add_argument("--no-cache", action="store_true", help="compute every response anew")
-    mcp.set_defaults(command=run)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

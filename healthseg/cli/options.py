@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from healthseg.errors import CalculationError, near
@@ -14,7 +16,11 @@ OK, ERROR = 0, 1
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that names the nearest command where a word is not a command."""
+    """argparse that names the nearest command where a word is not a command, and keeps the lines of its examples."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*words, **options)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -22,6 +28,69 @@ class Parser(argparse.ArgumentParser):
             word = near(str(value), words)
             way_out = f"did you mean {word}?" if word else "there are " + ", ".join(words)
             self.error(f"there is no {action.dest.replace('_', ' ')} {value!r}; {way_out}")
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    purpose: str,
+    run: Callable[[argparse.Namespace, Parser], int],
+    *,
+    examples: Sequence[str],
+    description: str = "",
+    notes: str = "",
+    add_help: bool = True,
+) -> Parser:
+    """A command with its help: what it is for, options, examples, notes."""
+    lines = "\n".join(f"  healthseg {example}" for example in examples)
+    epilog = f"examples:\n{lines}" + (f"\n\n{notes}" if notes else "")
+    text = description or f"{purpose[:1].upper()}{purpose[1:]}."
+    parser = commands.add_parser(
+        name, help=purpose, description=text, epilog=epilog, add_help=add_help
+    )
+    parser.set_defaults(command=run, parser=parser)
+    return parser
+
+
+def day(text: str) -> str:
+    """A day as it is typed, YYYY-MM-DD: for ``type=``."""
+    try:
+        if dt.date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a date: expected YYYY-MM-DD")
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Whole numbers of a range: for ``type=``."""
+    expected = f"a whole number from {low}" + (f" to {high:,}" if high else "")
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return number
+
+
+def above_zero(text: str) -> float:
+    """A number above zero: for ``type=``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON")
 
 
 def portfolio_option(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +107,7 @@ def as_of_option(parser: argparse.ArgumentParser) -> None:
         "--as-of",
         dest="as_of",
         metavar="DATE",
+        type=day,
         help="the day, YYYY-MM-DD (default: the portfolio's last whole day)",
     )
 
@@ -96,6 +166,22 @@ def known_tools(
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def show(given: argparse.Namespace, value: Any, lines: Sequence[str]) -> None:
+    """What a command did: sentences for people, JSON with --json."""
+    if given.json:
+        print_json(value)
+    else:
+        print("\n".join(lines))
+
+
+def require(module: str, extra: str) -> None:
+    """Raises the error of a library that is not installed, before any work begins."""
+    try:
+        importlib.import_module(module)
+    except ImportError as problem:
+        raise missing_extra(problem, extra) from None
 
 
 def missing_extra(problem: ImportError, extra: str) -> CalculationError:

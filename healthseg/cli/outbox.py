@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import argparse
 
-from healthseg.cli.options import ERROR, OK, Commands, portfolio_option, print_json
+from healthseg.cli.options import (
+    ERROR,
+    OK,
+    Commands,
+    add_command,
+    json_option,
+    portfolio_option,
+    show,
+)
 
 
 def add(commands: Commands) -> None:
-    outbox = commands.add_parser("outbox", help="messages that moves of customers cause")
+    examples = ("outbox run", "outbox run --portfolio trial")
+    purpose = "messages that moves of customers cause"
+    outbox = add_command(commands, "outbox", purpose, run, examples=examples)
     kinds = outbox.add_subparsers(dest="outbox_command", metavar="COMMAND", required=True)
-    parser = kinds.add_parser(
-        "run", help="deliver what is due; what fails is tried again by a later run"
-    )
+    purpose = "deliver what is due; what fails is tried again by a later run"
+    parser = add_command(kinds, "run", purpose, run, examples=examples)
     portfolio_option(parser)
-    parser.set_defaults(command=run)
+    json_option(parser)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -24,5 +33,13 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     portfolio = portfolios.open_portfolio(given.portfolio)
     outcome = delivery.run(portfolio.ledger(), portfolio.settings.outbox, portfolio.folder)
-    print_json(outcome)
+    problems = [
+        "  " + ", ".join(f"{key} {value}" for key, value in problem.items())
+        for problem in outcome["problems"]
+    ]
+    counts = (
+        f"{outcome['delivered']} delivered, {outcome['to_be_retried']} to be retried, "
+        f"{outcome['given_up']} given up"
+    )
+    show(given, outcome, [counts, *problems])
     return ERROR if outcome["given_up"] else OK

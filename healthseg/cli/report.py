@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from healthseg.cli import options
-from healthseg.cli.options import Commands
+from healthseg.cli.options import Commands, above_zero, add_command, print_json, whole
+from healthseg.errors import InvalidParameters
 
 if TYPE_CHECKING:
     from healthseg.reports.batches.run import BatchRun
 
-EPILOG = """exit status: 0 all reports are there; 3 some failed, the others are there, and the index says which and why;
+NOTES = """exit status: 0 all reports are there; 3 some failed, the others are there, and the index says which and why;
 1 an error before anything ran; 2 wrong usage; 130 or 143 stopped by a signal, and --resume continues"""
 
 
 def add(commands: Commands) -> None:
-    report = commands.add_parser(
-        "report", help="reports as HTML files that open offline, and an index over them"
+    report = add_command(
+        commands,
+        "report",
+        "reports as HTML files that open offline, and an index over them",
+        run,
+        examples=(
+            "report --riskiest 20 --overview",
+            "report calculate_health_score --client cs_client_123 --format pdf",
+            "report --all-clients --due --out /srv/reports --keep-days 90 --quiet",
+        ),
+        notes=NOTES,
     )
-    report.epilog = EPILOG
     report.add_argument("tools", nargs="*", metavar="TOOL", help="which tools (default: all)")
     options.tool_options(report)
     _which(report.add_argument_group("which reports"))
     _where(report.add_argument_group("where, and in which form"))
     _limits_of(report.add_argument_group("how it runs"))
-    report.set_defaults(command=run)
+    options.json_option(report)
 
 
 def _which(which: argparse._ArgumentGroup) -> None:
@@ -36,7 +45,7 @@ def _which(which: argparse._ArgumentGroup) -> None:
     which.add_argument("--all-clients", action="store_true", help="every live customer")
     which.add_argument(
         "--riskiest",
-        type=int,
+        type=whole(1),
         default=0,
         metavar="N",
         help="the N customers with the highest expected churned ARR",
@@ -61,18 +70,23 @@ def _where(where: argparse._ArgumentGroup) -> None:
     where.add_argument("--out", default="reports", help="the folder (default: reports)")
     where.add_argument(
         "--keep-days",
-        type=int,
+        type=whole(1),
         default=0,
         metavar="N",
         help="a folder a day; all but N are removed",
     )
     where.add_argument(
-        "--format", action="append", default=[], metavar="KIND", help="beside HTML: pdf or csv"
+        "--format",
+        action="append",
+        default=[],
+        choices=("pdf", "csv"),
+        help="beside HTML; may be repeated",
     )
     where.add_argument(
         "--charts",
         default="auto",
-        help="static, interactive, or auto: interactive for the portfolio (default: auto)",
+        choices=("auto", "static", "interactive"),
+        help="auto: interactive for the portfolio, static for customers (default: auto)",
     )
     where.add_argument(
         "--show-users",
@@ -84,44 +98,40 @@ def _where(where: argparse._ArgumentGroup) -> None:
 
 def _limits_of(run: argparse._ArgumentGroup) -> None:
     run.add_argument(
-        "--workers", type=int, metavar="N", help="how many at once (default: one a core)"
+        "--workers", type=whole(1), metavar="N", help="how many at once (default: one a core)"
     )
     run.add_argument(
         "--fail-fast", action="store_true", help="begin no further report after one that failed"
     )
     run.add_argument(
         "--deadline",
-        type=float,
+        type=above_zero,
         metavar="SECONDS",
         help="for one report (default: the setting reports.deadline_seconds, 600)",
     )
     run.add_argument(
         "--memory",
-        type=float,
+        type=above_zero,
         metavar="MB",
         help="for one report (default: the setting reports.memory_mb, 4096)",
     )
 
 
-def usage_error(given: argparse.Namespace) -> str:
-    """What is wrong with the options themselves; empty where nothing is."""
-    if not (given.client or given.all_clients or given.riskiest or given.overview):
-        return "which reports? use --client ID, --all-clients, --riskiest N or --overview"
-    if given.riskiest < 0 or given.keep_days < 0 or (given.workers or 1) < 1 or given.workers == 0:
-        return "--riskiest, --keep-days and --workers take whole numbers from 1"
-    if any(limit <= 0 for limit in _limits(given).values()):
-        return "--deadline and --memory take numbers above 0"
-    return ""
-
-
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Make the reports, print where they are, and return the exit status."""
     from healthseg.reports import registry
+    from healthseg.reports.batches import plan
     from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
 
     options.known_tools(given.tools, parser, with_reports=True)
-    if wrong := usage_error(given):
-        parser.error(wrong)
+    if not (given.client or given.all_clients or given.riskiest or given.overview):
+        parser.error("which reports? use --client ID, --all-clients, --riskiest N or --overview")
+    try:
+        plan.shard(given.shard)
+    except InvalidParameters as problem:
+        parser.error(f"--shard: {problem.message}")
+    if "pdf" in given.format:
+        options.require("typst", "pdf")
     tools = given.tools or registry.names()
     try:
         made = make_reports(
@@ -148,7 +158,9 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     except Stopped as stopped:
         print(f"{stopped}; finished reports are there, and --resume continues", file=sys.stderr)
         return 128 + stopped.number
-    if not given.quiet or made.failed:
+    if given.json:
+        print_json(_outcome(made))
+    elif not given.quiet or made.failed:
         print(_summary(made))
     return made.status
 
@@ -157,6 +169,16 @@ def _limits(given: argparse.Namespace) -> dict[str, float]:
     """The limits among the options; the settings hold the others."""
     limits = {"deadline_seconds": given.deadline, "memory_mb": given.memory}
     return {name: value for name, value in limits.items() if value is not None}
+
+
+def _outcome(made: BatchRun) -> dict[str, Any]:
+    return {
+        "index": str(made.index),
+        "reports": len(made.outcomes),
+        "unchanged": made.skipped,
+        "failed": len(made.failed),
+        "seconds": round(made.seconds, 1),
+    }
 
 
 def _summary(made: BatchRun) -> str:

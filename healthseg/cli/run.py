@@ -9,22 +9,54 @@ import sys
 from typing import Any
 
 from healthseg.cli import options
-from healthseg.cli.options import OK, Commands
+from healthseg.cli.options import OK, Commands, add_command
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser("run", help="a tool's response as JSON")
+    parser = add_command(
+        commands,
+        "run",
+        "a tool's response as JSON",
+        run,
+        examples=(
+            "run calculate_health_score -p client_id=cs_client_123",
+            "run calculate_health_score --help          # with the tool's parameters",
+            "run segment_customers --portfolio trial --as-of 2025-09-30",
+        ),
+        add_help=False,
+    )
+    parser.add_argument(
+        "-h", "--help", action=ToolHelp, help="this help, with a tool's parameters after its name"
+    )
     parser.add_argument("tool", metavar="TOOL", help="see 'healthseg tools'")
     options.tool_options(parser)
     parser.add_argument(
         "--no-cache", action="store_true", help="compute the response, and do not cache it"
     )
+    parser.add_argument("--json", action="store_true", help="as JSON, which is the default")
     parser.add_argument(
         "--actor",
         metavar="NAME",
         help="who requests a change of stage (default: this machine's user)",
     )
-    parser.set_defaults(command=run)
+
+
+class ToolHelp(argparse.Action):
+    """``--help`` after a tool's name describes the tool as well."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any
+    ) -> None:
+        parser.print_help()
+        if tool := getattr(namespace, "tool", None):
+            from healthseg.reports import registry
+
+            options.known_tools([tool], parser)
+            print(f"\n{registry.described(tool)}")
+        parser.exit()
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

@@ -6,22 +6,32 @@ import argparse
 import json
 from typing import Any
 
-from healthseg.cli.options import OK, Commands, portfolio_option, print_json
+from healthseg.cli.options import (
+    OK,
+    Commands,
+    add_command,
+    json_option,
+    portfolio_option,
+    print_json,
+)
 
 LONGEST = 100  # characters of a value on its line
 
 
 def add(commands: Commands) -> None:
-    settings = commands.add_parser(
-        "settings", help="which settings are in force, and where each comes from"
+    settings = add_command(
+        commands,
+        "settings",
+        "which settings are in force, and where each comes from",
+        run,
+        examples=("settings --changed", "settings --portfolio trial --json", "settings --schema"),
     )
     portfolio_option(settings)
     settings.add_argument(
         "--changed", action="store_true", help="only those that differ from their defaults"
     )
-    settings.add_argument("--json", action="store_true", help="as JSON")
+    json_option(settings)
     settings.add_argument("--schema", action="store_true", help="the JSON Schema of healthseg.toml")
-    settings.set_defaults(command=run)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

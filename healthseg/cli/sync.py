@@ -8,31 +8,50 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from healthseg.cli.options import ERROR, OK, Commands, missing_extra, portfolio_option, print_json
+from healthseg.cli.options import (
+    ERROR,
+    OK,
+    Commands,
+    add_command,
+    day,
+    json_option,
+    missing_extra,
+    portfolio_option,
+    show,
+)
 
 
 def add(commands: Commands) -> None:
-    sync = commands.add_parser(
-        "sync", help="fetch events from an outside source into the portfolio"
+    sync = add_command(
+        commands,
+        "sync",
+        "fetch events from an outside source into the portfolio",
+        run,
+        examples=(
+            "sync mixpanel --portfolio trial",
+            "sync mixpanel --portfolio trial --from 2025-01-01 --to 2025-03-31",
+        ),
+        notes="exit status: 0 all days are there, 1 an error or days that are missing, 2 wrong usage",
     )
     sync.add_argument("source", choices=("mixpanel",), help="where from")
     portfolio_option(sync)
     sync.add_argument(
         "--from",
         dest="first",
-        type=dt.date.fromisoformat,
+        type=day,
         metavar="DATE",
         help="the first day (default: the earliest that was synced, else 30 days before the last)",
     )
     sync.add_argument(
         "--to",
         dest="last",
-        type=dt.date.fromisoformat,
+        type=day,
         metavar="DATE",
         help="the last day (default: yesterday)",
     )
-    sync.set_defaults(command=run)
+    json_option(sync)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -43,6 +62,8 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         from healthseg.integrations.mixpanel.sync import Sync
     except ImportError as problem:
         raise missing_extra(problem, "mixpanel") from None
+    if given.first and given.last and given.first > given.last:
+        parser.error(f"--from {given.first} is after --to {given.last}")
     address = given.portfolio or os.environ.get(portfolios.VARIABLE, "")
     if not address:
         parser.error(f"which portfolio? use --portfolio, or set {portfolios.VARIABLE}")
@@ -59,9 +80,25 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         sleep=time.sleep,
         say=_say,
     )
-    outcome = sync.run(given.first, given.last)
-    print_json(outcome.to_dict())
+    outcome = sync.run(_date(given.first), _date(given.last))
+    show(given, outcome.to_dict(), _lines(outcome.to_dict()))
     return ERROR if outcome.incomplete else OK
+
+
+def _lines(outcome: dict[str, Any]) -> list[str]:
+    lines = [
+        f"events of {outcome['first']} to {outcome['last']}: {outcome['events']:,} written of "
+        f"{outcome['received']:,} received, {len(outcome['fetched'])} days fetched, "
+        f"{outcome['already_there']} were there"
+    ]
+    lines += [f"  left out: {count:,}, {reason}" for reason, count in outcome["left_out"].items()]
+    return lines + [
+        f"  {day} is missing: {reason}" for day, reason in outcome["incomplete"].items()
+    ]
+
+
+def _date(text: str | None) -> dt.date | None:
+    return dt.date.fromisoformat(text) if text else None
 
 
 def _say(line: str) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from healthseg.cli.options import OK, Commands, known_tools
+from healthseg.cli.options import OK, Commands, add_command, json_option, known_tools, print_json
 
 
 def add(commands: Commands) -> None:
-    tools = commands.add_parser("tools", help="the tools, with parameters, defaults and ranges")
+    tools = add_command(
+        commands,
+        "tools",
+        "the tools, with parameters, defaults and ranges",
+        run,
+        examples=("tools", "tools calculate_health_score", "tools calculate_health_score --json"),
+    )
     tools.add_argument("tool", nargs="?", metavar="TOOL", help="this tool alone (default: all)")
-    tools.set_defaults(command=run)
+    json_option(tools)
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -18,5 +24,8 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     names = [given.tool] if given.tool else registry.served()
     known_tools(names, parser)
+    if given.json:
+        print_json({name: registry.schema(name) for name in names})
+        return OK
     print("\n\n".join(registry.described(name) for name in names))
     return OK

@@ -140,6 +140,11 @@ def _changes_stage(name: str, action: object) -> bool:
     return isinstance(action, str) and action in WRITES
 
 
+def schema(name: str) -> dict[str, Any]:
+    """A tool's question, and the JSON Schema of its parameters."""
+    return {"summary": tool(name).summary, "parameters": tool(name).parameters.model_json_schema()}
+
+
 def described(name: str) -> str:
     """A tool in words: its question, and its parameters with type, default, range and meaning."""
     schema = tool(name).parameters.model_json_schema()

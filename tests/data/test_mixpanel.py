@@ -555,6 +555,7 @@ def test_the_command_syncs_and_tells_what_it_did(tmp_path, project, capsys, monk
             str(FIRST),
             "--to",
             str(LAST),
+            "--json",
         ]
         assert cli.main(words) == 1
         assert "MIXPANEL_SERVICE_ACCOUNT" in json.loads(capsys.readouterr().out)["error_message"]

@@ -182,7 +182,10 @@ def test_breaking_away_and_being_stuck_are_alerts(tmp_path):
 def test_the_command_writes_the_digest_with_names_as_text(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HEALTHSEG_SETTINGS__DATA_UNTIL", "2025-05-31")
     assert (
-        cli.main(["alerts", "run", "--portfolio", str(folder), "--out", str(tmp_path / "out")]) == 0
+        cli.main(
+            ["alerts", "run", "--portfolio", str(folder), "--out", str(tmp_path / "out"), "--json"]
+        )
+        == 0
     )
     told = json.loads(capsys.readouterr().out)
     assert told["counts"]["new"] >= 1 and told["as_of"] == "2025-05-31"

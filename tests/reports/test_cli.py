@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from healthseg.cli import lab
 from healthseg.cli import main as cli
 from tests.reports.made import Portfolio, small_portfolio
 
@@ -72,7 +76,7 @@ def test_nothing_heavy_is_imported_for_a_usage_error():
         (["run", "calculate_health_score", "--params", "{"], "not JSON"),
         (["run", "calculate_health_score", "--params", "[1]"], "JSON object"),
         (["report", "calculate_health_score"], "which reports?"),
-        (["report", "--riskiest", "-2"], "whole numbers"),
+        (["report", "--riskiest", "-2"], "a whole number from 1"),
         ([], "COMMAND"),
     ],
 )
@@ -276,3 +280,121 @@ def test_the_settings_in_force_are_recorded_once(capsys, small_portfolio: Portfo
             f"client_id={small_portfolio.client_id}",
         )
     assert len(Ledger(small_portfolio.folder / FILE_NAME).settings_history()) == 1
+
+
+# help, completion, pipes
+
+
+def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parser's commands, and theirs."""
+    found = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                found += [command, *parsers(command)]
+    return found
+
+
+@pytest.mark.parametrize("parser", parsers(cli.command_parser()), ids=lambda parser: parser.prog)
+def test_each_command_has_examples_that_it_understands(parser: argparse.ArgumentParser):
+    examples = [
+        line for line in parser.format_help().splitlines() if line.startswith("  healthseg ")
+    ]
+    assert examples
+    for example in examples:
+        words = shlex.split(example.partition("  #")[0])[1:]
+        if "--help" not in words:
+            assert cli.command_parser().parse_args(words).parser.prog.startswith("healthseg")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("report --overview --format xml", "there is no format 'xml'"),
+        ("report --overview --charts moving", "there is no charts 'moving'"),
+        ("report --overview --shard 9/8", "--shard"),
+        ("report --overview --workers 0", "a whole number from 1"),
+        ("report --overview --deadline -3", "a number above 0"),
+        ("report --overview --as-of soon", "expected YYYY-MM-DD"),
+        ("demo --clients 0", "a whole number from 1 to 100,000"),
+        ("demo --scenario nowhere", "unknown scenario 'nowhere'"),
+        ("sync mixpanel --from 2025-02-30", "expected YYYY-MM-DD"),
+        ("sync mixpanel --portfolio x --from 2025-02-02 --to 2025-02-01", "is after"),
+        ("lifecycle advance --as-of 1.2.2025", "expected YYYY-MM-DD"),
+        ("mcp --http --port 99999", "a whole number from 1 to 65,535"),
+        ("mcp --port 80", "healthseg mcp: error: --host and --port go with --http"),
+        ("init", "SOURCE"),
+        ("completion tcsh", "there is no shell 'tcsh'"),
+    ],
+)
+def test_options_out_of_range_are_wrong_usage(capsys, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = _run(capsys, *words.split())
+    assert (status, out) == (2, "") and said in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_after_a_tools_name_has_its_parameters(capsys):
+    status, out, _ = _run(capsys, "run", "calculate_health_score", "--help")
+    assert status == 0 and "examples:" in out and "client_id (string, required)" in out
+    assert _run(capsys, "run", "no_such_tool", "--help")[0] == 2
+
+
+def test_tools_as_json_are_schemas(capsys):
+    _, out, _ = _run(capsys, "tools", "calculate_health_score", "--json")
+    schema = json.loads(out)["calculate_health_score"]["parameters"]
+    assert "client_id" in schema["required"] and "lookback_period_days" in schema["properties"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["ch"], ["check"]),
+        (["run", "calc"], ["calculate_health_score"]),
+        (["run", "calculate_health_score", "-p", "look"], ["lookback_period_days="]),
+        (["run", "calculate_health_score", "--portfolio", "x", "--no"], ["--no-cache"]),
+        (["report", "--format", ""], ["csv", "pdf"]),
+        (["alerts", ""], ["run"]),
+        (["completion", ""], ["bash", "fish", "zsh"]),
+        (["check", "da"], []),
+        (["report", "--out", "re"], []),
+    ],
+)
+def test_completion_offers_what_may_come_next(capsys, words, offered):
+    status, out, _ = _run(capsys, "completion", "words", *words)
+    assert status == 0 and sorted(out.split()) == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_is_of_its_shell(capsys, shell):
+    _, script, _ = _run(capsys, "completion", shell)
+    assert "healthseg completion words" in script
+    if program := shutil.which(shell):
+        subprocess.run([program, "-n"], input=script, text=True, check=True)
+
+
+def test_a_closed_pipe_ends_without_a_word():
+    command = f"{sys.executable} -m healthseg tools | head -c 10"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
+    assert len(ended.stdout) == 10 and ended.stderr == ""
+
+
+def test_a_missing_extra_is_named_before_any_work(
+    capsys, small_portfolio: Portfolio, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "typst", None)
+    words = ("report", "--overview", "--portfolio", small_portfolio.folder, "--format", "pdf")
+    told = _refusal(capsys, *words, "--out", tmp_path / "reports")
+    assert "pip install 'healthseg[pdf]'" in told["error_message"]
+    assert not (tmp_path / "reports").exists()
+
+
+def test_notebooks_are_copied_once_and_changes_stay(tmp_path):
+    folder = lab.copied_notebooks(tmp_path / "notebooks")
+    changed = folder / "customer" / "calculate_health_score.ipynb"
+    assert (folder / "tour.ipynb").is_file() and changed.is_file()
+    changed.write_text("mine")
+    (folder / "tour.ipynb").unlink()
+    lab.copied_notebooks(folder)
+    assert changed.read_text() == "mine" and (folder / "tour.ipynb").is_file()

@@ -128,7 +128,7 @@ def copied(small_portfolio, tmp_path):
 
 
 def asked(capsys, *words: str) -> tuple[int, dict]:
-    status = cli.main(list(words))
+    status = cli.main([*words, "--json"])
     return status, json.loads(capsys.readouterr().out)
 
 
