@@ -12,26 +12,23 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pandas as pd
 
-from healthseg.data.copies import plain_words
-from healthseg.data.engine import create_offsets
-from healthseg.data.losses import Issue, IssueKind, TableReport, excessive_loss, refusal
-from healthseg.data.sources import Part, Refused, quoted, scan
-from healthseg.data.tables import Table
-from healthseg.data.validation import (
-    SQL_TYPES,
+from healthseg.data.accounting import (
     Counts,
-    Layout,
     Rejected,
-    checked,
     counted,
+    doubts,
     drops_by_reason,
     emptied_by_reason,
     example,
-    layout_of,
-    numbered,
     rejected_drops,
     take_rejects,
 )
+from healthseg.data.copies import plain_words
+from healthseg.data.engine import create_offsets
+from healthseg.data.losses import Issue, IssueKind, TableReport, refusal, refused_for_losses
+from healthseg.data.sources import Part, Refused, quoted, scan
+from healthseg.data.tables import Table
+from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, numbered
 from healthseg.errors import DataRetrievalError
 from healthseg.settings.data import DataSettings
 
@@ -108,7 +105,7 @@ def _load(
     layouts: Layouts = {}
     rejected: Rejected = {}
     for part in parts:
-        layout = layout_of(connection, table, part)
+        layout = layout_of(connection, table, part, settings)
         select = checked(
             table,
             layout,
@@ -184,9 +181,9 @@ def _account(
         *drops_by_reason(connection, table, settings, faults, layouts),
         *_repeat_drops(connection, table, settings, faults, layouts),
         *emptied_by_reason(connection, table, settings, masks, layouts),
+        *doubts({label: layout for label, (_, layout) in layouts.items()}),
     ]
-    reason = excessive_loss(read, issues, settings)
-    return TableReport(
+    report = TableReport(
         table.name,
         read,
         kept,
@@ -194,10 +191,9 @@ def _account(
         _warnings(layouts) + ([] if read else ["holds a header but no rows"]),
         sorted({name for _, layout in layouts.values() for name in layout.types}),
         list(layouts),
-        reason is not None,
-        reason,
-        _client_rows(connection, issues),
+        client_rows=_client_rows(connection, issues),
     )
+    return refused_for_losses(report, settings)
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, table: Table, column: str, where: str) -> Counts:

@@ -11,12 +11,12 @@ import duckdb
 import pandas as pd
 
 from healthseg.data import facts, staging
+from healthseg.data.accounting import example
 from healthseg.data.content import event_sums
 from healthseg.data.engine import BuildConnection, create_offsets
-from healthseg.data.losses import Issue, IssueKind, TableReport, excessive_loss
+from healthseg.data.losses import Issue, IssueKind, TableReport, refused_for_losses
 from healthseg.data.sources import Part, quoted
 from healthseg.data.staging import EVENTS, Staged
-from healthseg.data.validation import example
 from healthseg.settings import Settings
 
 # reason, kind, count, a part and column with an example, and the example's condition
@@ -91,23 +91,19 @@ class Events:
                 )
             )
         kept = read - sum(issue.count for issue in issues if issue.rows)
-        refusal = excessive_loss(read, issues, settings)
-        if refusal is None and not event_sums(self.months):
-            refusal = "it holds no rows that can be counted"
         entries = self.staged.entries
-        columns = sorted({name for entry in entries.values() for name in entry["types"]})
-        return TableReport(
+        report = TableReport(
             "events",
             read,
             kept,
             issues,
             notes,
-            columns,
+            sorted({name for entry in entries.values() for name in entry["types"]}),
             list(entries),
-            refusal is not None,
-            refusal,
-            self._client_rows(issues),
+            client_rows=self._client_rows(issues),
         )
+        empty = None if event_sums(self.months) else "it holds no rows that can be counted"
+        return refused_for_losses(report, settings, empty)
 
     def _client_rows(self, issues: Sequence[Issue]) -> dict[str, int]:
         """The rows read of each customer that an issue concerns."""

@@ -193,6 +193,7 @@ def _load(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str) -> 
     connection.execute(f"""
         CREATE TEMP VIEW window_events AS
         SELECT TRY_CAST(client_id AS client_word) AS client_id, {casts}, COALESCE(source = 'api', FALSE) AS api,
+          COALESCE(source = 'ui', TRUE) AS person,
           COALESCE("count", 1) AS n, duration_seconds, occurred_has_time AS has_time, occurred_at,
           EPOCH_MS(occurred_at) // 1000 AS epoch, occurred_has_time AND "count" IS NULL AS single,
           HASH({_VALUES}) AS row_hash

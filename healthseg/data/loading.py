@@ -108,7 +108,8 @@ class LoadedTables:
         if table.of_customers:
             accounts = fingerprint(self.accounts.to_dict("split")["data"])
         token = self.sources.token(table.name) or uuid.uuid4().hex
-        rules = self.settings.max_loss_share, self.settings.csat_max
+        settings = self.settings
+        rules = settings.max_loss_share, settings.csat_max, *_readings(settings)
         key = fingerprint([contract_version(), table.name, token, accounts, *rules])
         tables = self.folder / "tables"
         target = tables / f"{table.name}-{key}"
@@ -142,8 +143,9 @@ class LoadedTables:
         parts = self.sources.parts["events"]
         settings, excluded = self.settings, self._excluded()
         try:
+            version = fingerprint([contract_version(), *_readings(settings)])
             events = Events.build(
-                self.folder, build, parts, self.accounts, excluded, settings, contract_version()
+                self.folder, build, parts, self.accounts, excluded, settings, version
             )
             report = events.report(build, settings)
         except Refused as problem:
@@ -180,3 +182,8 @@ def _accounts(folder: Path, settings: Settings) -> pd.DataFrame:
     frame = read_frame(folder, ("client_id", "timezone"))
     zone = frame["timezone"].fillna(settings.default_timezone)
     return pd.DataFrame({"client_id": frame["client_id"], "zone": zone})
+
+
+def _readings(settings: Settings) -> tuple[object, ...]:
+    """The settings by which values are read."""
+    return settings.missing_words, settings.synonyms, settings.formats

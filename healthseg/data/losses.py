@@ -34,6 +34,11 @@ class Issue:
     clients: dict[str, int] = field(default_factory=dict)
     client: str | None = None
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What it says whatever the files' names and the order of their rows."""
+        return self.kind, self.reason, self.count, sorted(self.clients.items())
+
     def to_text(self) -> str:
         head = f"{self.count:,} dropped, " if self.rows else ""
         head = f"{self.count:,} emptied, " if self.kind == "emptied" else head
@@ -115,17 +120,41 @@ def refusal(name: str, files: Sequence[str], reason: str) -> TableReport:
     return TableReport(name, files=list(files), refused=True, reason=reason)
 
 
-def excessive_loss(read: int, issues: Sequence[Issue], settings: DataSettings) -> str | None:
-    """Why a table is refused for its losses, or None. A row that another stands for is no loss."""
-    losses = [issue for issue in issues if issue.rows and issue.kind not in HARMLESS]
+def _excessive_loss(report: TableReport, settings: DataSettings) -> str | None:
+    """Why a table is refused for its losses, or None. A row that another stands for is no loss.
+
+    A single row refuses no table, and neither does a single customer among others: its own metrics are withheld.
+    """
+    read, kept = report.read, report.kept
+    losses = [issue for issue in report.issues if issue.rows and issue.kind not in HARMLESS]
     lost = sum(issue.count for issue in losses)
-    if not read or lost <= settings.max_loss_share * read:
+    if not lost or (lost == 1 and kept):
         return None
-    worst = max(losses, key=lambda issue: issue.count)
+    by_client: dict[str, int] = {}
+    for issue in losses:
+        for client, count in issue.clients.items():
+            by_client[client] = by_client.get(client, 0) + count
+    worst = max(by_client, key=lambda client: (by_client[client], client), default="")
+    rows = report.client_rows.get(worst, 0)
+    rest, lost_rest = read - rows, lost - by_client.get(worst, 0)
+    of, gone = (rest, lost_rest) if rest else (read, lost)
+    if gone <= settings.max_loss_share * of:
+        return None
+    largest = max(losses, key=lambda issue: issue.count)
+    doubts = [issue.reason for issue in report.issues if issue.kind == "note"]
+    because = "; ".join([largest.reason, *doubts])
     return (
         f"{lost:,} of {read:,} rows cannot be used ({lost / read:.1%}; at most {settings.max_loss_share:.0%} may be "
-        f"lost, setting max_loss_share), most of them because {worst.reason}"
+        f"lost, setting max_loss_share), most of them because {because}"
     )
+
+
+def refused_for_losses(
+    report: TableReport, settings: DataSettings, empty: str | None = None
+) -> TableReport:
+    """The report, refused where too much is lost, or for the reason ``empty``."""
+    reason = _excessive_loss(report, settings) or empty
+    return replace(report, refused=reason is not None, reason=reason)
 
 
 def with_issues(

@@ -456,7 +456,7 @@ class Portfolio:
     def fingerprint(self, as_of: dt.date | None = None, *, ledger: str | None = None) -> str:
         """A fingerprint of version, settings, all rows and the ledger's head: what a response is computed from."""
         rows = {
-            name: [report.kept, report.refused, *map(asdict, report.issues)]
+            name: [report.kept, report.refused, [issue.identity for issue in report.issues]]
             for name, report in self.reports.items()
         }
         dated, snapshot = self._sums

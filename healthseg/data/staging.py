@@ -17,22 +17,21 @@ from typing import Any
 
 import duckdb
 
+from healthseg.data.accounting import (
+    counted,
+    doubts,
+    drops_by_reason,
+    emptied_by_reason,
+    rejected_drops,
+    take_rejects,
+)
 from healthseg.data.copies import COPIES, prepare
 from healthseg.data.engine import BuildConnection, parquet
 from healthseg.data.losses import Issue
 from healthseg.data.sources import Part, quoted, scan
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES
-from healthseg.data.validation import (
-    Layout,
-    checked,
-    counted,
-    drops_by_reason,
-    emptied_by_reason,
-    layout_of,
-    rejected_drops,
-    take_rejects,
-)
+from healthseg.data.validation import Layout, checked, layout_of
 from healthseg.errors import DataRetrievalError
 from healthseg.settings import Settings
 from healthseg.settings.base import fingerprint
@@ -72,7 +71,15 @@ class Staged:
     def layout(self, label: str) -> Layout:
         entry = self.entries[label]
         lines = tuple(line for line, _ in entry["rejected"])
-        return Layout(entry["types"], tuple(entry["extra"]), frozenset(entry["day_only"]), lines)
+        return Layout(
+            entry["types"],
+            tuple(entry["extra"]),
+            frozenset(entry["day_only"]),
+            lines,
+            entry["formats"],
+            entry["doubtful"],
+            frozenset(entry["filled"]),
+        )
 
     def relation(self, start: dt.date, end: dt.date) -> str | None:
         """All files' checked rows of the UTC days ``[start, end)``, up to the last possible day; None without any."""
@@ -142,7 +149,7 @@ def stage(
         for part in parts
     ]
     fresh = [part for part in parts if part.label not in entries]
-    groups = _grouped(build.connection, fresh) if fresh else []
+    groups = _grouped(build.connection, fresh, settings) if fresh else []
     if direct := [group for group in groups if group.direct]:
         selects = " UNION ALL ".join(
             f"({_select(group.layout, group.parts, settings)})" for group in direct
@@ -162,15 +169,18 @@ def _between(start: dt.date, end: dt.date) -> str:
 
 
 def _layout_key(layout: Layout, part: Part) -> str:
-    columns = [layout.types, sorted(layout.extra), sorted(layout.day_only)]
+    columns = [layout.types, sorted(layout.extra), sorted(layout.day_only), layout.formats]
+    columns += [layout.doubtful, sorted(layout.filled)]
     return fingerprint([part.format, part.shape, *columns])
 
 
-def _grouped(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> list[Group]:
+def _grouped(
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], settings: Settings
+) -> list[Group]:
     """Parts that can be scanned together: the same format, columns and way of reading."""
     groups: dict[tuple[str, bool], Group] = {}
     for part in parts:
-        layout = layout_of(connection, EVENTS, part)
+        layout = layout_of(connection, EVENTS, part, settings)
         direct = _by_time(connection, part, layout)
         key = _layout_key(layout, part), direct
         groups.setdefault(key, Group(layout, [], direct)).parts.append(part)
@@ -276,6 +286,9 @@ def _entries(
             "types": group.layout.types,
             "extra": list(group.layout.extra),
             "day_only": sorted(group.layout.day_only),
+            "formats": group.layout.formats,
+            "doubtful": group.layout.doubtful,
+            "filled": sorted(group.layout.filled),
             "rejected": rejected.get(part.label, []),
             "read": len(rejected.get(part.label, [])),
             # of the rows with a fault or an emptied value: fault, mask, customer, count
@@ -350,6 +363,7 @@ def accounted(
         connection = build.connection
         issues += drops_by_reason(connection, EVENTS, settings, faults, parts)
         issues += emptied_by_reason(connection, EVENTS, settings, masks, parts)
+    issues += doubts({label: staged.layout(label) for label in staged.parts})
     extra = sorted({name for entry in staged.entries.values() for name in entry["extra"]})
     shown = ", ".join(extra[:20])
     notes = [f"columns that are not in the contract are not read: {shown}"] if extra else []

@@ -22,7 +22,11 @@ from healthseg.settings import SEVERITIES, STAGES
 
 STATIC, SNAPSHOT = ("static",), ("snapshot",)
 CLIENT_ID_RULE = r"^[a-zA-Z0-9_-]{1,100}$"
-Kind = Literal["id", "text", "zone", "timestamp", "date", "integer", "number", "boolean"]
+Kind = Literal[
+    "id", "text", "zone", "currency", "timestamp", "date", "integer", "number", "boolean"
+]
+# the largest amount or number that can be true, and the longest single event
+LARGEST, _MONTH_SECONDS, _MOST_SEATS = 1e12, 31 * 86_400, 1e8
 
 
 def id_text(value: Any) -> Any:
@@ -46,8 +50,11 @@ class Column:
     required: bool = False
     known_from: tuple[str, ...] = ()
     allowed: tuple[str, ...] | None = None
+    other: str | None = None  # stands for words that are not allowed, where they mean something
     low: float | None = None
     high: float | str | None = None  # a word is the name of a setting
+    drops_row: bool = False  # whether an optional value that cannot be used leaves the row out
+    default: str = ""  # SQL of the value where there is none
 
     @property
     def stem(self) -> str:
@@ -145,7 +152,8 @@ def _table(
     return Table(name, parsed, key=tuple(key.split()), **rest)
 
 
-_POSITIVE = {"low": 0}
+_POSITIVE = {"low": 0, "high": LARGEST}
+_SEATS = {"low": 0, "high": _MOST_SEATS}
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -153,7 +161,7 @@ TABLES: dict[str, Table] = {
             "customers",
             "client_id:id name?:text signup_date:date industry?:text region?:text plan?:text@snapshot"
             " arr?:number@snapshot"
-            " currency?:text@snapshot seats?:integer@snapshot renewal_date?:date@snapshot churned_on?:date@churned_on"
+            " currency?:currency@snapshot seats?:integer@snapshot renewal_date?:date@snapshot churned_on?:date@churned_on"
             " notice_on?:date@notice_on csm_id?:text@snapshot timezone?:zone parent_id?:text"
             " strategic_value?:number@snapshot potential_arr?:number@snapshot valid_from?:date@snapshot"
             " valid_to?:date@snapshot",
@@ -161,7 +169,7 @@ TABLES: dict[str, Table] = {
             key="client_id",
             required=True,
             orders=(Order("signup_date", "churned_on"),),
-            marks={"seats": _POSITIVE, "arr": _POSITIVE},
+            marks={"seats": _SEATS, "arr": _POSITIVE},
         ),
         _table(
             "customer_changes",
@@ -172,7 +180,7 @@ TABLES: dict[str, Table] = {
         _table(
             "contracts",
             "client_id:id starts_on:date ends_on?:date arr:number contract_id?:text replaces?:text signed_on?:date"
-            " seats?:integer plan?:text currency?:text renews_on?:date auto_renews?:boolean list_price?:number"
+            " seats?:integer plan?:text currency?:currency renews_on?:date auto_renews?:boolean list_price?:number"
             " recorded_at?:timestamp",
             "recorded_at|signed_on|starts_on",
             statement=(
@@ -182,11 +190,11 @@ TABLES: dict[str, Table] = {
                 "CASE WHEN contract_id IS NULL THEN ends_on END",
             ),
             orders=(Order("starts_on", "ends_on"),),
-            marks={"seats": _POSITIVE, "arr": _POSITIVE, "list_price": _POSITIVE},
+            marks={"seats": _SEATS, "arr": _POSITIVE, "list_price": _POSITIVE},
         ),
         _table(
             "fx",
-            "currency:text on:date rate_to_book:number",
+            "currency:currency on:date rate_to_book:number",
             "on",
             key="currency on",
             marks={"rate_to_book": _POSITIVE},
@@ -198,9 +206,9 @@ TABLES: dict[str, Table] = {
             "occurred_at",
             identical="instant",
             marks={
-                "source": {"allowed": ("ui", "api")},
-                "count": {"low": 1},
-                "duration_seconds": _POSITIVE,
+                "source": {"allowed": ("ui", "api"), "other": "other"},
+                "count": {"low": 0, "high": 1e9, "drops_row": True},
+                "duration_seconds": {"low": 0, "high": _MONTH_SECONDS},
             },
         ),
         _table(
@@ -262,7 +270,7 @@ TABLES: dict[str, Table] = {
             statement=("client_id", "effective_on"),
             marks={
                 "reason": {"allowed": ("new", "expansion", "contraction", "churn")},
-                "arr": _POSITIVE,
+                "arr": {**_POSITIVE, "default": "CASE WHEN reason = 'churn' THEN 0 END"},
             },
         ),
         _table(

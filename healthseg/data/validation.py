@@ -11,15 +11,32 @@ day without a time of day stays that day.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
 
 from healthseg.data import copies
-from healthseg.data.losses import Issue, IssueKind
+from healthseg.data.reading import (
+    NUMERIC,
+    US,
+    WHOLE,
+    Parsed,
+    boolean_of,
+    currency_of,
+    instant_of,
+    is_id,
+    no_date,
+    number_of,
+    present_text,
+    readings,
+    text_of,
+    whole_of,
+    without_sentinels,
+    word_of,
+)
 from healthseg.data.sources import Part, Refused, quoted
-from healthseg.data.tables import CLIENT_ID_RULE, Column, Table
+from healthseg.data.tables import CLIENT_ID_RULE, LARGEST, Column, Table
 from healthseg.errors import hint
 from healthseg.settings.data import DataSettings
 
@@ -27,13 +44,14 @@ SQL_TYPES = {
     "id": "VARCHAR",
     "text": "VARCHAR",
     "zone": "VARCHAR",
+    "currency": "VARCHAR",
     "timestamp": "TIMESTAMP",
     "date": "DATE",
     "integer": "BIGINT",
     "number": "DOUBLE",
     "boolean": "BOOLEAN",
 }
-_KINDS = {
+KINDS = {
     "timestamp": "a timestamp (YYYY-MM-DD HH:MM:SS, in UTC or with its offset)",
     "date": "a date (YYYY-MM-DD)",
     "integer": "a whole number",
@@ -42,27 +60,13 @@ _KINDS = {
     "id": "an id",
     "text": "text",
     "zone": "an IANA time zone",
+    "currency": "a currency's code of three letters",
 }
 # dates outside are defaults or slips: the first is before any software subscription
 _EARLIEST, _LATEST = "1990-01-01", "2200-01-01"
-_WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT")
-_NUMERIC = (*_WHOLE, "DOUBLE", "FLOAT")
 # a column whose name comes again
 _AGAIN = re.compile(r" \(column \d+\)$")
 _NESTED = ("STRUCT", "MAP", "UNION")
-_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
-_DATED = quoted(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$")
-# by part, its lines that have other columns than its header
-Rejected = dict[str, list[tuple[int, str]]]
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """SQL for a column's clean value, whether the source has any value, and whether it has a time of day."""
-
-    value: str
-    present: str
-    has_time: str = "FALSE"
 
 
 @dataclass(frozen=True)
@@ -76,72 +80,73 @@ class Reason:
 
 @dataclass(frozen=True)
 class Layout:
-    """A part's columns: the contract's with DuckDB's type, others, and timestamps without any time of day."""
+    """A part's columns: the contract's with DuckDB's type, others, and how their values are read."""
 
     types: dict[str, str]
     extra: tuple[str, ...] = ()
+    # timestamps without any time of day
     day_only: frozenset[str] = frozenset()
     # the lines of a CSV file that do not have the header's columns
     rejected: tuple[int, ...] = ()
+    # by column, how its text is read where it is not the plain way, and why it is not read
+    formats: dict[str, str] = field(default_factory=dict)
+    doubtful: dict[str, str] = field(default_factory=dict)
+    # columns of events in which an empty value is unknown: others have counts, or say that they are a person's
+    filled: frozenset[str] = frozenset()
 
 
-def parse(column: Column, raw: str, *, day_only: bool = False) -> Parsed:
-    """The expressions for a column whose type in the source is DuckDB's ``raw``."""
-    name, text = f'"{column.name}"', f"NULLIF(TRIM(CAST(\"{column.name}\" AS VARCHAR)), '')"
-    if column.kind == "timestamp":
-        return _parse_timestamp(name, text, raw, day_only)
-    if column.kind == "date":
-        return _parse_date(name, text, raw)
-    number = f"TRY_CAST({text} AS DOUBLE)"
+def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> Parsed:
+    """The expressions for a column whose clean text or typed value is named as the column itself."""
+    name = f'"{column.name}"'
+    reading = layout.formats.get(column.name)
+    text = name if raw == "VARCHAR" else f"CAST({name} AS VARCHAR)"
+    if column.kind in ("timestamp", "date"):
+        return _parse_date(column, name, text, raw, layout)
+    if column.name in layout.doubtful:
+        return Parsed(f"CAST(NULL AS {SQL_TYPES[column.kind]})", f"{name} IS NOT NULL")
     value = {
-        "integer": f"CASE WHEN {number} = FLOOR({number}) AND ABS({number}) < 9e15 THEN CAST({number} AS BIGINT) END",
-        "number": f"CASE WHEN ISFINITE({number}) THEN {number} END",
-        "boolean": f"TRY_CAST({text} AS BOOLEAN)",
-        "text": _cased(column, text),
+        "integer": whole_of(text, reading or (None if raw == "VARCHAR" else US)),
+        "number": number_of(text, reading),
+        "boolean": boolean_of(text),
+        "currency": currency_of(text, settings),
+        "text": word_of(column, text, settings) if column.allowed else text,
     }.get(column.kind, text)
-    if raw in _NUMERIC and column.kind == "number":
+    if raw in NUMERIC and column.kind == "number":
         value = f"CASE WHEN ISFINITE(CAST({name} AS DOUBLE)) THEN CAST({name} AS DOUBLE) END"
-    if raw in _WHOLE and column.kind == "integer":
-        value = f"CAST({name} AS BIGINT)"
-    return Parsed(value, f"{text} IS NOT NULL")
+    if raw in WHOLE and column.kind == "integer":
+        value = f"TRY_CAST({name} AS BIGINT)"
+    return Parsed(value, f"{name} IS NOT NULL")
 
 
-def _cased(column: Column, text: str) -> str:
-    """Words of a list in lower case, codes of currencies in upper case."""
-    if column.allowed:
-        return f"LOWER({text})"
-    return f"UPPER({text})" if column.name == "currency" else text
+def _zoned(raw: str) -> bool:
+    return "TIME ZONE" in raw or raw.startswith("TIMESTAMPTZ")
 
 
-def _parse_timestamp(name: str, text: str, raw: str, day_only: bool) -> Parsed:
-    if raw in _ZONED:
-        value = f"(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
-        return Parsed(value, f"{name} IS NOT NULL", "TRUE")
+def _parse_date(column: Column, name: str, text: str, raw: str, layout: Layout) -> Parsed:
+    """A timestamp or date, with whether it has a time of day."""
+    timed = column.kind == "timestamp"
+    if column.name in layout.doubtful:
+        return Parsed(f"CAST(NULL AS {SQL_TYPES[column.kind]})", f"{name} IS NOT NULL")
     if raw == "DATE" or raw.startswith("TIMESTAMP"):
-        has_time = "FALSE" if raw == "DATE" or day_only else "TRUE"
-        stamp = f"TRY_CAST({name} AS TIMESTAMP)"
-        value = f"CASE WHEN {stamp} >= TIMESTAMP '0001-01-01' THEN {stamp} END"
-        return Parsed(value, f"{name} IS NOT NULL", has_time)
-    instant = f"TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
-    value = f"CASE WHEN regexp_matches({text}, {_DATED}) THEN {instant} END"
-    return Parsed(value, f"{text} IS NOT NULL", f"LENGTH({text}) > 10")
+        zoned = _zoned(raw)
+        value = f"(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')" if zoned else name
+        day_only = raw == "DATE" or column.name in layout.day_only
+        has_time = "FALSE" if day_only and not zoned else "TRUE"
+        stamp = f"TRY_CAST({value} AS {SQL_TYPES[column.kind]})"
+        possible = f"CASE WHEN {stamp} >= TIMESTAMP '0001-01-01' THEN {stamp} END"
+        return Parsed(possible, f"{name} IS NOT NULL", has_time)
+    reading = layout.formats.get(column.name)
+    present = f"{text} IS NOT NULL AND NOT ({no_date(text)})"
+    if timed:
+        return Parsed(instant_of(text, reading), present, f"CONTAINS({text}, ':')")
+    if reading is None:
+        text = f"LEFT({text}, 10)"
+    return Parsed(f"CAST({instant_of(text, reading)} AS DATE)", present)
 
 
-def _parse_date(name: str, text: str, raw: str) -> Parsed:
-    if raw == "DATE":
-        return Parsed(name, f"{name} IS NOT NULL")
-    if raw in _ZONED:
-        return Parsed(
-            f"CAST(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS DATE)", f"{name} IS NOT NULL"
-        )
-    if raw.startswith("TIMESTAMP"):
-        return Parsed(f"CAST({name} AS DATE)", f"{name} IS NOT NULL")
-    day = f"TRY_CAST(LEFT({text}, 10) AS DATE)"
-    value = f"CASE WHEN regexp_matches({text}, {_DATED}) THEN {day} END"
-    return Parsed(value, f"{text} IS NOT NULL")
-
-
-def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -> Layout:
+def layout_of(
+    connection: duckdb.DuckDBPyConnection, table: Table, part: Part, settings: DataSettings
+) -> Layout:
     """The columns of a part; raises Refused where a required one is missing or of no usable type."""
     types = _canonical(_types(connection, part), table, part)
     nested = {
@@ -162,7 +167,7 @@ def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -
     for column in table.columns:
         if column.required and column.name in nested:
             raise Refused(
-                f"{part.label}: column {column.name} holds {types[column.name]}, not {_KINDS[column.kind]}"
+                f"{part.label}: column {column.name} holds {types[column.name]}, not {KINDS[column.kind]}"
             )
     usable = {
         name: kind for name, kind in types.items() if name in table.names and name not in nested
@@ -171,10 +176,36 @@ def layout_of(connection: duckdb.DuckDBPyConnection, table: Table, part: Part) -
         column.name
         for column in table.timestamps
         if usable.get(column.name, "").startswith("TIMESTAMP")
-        and usable[column.name] not in _ZONED
+        and not _zoned(usable[column.name])
         and _all_midnight(connection, part, column.name)
     }
-    return Layout(usable, tuple(name for name in types if name not in usable), frozenset(days))
+    extra = tuple(name for name in types if name not in usable)
+    read = readings(connection, table, usable, part.relation, settings)
+    filled = {
+        name
+        for name, condition in _filled(settings).items()
+        if table.name == "events" and name in usable and _any(connection, part, condition)
+    }
+    return Layout(
+        usable, extra, frozenset(days), (), read.formats, read.doubtful, frozenset(filled)
+    )
+
+
+def _filled(settings: DataSettings) -> dict[str, str]:
+    """By column of events, what shows that an empty value in it is unknown, not the ordinary one."""
+    of_persons = [
+        "ui",
+        *(word for word, kind in settings.synonyms["source"].items() if kind == "ui"),
+    ]
+    return {
+        "count": "NULLIF(TRIM(CAST(\"count\" AS VARCHAR)), '') IS NOT NULL",
+        "source": f"LOWER(TRIM(CAST(source AS VARCHAR))) IN ({', '.join(map(quoted, of_persons))})",
+    }
+
+
+def _any(connection: duckdb.DuckDBPyConnection, part: Part, condition: str) -> bool:
+    query = f"SELECT 1 FROM {part.relation} WHERE {condition} LIMIT 1"
+    return bool(connection.execute(query).fetchall())
 
 
 def _types(connection: duckdb.DuckDBPyConnection, part: Part) -> dict[str, str]:
@@ -211,7 +242,7 @@ def reasons(table: Table, settings: DataSettings) -> list[Reason]:
         *(
             reason
             for column in table.columns
-            if column.required
+            if column.required or column.drops_row
             for reason in _column_reasons(column, settings)
         ),
         *_table_reasons(table, settings),
@@ -219,18 +250,27 @@ def reasons(table: Table, settings: DataSettings) -> list[Reason]:
 
 
 def _column_reasons(column: Column, settings: DataSettings) -> Iterator[Reason]:
+    """Why a row is dropped for a column's value; of an optional one that is needed only where it is there."""
     name, quoted_name = column.name, f'"{column.name}"'
-    yield Reason(f"{name} is missing", f"NOT has_{name}", name)
+    if column.required:
+        yield Reason(f"{name} is missing", f"NOT has_{name}", name)
     if column.kind == "id":
         condition = f"NOT regexp_matches({quoted_name}, {quoted(CLIENT_ID_RULE)})"
         yield Reason(f"{name} does not match {CLIENT_ID_RULE}", condition, name)
     elif column.kind != "text":
-        yield Reason(f"{name} is not {_KINDS[column.kind]}", f"{quoted_name} IS NULL", name)
-    if (fault := _fault(column, settings)) is not None:
+        condition = f"has_{name} AND {quoted_name} IS NULL"
+        yield Reason(f"{name} is not {KINDS[column.kind]}", condition, name)
+    if (fault := fault_of(column, settings)) is not None:
         yield fault
 
 
 def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
+    if table.name == "events":
+        yield Reason(
+            "count is missing in a row of a whole day",
+            "count_expected AND NOT has_count AND NOT occurred_has_time",
+            "count",
+        )
     if table.name == "surveys":
         yield Reason(
             f"score is outside its scale (nps: whole, 0 to 10; csat: 1 to {settings.csat_max})",
@@ -248,7 +288,7 @@ def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
             yield Reason(f"{order.later} lies before {order.earlier}", condition, order.later)
 
 
-def _fault(column: Column, settings: DataSettings) -> Reason | None:
+def fault_of(column: Column, settings: DataSettings) -> Reason | None:
     """Why a value of the right type cannot be used: not allowed, an impossible date, out of bounds."""
     name, quoted_name = column.name, f'"{column.name}"'
     if column.allowed:
@@ -260,14 +300,14 @@ def _fault(column: Column, settings: DataSettings) -> Reason | None:
             f"{quoted_name} < TIMESTAMP '{_EARLIEST}' OR {quoted_name} >= TIMESTAMP '{_LATEST}'"
         )
         return Reason(f"{name} is an impossible date", outside, name)
-    high = getattr(settings, column.high) if isinstance(column.high, str) else column.high
-    bounds = (
-        {f"below {column.low}": f"{quoted_name} < {column.low}"} if column.low is not None else {}
-    )
-    if high is not None:
-        bounds[f"above {high}"] = f"{quoted_name} > {high}"
-    if not bounds:
+    if column.kind not in ("integer", "number"):
         return None
+    high = getattr(settings, column.high) if isinstance(column.high, str) else column.high
+    low, high = (-LARGEST if column.low is None else column.low), LARGEST if high is None else high
+    bounds = {
+        f"below {low:,.0f}": f"{quoted_name} < {low!r}",
+        f"above {high:,.0f}": f"{quoted_name} > {high!r}",
+    }
     return Reason(f"{name} is " + " or ".join(bounds), " OR ".join(bounds.values()), name)
 
 
@@ -282,19 +322,14 @@ def _disorder(table: Table, earlier: str, later: str) -> str:
     )
 
 
-def _unusable(table: Table, column: Column, settings: DataSettings) -> str:
-    """A condition under which an optional value is emptied."""
-    conditions = [f'"{column.name}" IS NULL']
+def _unusable(column: Column, settings: DataSettings) -> str:
+    """A condition under which an optional value cannot be used."""
+    conditions = [f'"{column.name}" IS NULL'] if column.kind != "text" else []
     if column.kind == "zone":
         conditions.append(f'"{column.name}" NOT IN (SELECT zone FROM known_zones)')
-    if (fault := _fault(column, settings)) is not None:
+    if (fault := fault_of(column, settings)) is not None:
         conditions.append(f"({fault.condition})")
-    conditions += [
-        _disorder(table, order.earlier, order.later)
-        for order in table.orders
-        if order.later == column.name and not order.drops_row
-    ]
-    return f"has_{column.name} AND COALESCE({' OR '.join(conditions)}, FALSE)"
+    return f"has_{column.name} AND COALESCE({' OR '.join(conditions)}, FALSE)" if conditions else ""
 
 
 def checked(
@@ -306,50 +341,139 @@ def checked(
     row: str = "0",
     carried: Sequence[str] = (),
 ) -> str:
-    """The select of a part's rows: ``row_number``, ``fault``, ``mask``, the clean columns and times of day."""
+    """The select of a part's rows: ``row_number``, ``fault``, ``mask``, the clean columns and times of day.
+
+    Step by step: clean texts, typed values, optional values emptied that cannot be used, then the first reason for
+    which the row is dropped. Sentinel dates are gone before dates are compared.
+    """
     cases = " ".join(
         f"WHEN {reason.condition} THEN {number}"
         for number, reason in enumerate(reasons(table, settings), start=1)
     )
-    unusable = {
-        column.name: _unusable(table, column, settings)
-        for column in table.columns
-        if not column.required
-        and column.name in layout.types
-        and (column.kind != "text" or column.allowed)
+    early = {
+        order.later: _disorder(table, order.earlier, order.later)
+        for order in table.orders
+        if not order.drops_row and order.later in layout.types
+    }
+    bad = {
+        column.name: " OR ".join(
+            filter(
+                None,
+                (
+                    f"bad_{column.name}",
+                    f"COALESCE({early[column.name]}, FALSE)" if column.name in early else "",
+                ),
+            )
+        )
+        for column in _optional(table, layout)
     }
     masks = [
         f"CASE WHEN {condition} THEN {1 << table.names.index(name)} ELSE 0 END"
-        for name, condition in unusable.items()
+        for name, condition in bad.items()
     ]
     items = [
-        "row_number",
-        *(name.split(" AS ")[-1] for name in carried),
+        *_carried(carried),
         f"CAST(CASE {cases} ELSE 0 END AS UTINYINT) AS fault",
         f"CAST({' + '.join(masks) or '0'} AS INTEGER) AS mask",
     ]
     for column in table.columns:
-        name, condition = f'"{column.name}"', unusable.get(column.name)
-        items.append(
-            f"CASE WHEN {condition} THEN NULL ELSE {name} END AS {name}" if condition else name
-        )
+        name = f'"{column.name}"'
+        if column.name in early:
+            name = f"CASE WHEN COALESCE({early[column.name]}, FALSE) THEN NULL ELSE {name} END AS {name}"
+        items.append(name)
         if column.kind == "timestamp":
             items.append(f"{column.stem}_has_time")
-    return f"SELECT {', '.join(items)} FROM ({_parsed(table, layout, relation, row, carried)})"
+    return f"SELECT {', '.join(items)} FROM ({_usable(table, layout, relation, settings, row, carried)})"
 
 
-def _parsed(table: Table, layout: Layout, relation: str, row: str, carried: Sequence[str]) -> str:
-    """The innermost select: values, whether the source has them, times of day."""
-    items = [f"{row} AS row_number", *carried]
+def _carried(carried: Sequence[str]) -> list[str]:
+    return ["row_number", *(name.split(" AS ")[-1] for name in carried)]
+
+
+def _optional(table: Table, layout: Layout) -> list[Column]:
+    """The columns of a part whose values are emptied where they cannot be used."""
+    return [
+        column
+        for column in table.columns
+        if not (column.required or column.drops_row) and column.name in layout.types
+    ]
+
+
+def _usable(
+    table: Table,
+    layout: Layout,
+    relation: str,
+    settings: DataSettings,
+    row: str,
+    carried: Sequence[str],
+) -> str:
+    """Values that can be used: without sentinels, with defaults, without optional values out of range."""
+    dated, items = [], [*_carried(carried)]
+    optional = {column.name for column in _optional(table, layout)}
+    for column in table.columns:
+        name, value, present = column.name, f'"{column.name}"', f"has_{column.name}"
+        if column.kind in ("timestamp", "date") and name in layout.types:
+            day = f"CAST({value} AS DATE)"
+            dated.append(f"{without_sentinels(value, day)} AS {value}")
+            dated.append(f"{present} AND {without_sentinels('TRUE', day)} IS NOT NULL AS {present}")
+        else:
+            dated += [value, present]
+        condition = _unusable(column, settings) if name in optional else ""
+        if name == "source" and name in layout.filled:
+            condition = f"NOT {present} OR {condition}"
+        instead = quoted(column.other) if column.other else "NULL"
+        if condition:
+            items.append(f"CASE WHEN {condition} THEN {instead} ELSE {value} END AS {value}")
+        elif column.default:
+            items.append(f"COALESCE({value}, {column.default}) AS {value}")
+        else:
+            items.append(value)
+        items.append(
+            f"{present} OR {column.default} IS NOT NULL AS {present}" if column.default else present
+        )
+        items.append(f"{condition or 'FALSE'} AS bad_{name}")
+        if column.kind == "timestamp":
+            dated.append(f"{column.stem}_has_time")
+            items.append(f"{column.stem}_has_time")
+    if table.name == "events":
+        items.append(f"{'TRUE' if 'count' in layout.filled else 'FALSE'} AS count_expected")
+    parsed = _parsed(table, layout, relation, settings, row, carried)
+    return f"SELECT {', '.join(items)} FROM (SELECT {', '.join([*_carried(carried), *dated])} FROM ({parsed}))"
+
+
+def _parsed(
+    table: Table,
+    layout: Layout,
+    relation: str,
+    settings: DataSettings,
+    row: str,
+    carried: Sequence[str],
+) -> str:
+    """The typed values, whether the source has them, times of day."""
+    items = _carried(carried)
+    types = {
+        name: "VARCHAR"
+        if kind.startswith(("VARCHAR", "ENUM")) or is_id(table.column(name))
+        else kind
+        for name, kind in layout.types.items()
+    }
     for column in table.columns:
         parsed = Parsed(f"CAST(NULL AS {SQL_TYPES[column.kind]})", "FALSE")
-        if column.name in layout.types:
-            day_only = column.name in layout.day_only
-            parsed = parse(column, layout.types[column.name], day_only=day_only)
+        if column.name in types:
+            parsed = parse(column, types[column.name], layout, settings)
         items += [f'{parsed.value} AS "{column.name}"', f"{parsed.present} AS has_{column.name}"]
         if column.kind == "timestamp":
             items.append(f"COALESCE({parsed.has_time}, FALSE) AS {column.stem}_has_time")
-    return f"SELECT {', '.join(items)} FROM {relation}"
+    texts, present = [f"{row} AS row_number", *carried], _carried(carried)
+    for name, kind in types.items():
+        column, value = table.column(name), f'"{name}"'
+        is_text = kind == "VARCHAR"
+        texts.append(
+            f"{text_of(column, layout.types[name], settings)} AS {value}" if is_text else value
+        )
+        present.append(f"{present_text(column, value, settings)} AS {value}" if is_text else value)
+    clean = f"SELECT {', '.join(present)} FROM (SELECT {', '.join(texts)} FROM {relation})"
+    return f"SELECT {', '.join(items)} FROM ({clean})"
 
 
 def numbered(part: Part) -> str:
@@ -365,189 +489,3 @@ def line_of(part: Part, layout: Layout, row: int) -> int | None:
     for rejected in layout.rejected:
         line += rejected <= line
     return line
-
-
-def take_rejects(
-    connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Part]
-) -> Rejected:
-    """The lines without the header's columns, by part, after a scan that wrote them to ``table``, which is removed."""
-    rejected: Rejected = {}
-    if parts[0].format != "csv":
-        return rejected
-    labels = {str(part.scanned): part.label for part in parts}
-    rows = connection.execute(
-        f"SELECT file_path, line, MIN(csv_line) FROM {table} JOIN {table}_scan "
-        "USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"
-    ).fetchall()
-    for path, line, text in rows:
-        first = text.strip().splitlines()[0][:200] if text.strip() else ""
-        rejected.setdefault(labels[path], []).append((line, first))
-    for name in (table, f"{table}_scan"):
-        connection.execute(f"DROP TABLE {name}")
-    return rejected
-
-
-def rejected_drops(lines: Mapping[str, Sequence[tuple[int, str]]]) -> list[Issue]:
-    """The drop for lines that do not have the columns of their CSV file."""
-    lines = {label: rejected for label, rejected in lines.items() if rejected}
-    if not lines:
-        return []
-    label = min(lines)
-    line, text = lines[label][0]
-    count = sum(map(len, lines.values()))
-    return [Issue("the line does not have the header's columns", count, text, label, line)]
-
-
-# -- counts by reason, and examples -------------------------------------------------------
-
-
-@dataclass
-class Count:
-    """Rows with one reason number, or one mask: by part label and by customer."""
-
-    parts: dict[str, int] = field(default_factory=dict)
-    clients: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        return sum(self.parts.values())
-
-    def add(self, label: str, client: str | None, count: int) -> None:
-        self.parts[label] = self.parts.get(label, 0) + count
-        if client is not None:
-            self.clients[client] = self.clients.get(client, 0) + count
-
-
-Counts = dict[int, Count]
-
-
-def counted(rows: Iterable[tuple[int, str, str | None, int]]) -> Counts:
-    """Counts by number from rows of number, part label, customer and count."""
-    counts: Counts = {}
-    for number, label, client, count in rows:
-        counts.setdefault(number, Count()).add(label, client, count)
-    return counts
-
-
-@dataclass(frozen=True)
-class Example:
-    """A value as a file has it, its line, and the customer of the row."""
-
-    value: str | None = None
-    line: int | None = None
-    client: str | None = None
-
-
-def example(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    part: Part,
-    layout: Layout,
-    settings: DataSettings,
-    column: str,
-    condition: str,
-) -> Example:
-    """The first value of ``column`` in a part for which ``condition`` holds over the checked rows."""
-    if column not in layout.types:
-        return Example()
-    raw = f'CAST("{column}" AS VARCHAR) AS source_text'
-    select = checked(table, layout, part.relation, settings, row=numbered(part), carried=(raw,))
-    client = "client_id" if "client_id" in layout.types and "client_id" in table.names else "NULL"
-    first = (
-        f"SELECT source_text, row_number, {client} FROM ({select}) WHERE {condition} "
-        "ORDER BY row_number LIMIT 1"
-    )
-    for value, row, customer in connection.execute(first).fetchall():
-        return Example(value, line_of(part, layout, row), customer)
-    return Example()
-
-
-def drops_by_reason(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    settings: DataSettings,
-    counts: Counts,
-    parts: Mapping[str, tuple[Part, Layout]],
-) -> list[Issue]:
-    """The drops from counts by reason number, each with its first example."""
-    return [
-        _issue(
-            connection,
-            table,
-            settings,
-            parts,
-            counts[number],
-            reason,
-            f"fault = {number}",
-            "dropped",
-        )
-        for number, reason in enumerate(reasons(table, settings), start=1)
-        if number in counts
-    ]
-
-
-def emptied_by_reason(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    settings: DataSettings,
-    counts: Counts,
-    parts: Mapping[str, tuple[Part, Layout]],
-) -> list[Issue]:
-    """The emptied values from counts by mask, each column with its first example."""
-    issues = []
-    for bit, column in enumerate(table.columns):
-        of_column = Count()
-        for mask, count in counts.items():
-            if mask >> bit & 1:
-                for label, rows in count.parts.items():
-                    of_column.add(label, None, rows)
-                for client, rows in count.clients.items():
-                    of_column.clients[client] = of_column.clients.get(client, 0) + rows
-        if of_column.parts:
-            words = _emptied_words(table, column, settings)
-            condition = f"fault = 0 AND (mask & {1 << bit}) > 0"
-            reason = Reason(words, condition, column.name)
-            issues.append(
-                _issue(connection, table, settings, parts, of_column, reason, condition, "emptied")
-            )
-    return issues
-
-
-def _emptied_words(table: Table, column: Column, settings: DataSettings) -> str:
-    """Why an optional value can be emptied."""
-    fault = _fault(column, settings)
-    words = [] if column.kind in ("text", "id") else [f"{column.name} is not {_KINDS[column.kind]}"]
-    words += [fault.words] if fault else []
-    words += [
-        f"lies before {order.earlier}"
-        for order in table.orders
-        if order.later == column.name and not order.drops_row
-    ]
-    return ", or ".join(words)
-
-
-def _issue(
-    connection: duckdb.DuckDBPyConnection,
-    table: Table,
-    settings: DataSettings,
-    parts: Mapping[str, tuple[Part, Layout]],
-    count: Count,
-    reason: Reason,
-    condition: str,
-    kind: IssueKind,
-) -> Issue:
-    label = min(count.parts)
-    part, layout = parts[label]
-    shown = example(connection, table, part, layout, settings, reason.column, condition)
-    return Issue(
-        reason.words,
-        count.total,
-        shown.value,
-        label,
-        shown.line,
-        kind,
-        reason.column,
-        rows=kind != "emptied",
-        clients=count.clients,
-        client=shown.client,
-    )

@@ -46,7 +46,7 @@ ADDED = (
 ALTERED = (
     ("customers", "wrong_type", "strategic_value", "high", "*"),
     ("tickets", "wrong_type", "csat", "great", "*"),
-    ("tickets", "bad_enum", "severity", "urgent", "low"),
+    ("tickets", "bad_enum", "severity", "unrated", "low"),
     ("contracts", "wrong_type", "renews_on", "soon", "*"),
 )
 KEYS = {
@@ -65,7 +65,7 @@ LATE_EVENTS: tuple[tuple[str, str, str, Row], ...] = (
     ("wrong_type", "dropped", "noon", {}),
     ("missing_required", "dropped", "", {}),
     ("bad_enum", "corrected", "{day} 13:00:00", {"source": "robot"}),
-    ("wrong_type", "corrected", "{day} 13:15:00", {"count": "many"}),
+    ("wrong_type", "dropped", "{day} 13:15:00", {"count": "many"}),
     ("bad_id", "dropped", "{day} 12:45:00", {"client_id": "a b"}),
     ("unknown_customer", "dropped", "{day} 12:50:00", {"client_id": "cs_client_99999"}),
 )

@@ -37,6 +37,12 @@ def api_events(count: Counting, spans: Spans) -> np.ndarray:
     )
 
 
+def other_events(count: Counting, spans: Spans) -> np.ndarray:
+    return where(
+        _tracked(count, spans), count.between(count.total("usage_days", "other_events"), spans)
+    )
+
+
 def active_days(count: Counting, spans: Spans) -> np.ndarray:
     """Days with at least one person event."""
 
@@ -177,6 +183,17 @@ METRICS = (
         window_days=28,
         span_name="api_events",
         logarithm=True,
+    ),
+    Metric(
+        "other_events",
+        "Events of other sources",
+        "events",
+        definition="sum of `count` of the events whose `source` is neither ui nor api: no person's activity",
+        question="How much do bots, imports and systems do?",
+        format="count",
+        missing="events were not tracked yet",
+        uses=frozenset(),
+        count=other_events,
     ),
     Metric(
         "active_days_28d",

@@ -11,6 +11,75 @@ from healthseg.errors import hint
 from healthseg.settings.base import Frozen
 
 
+def _synonyms(meanings: dict[str, str]) -> dict[str, str]:
+    """By word its meaning, from the words of each meaning in one text."""
+    return {
+        word.strip(): meaning for meaning, words in meanings.items() for word in words.split(",")
+    }
+
+
+# Zendesk, Jira, Intercom, ServiceNow, Salesforce, HubSpot, Stripe, Chargebee, Segment. Bare numbers are unknown: 1 is the
+# most severe in one system and the least in another.
+SYNONYMS: dict[str, dict[str, str]] = {
+    "severity": _synonyms(
+        {
+            "critical": "urgent, blocker, highest, emergency, p0, p1, sev0, sev1, sev 0, sev 1, s0, s1, 1 critical, "
+            "priority 1, severity 1",
+            "high": "major, p2, sev2, sev 2, s2, 2 high, priority 2, severity 2, priority, important",
+            "medium": "normal, moderate, p3, sev3, sev 3, s3, 3 moderate, 3 medium, priority 3, severity 3, "
+            "not priority, standard",
+            "low": "minor, trivial, lowest, planning, p4, p5, sev4, sev5, sev 4, sev 5, s4, s5, 4 low, 5 planning, "
+            "priority 4, priority 5, severity 4, cosmetic",
+        }
+    ),
+    "source": _synonyms(
+        {
+            "ui": "web, browser, app, mobile, ios, android, desktop, frontend, web app, mobile app",
+            "api": "rest, rest api, graphql, sdk, api call",
+        }
+    ),
+    "kind": _synonyms(
+        {"nps": "net promoter score, net promoter", "csat": "customer satisfaction, satisfaction"}
+    ),
+    "reason": _synonyms(
+        {
+            "new": "new business, new logo, new customer, initial",
+            "expansion": "upsell, upgrade, cross sell, crosssell, growth, expand",
+            "contraction": "downsell, downgrade, reduction, shrink, decrease",
+            "churn": "churned, cancel, cancelled, canceled, cancellation, lost, closed lost, terminated, termination, "
+            "non renewal, nonrenewal, not renewed",
+        }
+    ),
+    "stage": _synonyms(
+        {
+            "prospect": "lead, opportunity, marketingqualifiedlead, salesqualifiedlead, marketing qualified lead, "
+            "sales qualified lead",
+            "trial": "trialing, in trial, free trial, evaluation, poc",
+            "onboarding": "implementation, implementing, kickoff",
+            "active": "customer, live, adopted, adoption",
+            "at_risk": "risk, past due, unpaid",
+            "renewing": "renewal, non renewing",
+            "expanded": "expansion, evangelist, advocate",
+            "churned": "churn, cancelled, canceled, lost, closed lost, former customer, terminated, incomplete expired",
+        }
+    ),
+    "category": _synonyms(
+        {
+            "core": "basic, standard, base",
+            "advanced": "pro, professional",
+            "premium": "enterprise, add on, addon",
+        }
+    ),
+    "currency": _synonyms(
+        {
+            "EUR": "€, euro, euros",
+            "USD": "$, us$, dollar, us dollar",
+            "GBP": "£, pound, pound sterling",
+        }
+    ),
+}
+
+
 class DataSettings(Frozen):
     """How tables are read: the day of the data, time zones, currency, what is left out."""
 
@@ -37,7 +106,25 @@ class DataSettings(Frozen):
     # internal and test users, left out everywhere
     exclude_email_domains: tuple[str, ...] = ()
     exclude_users: tuple[str, ...] = ()
+    # words that databases and scripts write for no value, in any column of words
+    missing_words: tuple[str, ...] = (
+        "NULL", "Null", "null", "NONE", "None", "none", "NaN", "nan", "NAN", "NaT", "N/A", "n/a", "#N/A", "\\N",
+        "(null)", "<null>", "<NA>", "undefined",
+    )  # fmt: skip
+    # other systems' words for the allowed ones, by column; given ones are added to these
+    synonyms: dict[str, dict[str, str]] = SYNONYMS
+    # how numbers and dates in text are read where a column fits two ways: by "table.column", or "numbers" and "dates"
+    # of all; "1,234.56", "1.234,56", "day first" or "month first"
+    formats: dict[str, Literal["1,234.56", "1.234,56", "day first", "month first"]] = {}
     csat_max: Annotated[int, Field(ge=2)] = 5
+
+    @field_validator("synonyms")
+    @classmethod
+    def _added(cls, given: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        return {
+            **SYNONYMS,
+            **{name: SYNONYMS.get(name, {}) | words for name, words in given.items()},
+        }
 
     @field_validator("default_timezone")
     @classmethod

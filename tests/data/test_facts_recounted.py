@@ -76,6 +76,11 @@ def local(client: str, at: dt.datetime) -> dt.datetime:
     return at.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(ZONES[client]))
 
 
+def no_person(source: str | None, rows: list[tuple]) -> bool:
+    """Whether a source is no person: also an empty one, where other rows name persons."""
+    return source == "api" or (source is None and any(row[4] == "ui" for row in rows))
+
+
 def recount(rows: list[tuple]) -> dict[str, dict[tuple, int]]:
     found: dict[str, dict[tuple, int]] = {"user_day": {}, "feature_day": {}, "user_hour": {}}
 
@@ -86,7 +91,7 @@ def recount(rows: list[tuple]) -> dict[str, dict[tuple, int]]:
         if client not in ZONES:
             continue
         wall = local(client, at)
-        if source == "api":
+        if no_person(source, rows):
             add("user_day", (client, user, wall.date()), 0)
             continue
         add("user_day", (client, user, wall.date()), n)
@@ -101,7 +106,7 @@ def recount_sessions(rows: list[tuple]) -> list[tuple]:
     found = []
     streams: dict[tuple, list] = {}
     for client, user, at, _, source, session, n, lasting in rows:
-        if client in ZONES and user and source != "api":
+        if client in ZONES and user and not no_person(source, rows):
             streams.setdefault((client, user, session), []).append((at, lasting or 0, n))
     for (client, user, session), items in streams.items():
         sessions: list[list] = []

@@ -53,6 +53,7 @@ NO_TIMES = "the portfolio's events have no times"
 PERIOD_METRICS = (
     "person_events",
     "api_events",
+    "other_events",
     "active_days",
     "active_users",
     "daily_active_users",
@@ -276,7 +277,7 @@ class CustomerUsage:
         divisor = number(self.metrics["provisioned_users"]) if has_users else self.seats
         if users is None or not divisor:
             return None, integer(users), None
-        return users / divisor, integer(users), "users" if has_users else "seats"
+        return min(1.0, users / divisor), integer(users), "users" if has_users else "seats"
 
     def analytics(self, used: pd.DataFrame) -> UsageAnalytics:
         metrics, listed = self.metrics, self._listed()
@@ -291,6 +292,7 @@ class CustomerUsage:
             unlisted_features=Figure(unlisted, "no features table"),
             api_calls_count=integer(calls),
             person_events=integer(person),
+            other_events=integer(metrics["other_events"]),
             active_days=integer(metrics["active_days"]),
         )
 
@@ -477,10 +479,8 @@ class CustomerUsage:
         fell = figures["below_while_portfolio_holds"]
         peaks = [*(heat.peak_days or []), *(heat.peak_hours or [])]
         times = [", ".join(names or []) for names in (heat.peak_days, heat.peak_hours)]
-        known_users = figures["activation_basis"] == "users" and None not in (
-            figures["provisioned_users"],
-            figures["activated_users"],
-        )
+        provisioned, activated = figures["provisioned_users"], figures["activated_users"]
+        by_users = figures["activation_basis"] == "users" and None not in (provisioned, activated)
         return {
             **figures,
             "new_users": growth.new_users,
@@ -500,9 +500,7 @@ class CustomerUsage:
             "growth_percent": _percent(rate),
             "shrink_percent": None if rate is None else -100 * rate,
             "days_since_last": number(self.row["days_since_last_person_event"]),
-            "not_activated": float(figures["provisioned_users"] - figures["activated_users"])
-            if known_users
-            else None,
+            "not_activated": float(max(0, provisioned - activated)) if by_users else None,
             "activation_percent": _percent(figures["user_activation_rate"]),
             "adoption_percent": _percent(figures["feature_adoption_rate"]),
             "days": self.period.days,

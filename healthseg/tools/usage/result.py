@@ -78,6 +78,9 @@ class UsageAnalytics(Part):
     )
     api_calls_count: int | None = Field(description="Events of the API")
     person_events: int | None = Field(description="Events of persons")
+    other_events: int | None = Field(
+        description="Events of bots, imports and other sources, which are in no other figure"
+    )
     active_days: int | None = Field(description="Days with a person event")
 
 

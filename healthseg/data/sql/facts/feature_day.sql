@@ -6,5 +6,5 @@ SELECT
   DATE '1970-01-01' + CAST(local_epoch // 86400 AS INTEGER) AS day,
   CAST(SUM(CAST(n AS BIGINT)) AS BIGINT) AS events
 FROM month_events
-WHERE NOT api AND feature IS NOT NULL
+WHERE person AND n > 0 AND feature IS NOT NULL
 GROUP BY 1, 2, 3, 4

@@ -13,7 +13,7 @@ WITH timed AS (
     CASE WHEN e.session_id IS NULL AND b.gap_seconds < 86400 THEN b.gap_seconds ELSE 86400 END AS longest_gap
   FROM local_events AS e
   CROSS JOIN bounds AS b
-  WHERE NOT e.api AND e.has_time AND e.user_id IS NOT NULL
+  WHERE e.person AND e.n > 0 AND e.has_time AND e.user_id IS NOT NULL
 ), neighbours AS (
   SELECT
     client_id, user_id, session_id, occurred_at, epoch, day_number, lasting, longest_gap,

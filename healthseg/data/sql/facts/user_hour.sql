@@ -7,5 +7,5 @@ SELECT
   CAST((local_epoch % 86400) // 3600 AS TINYINT) AS hour,
   CAST(SUM(CAST(n AS BIGINT)) AS BIGINT) AS events
 FROM month_events
-WHERE NOT api AND has_time
+WHERE person AND n > 0 AND has_time
 GROUP BY 1, 2, 3, 4, 5

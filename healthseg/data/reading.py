@@ -1,0 +1,370 @@
+"""How values are read: words, ids, numbers and dates as files have them, in SQL.
+
+Words are NFC, trimmed, with single inner blanks; the setting ``missing_words`` stand for no value. Numbers and dates in text
+are read in one way for the whole column of a file: ``readings`` looks at all its values first. Where two ways fit
+("12.500", "03/04/2025") the column is not read, and the table says so and asks for ``[formats]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from healthseg.data.sources import quoted
+from healthseg.data.tables import Column, Table
+from healthseg.settings.data import DataSettings
+
+WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT")
+FLOATS = ("DOUBLE", "FLOAT")
+NUMERIC = (*WHOLE, *FLOATS)
+US, EUROPEAN = "1,234.56", "1.234,56"
+# plain digits: a value that two ways fit is not read
+STRICT = "strict"
+DAY_FIRST, MONTH_FIRST = "day first", "month first"
+PERCENT = "%"
+# values of a column of events that decide how its dates are read: reading all of a large file twice takes too long
+_SAMPLE_ROWS = 20_000
+_SPACES = r"[\s\p{Z}\x{200B}\x{FEFF}]+"
+_ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_DATES = {
+    "other": ("%Y/%m/%d", "%d.%m.%Y", "%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
+    DAY_FIRST: ("%d/%m/%Y", "%d-%m-%Y"),
+    MONTH_FIRST: ("%m/%d/%Y", "%m-%d-%Y"),
+}
+_FOUR_DIGITS = r"(^|\D)\d{4}(\D|$)"
+# what stands around a number: currency signs and codes, a percent sign, spaces and apostrophes between thousands
+_CURRENCY = r"[€$£¥₹]|^[A-Z]{3}|[A-Z]{3}$"
+_AROUND = rf"%|{_CURRENCY}"
+_NUMBERS = {
+    US: r"^[+-]?(\d+|[1-9]\d{0,2}(,\d{3})+)?(\.\d*)?([eE][+-]?\d+)?$",
+    EUROPEAN: r"^[+-]?(\d+|[1-9]\d{0,2}(\.\d{3})+)?(,\d*)?$",
+}
+_WHOLE_TEXT = r"^[+-]?\d+(\.0{1,2})?([eE]\+?\d+)?$"
+# dates that systems write for "no date"; those of other years before 1990 or after 2200 are impossible
+_NO_DATE = (
+    "DATE '0001-01-01'", "DATE '1601-01-01'", "DATE '1753-01-01'", "DATE '1899-12-30'", "DATE '1899-12-31'",
+    "DATE '1900-01-01'", "DATE '1969-12-31'", "DATE '1970-01-01'",
+)  # fmt: skip
+_NO_DATE_FROM = "DATE '2900-01-01'"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """SQL for a column's clean value, whether the source has any value, and whether it has a time of day."""
+
+    value: str
+    present: str
+    has_time: str = "FALSE"
+
+
+@dataclass(frozen=True)
+class Readings:
+    """How the columns of a part are read where it is not the plain way, and why some cannot be read."""
+
+    formats: dict[str, str] = field(default_factory=dict)
+    doubtful: dict[str, str] = field(default_factory=dict)
+
+
+# -- words --------------------------------------------------------------------------------
+
+
+def is_id(column: Column) -> bool:
+    """Whether a column holds identifiers, which are text also where a file has numbers."""
+    return column.kind == "id" or column.name.endswith("_id")
+
+
+def text_of(column: Column, raw: str, settings: DataSettings) -> str:
+    """The text of a column's value: clean, and missing where a word says so."""
+    name = f'"{column.name}"'
+    text = f"CAST({name} AS VARCHAR)"
+    if is_id(column) and (raw in FLOATS or raw.startswith("DECIMAL")):
+        whole = f"CAST(CAST({name} AS BIGINT) AS VARCHAR)"
+        return (
+            f"CASE WHEN {name} = FLOOR({name}) AND ABS({name}) < 9e15 THEN {whole} ELSE {text} END"
+        )
+    if raw != "VARCHAR" and not raw.startswith("ENUM"):
+        return text
+    plain = (
+        f"STRLEN({text}) = LENGTH({text}) AND NOT CONTAINS({text}, '  ') AND NOT CONTAINS({text}, CHR(9)) "
+        f"AND NOT CONTAINS({text}, CHR(10)) AND NOT CONTAINS({text}, CHR(13))"
+    )
+    spaced = f"regexp_replace(nfc_normalize({text}), {quoted(_SPACES)}, ' ', 'g')"
+    return f"TRIM(CASE WHEN {plain} THEN {text} ELSE {spaced} END)"
+
+
+def present_text(column: Column, text: str, settings: DataSettings) -> str:
+    """``text`` without the words that stand for no value, and whole numbers as ids without their decimals."""
+    words = ", ".join(map(quoted, ("", *settings.missing_words)))
+    if is_id(column):
+        whole = f"ENDS_WITH({text}, '.0') AND regexp_full_match({text}, '\\d+\\.0')"
+        text = f"CASE WHEN {whole} THEN LEFT({text}, LENGTH({text}) - 2) ELSE {text} END"
+    longest = max((len(word) for word in settings.missing_words), default=0)
+    return (
+        f"CASE WHEN STRLEN({text}) <= {longest} AND {text} IN ({words}) THEN NULL ELSE {text} END"
+    )
+
+
+def word_of(column: Column, text: str, settings: DataSettings) -> str:
+    """The allowed word that a text is, or stands for by the settings' synonyms; else the text in lower case."""
+    assert column.allowed is not None
+    lower = f"LOWER({text})"
+    key = f"TRIM(regexp_replace({lower}, '[^\\p{{L}}\\p{{N}}]+', ' ', 'g'))"
+    allowed = ", ".join(map(quoted, column.allowed))
+    synonyms = settings.synonyms.get(column.name, {})
+    known = {word.replace("_", " "): word for word in column.allowed} | {
+        " ".join(word.lower().replace("_", " ").replace("-", " ").split()): meaning
+        for word, meaning in synonyms.items()
+        if meaning in column.allowed
+    }
+    cases = " ".join(
+        f"WHEN {quoted(word)} THEN {quoted(meaning)}" for word, meaning in known.items()
+    )
+    return f"CASE WHEN {lower} IN ({allowed}) THEN {lower} ELSE CASE {key} {cases} ELSE {lower} END END"
+
+
+def currency_of(text: str, settings: DataSettings) -> str:
+    """A currency's code in capitals; a sign or name where the settings know it."""
+    synonyms = settings.synonyms.get("currency", {})
+    cases = " ".join(
+        f"WHEN {quoted(word.upper())} THEN {quoted(code)}" for word, code in synonyms.items()
+    )
+    known = f"CASE UPPER({text}) {cases} ELSE UPPER({text}) END" if cases else f"UPPER({text})"
+    return f"CASE WHEN regexp_full_match({known}, '[A-Z]{{3}}') THEN {known} END"
+
+
+def boolean_of(text: str) -> str:
+    lower = f"LOWER({text})"
+    return (
+        f"CASE WHEN {lower} IN ('true', 't', 'yes', 'y', '1', '1.0', 'on') THEN TRUE "
+        f"WHEN {lower} IN ('false', 'f', 'no', 'n', '0', '0.0', 'off') THEN FALSE END"
+    )
+
+
+# -- numbers ------------------------------------------------------------------------------
+
+
+def bare(text: str) -> str:
+    """A number's text without what stands around it; brackets are a minus sign."""
+    minus = (
+        f"CASE WHEN regexp_full_match({text}, '\\(.*\\)') THEN '-' || {text}[2:-2] ELSE {text} END"
+    )
+    digits = f"TRIM(regexp_replace(REPLACE({minus}, '−', '-'), {quoted(_AROUND)}, '', 'g'))"
+    for _ in range(2):  # matches don't overlap: "1 250 000" has two
+        digits = f"regexp_replace({digits}, '(\\d)[ ''’](\\d{{3}})', '\\1\\2', 'g')"
+    return f"regexp_replace({digits}, '^(.*)-$', '-\\1')"
+
+
+def _fits(digits: str, style: str) -> str:
+    return (
+        f"(regexp_matches({digits}, '\\d') AND regexp_matches({digits}, {quoted(_NUMBERS[style])}))"
+    )
+
+
+def number_of(text: str, reading: str | None) -> str:
+    """A finite number from text that is read in a given way, the plain one by default."""
+    if reading is None:
+        value = f"TRY_CAST({text} AS DOUBLE)"
+        return f"CASE WHEN ISFINITE({value}) THEN {value} END"
+    style, digits = reading.removesuffix(PERCENT), bare(text)
+    if style == STRICT:
+        doubtful = f"{_fits(digits, US)} AND {_fits(digits, EUROPEAN)} AND regexp_matches({digits}, '[.,]')"
+        return f"CASE WHEN NOT ({doubtful}) THEN {number_of(text, US + reading.removeprefix(STRICT))} END"
+    plain = f"REPLACE({digits}, ',', '')"
+    if style == EUROPEAN:
+        plain = f"REPLACE(REPLACE({digits}, '.', ''), ',', '.')"
+    value = f"TRY_CAST(CASE WHEN {_fits(digits, style)} THEN {plain} END AS DOUBLE)"
+    if reading.endswith(PERCENT):
+        value = f"CASE WHEN CONTAINS({text}, '%') THEN {value} / 100 END"
+    else:
+        value = f"CASE WHEN NOT CONTAINS({text}, '%') THEN {value} END"
+    return f"CASE WHEN ISFINITE({value}) THEN {value} END"
+
+
+def whole_of(text: str, reading: str | None) -> str:
+    """A whole number from text; "1.000" is not 1 unless the reading says so."""
+    number = number_of(text, reading)
+    fits = "TRUE" if reading else f"regexp_matches({text}, {quoted(_WHOLE_TEXT)})"
+    return (
+        f"CASE WHEN {fits} AND {number} = FLOOR({number}) AND ABS({number}) < 9e15 "
+        f"THEN CAST({number} AS BIGINT) END"
+    )
+
+
+# -- dates --------------------------------------------------------------------------------
+
+
+def instant_of(text: str, reading: str | None) -> str:
+    """A moment in UTC from text: ISO 8601, and in the formats of the reading."""
+    iso = (
+        f"CASE WHEN regexp_matches({text}, {quoted(_ISO)}) "
+        f"THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END"
+    )
+    if reading is None:
+        return iso
+    return f"COALESCE({iso}, {_formatted(text, ['other', reading])})"
+
+
+def _formatted(text: str, names: Sequence[str]) -> str:
+    formats = [day + time for name in names for day in _DATES.get(name, ()) for time in _TIMES]
+    listed = ", ".join(map(quoted, formats))
+    return f"CASE WHEN regexp_matches({text}, {quoted(_FOUR_DIGITS)}) THEN TRY_STRPTIME({text}, [{listed}]) END"
+
+
+def without_sentinels(value: str, day: str) -> str:
+    """A date, or nothing where it stands for no date."""
+    return f"CASE WHEN {day} IN ({', '.join(_NO_DATE)}) OR {day} >= {_NO_DATE_FROM} THEN NULL ELSE {value} END"
+
+
+def no_date(text: str) -> str:
+    """Whether a text that is no date of the calendar stands for no date, as 0000-00-00."""
+    return f"STARTS_WITH({text}, '0000-') OR STARTS_WITH({text}, '9999-')"
+
+
+# -- one reading a column -----------------------------------------------------------------
+
+
+def readings(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    types: Mapping[str, str],
+    relation: str,
+    settings: DataSettings,
+) -> Readings:
+    """How the text columns of a relation with numbers or dates are read."""
+    chosen = Readings()
+    columns = [column for column in table.columns if types.get(column.name) == "VARCHAR"]
+    of_events = table.name == "events"
+    for column in columns:
+        wanted = settings.formats.get(f"{table.name}.{column.name}")
+        if column.kind in ("timestamp", "date"):
+            limit = f" LIMIT {_SAMPLE_ROWS}" if of_events else ""
+            counts = _date_counts(
+                connection, column, f"(SELECT * FROM {relation}{limit})", settings
+            )
+            reading, doubt = _date_reading(counts, wanted or settings.formats.get("dates"))
+        elif column.kind in ("integer", "number") and not of_events:
+            counts = _number_counts(connection, column, relation, settings)
+            reading, doubt = _number_reading(counts, wanted or settings.formats.get("numbers"))
+        else:
+            continue
+        if reading:
+            chosen.formats[column.name] = reading
+        if doubt:
+            chosen.doubtful[column.name] = (
+                f"{doubt}; say which in [formats] of portfolio.toml: {table.name}.{column.name}"
+            )
+    return chosen
+
+
+def _values(column: Column, relation: str, settings: DataSettings) -> str:
+    text = present_text(column, "text", settings)
+    inner = f"SELECT {text_of(column, 'VARCHAR', settings)} AS text FROM {relation}"
+    return f"(SELECT {text} AS text FROM ({inner}))"
+
+
+def _date_counts(
+    connection: duckdb.DuckDBPyConnection, column: Column, relation: str, settings: DataSettings
+) -> dict[str, Any]:
+    """How many values each order of day and month alone can read, and how many both, differently."""
+    day, month, other = (_formatted("text", [name]) for name in (DAY_FIRST, MONTH_FIRST, "other"))
+    return _counts(
+        connection,
+        f"SELECT {day} AS first, {month} AS second, {other} AS other, {instant_of('text', None)} AS plain, text "
+        f"FROM {_values(column, relation, settings)} WHERE text IS NOT NULL",
+        {
+            "first": "first IS NOT NULL AND second IS NULL",
+            "second": "second IS NOT NULL AND first IS NULL",
+            "both": "first <> second",
+            "same": "first = second",
+            "other": "plain IS NULL AND other IS NOT NULL",
+        },
+    )
+
+
+def _date_reading(counts: Mapping[str, Any], wanted: str | None) -> tuple[str | None, str | None]:
+    if wanted in (DAY_FIRST, MONTH_FIRST):
+        return wanted, None
+    plain = "other" if counts["other"] else None
+    if not (counts["first"] or counts["second"] or counts["both"]):
+        return (DAY_FIRST if counts["same"] else plain), None
+    return _chosen(counts, DAY_FIRST, MONTH_FIRST, plain)
+
+
+def _number_counts(
+    connection: duckdb.DuckDBPyConnection, column: Column, relation: str, settings: DataSettings
+) -> dict[str, Any]:
+    """How many values each way of writing numbers alone can read, and how many both, differently."""
+    us, european = (_fits("digits", style) for style in (US, EUROPEAN))
+    inner = f"SELECT text, {bare('text')} AS digits FROM {_values(column, relation, settings)} WHERE text IS NOT NULL"
+    sign = f"NULLIF(regexp_extract(text, {quoted(_CURRENCY)}), '')"
+    return _counts(
+        connection,
+        f"SELECT text, digits, {us} AS us, {european} AS eu, {sign} AS sign FROM ({inner})",
+        {
+            "first": "us AND NOT eu",
+            "second": "eu AND NOT us",
+            "both": "us AND eu AND regexp_matches(digits, '[.,]')",
+            "all": "us OR eu",
+            "percent": "(us OR eu) AND CONTAINS(text, '%')",
+            "decorated": "(us OR eu) AND (text <> digits OR CONTAINS(text, ','))",
+        },
+        "COUNT(DISTINCT sign) FILTER (us OR eu)",
+    )
+
+
+def _number_reading(counts: Mapping[str, Any], wanted: str | None) -> tuple[str | None, str | None]:
+    every, percent = counts["all"], counts["percent"]
+    if counts["extra"] > 1:
+        return None, "the amounts are in several currencies: give them a column currency"
+    if _few(percent, every):
+        percent = 0
+    elif 0 < percent < every and not _few(every - percent, every):
+        return None, "some values are per cent and others are not"
+    end = PERCENT if percent else ""
+    if wanted in (US, EUROPEAN):
+        return wanted + end, None
+    plain = US + end if percent or counts["decorated"] else None
+    if not (counts["first"] or counts["second"] or counts["both"]):
+        return plain, None
+    reading, doubt = _chosen(counts, US, EUROPEAN, STRICT)
+    return (plain if reading == US else reading and reading + end), doubt
+
+
+def _chosen(
+    counts: Mapping[str, Any], first: str, second: str, neither: str | None
+) -> tuple[str | None, str | None]:
+    """The reading that the values have in common; a few that have another are left out, one by one."""
+    fewer, more = sorted((counts["first"], counts["second"]))
+    if more and (not fewer or (_few(fewer, more) and fewer < more)):
+        return (first if counts["first"] == more else second), None
+    if more:
+        return (
+            None,
+            f"some values are {first} and others {second}, for example {counts['example']!r}",
+        )
+    if _few(counts["both"], counts["present"]):
+        return neither, None
+    return None, f"{counts['example']!r} can be read as {first} or {second}"
+
+
+def _few(part: int, of: int) -> bool:
+    """Whether so few values are slips: one, or a tenth."""
+    return 0 < part <= max(1, of // 10) and part < of
+
+
+def _counts(
+    connection: duckdb.DuckDBPyConnection,
+    select: str,
+    conditions: Mapping[str, str],
+    extra: str = "0",
+) -> dict[str, Any]:
+    """By name how many values meet a condition, how many there are, and an example that two readings fit."""
+    items = [f"COUNT(*) FILTER ({condition})" for condition in conditions.values()]
+    example = f"COALESCE(MIN(text) FILTER ({conditions['both']}), MIN(text) FILTER ({conditions['first']}))"
+    items += ["COUNT(*)", example, extra]
+    (row,) = connection.execute(f"SELECT {', '.join(items)} FROM ({select})").fetchall()
+    return dict(zip([*conditions, "present", "example", "extra"], row, strict=True))
