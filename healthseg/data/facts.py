@@ -34,7 +34,7 @@ from healthseg.settings.base import fingerprint
 
 # the fields of each fact
 TYPES = {
-    "user_day": "client_id VARCHAR, user_id VARCHAR, day DATE, events BIGINT, api_events BIGINT",
+    "user_day": "client_id VARCHAR, user_id VARCHAR, day DATE, events BIGINT, api_events BIGINT, other_events BIGINT",
     "feature_day": "client_id VARCHAR, user_id VARCHAR, feature VARCHAR, day DATE, events BIGINT",
     "user_hour": "client_id VARCHAR, user_id VARCHAR, hour_utc TIMESTAMP, day DATE, hour TINYINT, events BIGINT",
     "sessions": "client_id VARCHAR, user_id VARCHAR, session_id VARCHAR, session_start TIMESTAMP, start_day DATE, "

@@ -422,15 +422,13 @@ def _usable(
         if name == "source" and name in layout.filled:
             condition = f"NOT {present} OR {condition}"
         instead = quoted(column.other) if column.other else "NULL"
-        if condition:
-            items.append(f"CASE WHEN {condition} THEN {instead} ELSE {value} END AS {value}")
-        elif column.default:
-            items.append(f"COALESCE({value}, {column.default}) AS {value}")
-        else:
-            items.append(value)
-        items.append(
-            f"{present} OR {column.default} IS NOT NULL AS {present}" if column.default else present
-        )
+        usable = f"CASE WHEN {condition} THEN {instead} ELSE {value} END" if condition else value
+        if column.default:
+            usable, present = (
+                f"COALESCE({usable}, {column.default})",
+                f"{present} OR {column.default} IS NOT NULL AS {present}",
+            )
+        items += [f"{usable} AS {value}", present]
         items.append(f"{condition or 'FALSE'} AS bad_{name}")
         if column.kind == "timestamp":
             dated.append(f"{column.stem}_has_time")
