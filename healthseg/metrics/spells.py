@@ -190,7 +190,7 @@ def _spells_as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
             word = None if source is None else SOURCES[source]
             rows.append((client, number, began, lost, word, number == len(each) - 1))
     names = ["client_id", "spell", "signup_date", "churned_on", "lost_by", "is_last"]
-    frame = pd.DataFrame(rows, columns=names)
+    frame = pd.DataFrame(rows, columns=names).astype({"is_last": bool})
     for name in ("signup_date", "churned_on"):
         days = pd.to_datetime(frame[name].astype(float), unit="D")
         frame[name] = days.astype("datetime64[us]")
@@ -200,7 +200,7 @@ def _spells_as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 def _notice(portfolio: Portfolio, frame: pd.DataFrame, as_of: dt.date) -> pd.Series:
     """The notice that a customer gave in each spell, as known at ``as_of``."""
     table = customers(portfolio)
-    if "notice_on" not in table:
+    if "notice_on" not in table or frame.empty:
         return pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us]")
     notice = frame["client_id"].map(pd.to_datetime(table["notice_on"])).astype("datetime64[us]")
     following = frame.groupby("client_id")["signup_date"].shift(-1)
