@@ -79,6 +79,16 @@ def mondays(start: dt.date, end: dt.date) -> list[dt.date]:
     return [first + dt.timedelta(days=7 * k) for k in range(max(0, (end - first).days // 7 + 1))]
 
 
+def year_before(date: dt.date) -> dt.date:
+    """The same day a year ago; for 29 February the 28th.
+
+    >>> year_before(dt.date(2024, 2, 29)).isoformat()
+    '2023-02-28'
+    """
+    leap_day = (date.month, date.day) == (2, 29)
+    return date.replace(year=date.year - 1, day=28 if leap_day else date.day)
+
+
 def end_of_day_utc(day: dt.date, zone: str) -> dt.datetime:
     """The first instant after ``day`` in ``zone``, in UTC: what ``as_of`` is equal to."""
     following = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), ZoneInfo(zone))

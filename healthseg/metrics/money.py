@@ -280,17 +280,20 @@ def uncontracted(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 PARTS = ("start", "new", "expansion", "contraction", "churn", "end")
 
 
-def movements(then: pd.Series, now: pd.Series) -> pd.DataFrame:
+def movements(then: pd.Series, now: pd.Series, merged: pd.Series | None = None) -> pd.DataFrame:
     """Per customer the net change over the window, by what it was: start, new, expansion, contraction, churn, end.
 
     ``then`` and ``now`` are ARR by client_id: of customers that were live then, and that are live now. One that is not
     among the latter is lost, one that was lost within the window and is back is none. A customer whose ARR is missing
     at an end where it was live is left out: its movement is not known. start + new + expansion + contraction + churn =
-    end, of each customer and of any sum of them.
+    end, of each customer and of any sum of them. ``merged`` names the parents of accounts that were merged into them
+    (``spells.merged_into``): what such an account paid then counts as its parent's, so that it neither churns nor expands.
 
     >>> movements(pd.Series({"a": 10.0, "b": 5.0}), pd.Series({"a": 12.0, "c": 3.0}))["expansion"].tolist()
     [2.0, 0.0, 0.0]
     """
+    if merged is not None:
+        then = _with_parents(then, now, merged)
     everyone = then.index.union(now.index).sort_values()
     unknown = everyone.isin(then.index[then.isna()]) | everyone.isin(now.index[now.isna()])
     before, after = (arr.reindex(everyone).fillna(0.0).to_numpy(dtype=float) for arr in (then, now))
@@ -307,6 +310,15 @@ def movements(then: pd.Series, now: pd.Series) -> pd.DataFrame:
         index=everyone,
     )
     return frame[~unknown]
+
+
+def _with_parents(then: pd.Series, now: pd.Series, merged: pd.Series) -> pd.Series:
+    taken = merged[merged.index.isin(then.index) & ~merged.index.isin(now.index)]
+    taken = taken[taken.isin(now.index)]
+    if taken.empty:
+        return then
+    owner = then.index.to_series().replace(taken.to_dict())
+    return then.groupby(owner.to_numpy()).sum(min_count=1)
 
 
 @dataclass(frozen=True)

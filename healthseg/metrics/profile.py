@@ -12,7 +12,13 @@ import pandas as pd
 from healthseg.metrics.catalog import ONLY_CHURN, RULES_AND_PAGES, SCORED, Metric
 from healthseg.metrics.counting import Counting, Spans, customers, epoch_day, epoch_days_or_nan
 from healthseg.metrics.spells import lives, spells_as_of
-from healthseg.metrics.statements import Statements, newest, statements
+from healthseg.metrics.statements import (
+    Statements,
+    arr_statements,
+    newest,
+    numbers,
+    statements,
+)
 from healthseg.periods import DAYS_A_MONTH
 from healthseg.settings import Settings, tier_names
 
@@ -30,10 +36,6 @@ def _column(frame: pd.DataFrame, name: str) -> pd.Series:
         if name in frame
         else pd.Series([None] * len(frame), index=frame.index, dtype=object)
     )
-
-
-def _numbers(values: pd.Series) -> np.ndarray:
-    return pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
 
 
 def profile(
@@ -60,10 +62,10 @@ def profile(
     out["currency"] = _first_word(contract["currency"], currency)
     out["stage"] = said.stage.at(at, day)["stage"].astype(object).to_numpy()
     out["stage"] = out["stage"].where(out["stage"].notna(), None)
-    out["contract_term_days"] = _numbers(contract["term"].where(contract["ended"].isna()))
-    out["contract_auto_renews"] = _numbers(contract["auto_renews"])
+    out["contract_term_days"] = numbers(contract["term"].where(contract["ended"].isna()))
+    out["contract_auto_renews"] = numbers(contract["auto_renews"])
     out["price_change_90d"] = _price_change(said, contract, at, day)
-    lapsed = _numbers(contract["lapsed"])
+    lapsed = numbers(contract["lapsed"])
     out["uncontracted_days"] = np.where(np.isnan(lost), day - lapsed + 1, np.nan)
     return _tenure(out, count, began, lost)
 
@@ -90,7 +92,7 @@ def is_live(rows: pd.DataFrame) -> pd.Series:
 
 
 def _today(today: pd.DataFrame, name: str) -> np.ndarray:
-    return _numbers(_column(today, name))
+    return numbers(_column(today, name))
 
 
 def _first_word(*columns: Any) -> np.ndarray:
@@ -102,23 +104,7 @@ def _first_word(*columns: Any) -> np.ndarray:
 
 
 def _in_force(contract: pd.DataFrame, name: str) -> np.ndarray:
-    return _numbers(contract[name].where(contract["ended"].isna()))
-
-
-def arr_statements(
-    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The ARR of the newest statement by each moment, and its table: a position in ``ARR_SOURCES``, −1 without any."""
-    change, arr = said.change("arr", at, day), said.arr.at(at, day)
-    since, recorded = _numbers(contract["since"]), _numbers(contract["recorded"])
-    # of statements of one day the change of ARR is preferred, then the contract
-    order = np.array([1, 0, 2, -1])
-    value, source = newest(
-        tuple(_numbers(arr[name]) for name in ("arr", "effective", "recorded")),
-        (_numbers(contract["arr"]), since, recorded),
-        tuple(_numbers(change[name]) for name in ("value", "effective", "recorded")),
-    )
-    return value, order[source]
+    return numbers(contract[name].where(contract["ended"].isna()))
 
 
 def _arr(
@@ -132,7 +118,7 @@ def _arr(
     """The newest statement; that of contracts which have all ended stands behind today's value, and is void once the
     customer was lost and won back."""
     value, source = arr_statements(said, contract, at, day)
-    ended = _numbers(contract["ended"])
+    ended = numbers(contract["ended"])
     lapsed = (source == 0) & ~np.isnan(ended)
     stale = lapsed & (ended <= began)
     value = np.where(lapsed & ~np.isnan(today), today, np.where(stale, np.nan, value))
@@ -144,13 +130,13 @@ def _seats(
 ) -> np.ndarray:
     """The newest of the contracts in force and the changes, else today's, else those of the contracts that ended."""
     change = said.change("seats", at, day)
-    since, recorded = _numbers(contract["since"]), _numbers(contract["recorded"])
+    since, recorded = numbers(contract["since"]), numbers(contract["recorded"])
     value, _ = newest(
         (_in_force(contract, "seats"), since, recorded),
-        tuple(_numbers(change[name]) for name in ("value", "effective", "recorded")),
+        tuple(numbers(change[name]) for name in ("value", "effective", "recorded")),
     )
     value = np.where(np.isnan(value), today, value)
-    return np.where(np.isnan(value), _numbers(contract["seats"]), value)
+    return np.where(np.isnan(value), numbers(contract["seats"]), value)
 
 
 def _plan(
@@ -159,8 +145,8 @@ def _plan(
     """As ``_seats``."""
     change = said.change("plan", at, day)
     own = contract["plan"].where(contract["ended"].isna()).astype(object).to_numpy()
-    since = _numbers(contract["since"].where(contract["ended"].isna()))
-    newer = (_numbers(change["effective"]) > since) | pd.isna(own)
+    since = numbers(contract["since"].where(contract["ended"].isna()))
+    newer = (numbers(change["effective"]) > since) | pd.isna(own)
     words = change["value"].astype(object).where(newer, None)
     return _first_word(words, own, today, contract["plan"])
 
@@ -171,7 +157,7 @@ def _renewal(
     """The contract's renewal, else the last change of the date, else today's; of contracts that ended without a new one
     their end, which is overdue."""
     dates = epoch_days_or_nan(said.change("renewal_date", at, day)["value"])
-    renews, ended = _numbers(contract["renews"]), ~np.isnan(_numbers(contract["ended"]))
+    renews, ended = numbers(contract["renews"]), ~np.isnan(numbers(contract["ended"]))
     other = np.where(np.isnan(dates), today, dates)
     own = np.where(ended & (other > renews), other, renews)
     return np.where(np.isnan(own), other, own)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.metrics.counting import customers, epoch_day, epoch_days, epoch_days_or_nan
-from healthseg.metrics.statements import Statements, Steps, statements
+from healthseg.metrics.statements import Statements, Steps, arr_statements, statements
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -171,8 +171,9 @@ def spells_as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """A row per customer's spell as known at the end of ``as_of``: the source of churn labels and base rates.
 
     Columns: client_id, spell (0, 1, …), signup_date (when the spell began: signup or win-back), notice_on (given in
-    the spell), churned_on (NaT while it lasts), lost_by (what dates the loss), and is_last, the customer's present or
-    last spell. A loss that is followed by a win-back keeps its row.
+    the spell), churned_on (NaT while it lasts), lost_by (what dates the loss), is_last (the customer's present or last
+    spell) and merged_into (the parent that took the account over: no churn). A loss that is followed by a win-back keeps
+    its row.
     """
     return portfolio.cache.get(
         "spells", as_of, lambda: _spells_as_of(portfolio, as_of), disk=False, limit=32
@@ -194,7 +195,35 @@ def _spells_as_of(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     for name in ("signup_date", "churned_on"):
         days = pd.to_datetime(frame[name].astype(float), unit="D")
         frame[name] = days.astype("datetime64[us]")
-    return frame.assign(notice_on=_notice(portfolio, frame, as_of))
+    frame = frame.assign(notice_on=_notice(portfolio, frame, as_of))
+    return frame.assign(merged_into=_merged(portfolio, frame, day))
+
+
+def merged_into(portfolio: Portfolio, as_of: dt.date) -> pd.Series:
+    """By client_id the parent that an account was merged into: neither a churn nor an expansion."""
+    spells = spells_as_of(portfolio, as_of)
+    return spells[spells["merged_into"].notna()].set_index("client_id")["merged_into"]
+
+
+def _merged(portfolio: Portfolio, frame: pd.DataFrame, day: int) -> np.ndarray:
+    """The parent of accounts that ended while it took over their ARR, at about the same time; else None."""
+    settings, said, table = portfolio.settings, statements(portfolio), customers(portfolio)
+    parent = frame["client_id"].map(table["parent_id"]) if "parent_id" in table else None
+    if parent is None or not parent.notna().any():
+        return np.full(len(frame), None, dtype=object)
+    child, own = (said.k_of(column.astype(object)) for column in (frame["client_id"], parent))
+    lost = frame["churned_on"].notna() & frame["is_last"] & (own >= 0) & (own != child)
+    at = np.where(lost, epoch_days_or_nan(frame["churned_on"]), day).astype(np.int64)
+    own = np.where(own >= 0, own, 0)
+
+    def arr(k: np.ndarray, on: np.ndarray) -> np.ndarray:
+        return arr_statements(said, said.contracts.at(k, on), k, on)[0]
+
+    taken, days = arr(child, at - 1), settings.merger_days
+    rise = arr(own, np.minimum(at + days, day)) - np.nan_to_num(arr(own, at - days))
+    still_live = np.isnan(lives(portfolio).at(own, np.full(len(own), day))[1])
+    merged = lost & still_live & (taken > 0) & (rise >= settings.merger_min_arr_share * taken)
+    return np.where(merged, parent, None)
 
 
 def _notice(portfolio: Portfolio, frame: pd.DataFrame, as_of: dt.date) -> pd.Series:

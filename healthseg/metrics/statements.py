@@ -149,3 +149,24 @@ def newest(
         )
         source = np.where(take, number, source)
     return value, source
+
+
+def numbers(values: pd.Series) -> np.ndarray:
+    """A column as floats, NaN where it holds none."""
+    return pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
+
+
+def arr_statements(
+    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ARR of the newest statement by each moment, and its table: a position in ``ARR_SOURCES``, −1 without any."""
+    change, arr = said.change("arr", at, day), said.arr.at(at, day)
+    since, recorded = numbers(contract["since"]), numbers(contract["recorded"])
+    # of statements of one day the change of ARR is preferred, then the contract
+    order = np.array([1, 0, 2, -1])
+    value, source = newest(
+        tuple(numbers(arr[name]) for name in ("arr", "effective", "recorded")),
+        (numbers(contract["arr"]), since, recorded),
+        tuple(numbers(change[name]) for name in ("value", "effective", "recorded")),
+    )
+    return value, order[source]

@@ -91,6 +91,11 @@ class DataSettings(Frozen):
     overlap: Literal["add", "replace"] = "add"
     # whether ends_on is a contract's last day, or the day after it; "detect" reads it from consecutive contracts
     contract_ends: Literal["detect", "inclusive", "exclusive"] = "detect"
+    # an account whose parent's ARR rises by most of its own at about the time that it ends was merged into it
+    merger_days: Annotated[int, Field(ge=0)] = 31
+    merger_min_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    # whether accounts are counted in their parent (customers.parent_id)
+    roll_up_children: bool = False
     # a table that loses more of its rows is refused: its figures would be wrong rather than incomplete
     max_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     # a customer that loses more of its rows of a table has that table's metrics withheld

@@ -19,6 +19,8 @@ def label_event_dates(customers: pd.DataFrame) -> pd.Series:
         for name in ("notice_on", "churned_on")
         if name in customers
     ]
+    if "merged_into" in customers:  # an account that became part of another was not lost
+        dates = [date.where(customers["merged_into"].isna()) for date in dates]
     index = pd.Index(customers["client_id"], name="client_id")
     if not dates:
         return pd.Series(np.datetime64("NaT"), index=index, dtype="datetime64[us]", name="event_on")

@@ -110,6 +110,9 @@ def exposure(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date) -
     signup = pd.to_datetime(customers["signup_date"]).astype("datetime64[us]").to_numpy()
     entry = np.maximum(signup, start.to_datetime64())
     last = np.where(lost, event, until.to_datetime64())
+    if {"merged_into", "churned_on"} <= set(customers):
+        merged = customers["merged_into"].notna().to_numpy()
+        last = np.where(merged, customers["churned_on"].to_numpy(), last)
     days = (last - entry) / np.timedelta64(1, "D") + 1
     steps = np.where(days > 0, days, 0.0) / STEP_DAYS
     frame = customers[["client_id", "tier"]].assign(

@@ -15,11 +15,14 @@ from healthseg.charts.formats import brief_money, money
 from healthseg.clustering.rules import UNPLACED, bounds
 from healthseg.metrics import spans as span_metrics
 from healthseg.metrics.money import PARTS, movements
+from healthseg.metrics.spells import merged_into
+from healthseg.periods import year_before
 from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
 from healthseg.statistics.rates import gini, lorenz, percentages, top_fifth
 from healthseg.tools.base import Figure, TriggeredRule, integer, rounded, slugs
 from healthseg.tools.context import DAY, PortfolioContext
 from healthseg.tools.expansion import arr_per_seat, expansion_potential, premium_effects
+from healthseg.tools.renewals import renewal_windows, renewals, revenue_by_month
 from healthseg.tools.tiers import tier as figures
 from healthseg.tools.tiers.allocation import (
     RANKED,
@@ -73,16 +76,6 @@ def value_tiers(portfolio: Portfolio, as_of: dt.date, options: TierOptions) -> V
         return TierRun(PortfolioContext.of(portfolio, as_of), options).result()
 
     return portfolio.cache.get("value_tiers", (as_of, options), build, disk=False)
-
-
-def year_before(date: dt.date) -> dt.date:
-    """The same day a year ago; for 29 February the 28th.
-
-    >>> year_before(dt.date(2024, 2, 29)).isoformat()
-    '2023-02-28'
-    """
-    leap_day = (date.month, date.day) == (2, 29)
-    return date.replace(year=date.year - 1, day=28 if leap_day else date.day)
 
 
 class TierRun:
@@ -173,7 +166,7 @@ class TierRun:
         """Each customer's ARR and tier a year ago and now."""
         assert self.since is not None
         then = self.context.money_on(self.since).amounts
-        frame = movements(then, self.arr)
+        frame = movements(then, self.arr, merged_into(self.context.portfolio, self.context.as_of))
         names: dict[int, str | None] = dict(enumerate(self.names)) | {UNPLACED: None}
         tier_then = by_amount(then, self.thresholds).map(names).reindex(frame.index)
         return frame.assign(tier_then=tier_then, tier_now=self.tier.reindex(frame.index))
@@ -465,6 +458,10 @@ class TierRun:
             seed = self.settings.seed
             draws = self.context.simulated_churned_arr(self.rows.index, seed).draws
         moves = [] if result.year_on_year is None else result.year_on_year.moves
+        renewing = renewals(self.context)
+        by_month, churned = revenue_by_month(
+            self.context.portfolio, self.context.as_of, self.settings.revenue_months
+        )
         return {
             "tiers": _tier_frame(result),
             "customers": customer_frame(self),
@@ -475,6 +472,10 @@ class TierRun:
                 columns=["from", "to", "customers", "arr"],
             ),
             "capacity": self.staffing,
+            "renewals": renewing,
+            "renewal_windows": renewal_windows(self.context, renewing),
+            "revenue_by_month": by_month,
+            "churned_customers": churned,
             "at_risk": figures.histogram(draws, BINS, SHOWN_DRAWS),
             "thresholds": self._threshold_frame(result.suggested_thresholds),
         }

@@ -1,0 +1,249 @@
+"""What contracts, amendments, renewals and changes of ARR add up to on a day, on tables that can be counted by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from healthseg.data.portfolio import Portfolio
+from healthseg.metrics.money import uncontracted
+from healthseg.metrics.profile import profiles
+from healthseg.testing import tiny_portfolio
+
+LAST = dt.date(2025, 10, 31)
+PULSE = [("pulse", f"{day:%Y-%m-%d} 23:30:00", "p") for day in pd.date_range("2025-10-20", LAST)]
+
+
+def frame(columns: str, *rows: tuple) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def portfolio_of(settings: dict[str, Any] | None = None, **tables: pd.DataFrame) -> Portfolio:
+    clients = {client for table in tables.values() for client in table.get("client_id", [])}
+    customers = tables.pop("customers", None)
+    if customers is None:
+        customers = pd.DataFrame(
+            {"client_id": sorted(clients | {"pulse"}), "signup_date": "2022-01-01"}
+        )
+    return tiny_portfolio(PULSE, customers, settings, **tables)
+
+
+def on(portfolio: Portfolio, client: str, day: str) -> dict[str, Any]:
+    rows = profiles(portfolio, [dt.date.fromisoformat(day)])
+    return rows[rows["client_id"] == client].iloc[0].to_dict()
+
+
+def test_a_base_and_its_add_ons_add_up_and_the_plan_is_the_largest_ones():
+    contracts = frame(
+        "client_id starts_on ends_on arr seats plan",
+        ("north", "2025-01-01", "2026-01-01", 40_000, 80, "business"),
+        ("north", "2025-04-01", "2025-10-01", 6_000, 15, "add-on"),
+        ("north", "2025-06-01", "2026-06-01", 1_500, None, "support"),
+    )
+    portfolio = portfolio_of(contracts=contracts)
+    sums = {day: on(portfolio, "north", day) for day in ("2025-03-31", "2025-06-01", "2025-10-01")}
+    assert [(row["arr"], row["seats"], row["plan"]) for row in sums.values()] == [
+        (40_000, 80, "business"),
+        (47_500, 95, "business"),
+        (41_500, 80, "business"),
+    ]
+    later = portfolio_of({"overlap": "replace"}, contracts=contracts)
+    assert on(later, "north", "2025-06-01")["arr"] == 1_500
+
+
+def test_seats_of_an_add_on_are_not_those_of_a_base_without_any():
+    contracts = frame(
+        "client_id starts_on arr seats", ("x", "2025-01-01", 90, None), ("x", "2025-02-01", 10, 3)
+    )
+    row = on(portfolio_of(contracts=contracts), "x", "2025-03-01")
+    assert row["arr"] == 100 and pd.isna(row["seats"])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_amendment_is_a_version_of_its_contract_whatever_the_order_of_rows(order):
+    contracts = frame(
+        "client_id contract_id starts_on ends_on arr seats",
+        ("y", "C-7", "2025-01-01", "2026-01-01", 10_000, 10),
+        ("y", "C-7", "2025-05-01", "2026-01-01", 14_000, 14),
+        ("y", "C-8", "2025-02-01", "2026-02-01", 500, 1),
+    )[::order]
+    portfolio = portfolio_of(contracts=contracts)
+    assert [on(portfolio, "y", f"2025-{month:02d}-01")["arr"] for month in (1, 2, 4, 5)] == [
+        10_000,
+        10_500,
+        10_500,
+        14_500,
+    ]
+
+
+def test_a_version_counts_from_the_day_it_was_recorded():
+    contracts = frame(
+        "client_id contract_id starts_on ends_on arr recorded_at",
+        ("z", "1", "2025-01-01", "2026-01-01", 300, "2024-12-20 10:00:00"),
+        ("z", "1", "2025-01-01", "2026-01-01", 270, "2025-03-10 10:00:00"),
+        ("z", "1", "2025-01-01", "2025-09-01", 270, "2025-08-01 10:00:00"),
+    )
+    portfolio = portfolio_of(contracts=contracts)
+    days = ("2025-03-09", "2025-03-10", "2025-08-31")
+    assert [on(portfolio, "z", day)["arr"] for day in days] == [300, 270, 270]
+    cut_short = on(portfolio, "z", "2025-09-01")
+    assert (cut_short["uncontracted_days"], cut_short["arr"]) == (1, 270)
+
+
+def test_rows_with_one_start_and_end_are_versions_and_the_later_row_counts():
+    contracts = frame(
+        "client_id starts_on ends_on arr",
+        ("v", "2025-01-01", "2026-01-01", 900),
+        ("v", "2025-01-01", "2026-01-01", 100),
+    )
+    portfolio = portfolio_of(contracts=contracts)
+    assert on(portfolio, "v", "2025-05-05")["arr"] == 100
+    (issue,) = [
+        issue for issue in portfolio.reports["contracts"].issues if issue.kind == "conflict"
+    ]
+    assert issue.count == 1 and issue.clients == {"v": 1}
+
+
+def test_an_early_renewal_takes_the_place_of_the_contracts_that_it_names():
+    contracts = frame(
+        "client_id contract_id replaces starts_on ends_on arr",
+        ("w", "A", None, "2025-01-01", "2026-01-01", 1_000),
+        ("w", "B", None, "2025-02-01", "2026-02-01", 200),
+        ("w", "C", "A; B", "2025-08-01", "2026-08-01", 1_400),
+    )
+    portfolio = portfolio_of(contracts=contracts)
+    assert [on(portfolio, "w", day)["arr"] for day in ("2025-07-31", "2025-08-01")] == [
+        1_200,
+        1_400,
+    ]
+
+
+def consecutive(first_end: str, second_start: str) -> pd.DataFrame:
+    rows = [(client, "2024-03-01", first_end, 500) for client in "ab"]
+    rows += [(client, second_start, "2026-02-28", 600) for client in "ab"]
+    return frame("client_id starts_on ends_on arr", *rows)
+
+
+@pytest.mark.parametrize(
+    ("contracts", "setting", "last", "after"),
+    [
+        (consecutive("2025-02-28", "2025-03-01"), "detect", 500, 600),
+        (consecutive("2025-03-01", "2025-03-01"), "detect", 500, 600),
+        (
+            frame("client_id starts_on ends_on arr", ("a", "2024-03-01", "2025-02-28", 500)),
+            "detect",
+            0,
+            1,
+        ),
+        (
+            frame("client_id starts_on ends_on arr", ("a", "2024-03-01", "2025-03-01", 500)),
+            "detect",
+            0,
+            1,
+        ),
+        (
+            frame("client_id starts_on ends_on arr", ("a", "2024-03-05", "2025-02-28", 500)),
+            "inclusive",
+            0,
+            1,
+        ),
+    ],
+)
+def test_the_last_day_of_a_contract_is_read_from_consecutive_contracts_or_whole_months(
+    contracts, setting, last, after
+):
+    portfolio = portfolio_of({"contract_ends": setting}, contracts=contracts)
+    before, then = (on(portfolio, "a", day) for day in ("2025-02-28", "2025-03-01"))
+    if last:
+        assert (before["arr"], then["arr"]) == (last, after)
+        assert pd.isna(before["uncontracted_days"]) and pd.isna(then["uncontracted_days"])
+    else:
+        assert pd.isna(before["uncontracted_days"]) and then["uncontracted_days"] == after
+
+
+def test_a_customer_past_its_contract_is_uncontracted_with_its_days_and_arr():
+    contracts = frame(
+        "client_id starts_on ends_on arr signed_on auto_renews currency",
+        ("lapsed", "2024-09-01", "2025-09-01", 700, None, None, "eur"),
+        ("signed", "2024-09-01", "2025-09-01", 700, None, None, "EUR"),
+        ("signed", "2025-11-15", "2026-11-15", 800, "2025-09-20", None, "EUR"),
+        ("rolls", "2024-09-01", "2025-09-01", 700, None, True, "EUR"),
+        ("runs", "2025-09-01", "2026-09-01", 700, None, None, "EUR"),
+    )
+    portfolio = portfolio_of(contracts=contracts)
+    assert uncontracted(portfolio, LAST).to_dict("records") == [
+        {"client_id": "lapsed", "days": 61, "arr": 700.0, "currency": "EUR"}
+    ]
+    assert on(portfolio, "lapsed", "2025-10-31")["days_to_renewal"] == -60  # overdue, not absent
+    assert on(portfolio, "rolls", "2025-10-31")["days_to_renewal"] == 305
+
+
+def test_the_newest_statement_of_arr_wins_by_its_day_and_then_by_its_record():
+    contracts = frame(
+        "client_id starts_on ends_on arr",
+        ("c", "2024-01-01", "2025-01-01", 100),
+        ("c", "2025-01-01", "2026-01-01", 200),
+    )
+    changes = frame(
+        "client_id effective_on arr reason",
+        ("c", "2024-06-01", 150, None),
+        ("c", "2025-06-01", 250, None),
+    )
+    others = frame("client_id field value effective_on", ("c", "arr", "175", "2024-09-01"))
+    portfolio = portfolio_of(contracts=contracts, arr_changes=changes, customer_changes=others)
+    days = ("2024-05-31", "2024-06-01", "2024-09-01", "2025-01-01", "2025-06-01")
+    assert [on(portfolio, "c", day)["arr"] for day in days] == [100, 150, 175, 200, 250]
+    (issue,) = [
+        issue for issue in portfolio.quality.reports["customers"].issues if "ARR" in issue.reason
+    ]
+    assert (
+        "c: 250.00 by arr_changes, 200.00 by contracts, 175.00 by customer_changes" in issue.reason
+    )
+
+
+def test_seats_and_plan_of_a_later_change_stand_over_the_contract():
+    contracts = frame(
+        "client_id starts_on ends_on arr seats plan",
+        ("s", "2025-01-01", "2026-01-01", 100, 10, "team"),
+    )
+    changes = frame(
+        "client_id field value effective_on",
+        ("s", "seats", "12", "2025-05-01"),
+        ("s", "plan", "old", "2024-05-01"),
+    )
+    portfolio = portfolio_of(contracts=contracts, customer_changes=changes)
+    assert [on(portfolio, "s", day)["seats"] for day in ("2025-04-30", "2025-05-01")] == [10, 12]
+    assert on(portfolio, "s", "2025-05-01")["plan"] == "team"
+
+
+def test_check_reports_overlaps_under_both_readings_beside_the_customers_table():
+    contracts = frame(
+        "client_id starts_on ends_on arr",
+        ("d", "2025-01-01", "2026-01-01", 1_000),
+        ("d", "2025-03-01", "2026-03-01", 50),
+        ("e", "2025-01-01", "2026-01-01", 1_000),
+    )
+    customers = pd.DataFrame(
+        {"client_id": ["d", "e", "pulse"], "signup_date": "2022-01-01", "arr": [1_050, 1_000, None]}
+    )
+    portfolio = portfolio_of(contracts=contracts, customers=customers)
+    (note,) = [text for text in portfolio.check().warnings if "at once" in text]
+    assert "1 customers have several contracts at once, for example d" in note
+    assert "1,050 added up, 50 by the later ones alone, 1,050 by customers.arr" in note
+
+
+def test_of_a_history_of_customers_the_row_that_holds_last_is_todays():
+    customers = frame(
+        "client_id signup_date plan seats valid_from valid_to",
+        ("h", "2022-01-01", "big", 9, "2025-02-01", None),
+        ("h", "2022-01-01", "small", 2, "2022-01-01", "2025-02-01"),
+        ("pulse", "2022-01-01", None, 1, "2022-01-01", None),
+    )
+    portfolio = portfolio_of(customers=customers)
+    row = portfolio.table("customers").set_index("client_id").loc["h"]
+    assert (row["plan"], row["seats"]) == ("big", 9)
+    assert {issue.kind for issue in portfolio.reports["customers"].issues} == {"version"}
+    assert not portfolio.reports["customers"].refused

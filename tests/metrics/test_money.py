@@ -1,0 +1,210 @@
+"""Money in one currency at constant rates, invoices with credit notes and part payments, and identities of revenue."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import healthseg as hs
+from healthseg.metrics.money import PARTS, money, movements, retention, uncontracted
+from healthseg.metrics.panels import panel
+from healthseg.metrics.profile import profiles
+from healthseg.tools.renewals import revenue_by_month
+from tests.metrics.test_contracts import LAST, frame, portfolio_of
+
+
+def live(portfolio, day: dt.date) -> pd.DataFrame:
+    rows = profiles(portfolio, [day]).set_index("client_id")
+    return rows[rows["live"] & rows["arr"].notna()]
+
+
+@pytest.fixture(scope="module")
+def currencies():
+    contracts = frame(
+        "client_id starts_on arr currency",
+        ("zurich", "2023-01-01", 1_000, "chf"),
+        ("basel", "2023-01-01", 3_000, "CHF"),
+        ("oslo", "2023-01-01", 10_000, "Nok"),
+    )
+    fx = frame(
+        "currency on rate_to_book",
+        ("CHF", "2023-01-01", 1.0),
+        ("nok", "2023-01-01", 0.1),
+        ("chf", "2025-06-01", 1.2),
+    )
+    return lambda **given: portfolio_of(given, contracts=contracts, fx=fx)
+
+
+def test_moves_are_at_the_rates_of_the_periods_end(currencies):
+    portfolio, then = currencies(reporting_currency="eur"), dt.date(2024, 10, 31)
+    before = money(portfolio, live(portfolio, then), then, LAST).amounts
+    now = money(portfolio, live(portfolio, LAST), LAST).amounts
+    assert before.to_dict() == now.to_dict() == {"zurich": 1_200, "basel": 3_600, "oslo": 1_000}
+    assert retention(movements(before, now)).nrr == 1
+    alone = money(portfolio, live(portfolio, then), then).amounts
+    assert alone["zurich"] == 1_000
+
+
+def test_one_foreign_currency_is_converted_where_a_reporting_currency_is_set(currencies):
+    portfolio = currencies(reporting_currency="EUR")
+    swiss = live(portfolio, LAST).loc[["zurich", "basel"]]
+    amounts = money(portfolio, swiss, LAST)
+    assert (amounts.total(), amounts.currency, amounts.totals(swiss["arr"])) == (
+        4_800,
+        "EUR",
+        {"CHF": 4_000},
+    )
+    plain = currencies()
+    assert (
+        money(plain, swiss, LAST).currency == "CHF" and money(plain, swiss, LAST).total() == 4_000
+    )
+
+
+def test_rates_are_relative_to_the_reporting_currency_where_it_has_one(currencies):
+    portfolio = currencies(reporting_currency="CHF")
+    assert money(portfolio, live(portfolio, LAST), LAST).amounts["oslo"] == pytest.approx(
+        1_000 / 1.2
+    )
+
+
+def test_value_tiers_are_cut_in_the_reporting_currency(currencies):
+    rows = panel(currencies(reporting_currency="EUR", arr_thresholds=(1_100,)), [LAST])
+    tiers = rows.set_index("client_id")["tier"]
+    assert (tiers["zurich"], tiers["oslo"]) == ("Enterprise", "SMB")
+
+
+def test_credit_notes_offset_invoices_with_and_without_a_payment_date_and_parts_are_amounts():
+    invoices = frame(
+        "client_id invoice_id amount issued_on due_on paid_on paid_amount",
+        ("credit", "1", 80, "2025-06-01", "2025-07-01", None, None),
+        ("credit", "2", -80, "2025-06-15", "2025-06-15", "2025-06-20", None),
+        ("settled", "1", 80, "2025-06-01", "2025-07-01", "2025-06-20", None),
+        ("settled", "2", -80, "2025-06-15", "2025-06-15", "2025-06-20", None),
+        ("settled", "3", 50, "2025-08-01", "2025-09-01", None, None),
+        ("part", "1", 100, "2025-06-01", "2025-07-01", "2025-07-10", 60),
+        ("part_credit", "1", 100, "2025-06-01", "2025-07-01", "2025-07-10", 60),
+        ("part_credit", "2", -40, "2025-07-20", "2025-07-20", None, None),
+        ("whole", "1", 100, "2025-06-01", "2025-07-01", "2025-07-02", 100),
+    )
+    rows = panel(portfolio_of(invoices=invoices), [LAST]).set_index("client_id")
+    overdue = rows["worst_days_overdue"].dropna().to_dict()
+    assert overdue == {"credit": 0, "settled": 60, "part": 122, "part_credit": 0, "whole": 0}
+    assert rows.loc["part", "paid_on_time_share_365d"] == 0
+
+
+def test_two_systems_may_use_one_number_and_a_ticket_is_reopened_by_its_later_row():
+    invoices = frame(
+        "client_id invoice_id system amount issued_on due_on paid_on",
+        ("a", "7", "emea", 10, "2025-06-01", "2025-07-01", "2025-06-20"),
+        ("a", "7", "apac", 10, "2025-06-01", "2025-10-01", None),
+        ("b", "7", None, 10, "2025-06-01", "2025-07-01", "2025-06-20"),
+    )
+    tickets = frame(
+        "client_id ticket_id opened_at resolved_at updated_at",
+        ("a", "1", "2025-10-01 09:00:00", None, "2025-10-05 09:00:00"),
+        ("a", "1", "2025-10-01 09:00:00", "2025-10-02 09:00:00", "2025-10-02 09:00:00"),
+        ("b", "1", "2025-10-01 09:00:00", "2025-10-02 09:00:00", "2025-10-02 09:00:00"),
+    )
+    rows = panel(portfolio_of(invoices=invoices, tickets=tickets), [LAST]).set_index("client_id")
+    assert rows["worst_days_overdue"].dropna().to_dict() == {"a": 30, "b": 0}
+    assert rows["open_tickets"].dropna().loc[["a", "b"]].to_dict() == {"a": 1, "b": 0}
+
+
+amounts = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "d", "e"]), st.integers(0, 50).map(float), max_size=5
+)
+
+
+@given(
+    then=amounts, now=amounts, taken=st.dictionaries(st.sampled_from("abc"), st.sampled_from("de"))
+)
+@settings(max_examples=150)
+def test_the_bridge_adds_up_and_retention_follows_from_the_same_rows(then, now, taken):
+    before, after = (pd.Series(values, dtype=float) for values in (then, now))
+    rows = movements(before, after, pd.Series(taken, dtype=object))
+    start, *parts, end = (rows[name].sum() for name in PARTS)
+    assert start + sum(parts) == pytest.approx(end)
+    assert (start, end) == (before.sum(), after.sum())
+    rates = retention(rows)
+    if start > 0:
+        cohort = rows[rows["start"] > 0]
+        parts = cohort[["expansion", "contraction", "churn"]].sum()
+        assert rates.nrr == pytest.approx((start + parts.sum()) / start)
+        assert rates.grr == pytest.approx((start + parts["contraction"] + parts["churn"]) / start)
+        assert rates.grr <= min(1, rates.nrr)
+
+
+@pytest.fixture(scope="module")
+def book():
+    contracts = frame(
+        "client_id starts_on ends_on arr",
+        ("stays", "2023-11-01", "2026-11-01", 100),
+        ("grows", "2023-11-01", "2026-11-01", 100),
+        ("grows", "2025-03-01", "2026-11-01", 40),
+        ("shrinks", "2023-11-01", "2025-05-01", 90),
+        ("shrinks", "2025-05-01", "2026-11-01", 60),
+        ("leaves", "2023-11-01", "2026-11-01", 70),
+        ("returns", "2023-11-01", "2025-02-01", 30),
+        ("returns", "2025-06-15", "2026-11-01", 35),
+        ("fresh", "2025-08-10", "2026-11-01", 25),
+        ("lapsed", "2024-09-01", "2025-09-01", 15),
+    )
+    customers = frame(
+        "client_id signup_date churned_on name",
+        *[
+            (name, "2023-11-01", None, name.title())
+            for name in ("stays", "grows", "shrinks", "lapsed", "pulse")
+        ],
+        ("leaves", "2023-11-01", "2025-07-20", "Leaves Ltd"),
+        ("returns", "2023-11-01", "2025-02-01", "Returns AG"),
+        ("fresh", "2025-08-10", None, "Fresh"),
+    )
+    return portfolio_of(contracts=contracts, customers=customers)
+
+
+def test_revenue_by_month_names_who_churned_and_its_months_join(book):
+    by_month, churned = revenue_by_month(book, LAST, 12)
+    assert np.allclose(by_month["end"][:-1], by_month["start"][1:])
+    month = by_month.set_index(by_month["month"].dt.strftime("%Y-%m"))
+    assert (month.loc["2025-02", "churn"], month.loc["2025-06", "new"]) == (-30, 35)
+    assert month.loc["2025-07", "churned_customers"] == "leaves"
+    assert (month.loc["2025-03", "expansion"], month.loc["2025-05", "contraction"]) == (40, -30)
+    last = by_month.iloc[-1]
+    start = 100 + 100 + 90 + 70 + 30 + 15
+    assert last["nrr"] == pytest.approx((100 + 140 + 60 + 0 + 35 + 15) / start)
+    assert last["grr"] == pytest.approx((100 + 100 + 60 + 0 + 30 + 15) / start)
+    rows = churned.set_index("client_id")
+    assert rows["arr"].to_dict() == {"returns": 30, "leaves": 70}
+    assert rows["won_back_on"].tolist() == [pd.Timestamp("2025-06-15"), pd.NaT]
+    assert rows["name"].tolist() == ["Returns AG", "Leaves Ltd"]
+
+
+def test_the_tiers_add_to_the_total_and_name_what_is_uncontracted_and_what_renews(book):
+    result = hs.portfolio_tiers(book)
+    assert result.total_arr == result.frame("customers")["arr"].sum() == 375
+    assert result.total_arr == sum(tier.total_arr or 0 for tier in result.value_tiers)
+    assert result.retention.nrr == round(result.frame("revenue_by_month")["nrr"].iloc[-1], 4)
+    assert (
+        result.uncontracted.client_ids
+        == ["lapsed"]
+        == uncontracted(book, LAST)["client_id"].tolist()
+    )
+    assert result.uncontracted.arr == {"unknown": 15.0}
+    assert "1 customer is past the end of the contract" in result.uncontracted.summary[0]
+    own = hs.segment_by_value_tier(book, client_id="lapsed").uncontracted
+    assert own.customers == 1 and "Uncontracted for" in own.summary[0]
+    assert hs.segment_by_value_tier(book, client_id="stays").uncontracted.customers == 0
+    windows = result.frame("renewal_windows")
+    everyone = windows[windows["band"] == "all"].set_index("window")
+    assert everyone.loc[["overdue", "uncontracted", "next 180 days"], "customers"].tolist() == [
+        1,
+        1,
+        0,
+    ]
+    assert everyone.loc["2026 Q4" if "2026 Q4" in everyone.index else "overdue", "arr"] > 0
+    assert everyone.loc["overdue", "arr"] == 15
