@@ -241,7 +241,7 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
         items,
         axis,
         title,
-        "Seats that will be needed and premium features that peers pay for; light: interval",
+        "Seats that will be needed, at most as comparable customers came to pay; light: interval",
     )
 
 

@@ -57,13 +57,14 @@ def profile(
     out["seats"] = _seats(said, contract, at, day, np.where(known, _today(today, "seats"), np.nan))
     renewal = np.where(known, epoch_days_or_nan(_column(today, "renewal_date")), np.nan)
     out["renewal_day"] = _renewal(said, contract, at, day, renewal)
-    out["plan"] = _plan(said, contract, at, day, np.where(known, _column(today, "plan"), None))
-    currency = np.where(known, _column(today, "currency"), None)
+    out["plan"] = _plan(said, contract, at, day, _words_of(today, "plan", known))
+    currency = _words_of(today, "currency", known)
     out["currency"] = _first_word(contract["currency"], currency)
     out["stage"] = said.stage.at(at, day)["stage"].astype(object).to_numpy()
     out["stage"] = out["stage"].where(out["stage"].notna(), None)
     out["contract_term_days"] = numbers(contract["term"].where(contract["ended"].isna()))
     out["contract_auto_renews"] = numbers(contract["auto_renews"])
+    out["list_price"] = _in_force(contract, "list_price")
     out["price_change_90d"] = _price_change(said, contract, at, day)
     lapsed = numbers(contract["lapsed"])
     out["uncontracted_days"] = np.where(np.isnan(lost), day - lapsed + 1, np.nan)
@@ -89,6 +90,10 @@ def profiles(portfolio: Portfolio, dates: Sequence[dt.date]) -> pd.DataFrame:
 def is_live(rows: pd.DataFrame) -> pd.Series:
     """Customers that are live; prospects are not customers yet."""
     return rows["live"].astype(bool) & (rows["stage"].astype(object) != "prospect")
+
+
+def _words_of(today: pd.DataFrame, name: str, known: np.ndarray) -> np.ndarray:
+    return _column(today, name).astype(object).where(known, None).to_numpy()
 
 
 def _today(today: pd.DataFrame, name: str) -> np.ndarray:

@@ -223,7 +223,7 @@ def _merged(portfolio: Portfolio, frame: pd.DataFrame, day: int) -> np.ndarray:
     rise = arr(own, np.minimum(at + days, day)) - np.nan_to_num(arr(own, at - days))
     still_live = np.isnan(lives(portfolio).at(own, np.full(len(own), day))[1])
     merged = lost & still_live & (taken > 0) & (rise >= settings.merger_min_arr_share * taken)
-    return np.where(merged, parent, None)
+    return np.array(parent.where(merged, None), dtype=object)
 
 
 def _notice(portfolio: Portfolio, frame: pd.DataFrame, as_of: dt.date) -> pd.Series:

@@ -129,7 +129,7 @@ def _read(portfolio: Portfolio) -> Statements:
 
 
 def newest(
-    *candidates: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *candidates: tuple[np.ndarray, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of (value, effective, recorded) the value that is effective last, then recorded last, then first in the list; and
     which it is (−1: none).

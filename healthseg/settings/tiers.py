@@ -77,6 +77,8 @@ class TierSettings(Frozen):
     expansion_min_tenure_days: Annotated[int, Field(ge=1)] = 90
     # customers with a bundle of premium features, and without it: fewer say nothing of its price
     expansion_min_peers: Annotated[int, Field(ge=2)] = 8
+    # a customer's potential is at most the rise in a year that a tenth of comparable customers exceeded
+    expansion_cap_quantile: Annotated[float, Field(gt=0, le=1)] = 0.9
     # months of which net and gross retention are shown
     revenue_months: Annotated[int, Field(ge=1)] = 12
     # fewer customers of a year ago say nothing of a tier's net retention

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ def label_event_dates(customers: pd.DataFrame) -> pd.Series:
 
 
 # by client_id the day of the loss; a row per spell of a customer; or the day of each row's own spell
-Losses = pd.Series | pd.DataFrame | np.ndarray
+Losses: TypeAlias = pd.Series | pd.DataFrame | np.ndarray
 
 
 def event_of_rows(rows: pd.DataFrame, losses: Losses) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Expansion potential: what could each customer come to pay more, for seats and for premium features?
+"""Expansion potential: what could each customer come to pay more, for the seats that its users need?
 
-Seats: max(0, users forecast in a year − seats) × ARR ÷ seats, where nine of ten seats are in use
-(else 0). Premium features: seats × the difference in ARR per seat between peers with and without the
-features that the customer lacks, where that difference is known to be positive. Features that the
-same customers have are sold together and count once, as a bundle; of several bundles the one with
-the largest difference counts, because plans contain each other and their differences must not be
-added. A ``potential_arr`` in the customers table replaces the estimate.
+max(0, users now or forecast in a year − seats) × the list price of a seat (else the customer's own ARR ÷ seats), where
+nine of ten seats are in use (else 0); at most what comparable customers came to pay more within a year: the highest
+tenth of the rises among those of the same plan and tier a year ago, else of the same tier. Where there are too few of
+them, the potential is unknown. A ``potential_arr`` in the customers table replaces the estimate. What peers of one plan
+and tier pay more for a seat with premium features (``premium_effects``) is shown, and is no part of the potential: it
+is not known to be a price.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pandas as pd
 
 from healthseg.forecasting import forecast
 from healthseg.metrics import panels
-from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
+from healthseg.periods import year_before
 from healthseg.statistics.robust import Shift, hodges_lehmann
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ EFFECT_COLUMNS = [
     "feature",
     "bundle",
     "tier",
+    "plan",
     "peers",
     "per_seat",
     "lower",
@@ -44,7 +45,7 @@ EFFECT_COLUMNS = [
 def expansion_potential(context: PortfolioContext, date: dt.date) -> pd.DataFrame:
     """By live customer of a date: potential, lower, upper, source and their parts; NaN where unknown.
 
-    The parts are seats_* and premium_* (potential, lower, upper), users_in_a_year, and
+    Beside it: seats_* (potential, lower, upper before the cap), users_in_a_year, cap, and
     contraction_exposure: the ARR of seats that nobody uses.
     """
     return context.portfolio.cache.get(
@@ -57,12 +58,16 @@ def expansion_potential(context: PortfolioContext, date: dt.date) -> pd.DataFram
 
 def _potential(context: PortfolioContext, date: dt.date) -> pd.DataFrame:
     rows, price = context.live_on(date), arr_per_seat(context, date)
-    premium = _premium(context, rows, price, date)
-    frame = pd.concat([_seats(context, rows, price, date), premium], axis=1)
+    frame = _seats(context, rows, price, date)
     idle = (rows["seats"].astype(float) - rows["monthly_active_users"].astype(float)).clip(lower=0)
     frame["contraction_exposure"] = idle * price
+    frame["cap"] = _cap(context, rows, date)
     for end in ENDS:
-        frame[end] = frame[f"seats_{end}"] + frame[f"premium_{end}"].fillna(0.0)
+        raw = frame[f"seats_{end}"]
+        capped = np.minimum(
+            raw, frame["cap"]
+        )  # unknown without comparable customers, unless it is 0
+        frame[end] = capped.where(raw != 0, raw)
     frame["source"] = frame["potential"].notna().map({True: "usage and peers", False: None})
     if date != context.as_of:
         return frame
@@ -80,13 +85,36 @@ def arr_per_seat(context: PortfolioContext, date: dt.date) -> pd.Series:
     return context.money_on(date).amounts.reindex(seats.index) / seats.where(seats > 0)
 
 
+def _cap(context: PortfolioContext, rows: pd.DataFrame, date: dt.date) -> pd.Series:
+    """The largest rise in a year that comparable customers show, in ARR; NaN where there are too few of them."""
+    settings, earlier = context.settings, year_before(date)
+    before, now = context.money_on(earlier).amounts, context.money_on(date).amounts
+    stayed = before.index.intersection(now.index)
+    then = context.live_on(earlier).loc[stayed]
+    rise = (now.loc[stayed] / before.loc[stayed].where(before.loc[stayed] > 0) - 1).clip(lower=0)
+    known = pd.DataFrame({"plan": then["plan"], "tier": then["tier"], "rise": rise}).dropna(
+        subset=["rise", "tier"]
+    )
+    share = pd.Series(np.nan, index=rows.index)
+    for keys in (["tier"], ["tier", "plan"]):  # the closer comparison overwrites the wider one
+        groups = known.dropna(subset=keys).groupby(keys)["rise"]
+        sizes = groups.size()
+        highest = groups.quantile(settings.expansion_cap_quantile)
+        highest = highest[sizes >= settings.expansion_min_peers]
+        own = rows[keys[0]] if len(keys) == 1 else pd.MultiIndex.from_frame(rows[keys])
+        limits = pd.Series(highest.reindex(own).to_numpy(), index=rows.index)
+        share = limits.where(limits.notna(), share)
+    return share * now.reindex(rows.index)
+
+
 # -- seats -----------------------------------------------------------------------------------
 
 
 def _seats(
     context: PortfolioContext, rows: pd.DataFrame, price: pd.Series, date: dt.date
 ) -> pd.DataFrame:
-    """Users in a year beyond today's seats at the customer's own price, by the forecast's interval."""
+    """Users now or in a year beyond today's seats, by the forecast's interval, at the list price of a seat where it is
+    known, else at the customer's own."""
     seats, users = rows["seats"].astype(float), rows["monthly_active_users"].astype(float)
     known = price.notna() & users.notna()
     full = known & (users / seats >= context.settings.expansion_min_utilisation)
@@ -95,10 +123,22 @@ def _seats(
     )
     future = _stored_future_users(context, rows.index[full].tolist(), date)
     frame["users_in_a_year"] = future["forecast"].reindex(rows.index)
+    listed = _list_price(context, rows, date)
+    price = listed.where(listed.notna(), price)
+    over_use = (users - seats).clip(lower=0)
     for end, column in zip(ENDS, ("forecast", "lower", "upper"), strict=True):
         more = (future[column] - seats.reindex(future.index)).clip(lower=0)
+        more = np.fmax(more, over_use.reindex(future.index))
         frame.loc[future.index, f"seats_{end}"] = more * price.reindex(future.index)
     return frame
+
+
+def _list_price(context: PortfolioContext, rows: pd.DataFrame, date: dt.date) -> pd.Series:
+    """The list price of a seat a year, by the contracts of a date, in the currency of their ARR as it is compared."""
+    listed = rows["list_price"].astype(float) if "list_price" in rows else np.nan
+    seats, arr = rows["seats"].astype(float), rows["arr"].astype(float)
+    rate = context.money_on(date).amounts.reindex(rows.index) / arr.where(arr > 0)
+    return pd.Series(listed, index=rows.index) * rate / seats.where(seats > 0)
 
 
 def _stored_future_users(
@@ -151,24 +191,22 @@ def premium_effects(
 ) -> pd.DataFrame:
     """How much more per seat do customers with a bundle of premium features pay than those without?
 
-    A row per bundle and tier (``EFFECT_COLUMNS``): the Hodges–Lehmann shift among the tier's customers
-    where enough have the bundle and enough lack it, else among all. It is significant where its
-    interval does not reach below 0.
+    A row per bundle, tier and plan (``EFFECT_COLUMNS``): the Hodges–Lehmann shift among the customers of both, where
+    enough have the bundle and enough lack it. It is significant where its interval does not reach below 0.
     """
     entitled = _entitled(context, rows.index, date)
     table: list[tuple] = []
     if entitled is None:
         return pd.DataFrame(table, columns=EFFECT_COLUMNS)
+    groups = rows.dropna(subset=["tier", "plan"]).groupby(["tier", "plan"], sort=True)
     for feature, bundle in bundles(entitled).items():
-        for tier in sorted(set(rows["tier"].dropna().astype(str))):
-            members = rows.index[rows["tier"] == tier]
-            shift, peers = _shift(context, price.reindex(members), entitled[feature]), tier
-            if shift is None:
-                shift, peers = _shift(context, price, entitled[feature]), THE_PORTFOLIO
+        for (tier, plan), members in groups:
+            shift = _shift(context, price.reindex(members.index), entitled[feature])
             if shift is not None:
                 significant = shift.lower >= 0 and shift.median > 0
                 ends = (shift.median, shift.lower, shift.upper, shift.n, shift.others)
-                table.append((feature, ", ".join(bundle), tier, peers, *ends, significant))
+                peers = f"{tier}, {plan}"
+                table.append((feature, ", ".join(bundle), tier, plan, peers, *ends, significant))
     return pd.DataFrame(table, columns=EFFECT_COLUMNS)
 
 
@@ -203,23 +241,3 @@ def _shift(context: PortfolioContext, price: pd.Series, entitled: pd.Series) -> 
     if min(has.sum(), (~has).sum()) < settings.expansion_min_peers:
         return None
     return hodges_lehmann(known[has].to_numpy(), known[~has].to_numpy(), settings.interval_level)
-
-
-def _premium(
-    context: PortfolioContext, rows: pd.DataFrame, price: pd.Series, date: dt.date
-) -> pd.DataFrame:
-    """Seats × the largest difference among the bundles that a customer lacks."""
-    columns = [f"premium_{end}" for end in ENDS]
-    frame = pd.DataFrame(np.nan, index=rows.index, columns=columns)
-    entitled = _entitled(context, rows.index, date)
-    if entitled is None:
-        return frame
-    frame.loc[price.notna()] = 0.0
-    effects = premium_effects(context, rows, price, date)
-    effects = effects[effects["significant"].astype(bool)]
-    # the largest difference overwrites the smaller ones
-    for effect in effects.sort_values(["per_seat", "feature"], kind="stable").to_dict("records"):
-        without = (rows["tier"] == effect["tier"]) & ~entitled[effect["feature"]] & price.notna()
-        for column, end in zip(columns, ("per_seat", "lower", "upper"), strict=True):
-            frame.loc[without, column] = rows["seats"].astype(float)[without] * effect[end]
-    return frame

@@ -33,11 +33,12 @@ READINESS = {
     "no_critical_ticket": "No high or critical ticket open",
     "long_enough": "Customer for 90 days",
 }
+NO_POTENTIAL = "no ARR, seats or users are known, or too few comparable customers of a year ago"
 METHOD = (
     "A tier’s upper end belongs to it; customers without a known ARR are in none",
-    "Potential is the seats that a forecast of the users needs beyond those there are, where nine of "
-    "ten are in use, and the largest difference in ARR per seat that peers with a bundle of premium "
-    "features pay",
+    "Potential is the seats that users need now or in a year beyond those there are, where nine of ten "
+    "are in use, at the list price where it is known; at most what comparable customers came to pay more "
+    "within a year",
     "Net retention is this year’s ARR of last year’s customers over last year’s, gross retention "
     "without their expansion",
     "ARR that may churn is simulated from each customer’s probability of churn",
@@ -172,7 +173,7 @@ def _potential(tiers: ValueTiers) -> tuple[str, ...]:
 def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
     place = tiers.customer_standing
     if place is None or place.potential is None:
-        why = "no ARR, seats or users are known" if place is not None else NO_CUSTOMER
+        why = NO_POTENTIAL if place is not None else NO_CUSTOMER
         return (Missing("Its potential", reason=why),)
     return (
         Within(
@@ -181,7 +182,7 @@ def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
                 Facts(
                     {
                         "Seats that will be needed": "{from_seats:money}",
-                        "Premium features that peers pay for": "{from_premium_features:money}",
+                        "At most, as comparable customers": "{potential_cap:money}",
                         "Seats that nobody uses": "{contraction_exposure:money}",
                         "Seats in use": "{users:number} of {seats:number}",
                         "Users forecast in a year": "{users_in_a_year:number}",
@@ -495,7 +496,6 @@ PORTFOLIO = Page(
                             "Tier": "tier_name",
                             "Potential": "expansion_pipeline.total_expansion_potential:money",
                             "Seats": "expansion_pipeline.from_seats:money",
-                            "Premium features": "expansion_pipeline.from_premium_features:money",
                             "Stated": "expansion_pipeline.from_customers_table:money",
                             "Ready": "expansion_pipeline.high_probability_expansions:number",
                             "Not known": "expansion_pipeline.unknown:number",

@@ -36,9 +36,9 @@ FIGURES = {
     "to_lower": f"{CUT_BY_RANK}, or its tier is the lowest",
     "arr_a_year_ago": "not known",
     "arr_change": "no ARR of a year ago is known",
-    "potential": NO_USAGE,
+    "potential": f"{NO_USAGE}, or too few comparable customers of a year ago",
     "from_seats": NO_USAGE,
-    "from_premium_features": "no features or entitlements are known",
+    "potential_cap": "too few comparable customers of a year ago",
     "users_in_a_year": "forecast only where nine of ten seats are in use",
     "contraction_exposure": NO_USAGE,
     "churn_probability": "the portfolio has no rate of churn",
@@ -103,11 +103,11 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
             "lower": "potential_lower",
             "upper": "potential_upper",
             "source": "potential_source",
+            "cap": "potential_cap",
             "seats_potential": "from_seats",
-            "premium_potential": "from_premium_features",
         }
     )
-    columns = [name for name in potential if not name.startswith(("seats_", "premium_"))]
+    columns = [name for name in potential if not name.startswith("seats_")]
     frame = frame.join(potential[columns]).join(churn.add_prefix("churn_"))
     frame = frame.rename(columns={"churn_gave_notice": "gave_notice"})
     frame = frame.join(context.expansion_readiness)

@@ -156,7 +156,7 @@ class TierRun:
     def since(self) -> dt.date | None:
         """The day a year ago, where the ARR of that day is known."""
         day = year_before(self.context.as_of)
-        if day < self.context.portfolio.first_event_day or not self.money.addable:
+        if not self.money.addable:
             return None
         then = self.context.money_on(day)
         return day if then.addable and then.amounts.notna().any() else None
@@ -177,7 +177,7 @@ class TierRun:
     def no_past(self) -> str:
         if not self.money.addable:
             return self.context.missing_arr
-        return "the ARR of a year ago is not known, or the portfolio begins later"
+        return "the ARR of a year ago is not known"
 
     def written(self, amount: float | None) -> str | None:
         """An amount as the rules' texts show it."""

@@ -52,7 +52,6 @@ class ExpansionPipeline(Part):
     unknown: int = Field(description="Customers that fail no rule and miss a figure")
     customers_with_potential: int = Field(description="Customers with a potential above 0")
     from_seats: float | None = Field(description="Potential from seats, ARR")
-    from_premium_features: float | None = Field(description="Potential from features, ARR")
     from_customers_table: float | None = Field(description="Potential that the table names, ARR")
     contraction_exposure: float | None = Field(description="ARR of seats that nobody uses")
     rules_met: dict[str, int] = Field(description="Customers that meet each readiness rule")
@@ -192,7 +191,8 @@ class PremiumStep(Part):
 
     bundle: str = Field(description="Features that the same customers have")
     tier: str = Field(description="Tier whose customers it is used for")
-    peers: str = Field(description="Customers compared: a tier's, or the portfolio")
+    plan: str = Field(description="Plan whose customers it is used for")
+    peers: str = Field(description="Customers compared: of one tier and plan")
     per_seat: float = Field(description="Hodges–Lehmann difference in ARR per seat")
     lower: float = Field(description="Lower end of its interval")
     upper: float = Field(description="Upper end of its interval")
@@ -225,8 +225,10 @@ class CustomerValue(Part):
     potential: float | None = Field(description="Expansion potential, ARR")
     potential_interval: Interval = Field(description="Interval of the potential, ARR")
     potential_source: str | None = Field(description="usage and peers, or customers table")
+    potential_cap: float | None = Field(
+        description="The highest rise in a year that comparable customers show, ARR"
+    )
     from_seats: float | None = Field(description="Potential from seats, ARR")
-    from_premium_features: float | None = Field(description="Potential from features, ARR")
     users_in_a_year: float | None = Field(description="Monthly active users forecast in a year")
     seats: float | None = Field(description="Licensed seats")
     users: float | None = Field(description="Monthly active users")

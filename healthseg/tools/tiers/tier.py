@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from healthseg.tools.tiers.portfolio import TierRun
 
 NOT_SCORED = "a tier without a scored customer"
+NO_POTENTIAL = "no ARR, seats or users are known, or too few comparable customers of a year ago"
 UNKNOWN_MEAN = "known of no customer of the tier"
 
 
@@ -79,7 +80,7 @@ def pipeline(run: TierRun, members: pd.Index) -> ExpansionPipeline:
     frame, ready = run.potential.reindex(members), run.context.expansion_readiness.reindex(members)
     known = run.money.addable and frame["potential"].notna().any()
     named = frame["source"] == "customers table"
-    reason = "no ARR, seats or users are known" if run.money.addable else run.context.missing_arr
+    reason = NO_POTENTIAL if run.money.addable else run.context.missing_arr
 
     def total(values: pd.Series) -> Figure:
         return Figure(round(float(values.sum()), 2) if known else None, reason)
@@ -93,7 +94,6 @@ def pipeline(run: TierRun, members: pd.Index) -> ExpansionPipeline:
         unknown=int(ready["undecided"].sum()),
         customers_with_potential=int((frame["potential"] > 0).sum()),
         from_seats=total(frame["seats_potential"][~named]),
-        from_premium_features=total(frame["premium_potential"][~named]),
         from_customers_table=total(frame["potential"][named]),
         contraction_exposure=total(frame["contraction_exposure"]),
         rules_met={name: int(ready[name].eq(True).sum()) for name in EXPANSION_RULES},
