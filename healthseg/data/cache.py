@@ -25,7 +25,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from healthseg.data.storage import FOLDER, evict, mark_used, writing
 
@@ -42,11 +42,6 @@ _PACKAGE = Path(__file__).parents[1]
 _EVICTION_SECONDS = 3_600
 _MISSING = object()
 _log = logging.getLogger("healthseg")
-
-
-# Digests of code that users added at run time (metrics that they registered), by name: part of every key, as the
-# package's own files are.
-RUNTIME_CODE: dict[str, str] = {}
 
 
 @functools.cache
@@ -96,6 +91,10 @@ class Cache:
     {'a': 0.25}
     """
 
+    # Changes with the code that users register at run time, which is part of every key: the catalogue of metrics
+    # puts its own here.
+    runtime_code: ClassVar[Callable[[], str]] = staticmethod(lambda: "")
+
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER / "cache"
         self.memory: dict[str, dict[Hashable, Any]] = {}
@@ -119,7 +118,7 @@ class Cache:
         bounds how many values of the name stay in memory: those used last.
         """
         if not disk:
-            key = (_memory_key(inputs), *RUNTIME_CODE.values())
+            key = (_memory_key(inputs), self.runtime_code())
             return self._remembered(name, key, build, limit)
         stored_key = self._key(name, inputs)
         load = functools.partial(self._stored, name, stored_key, build)
@@ -169,7 +168,7 @@ class Cache:
             raise ValueError(
                 f"{name!r} is not a valid name for the cache: lower-case letters, digits and _"
             )
-        return _fingerprint([code_digest(), RUNTIME_CODE, name, inputs])
+        return _fingerprint([code_digest(), self.runtime_code(), name, inputs])
 
     def _remembered(
         self, name: str, key: Hashable, load: Callable[[], Any], limit: int | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 import uuid
 from collections.abc import Iterator
@@ -120,7 +119,6 @@ class LoadedTables:
 
         report = read_json(target / _REPORT) if is_intact(target) else None
         if report is None:
-            shutil.rmtree(target, ignore_errors=True)
             report = read_json(write_folder(target, fill) / _REPORT)
             in_use = {path.name for path in self.folders.values()}
             evict(tables, _UNUSED_DAYS, keep={*in_use, target.name, "events", COPIES})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ _BUSY_SECONDS = 2.0
 # the position of the last change in ``_stat``: on Windows a file's record has no time of change
 _CHANGED = 1 if os.name == "nt" else 2
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, computed_at REAL NOT NULL, until REAL NOT NULL, "
-    "response TEXT NOT NULL) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS checked_responses (key TEXT PRIMARY KEY, computed_at REAL NOT NULL, "
+    "until REAL NOT NULL, response TEXT NOT NULL, crc32 INTEGER NOT NULL) WITHOUT ROWID"
 )
 
 
@@ -99,6 +100,10 @@ def _stat(path: Path) -> tuple[int, int, int, int]:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
+def _checksum(text: str, computed_at: float, until: float) -> int:
+    return zlib.crc32(f"{computed_at!r} {until!r} {text}".encode())
+
+
 class ResponseCache:
     """The file of one portfolio's responses.
 
@@ -120,9 +125,12 @@ class ResponseCache:
         row = None
         with contextlib.suppress(sqlite3.Error), self._open() as connection:
             row = connection.execute(
-                "SELECT response, computed_at, until FROM responses WHERE key = ?", (key,)
+                "SELECT response, computed_at, until, crc32 FROM checked_responses WHERE key = ?",
+                (key,),
             ).fetchone()
-        return CachedResponse(*row) if row and row[1] <= now < row[2] else None
+        if not row or not row[1] <= now < row[2] or _checksum(*row[:3]) != row[3]:
+            return None
+        return CachedResponse(*row[:3])
 
     def put(self, key: str, text: str, now: float, seconds: float) -> bool:
         """Stores a response and removes those that are no longer valid; whether that was possible."""
@@ -131,23 +139,27 @@ class ResponseCache:
             self._write(key, text, now, seconds)
         except sqlite3.DatabaseError as problem:
             if not isinstance(problem, sqlite3.OperationalError):  # no database: begin anew
-                with contextlib.suppress(OSError):
-                    self.path.unlink()
+                self._remove()
             return False
         except OSError:
             return False
         return True
+
+    def _remove(self) -> None:
+        for end in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                Path(f"{self.path}{end}").unlink()
 
     def _write(self, key: str, text: str, now: float, seconds: float) -> None:
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_TABLE)
             connection.execute(
-                "DELETE FROM responses WHERE until <= ? OR computed_at > ?", (now, now)
+                "DELETE FROM checked_responses WHERE until <= ? OR computed_at > ?", (now, now)
             )
             connection.execute(
-                "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)",
-                (key, now, now + seconds, text),
+                "INSERT OR REPLACE INTO checked_responses VALUES (?, ?, ?, ?, ?)",
+                (key, now, now + seconds, text, _checksum(text, now, now + seconds)),
             )
             connection.execute("COMMIT")
 

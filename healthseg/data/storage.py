@@ -26,6 +26,7 @@ FOLDER = ".healthseg"
 TEMPORARY = "."  # the first letter of names that are being written
 _STATES = "files.json"
 _LARGE_BYTES = 16_000_000
+_BLOCK_BYTES = 1_000_000
 
 
 def writable(folder: Path) -> bool:
@@ -96,9 +97,11 @@ def _json(value: Any) -> str:
 
 def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
     """A folder that is there whole or not at all: filled under a temporary name, then renamed."""
+    existed = target.is_dir()
     if is_intact(target):
         return target
-    shutil.rmtree(target, ignore_errors=True)
+    if existed:
+        _discard(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY}{target.name}."))
     try:
@@ -118,24 +121,58 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
     return target
 
 
+def _discard(folder: Path) -> None:
+    """Removes a damaged folder, but not the one that another process put in its place meanwhile."""
+    aside = folder.with_name(f"{TEMPORARY}{folder.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        os.rename(folder, aside)
+        if is_intact(aside):
+            os.rename(aside, folder)
+    except OSError:
+        pass  # gone already, or there again
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def is_intact(folder: Path) -> bool:
     """Whether a folder still holds the files that ``write_folder`` wrote, as they were written."""
     try:
         states = json.loads((folder / _STATES).read_text(encoding="utf-8"))
-        return all(_state(folder / name) == state for name, state in states.items())
+        return all(_is_as_written(folder / name, state) for name, state in states.items())
     except (OSError, ValueError, AttributeError):
         return False
 
 
 def _states(folder: Path) -> dict[str, list[int]]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): _state(path) for path in files}
+    """Size, checksum and time of change of each file, by its path."""
+    states = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            stat = path.stat()
+            states[path.relative_to(folder).as_posix()] = [
+                stat.st_size,
+                _checksum(path),
+                stat.st_mtime_ns,
+            ]
+    return states
 
 
-def _state(path: Path) -> list[int]:
-    """Size and checksum; of a large file the size alone, since reading it takes too long at each opening."""
-    size = path.stat().st_size
-    return [size, zlib.crc32(path.read_bytes()) if size <= _LARGE_BYTES else 0]
+def _is_as_written(path: Path, state: list[int]) -> bool:
+    """Whether a file has its size and checksum; a large file is read only where its time of change is another."""
+    size, checksum, changed = state
+    stat = path.stat()
+    if stat.st_size != size:
+        return False
+    if size > _LARGE_BYTES and stat.st_mtime_ns == changed:
+        return True
+    return _checksum(path) == checksum
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _flush(path: Path) -> None:

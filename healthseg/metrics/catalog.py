@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from healthseg.data.cache import RUNTIME_CODE, code_digest
+from healthseg.data.cache import Cache, code_digest
 from healthseg.errors import InvalidParameters, hint
 
 if TYPE_CHECKING:
@@ -153,6 +153,9 @@ def registered_digest() -> str:
     return hashlib.sha256(digests.encode()).hexdigest()[:16] if digests else ""
 
 
+Cache.runtime_code = staticmethod(registered_digest)
+
+
 def code_version() -> str:
     """Changes with the code that counts and with what users registered; the same on every machine."""
     return code_digest("data", "metrics", contents=True) + registered_digest()
@@ -250,14 +253,12 @@ def register(metric: Metric) -> Metric:
     if metric.derive is None and (metric.count is None or metric.window_days is None):
         raise _refused(metric, "a metric needs derive, or count and window_days")
     _registered[metric.name] = metric
-    RUNTIME_CODE[f"metric {metric.name}"] = metric.digest
     return metric
 
 
 def unregister(name: str) -> None:
     """Remove a metric that was registered; unknown names are ignored."""
     _registered.pop(name, None)
-    RUNTIME_CODE.pop(f"metric {name}", None)
 
 
 @contextmanager

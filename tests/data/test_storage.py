@@ -128,6 +128,30 @@ def test_a_folder_whose_files_were_cut_changed_or_lost_is_built_again(tmp_path):
         assert is_intact(target) and (target / "part" / "a").read_text() == "123"
 
 
+def test_a_large_file_is_read_again_only_where_its_time_of_change_is_another(tmp_path, monkeypatch):
+    from healthseg.data import storage
+
+    monkeypatch.setattr(storage, "_LARGE_BYTES", 2)
+    target = write_folder(tmp_path / "k", lambda folder: (folder / "a").write_text("123"))
+    changed = (target / "a").stat().st_mtime_ns
+    (target / "a").write_text("124")
+    assert not is_intact(target)
+    (target / "a").write_text("123")
+    os.utime(target / "a", ns=(changed + 10**9, changed + 10**9))
+    assert is_intact(target), "touched, but as it was written"
+
+
+def test_a_damaged_folder_that_was_replaced_meanwhile_is_not_removed(tmp_path):
+    from healthseg.data.storage import _discard
+
+    target = write_folder(tmp_path / "k", lambda folder: (folder / "a").write_text("123"))
+    _discard(target)
+    assert is_intact(target)
+    (target / "a").write_text("1")
+    _discard(target)
+    assert not target.exists() and names(tmp_path) == []
+
+
 def test_eviction_spares_what_was_read(tmp_path):
     for key in ("read", "unread"):
         write_json(tmp_path / f"{key}.json", {})
