@@ -3,7 +3,7 @@
     python benchmarks/adoption_truth.py [--seeds 20] [--first 1] [--clients N] [--scenario NAME]...
 
 null: portfolios with any effect at q; confounded: a raw effect that larger customers explain; effects: two features that
-keep customers (odds ratio <= 0.4), recovered where the adjusted 95 % interval excludes 1; default: adoption days.
+keep customers (odds ratio <= 0.4), recovered where the adjusted 95% interval excludes 1; default: adoption days.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def planted(seeds: range, clients: int | None) -> bool:
         rest = results.frame[~results.frame["name"].isin([*causes, *OVERALL])]
         others += int((rest[["q", "odds_q"]].min(axis=1) <= figures.settings.effects_max_q).sum())
     print(
-        f"effects: {recovered} of {n} detectable recovered (90 %), {spoken} also at the false-discovery rate; "
+        f"effects: {recovered} of {n} detectable recovered (90%), {spoken} also at the false-discovery rate; "
         f"{others} of the other features too (breadth itself keeps customers)",
         flush=True,
     )
@@ -133,10 +133,10 @@ def days(seeds: range, clients: int | None) -> bool:
                 ordered + in_order(figures, json.loads(row.features)),
                 sequences + 1,
             )
-    print(f"adoption days: {equal} of {n} pairs equal to the day (90 %)", flush=True)
+    print(f"adoption days: {equal} of {n} pairs equal to the day (90%)", flush=True)
     print(
         f"feature order: {ordered} of {sequences} planted sequences are the order of most that took all their steps "
-        "(90 %)",
+        "(90%)",
         flush=True,
     )
     return equal >= 0.9 * n and ordered >= 0.9 * sequences

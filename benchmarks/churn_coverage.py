@@ -1,10 +1,10 @@
-"""Do the 90 % intervals hold the true probability of nine customers in ten?
+"""Do the 90% intervals hold the true probability of nine customers in ten?
 
     python benchmarks/churn_coverage.py [--portfolios 50]
 
 Portfolios of 60, 120 and 250 customers after 12 months; every customer at risk on that day, once. Where the gate says yes,
 the interval is the model's; where it says no, the range that the base rate finds plausible for one customer. Truth is
-the probability given what is measured. Exit status 1 where a pooled share leaves 84 to 96 %.
+the probability given what is measured. Exit status 1 where a pooled share leaves 84 to 96%.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def compared(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[float, float,
 
 
 def print_difference(title: str, figures: tuple[float, float, float]) -> None:
-    print(f"  {title}: {figures[0]:+.4f} (95 % {figures[1]:+.4f} to {figures[2]:+.4f})", flush=True)
+    print(f"  {title}: {figures[0]:+.4f} (95% {figures[1]:+.4f} to {figures[2]:+.4f})", flush=True)
 
 
 def socialnet() -> bool:
@@ -193,7 +193,7 @@ def oulad() -> bool:
     against = compared(rows, "log_odds", "single")
     print_difference("model − single metric", against)
     slope = Bootstrap(DRAWS, LEVEL, SEED).interval(_slope, rows, ("outcome", "log_odds"))
-    print(f"  calibration slope {slope[0]:.2f} (95 % {slope[1]:.2f} to {slope[2]:.2f})")
+    print(f"  calibration slope {slope[0]:.2f} (95% {slope[1]:.2f} to {slope[2]:.2f})")
     return against[2] >= 0 and slope[1] <= 1 <= slope[2]
 
 

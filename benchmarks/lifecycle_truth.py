@@ -3,7 +3,7 @@
     python benchmarks/lifecycle_truth.py [--seeds 20] [--clients 250]
 
 Stays equal to the planted ones to the day; disagreements with contracts exactly the planted ones; the planted law
-inside the curves' 90 % intervals, counted at its quartiles over the stages with 30 stays. The law knows no leaving,
+inside the curves' 90% intervals, counted at its quartiles over the stages with 30 stays. The law knows no leaving,
 which is drawn apart from it: here those that left are censored. Beside it the naive curve of finished stays alone.
 """
 
@@ -128,7 +128,7 @@ def main() -> int:
     covered = table["inside"].sum() / table["tried"].sum()
     print(
         f"stays equal to the day in {int((table['stays'] == 1).sum())} of {len(table)} portfolios; disagreements with "
-        f"contracts exact in {int(table['apart'].sum())}; the law inside 90 % intervals at {covered:.3f} of "
+        f"contracts exact in {int(table['apart'].sum())}; the law inside 90% intervals at {covered:.3f} of "
         f"{int(table['tried'].sum())} quartiles (naive curve of finished stays: "
         f"{table['naive'].sum() / table['tried'].sum():.3f})"
     )

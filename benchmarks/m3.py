@@ -4,7 +4,7 @@
 
 Scores are means over series: sMAPE in per cent (0 to 200), MASE scaled by the
 in-sample error of the seasonal naive forecast, the share of outcomes inside the
-90 % interval, and milliseconds of one core for each series. The test parts are
+90% interval, and milliseconds of one core for each series. The test parts are
 read by the scoring alone. Exit status 1 where the data are absent or a figure
 misses what was set out to be reached.
 """

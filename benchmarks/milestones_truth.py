@@ -3,7 +3,7 @@
     python benchmarks/milestones_truth.py [--seeds 20]
 
 Of each simulated portfolio: every status, start and completion on five dates against the truth; the planted factor of each
-blocker against its 95 % interval; in a portfolio without effects, blockers that are called slow; and for forecasts and
+blocker against its 95% interval; in a portfolio without effects, blockers that are called slow; and for forecasts and
 likelihoods made on early dates, what happened later.
 """
 
@@ -140,7 +140,7 @@ def report(
     power = results.groupby("blocker")["called"].sum()
     for name, row in held.iterrows():
         print(
-            f"blocker {name}: planted factor within its 95 % interval in {row['sum']} of {row['size']} "
+            f"blocker {name}: planted factor within its 95% interval in {row['sum']} of {row['size']} "
             f"(reach 18 of 20), called slower in {power[name]}"
         )
     print(

@@ -5,7 +5,7 @@
 On demo portfolios: spikes and dips of single customers and of the portfolio flagged detectable (a day beside counts), and the
 share of what is reported on no planted day. On null portfolios: alarms a customer in three years, and portfolios with an alarm of
 their own. On the Numenta benchmark (``HEALTHSEG_SHARED_DATA``, left out where it is absent): alarms merged within an
-hour, precision over alarms, recall over windows, the first 15 % of each series skipped, beside a rolling Gaussian with
+hour, precision over alarms, recall over windows, the first 15% of each series skipped, beside a rolling Gaussian with
 the window and the threshold that do best in hindsight, and the same window at 3 σ. Exit status 1 where a figure misses
 its reach.
 """

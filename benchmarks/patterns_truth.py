@@ -103,8 +103,8 @@ def default(options: argparse.Namespace) -> bool:
         results, of = results + (agreement >= SAME), of + 1
         print(f"  default {seed}: {output}, personas' agreement {agreement:.2f}", flush=True)
     print(
-        f"default: {results} of {of} detectable recovered (90 %), {reported - right} of {reported} reported were not "
-        "planted (at most 10 %)",
+        f"default: {results} of {of} detectable recovered (90%), {reported - right} of {reported} reported were not "
+        "planted (at most 10%)",
         flush=True,
     )
     return results >= 0.9 * of and reported - right <= 0.1 * reported
@@ -126,7 +126,7 @@ def effects(options: argparse.Namespace) -> bool:
     """What keeps customers: recovered of the causes that are detectable, and named beside them.
 
     Every feature that is used has a small effect in these portfolios, since breadth is a driver of leaving: the hazard
-    ratios of all features that were tried are held against their true ones, which their 95 % intervals should hold.
+    ratios of all features that were tried are held against their true ones, which their 95% intervals should hold.
     """
     results, of, wrong, reported, held, tried = 0, 0, 0, 0, 0, 0
     signs = np.zeros(4, dtype=int)
@@ -154,14 +154,14 @@ def effects(options: argparse.Namespace) -> bool:
         signs += _signs(study, folder)
         print(f"  effects {seed}: {rows.index.tolist()}", flush=True)
     print(
-        f"effects: {results} of {of} detectable recovered (90 %), {wrong} of {reported} reported are no cause "
-        f"(at most 10 %); {held} of {tried} intervals of features hold the true hazard ratio, breadth included "
+        f"effects: {results} of {of} detectable recovered (90%), {wrong} of {reported} reported are no cause "
+        f"(at most 10%); {held} of {tried} intervals of features hold the true hazard ratio, breadth included "
         f"({held / max(tried, 1):.3f}; 0.95 is stated)",
         flush=True,
     )
     print(
-        f"signs of leaving and staying: {signs[0]} of {signs[1]} whose metrics drive the hazard found (90 %), "
-        f"{signs[2]} of {signs[3]} reported foretell nothing (at most 10 %)",
+        f"signs of leaving and staying: {signs[0]} of {signs[1]} whose metrics drive the hazard found (90%), "
+        f"{signs[2]} of {signs[3]} reported foretell nothing (at most 10%)",
         flush=True,
     )
     return (

@@ -3,7 +3,7 @@
     python benchmarks/reports_many.py [--reports 2000]
 
 One worker, which is never replaced, executes and writes a small notebook again and again. Exit status 1 where its memory
-leaves ± 10 % after the first 100.
+leaves ± 10% after the first 100.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> int:
     print(f"{count} reports in one worker in {time.perf_counter() - start:.0f} s; no deadlock")
     print(
         f"memory of the worker: {base:.0f} MB after {settled}, then {min(rest):.0f} to "
-        f"{max(rest):.0f} MB (reach ± 10 %)"
+        f"{max(rest):.0f} MB (reach ± 10%)"
     )
     return int(max(rest) > 1.1 * base or min(rest) < 0.9 * base)
 

@@ -61,7 +61,7 @@ def scale(low: float, high: float, form: str = "number", currency: Any = None) -
     """An axis from zero with about five round ticks, in a format of ``healthseg.charts.formats``.
 
     >>> scale(0, 0.9, "percent").labels
-    ('0\\xa0%', '20\\xa0%', '40\\xa0%', '60\\xa0%', '80\\xa0%')
+    ('0%', '20%', '40%', '60%', '80%')
     """
     low, high = min(float(low), 0.0), max(float(high), 0.0)
     reach = (high - low) or 1.0

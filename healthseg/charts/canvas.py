@@ -98,7 +98,7 @@ def axis(
     """An axis of numbers, percent (of a share of one), money, days (numbers of them) or dates."""
     labels = {
         "number": {"labelExpr": "datum.value ? format(datum.value, '~s') : '0'"},
-        "percent": {"labelExpr": f"format(100 * datum.value, 'd') + '{formats.JOIN}%'"},
+        "percent": {"labelExpr": "format(100 * datum.value, 'd') + '%'"},
         "date": {"format": "%-d %b", "labelFlush": True, "labelOverlap": True},
     }
     return {"title": title, "tickCount": ticks, **labels.get(kind, {}), **more}

@@ -84,14 +84,14 @@ def percent(share: Any, decimals: int = 0) -> str:
     """A share of one as per cent; what is positive but rounds to nothing says so.
 
     >>> percent(0.734), percent(0.0004), percent(0)
-    ('73\\xa0%', '<\\xa01\\xa0%', '0\\xa0%')
+    ('73%', '<1%', '0%')
     """
     if is_missing(share):
         return DASH
     least = 10.0**-decimals
     if 0 < float(share) * 100 < least / 2:
-        return f"<{JOIN}{number(least, decimals)}{JOIN}%"
-    return f"{number(100 * float(share), decimals)}{JOIN}%"
+        return f"<{number(least, decimals)}%"
+    return f"{number(100 * float(share), decimals)}%"
 
 
 def money(amount: Any, currency: Any = None) -> str:
@@ -148,7 +148,7 @@ def quantity(value: Any, unit: Any) -> str:
     """A metric's value with its unit, as precise as it is of use.
 
     >>> quantity(0.734, "share of seats"), quantity(0.93, "ratio"), quantity(3, "days"), quantity(45, "NPS points")
-    ('73\\xa0%', '0.93\\xa0×', '3\\xa0days', '+45')
+    ('73%', '0.93\\xa0×', '3\\xa0days', '+45')
     """
     word = plain(unit)
     if is_missing(value):
@@ -196,14 +196,22 @@ def sentence(text: str) -> str:
 _ISO_DAY = re.compile(r"(?<![\w-])\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d)(?![\w-])")
 
 
+_ONE_OF_MANY = re.compile(
+    r"(?<![\d.,:])1(\s(?:day|week|month|year|hour|point|customer|user|seat|stage|ticket|event|segment|milestone))s\b"
+)
+
+
 def prose(text: Any) -> str:
-    """A sentence of a response as a reader has it: dates in words, a true minus, a figure and its per cent on one line.
+    """A sentence of a response as a reader has it: dates in words, a true minus, one day and two days.
 
     >>> prose("since 2025-07-12 by -4.2% (10-11am)")
-    'since 12\xa0Jul\xa02025 by −4.2\xa0% (10-11am)'
+    'since 12\xa0Jul\xa02025 by −4.2% (10-11am)'
+    >>> prose("after 1 days, 21 days and 1.1 days")
+    'after 1 day, 21 days and 1.1 days'
     """
     dated = _ISO_DAY.sub(lambda found: day(found.group()), plain(text))
-    return re.sub(r"(?<=\d) ?%", f"{JOIN}%", re.sub(r"(^|[\s(])-(?=\d)", rf"\1{MINUS}", dated))
+    signed = re.sub(r"(^|[\s(])-(?=\d)", rf"\1{MINUS}", dated)
+    return _ONE_OF_MANY.sub(r"1\1", re.sub(r"(?<=\d)\s%", "%", signed))
 
 
 def cells(text: str) -> float:
@@ -262,18 +270,18 @@ def signed_percent(share: Any, decimals: int = 0) -> str:
     """A change of a share of one, as per cent with its sign.
 
     >>> signed_percent(0.0241, 1)
-    '+2.4\\xa0%'
+    '+2.4%'
     """
-    return DASH if is_missing(share) else f"{signed(100 * share, decimals)}{JOIN}%"
+    return DASH if is_missing(share) else f"{signed(100 * share, decimals)}%"
 
 
 def rate(value: Any, decimals: int = 0) -> str:
     """How many in a span of time, also where they round to none.
 
     >>> rate(0.2), rate(12.4)
-    ('<\xa01', '12')
+    ('<1', '12')
     """
-    return f"<{JOIN}1" if not is_missing(value) and 0 < value < 0.5 else number(value, decimals)
+    return "<1" if not is_missing(value) and 0 < value < 0.5 else number(value, decimals)
 
 
 NUMERIC: dict[str, Callable[[Any, int], str]] = {
@@ -333,6 +341,17 @@ WITH_A_SIBLING: dict[str, tuple[Callable[[Any, Any], str], str]] = {
     "brief_money": (brief_money, "currency"),
     "quantity": (quantity, "unit"),
 }
+
+
+def manager(csm_id: Any, names: Any = None) -> str:
+    """A manager's name, where it is known.
+
+    >>> manager("csm_01", {"csm_01": "Ada Lind"}), manager("csm_02", {})
+    ('Ada Lind', 'csm_02')
+    """
+    return plain((names or {}).get(csm_id, csm_id))
+
+
 _FORM = re.compile(r"(?P<name>[A-Za-z_]*)(?:\.(?P<decimals>\d))?(?: (?P<noun>.+))?")
 
 
@@ -352,7 +371,7 @@ def written(value: Any, form: str = "", sibling: Callable[[str], Any] = lambda n
     ``sibling`` looks up what belongs to the value: an amount's ``currency``, a quantity's ``unit``.
 
     >>> written(0.0241, "signed_percent.1"), written(2, "number day"), written(1, "number person|people")
-    ('+2.4\\xa0%', '2\\xa0days', '1\\xa0person')
+    ('+2.4%', '2\\xa0days', '1\\xa0person')
     >>> written(None, "number?not reached")
     'not reached'
     >>> written(1200, "money", {"currency": "EUR"}.get), written([1, 2], "count customer")
@@ -372,6 +391,8 @@ def written(value: Any, form: str = "", sibling: Callable[[str], Any] = lambda n
         text = NUMERIC[name](value, decimals)
     elif name == "met":
         text = met(value)
+    elif name == "manager":
+        text = DASH if is_missing(value) else manager(value, sibling("managers"))
     else:
         text = DASH if is_missing(value) else TEXTUAL[name](value)
     return f"{text}{JOIN}{_plural(noun, text)}" if noun and text != DASH else text
@@ -384,7 +405,7 @@ def filled(template: str, row: dict[str, Any]) -> str:
     """A template with the figures of a row in their formats.
 
     >>> filled("{name}: {share:percent} of users", {"name": "Acme", "share": 0.5})
-    'Acme: 50\\xa0% of users'
+    'Acme: 50% of users'
     """
     return _IN_TEMPLATE.sub(
         lambda match: written(row.get(match[1]), match[2] or "", row.get), template

@@ -25,7 +25,7 @@ PERCENT = Axis(
     1.0,
     baseline=0,
     ticks=(0, 0.25, 0.5, 0.75, 1),
-    labels=("0 %", "25 %", "50 %", "75 %", "100 %"),
+    labels=("0%", "25%", "50%", "75%", "100%"),
 )
 STEPS = (5, 10, 15, 30, 60, 90, 180, 365, 730)
 MOST_QUARTERS = 8
@@ -153,7 +153,7 @@ def value(curves: pd.DataFrame, marks: pd.DataFrame) -> theme.Picture:
     items = [_mark(row, spread, reach) for row in marks.to_dict("records")]
     subtitle = (
         "Days since the customer began; dot: this customer (amber: not yet); mark: due; darker bar: the middle "
-        "80 % of those who began in the same quarter, lighter: of the portfolio, those not there yet included"
+        "80% of those who began in the same quarter, lighter: of the portfolio, those not there yet included"
     )
     return rows(items, _days(reach), title, subtitle)
 
@@ -281,7 +281,7 @@ def quarters(frame: pd.DataFrame, p: float | None) -> theme.Picture:
     ]
     test = "" if p is None else f"; a difference between quarters: p = {formats.number(p, 2)}"
     return rows(
-        items, _days(reach), title, f"Half got there by the dot; bar: its 90 % interval{test}"
+        items, _days(reach), title, f"Half got there by the dot; bar: its 90% interval{test}"
     )
 
 

@@ -140,7 +140,7 @@ def personas(frame: pd.DataFrame) -> theme.Picture:
     items: list[Row] = []
     high = max(2.0, float(frame["factor"].max()) * 1.08)
     for name, group in frame.groupby("persona", sort=False):
-        items.append(Row(f"{name}: {group['percentage'].iloc[0]:.0f} %", header=True))
+        items.append(Row(f"{name}: {group['percentage'].iloc[0]:.0f}%", header=True))
         items += [
             Row(
                 formats.sentence(formats.words(row["feature"])),

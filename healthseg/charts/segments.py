@@ -142,9 +142,9 @@ def differences(frame: pd.DataFrame) -> theme.Picture:
         for row in stands.to_dict("records")
     ]
     axis = Axis(
-        40, 102, baseline=50, ticks=(50, 75, 100), labels=("50 %: no difference", "75 %", "100 %")
+        40, 102, baseline=50, ticks=(50, 75, 100), labels=("50%: no difference", "75%", "100%")
     )
-    subtitle = "Of all pairs of customers, one of each segment: how often the first has the higher value; bars: 95 %"
+    subtitle = "Of all pairs of customers, one of each segment: how often the first has the higher value; bars: 95%"
     return rows(items, axis, title, subtitle)
 
 

@@ -208,11 +208,9 @@ def percent_axis(ticks: int = 5) -> alt.Axis:
     """An axis of shares, written as in texts: a figure, a narrow gap, the sign.
 
     >>> percent_axis().to_dict()["labelExpr"]
-    "format(100 * datum.value, 'd') + '\xa0%'"
+    "format(100 * datum.value, 'd') + '%'"
     """
-    return alt.Axis(
-        labelExpr=f"format(100 * datum.value, 'd') + '{formats.JOIN}%'", tickCount=ticks, title=None
-    )
+    return alt.Axis(labelExpr="format(100 * datum.value, 'd') + '%'", tickCount=ticks, title=None)
 
 
 @functools.lru_cache(maxsize=64)

@@ -138,7 +138,7 @@ def breaking_away(customers: pd.DataFrame) -> Picture:
         dropped,
         "Sharp drops against the portfolio",
         f"28 days against the 84 before; the mark is the portfolio's median, "
-        f"{100 * median:.0f} %; n = {{n}} of {len(customers)} customers",
+        f"{100 * median:.0f}%; n = {{n}} of {len(customers)} customers",
         "No customer's usage dropped far below what the others show.",
         bars.row(
             "{name}",

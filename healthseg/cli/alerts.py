@@ -34,7 +34,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     address = portfolios.address(given.portfolio)
     portfolio = portfolios.open_portfolio(address)
     run = alerts.run(portfolio, in_force(address), delivers=not given.no_deliver)
-    path = digest.write(run, given.out, portfolios.now())
+    path = digest.write(run, given.out, portfolios.now(), portfolios.manager_names(portfolio))
     value = {**run.to_dict(), "page": str(path)}
     show(given, value, _lines(value))
     return OK

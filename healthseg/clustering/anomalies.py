@@ -6,7 +6,7 @@ users do as much as usual? In the sum of events, spikes drown in the luck of who
 of the API, of whose law little is known, must also be like none before. A day is reported where
 chance gives such a day less often than once in 1 / ``anomaly_max_p`` days and, of people and calls,
 it is a fifth away from what was expected. Where a series is wilder than its law, its scores are
-shrunk until their 95 % point (of doing the 98 % point) is the normal distribution's. Of few people
+shrunk until their 95% point (of doing the 98% point) is the normal distribution's. Of few people
 no p is smaller than Poisson's.
 
 *Doing*: given S sessions, the events beyond the first of each are negative binomial with mean S·m

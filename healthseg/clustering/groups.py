@@ -137,8 +137,8 @@ def _scales(
     for name in frame:
         share = frame[name].notna().mean() if len(frame) else 0.0
         if share < min_known_share:
-            needed = f"{100 * min_known_share:.0f} % are needed"
-            dropped[name] = f"known of {100 * share:.0f} % of the customers, {needed}"
+            needed = f"{100 * min_known_share:.0f}% are needed"
+            dropped[name] = f"known of {100 * share:.0f}% of the customers, {needed}"
         elif scale := scale_of(name, frame[name].to_numpy()):
             scales.append(scale)
         else:

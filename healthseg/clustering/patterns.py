@@ -112,7 +112,7 @@ def why_rejected(
     if not row["found_again"]:
         return "does not recur on held-out time"
     return (
-        f"recurs in {100 * row['confidence']:.0f} % of resamples, {100 * min_confidence:.0f} % are "
+        f"recurs in {100 * row['confidence']:.0f}% of resamples, {100 * min_confidence:.0f}% are "
         "required"
     )
 

@@ -313,7 +313,7 @@ def cells_of(counts: np.ndarray, settings: Settings) -> WeekCells:
 
 
 def compare_cells(weeks: np.ndarray, cells: WeekCells) -> pd.DataFrame:
-    """Every cell's user-hours over those of its like (lift), its interval at 95 %, and p (two-sided).
+    """Every cell's user-hours over those of its like (lift), its interval at 95%, and p (two-sided).
 
     ``weeks[unit, hour of the week]`` are the user-hours of independent units: users' weeks, or customers.
     Columns: key, user_hours, expected, lift, lower, upper, p.

@@ -330,7 +330,7 @@ TABLES: dict[str, Table] = {
         ),
         _table(
             "csms",
-            "csm_id:text tier?:text@snapshot capacity_hours?:number@snapshot contact?:text@snapshot",
+            "csm_id:text name?:text@snapshot tier?:text@snapshot capacity_hours?:number@snapshot contact?:text@snapshot",
             "static",
             key="csm_id",
             marks={"capacity_hours": _POSITIVE},

@@ -1,6 +1,6 @@
 """How far off are forecasts? Half widths measured on the series' own rolling origins.
 
-A model's textbook interval takes its parameters for known and covers about 80 % where it says 90.
+A model's textbook interval takes its parameters for known and covers about 80% where it says 90.
 Here past errors are measured by step, their spread fitted to a power of the step (shrunk towards a
 random walk's 1/2), with Student's t for the fitted parameters, the factor 1 + h/n of an estimated
 drift (h²σ²/n on top of hσ²), and, for values of at least 0 without an upper bound, variance in

@@ -189,7 +189,7 @@ METRICS = (
         "Share of the champion",
         "share",
         definition="champion = user with the largest share of person events in the 90 days before the last 28 (days "
-        "−118 … −29, d being day −1), if share ≥ 20 % (`champion_min_share`) and ≥ 12 active days "
+        "−118 … −29, d being day −1), if share ≥ 20% (`champion_min_share`) and ≥ 12 active days "
         "(`champion_min_active_days`); 0 without one",
         question="How much of the usage is the champion's?",
         format="percent",

@@ -84,10 +84,14 @@ class Scope:
         return None if scope is None else scope.value
 
 
-def root(result: Any) -> Scope:
-    """The scope of a whole result: the keys of its response, its frames, its verdict and its charts' captions."""
+def root(result: Any, managers: Mapping[str, str] | None = None) -> Scope:
+    """The scope of a whole result: the keys of its response, its frames, its verdict and its charts' captions.
+
+    ``managers`` are the managers' names by csm_id.
+    """
     page = _Lazy({"verdict": result.verdict, "charts": lambda: _captions(result)})
-    return Scope({**result.to_dict(), "frames": _Frames(result), "page": page}, "$")
+    beside = {"frames": _Frames(result), "page": page, "managers": managers or {}}
+    return Scope({**result.to_dict(), **beside}, "$")
 
 
 def _captions(result: Any) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 VARIABLE = "HEALTHSEG_PORTFOLIO"
+# ada@, ada.lind@: not cs-team@, not csm7@
+_OF_A_PERSON = re.compile(r"[a-z]{2,}(\.[a-z]{2,})?@.+", re.IGNORECASE)
 _SHARED: ContextVar[tuple[Portfolio, str] | None] = ContextVar("shared_portfolio", default=None)
 
 
@@ -75,6 +78,21 @@ def open_portfolio(portfolio: str = "") -> Portfolio:
     settings = in_force(chosen)
     freshness.announce(chosen, settings, now())
     return Portfolio.open(chosen, settings.overrides)
+
+
+def manager_names(portfolio: Portfolio) -> dict[str, str]:
+    """The managers' names by csm_id: of the table csms, else from the address by which they are reached."""
+    if not portfolio.has("csms"):
+        return {}
+    names = {}
+    for row in portfolio.table("csms").to_dict("records"):
+        name, contact = row.get("name"), row.get("contact")
+        if isinstance(name, str) and name:
+            names[row["csm_id"]] = name
+        elif isinstance(contact, str) and _OF_A_PERSON.fullmatch(contact):
+            words = contact.partition("@")[0].split(".")
+            names[row["csm_id"]] = " ".join(word.capitalize() for word in words)
+    return names
 
 
 def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> bool:

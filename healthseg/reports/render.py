@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from healthseg.charts import formats, theme
-from healthseg.reports import document, layout, privacy, spec
+from healthseg.reports import document, layout, portfolios, privacy, spec
 from healthseg.reports.document import Node, static
 from healthseg.reports.figures import Filled, Piece, Scope, Text, figure, filled, root, sentences
 from healthseg.reports.html import printed, writer
@@ -55,7 +55,7 @@ class ReportPage:
     @functools.cached_property
     def scope(self) -> Scope:
         """The result as templates see it."""
-        return root(self.result)
+        return root(self.result, portfolios.manager_names(self.portfolio))
 
     @property
     def names(self) -> list[str]:

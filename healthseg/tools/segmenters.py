@@ -53,7 +53,7 @@ def written(metric: str, value: float | None) -> str:
     """A value with its unit.
 
     >>> written("seat_utilisation", 0.734), written("arr", 1200.0), written("arr", None)
-    ('73\\xa0%', '1,200', 'not known')
+    ('73%', '1,200', 'not known')
     """
     if value is None or pd.isna(value):
         return "not known"

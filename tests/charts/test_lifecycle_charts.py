@@ -113,7 +113,7 @@ def values(picture) -> str:
 
 
 def test_the_customers_own_day_is_marked_with_the_share_still_in_the_stage():
-    assert "day 45: 40\u00a0% still in it" in values(DRAWN["position"]())
+    assert "day 45: 40% still in it" in values(DRAWN["position"]())
 
 
 @pytest.mark.parametrize("day", [0, 11, 60, 120, 200, 290])

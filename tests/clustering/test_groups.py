@@ -76,7 +76,7 @@ def test_few_customers_one_value_and_missing_metrics_have_their_reasons():
     rare = grouping(
         frame.assign(b=frame["b"].where(np.arange(len(frame)) < 30)), "kmeans", 5, 4, Settings()
     )
-    assert "known of 19 %" in rare.dropped["b"]
+    assert "known of 19%" in rare.dropped["b"]
     nothing = grouping(frame[["a"]].assign(a=1.0), "kmeans", 5, 4, Settings())
     assert nothing.reason and nothing.placed.empty
 

@@ -19,7 +19,7 @@ LISTINGS = Path(__file__).parent / "figures"
 # Numbers that belong to the name of a figure: windows, levels, thresholds of a definition.
 NAMES = re.compile(
     r"\b(7 and 30|7|14|28|30|60|84|90|120|180|365|100,000) (days|such days)\b|\bL28\b|\b0 to 100\b"
-    r"|\b28 days before\b|\bof the last 28\b|\b(of|the) (84|90) (days )?before\b|\bon 12 days\b|, 90 days$|\bat least 0\.8\b|\bScore of 80 or more$|\b90 % interval\b|\b20 events or more\b|\bof 1\)|\ba score of 60\b|\bwithin 5 points of it\b"
+    r"|\b28 days before\b|\bof the last 28\b|\b(of|the) (84|90) (days )?before\b|\bon 12 days\b|, 90 days$|\bat least 0\.8\b|\bScore of 80 or more$|\b90% interval\b|\b20 events or more\b|\bof 1\)|\ba score of 60\b|\bwithin 5 points of it\b"
 )
 
 
@@ -32,11 +32,10 @@ def markup_of(page: ReportPage) -> str:
 def faults(page: ReportPage, markup: str | None = None) -> list[str]:
     """Every figure that is not what its path says, and every number without a path."""
     tree = parse(markup_of(page) if markup is None else markup)
-    return [*_wrong_figures(tree, page.result), *_numbers_without_a_path(tree), *_row_counts(tree)]
+    return [*_wrong_figures(tree, page.scope), *_numbers_without_a_path(tree), *_row_counts(tree)]
 
 
-def _wrong_figures(tree: Node, result: Any) -> Iterator[str]:
-    scope = figures.root(result)
+def _wrong_figures(tree: Node, scope: figures.Scope) -> Iterator[str]:
     for node in _all(tree, lambda node: "data-figure" in node.attributes):
         path, form = node.attributes["data-figure"], node.attributes.get("data-format", "")
         expected = " ".join(_expected(scope, path, form).replace("\u00a0", " ").split())

@@ -58,7 +58,7 @@ HOSTILE = (
     "url(javascript:alert(36))",
     "expression(alert(37))",
     "{{constructor.constructor('alert(38)')()}}",
-    "<%= 7 * 7 %><?php echo 7; ?>",
+    "<%= 7 * 7%><?php echo 7; ?>",
     "@import 'https://example.org'; +SUM(1)",
     "\u2028alert(39)\u2029",
     "\u2066left\u2069 \u200fright\ufeff",

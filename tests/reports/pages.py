@@ -22,7 +22,7 @@ MADE = export.Origin(dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC), 3.2)
 def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:
     """The notebook of a kind with the outputs that its cells have for this result."""
     notebook = nbformat.read(NOTEBOOKS / kind / "calculate_health_score.ipynb", as_version=4)
-    opened = SimpleNamespace(settings=settings or config.Settings())
+    opened = SimpleNamespace(settings=settings or config.Settings(), has=lambda table: False)
     spec = page_spec("calculate_health_score", portfolio=kind == "portfolio")
     names = {"page": ReportPage(spec, result, opened)}
     for cell in notebook.cells[3:]:

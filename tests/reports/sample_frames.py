@@ -333,7 +333,7 @@ def customers_frame(count: int = 60) -> pd.DataFrame:
                 "change": float((place * 7) % 23 - 11),
                 "trend": "declining" if place % 3 else "stable",
                 "risk_level": "high" if score < 60 else "low",
-                "reason": "usage is 41 % under its own baseline; 2 high tickets are open",
+                "reason": "usage is 41% under its own baseline; 2 high tickets are open",
                 "arr": arr,
                 "currency": "EUR",
                 "at_stake": arr * (100 - score) / 100,

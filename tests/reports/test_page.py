@@ -100,14 +100,14 @@ def test_every_picture_has_a_name_and_no_code_is_shown(pages, kind):
         "69, healthy, down 6 in 30 days; renewal in 47 days; 2 recommendations",
         "EUR 84k",
         "26 Nov 2025",
-        "91 % of the inputs are known; with all of them the score would lie between 63 and 72",
+        "91% of the inputs are known; with all of them the score would lie between 63 and 72",
         "From 75 on 10 Sep 2025 to 69 on 10 Oct 2025",
-        "−0.5 points a week over 13 weeks (90 % interval −0.8 to −0.2)",
-        "The forecast for 8 Jan 2026 is 63 (90 % interval 50 to 75)",
+        "−0.5 points a week over 13 weeks (90% interval −0.8 to −0.2)",
+        "The forecast for 8 Jan 2026 is 63 (90% interval 50 to 75)",
         "On 41 past forecasts it was off by 3.1 points on average, a forecast of no change by 3.6",
         "NPS of the last 365 days: not measured. Nobody answered an NPS survey in the last 365 days",
-        "4.2 % of such customers churn within 90 days (90 % interval 2.7 % to 6.4 %)",
-        "from 0.6 % to 17.0 % is plausible",
+        "4.2% of such customers churn within 90 days (90% interval 2.7% to 6.4%)",
+        "from 0.6% to 17.0% is plausible",
         "Agree a date for each of the 2 open high tickets",
         "Launch of Insights 2",
         "0123456789abcdef",
@@ -126,11 +126,11 @@ def test_the_customers_page_says(pages, words):
         "not counted: 4 churned; 1 not started; 2 prospect",
         "EUR 7.85M",
         "Northwind Traders",
-        "usage is 41 % under its own baseline; 2 high tickets are open",
+        "usage is 41% under its own baseline; 2 high tickets are open",
         "Show all 60 customers",
         "ARR fell by EUR 24,000 on 1 Sep 2025",
         "is in its report card",
-        "Least known: NPS of the last 365 days (44 %)",
+        "Least known: NPS of the last 365 days (44%)",
     ],
 )
 def test_the_portfolios_page_says(pages, words):
@@ -166,7 +166,7 @@ def test_a_withheld_score_is_no_number_anywhere():
         },
     )
     text = Read(html_of("customer", withheld)).text
-    assert "no score, 20 % of the inputs are known" in text.lower()
+    assert "no score, 20% of the inputs are known" in text.lower()
     assert (
         "Too few inputs are known for a score" in text
         and "The forecast: not measured. Too few scores" in text

@@ -130,7 +130,7 @@ def test_moving_a_weight_tells_who_changes_band_and_a_reset_brings_it_back(brows
         "one.dispatchEvent(new Event('input')); })()"
     )
     assert browser.run(told) != before
-    assert browser.run("document.querySelector('.hs-sliders output').innerText") == "18 %"
+    assert browser.run("document.querySelector('.hs-sliders output').innerText") == "18%"
     browser.run("document.querySelector('.hs-whatif > button').click()")
     assert browser.run(told) == before and browser.problems == []
 

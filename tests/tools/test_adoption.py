@@ -284,7 +284,7 @@ def test_barriers_are_topics_with_three_tickets_and_nothing_without_tickets():
         tiny_portfolio(events, customers, features=features, tickets=tickets)
     ).low_adoption_features
     assert [one.feature for one in low] == ["vault"] and low[0].barriers == [
-        "login: 4 of 6 tickets (67 %)"
+        "login: 4 of 6 tickets (67%)"
     ]
     assert low[0].improvement_strategies == ["Settle what 4 of its 6 tickets are about: login"]
     bare = track_feature_adoption(tiny_portfolio(events, customers, features=features))

@@ -583,7 +583,7 @@ def test_the_industry_is_compared_only_with_a_source(demo):
         known = rows[(rows["industry"] == client["industry"]) & (rows["metric"] == part.metric)]
         if part.value is not None and len(known):
             change = 100 * (part.value / known["value"].iloc[0] - 1)
-            assert abs(float(part.vs_industry_average.split(" %")[0]) - change) < 1.5
+            assert abs(float(part.vs_industry_average.split("%")[0]) - change) < 1.5
             assert part.source in part.vs_industry_average
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from healthseg.charts import formats
 from healthseg.integrations.alerts.run import ENDED, GOES_ON, NEW, QUIET, AlertRun
@@ -27,23 +28,34 @@ PARTS = (
 )
 
 
-def write(run: AlertRun, out: str | Path, at: dt.datetime) -> Path:
-    """The page's path; written whole or not at all."""
+def write(
+    run: AlertRun, out: str | Path, at: dt.datetime, managers: Mapping[str, str] | None = None
+) -> Path:
+    """The page's path; written whole or not at all. ``managers`` are the managers' names by csm_id."""
     folder = writing.output_folder(out)
     path = writing.inside(folder, FILE)
     overview = "index.html" if (folder / "index.html").is_file() else ""
-    writing.write_whole(path, digest(run, at, _links(run, folder), overview))
+    writing.write_whole(path, digest(run, at, _links(run, folder), overview, managers))
     return path
 
 
-def digest(run: AlertRun, at: dt.datetime, links: Mapping[str, str], overview: str = "") -> str:
+def digest(
+    run: AlertRun,
+    at: dt.datetime,
+    links: Mapping[str, str],
+    overview: str = "",
+    managers: Mapping[str, str] | None = None,
+) -> str:
     """The page's markup; ``links`` are the reports of customers, by id, ``overview`` is the address of the index."""
     verdict, style = (
         _verdict(run),
         "".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
     )
     back = f' · <a href="{safe(overview)}">All reports</a>' if overview else ""
-    parts = "".join(_part(run, status, question, none, links) for status, question, none in PARTS)
+    known = {"managers": managers or {}}
+    parts = "".join(
+        _part(run, status, question, none, links, known) for status, question, none in PARTS
+    )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{safe(scripting.policy([]))}">'
@@ -81,13 +93,20 @@ def _verdict(run: AlertRun) -> str:
     return f"Alerts of {customers} customer{'' if customers == 1 else 's'}: {', '.join(words)}."
 
 
-def _part(run: AlertRun, status: str, question: str, none: str, links: Mapping[str, str]) -> str:
+def _part(
+    run: AlertRun,
+    status: str,
+    question: str,
+    none: str,
+    links: Mapping[str, str],
+    known: Mapping[str, Any],
+) -> str:
     rows = [
         {**alert.to_dict(), "since": alert.since, "href": links.get(alert.client_id, "")}
         for alert in run.alerts
         if alert.status == status
     ]
-    table = grid(ALERTS, Scope({"alerts": rows}, f"$.{status}"))
+    table = grid(ALERTS, Scope({"alerts": rows, **known}, f"$.{status}"))
     if table is None:
         return f"<h2>{safe(question)}</h2>{written([Paragraph(static(none))])}" if none else ""
     return f"<h2>{safe(question)}</h2>{written([table])}"
@@ -101,7 +120,7 @@ ALERTS = Table(
         "Severity": "severity:words",
         "Since": "since:day",
         "Rule": "rule:words",
-        "Manager": "csm_id",
+        "Manager": "csm_id:manager",
     },
     label="alerts",
 )

@@ -126,7 +126,8 @@ def make_reports(
     key = "" if show_users else privacy.key(opened)
     jobs = plan.jobs(request, customers, address, folder, content, key) if request.tools else []
     progress = progress or BatchProgress(quiet=True)
-    batch = _Batch(top, folder, jobs, request, settings, health, clock, progress, started)
+    managers = portfolios.manager_names(opened)
+    batch = _Batch(top, folder, jobs, request, settings, health, managers, clock, progress, started)
     done = partial(batch.outcomes, opened, workers, resume, fail_fast)
     return batch.run(done, keep_days)
 
@@ -158,6 +159,7 @@ class _Batch:
     request: plan.Request
     settings: ReportSettings
     health: Any
+    managers: Mapping[str, str]
     clock: Clock
     progress: BatchProgress
     started: float
@@ -232,7 +234,9 @@ class _Batch:
         seconds = time.monotonic() - self.started
         for folder in dict.fromkeys((self.folder, self.top)):
             links = index.ReportFolder(folder, self.folder, registry.names(), lines)
-            text = index.page(self.health, links, outcomes, before, self.clock(), seconds)
+            text = index.page(
+                self.health, links, outcomes, before, self.clock(), seconds, self.managers
+            )
             writing.write_whole(writing.inside(folder, "index.html"), text)
         return self.top / "index.html"
 

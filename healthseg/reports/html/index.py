@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,11 @@ COLUMNS = (
     IndexColumn("score", "Score", formats.number, True),
     IndexColumn("change", "Change", formats.signed, True),
     IndexColumn("risk_level", "Risk", formats.words),
-    IndexColumn("at_stake", "Expected churned ARR", numeric=True, money=True),
+    IndexColumn("at_stake", "ARR weighted by score", numeric=True, money=True),
     IndexColumn("arr", "ARR", numeric=True, money=True),
     IndexColumn("renewal_on", "Renewal", formats.day, tight=True),
     IndexColumn("stage", "Stage", formats.words),
-    IndexColumn("csm_id", "Manager"),
+    IndexColumn("manager", "Manager"),
     IndexColumn("reason", "Why"),
 )
 
@@ -102,13 +102,18 @@ def page(
     before: Mapping[str, Any],
     at: dt.datetime,
     seconds: float,
+    managers: Mapping[str, str] | None = None,
 ) -> str:
     """The index as one page that opens from a drive; a row links to its reports where there are any.
 
     ``before`` is the last line of the previous run, with which the customers are compared.
     """
-    customers = overview.customers
-    rows = [_row(row, reports) for row in customers]
+    customers = [
+        {**row, "manager": formats.manager(row.get("csm_id"), managers)}
+        for row in overview.customers
+    ]
+    columns = _columns(overview.at_stake_basis)
+    rows = [_row(row, columns, reports) for row in customers]
     script = scripting.index()
     return _template().render(
         style="".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
@@ -117,10 +122,10 @@ def page(
         verdict=overview.verdict(),
         as_of=formats.day(overview.as_of),
         data_until=formats.day(overview.data_until),
-        columns=COLUMNS,
+        columns=columns,
         rows=rows,
         data=inert(rows),
-        managers=sorted({formats.plain(row["csm_id"]) for row in customers if row.get("csm_id")}),
+        managers=sorted({row["manager"] for row in customers if row["manager"]}),
         reports=_portfolio_reports(reports),
         failed=[_failure(line) for line in reports.failed],
         changes=changes(overview, before, reports),
@@ -137,14 +142,24 @@ def _template() -> jinja2.Template:
     )
 
 
-def _row(row: Row, reports: ReportFolder) -> dict[str, Any]:
+def _columns(basis: str | None) -> tuple[IndexColumn, ...]:
+    """The columns; without a probability of churn the ARR is weighted by the score, and the heading says so."""
+    if not (basis or "").startswith("probability"):
+        return COLUMNS
+    return tuple(
+        replace(column, heading="Expected churned ARR") if column.key == "at_stake" else column
+        for column in COLUMNS
+    )
+
+
+def _row(row: Row, columns: Sequence[IndexColumn], reports: ReportFolder) -> dict[str, Any]:
     pages = [(tool, reports.href(row["client_id"], tool)) for tool in reports.tools]
     links = [(SHORT.get(tool, formats.words(tool)), href) for tool, href in pages if href]
     return {
-        "cells": [column.cell(row) for column in COLUMNS],
+        "cells": [column.cell(row) for column in columns],
         "href": links[0][1] if links else "",
         "links": links if len(links) > 1 else [],
-        "manager": formats.plain(row.get("csm_id")),
+        "manager": row["manager"],
     }
 
 

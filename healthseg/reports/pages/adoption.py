@@ -88,7 +88,7 @@ def _customer_cards(adoption: FeatureAdoption) -> tuple[Card, ...]:
                 "Median of the peers",
                 "{benchmark_standing.peer_median:percent}",
                 "{benchmark_standing.peer_group}, n = {benchmark_standing.n:number}; above "
-                "{benchmark_standing.percentile:number} % of them",
+                "{benchmark_standing.percentile:number}% of them",
             )
         )
     return tuple(cards)

@@ -34,12 +34,12 @@ SMALL_SHARE = 0.2
 def _about(health: HealthScore) -> str:
     """What is known of the customer."""
     parts = {
-        "industry": "{customer.industry}",
+        "industry": "{customer.industry:Words}",
         "region": "{customer.region}",
         "tier": "{customer.tier} tier",
         "plan": "{customer.plan} plan",
         "stage": "stage {customer.stage:words}",
-        "csm_id": "manager {customer.csm_id}",
+        "csm_id": "manager {customer.csm_id:manager}",
     }
     return " · ".join(text for name, text in parts.items() if getattr(health.customer, name))
 

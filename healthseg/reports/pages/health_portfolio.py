@@ -104,7 +104,7 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
             **_money(health, _at_stake(health), "at_stake"),
             **_money(health, "ARR", "arr"),
             "Renewal": "renewal_on:day",
-            "Manager": "csm_id",
+            "Manager": "csm_id:manager",
         },
         "Highest first" if _has_arr(health) else "Lowest score first",
         "customers",

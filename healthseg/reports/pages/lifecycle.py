@@ -274,7 +274,7 @@ def _listed(columns: Columns, reason: bool = True) -> Columns:
         if reason
         else {"Customer": "name"}
     )
-    return {**who, **columns, "ARR": "arr:money", "Manager": "csm_id"}
+    return {**who, **columns, "ARR": "arr:money", "Manager": "csm_id:manager"}
 
 
 def _in_stage_at_risk(portfolio: PortfolioLifecycle) -> str:

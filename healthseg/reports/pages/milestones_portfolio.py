@@ -231,7 +231,7 @@ PORTFOLIO = Page(
                         "Required overdue": "overdue_required:number",
                         "Overdue": "overdue:number",
                         "Days late": "worst_days:number",
-                        "Manager": "csm_id",
+                        "Manager": "csm_id:manager",
                     },
                     label="customers",
                 ),

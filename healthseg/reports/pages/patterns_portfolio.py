@@ -209,7 +209,7 @@ def _persona_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
     words = Points(
         "user_personas",
         "{characteristics:steps}",
-        "{persona_name} ({percentage:number} %, {users:number user})",
+        "{persona_name} ({percentage:number}%, {users:number user})",
     )
     return Chart("personas"), Fold("Each persona in words", (words,))
 

@@ -111,7 +111,7 @@ def _customer_cards(segmentation: Segmentation) -> tuple[Card, ...]:
             "Segment",
             "{customer_standing.segment_name}",
             f"{{{path}.customer_count:number customer}}, "
-            f"{{{path}.percentage_of_total:number}} % of the portfolio",
+            f"{{{path}.percentage_of_total:number}}% of the portfolio",
         ),
         Card(
             "Score",
@@ -345,7 +345,7 @@ PORTFOLIO = Page(
                     {
                         "Segment": Cell("segment_name", under="{segment_description}"),
                         "Customers": "customer_count:number",
-                        "Share": "{percentage_of_total:number} %",
+                        "Share": "{percentage_of_total:number}%",
                         "ARR": "total_arr:money",
                         "Expected churned ARR, 90 days": "expected_churned_arr_90d:money",
                         "Score": "characteristics_detail.avg_health_score.mean:number",

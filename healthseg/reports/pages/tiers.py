@@ -126,7 +126,7 @@ def _place_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
             "Support": f"{{{plan}.support_sla}}",
             "Programmes": f"{{{plan}.success_programs:list}}",
             "Hours a month": "{customer_standing.hours_per_month:number.1}",
-            "Manager": "{customer_standing.csm_id}",
+            "Manager": "{customer_standing.csm_id:manager}",
         }
     )
     return Chart("standing"), facts
@@ -213,7 +213,7 @@ def _churn(tiers: ValueTiers) -> tuple[str, ...]:
     if place.gave_notice:
         return ("It gave notice: its ARR churns unless it is won back",)
     return (
-        "{customer_standing.churn_probability:percent} probability of churn in 90 days (90 % interval "
+        "{customer_standing.churn_probability:percent} probability of churn in 90 days (90% interval "
         "{customer_standing.churn_interval.lower:percent} to "
         "{customer_standing.churn_interval.upper:percent}): "
         "{customer_standing.expected_churned_arr:money} of {customer_standing.arr:money} is expected to "

@@ -278,10 +278,10 @@ CUSTOMER = Page(
             "comparison",
             "How does it compare with peers?",
             (
-                "It ranks above {benchmark_insights.percentile_rank:number} % of its "
+                "It ranks above {benchmark_insights.percentile_rank:number}% of its "
                 "{benchmark_insights.peers:number peer} ({benchmark_insights.peer_group}), interval "
                 "{benchmark_insights.percentile_interval.lower:number} to "
-                "{benchmark_insights.percentile_interval.upper:number} %",
+                "{benchmark_insights.percentile_interval.upper:number}%",
                 "{benchmark_insights.vs_peers:sentence}",
                 "{benchmark_insights.vs_industry_average:sentence}",
             ),

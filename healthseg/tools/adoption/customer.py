@@ -249,10 +249,10 @@ class CustomerAdoption:
             held = self._advised(row)[1]
             if not held:
                 continue
-            share = f"{100 * row['peer_share']:.0f} % of {row['peers']:.0f} peers ({label})"
+            share = f"{100 * row['peer_share']:.0f}% of {row['peers']:.0f} peers ({label})"
             reason = f"{share} have adopted it"
             if not np.isnan(row["kept_share"]):
-                lasting = f"{100 * row['kept_share']:.0f} %"
+                lasting = f"{100 * row['kept_share']:.0f}%"
                 reason += f"; {lasting} of adoptions in the portfolio last 180 days"
             target = self._target(row["feature"])
             parts.append(advice.recommendation(self.usage, row, target, held, tested, reason))

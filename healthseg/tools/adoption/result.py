@@ -314,7 +314,7 @@ class FeatureAdoption(Result):
         subject = self.customer_name or f"{self.total_customers} customers"
         if self.adoption_rate is None:
             return f"{subject}: adoption is not measured"
-        text = f"{subject}: {100 * self.adoption_rate:.0f} % of the features that can be used are adopted"
+        text = f"{subject}: {100 * self.adoption_rate:.0f}% of the features that can be used are adopted"
         low = len(self.low_adoption_features)
         if self.client_id is None and low:
             text += f"; {low} feature{'s are' if low > 1 else ' is'} little adopted"

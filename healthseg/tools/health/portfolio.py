@@ -439,8 +439,11 @@ class HealthOfPortfolio:
             else []
         )
         if self.scored.notes:
+            count = len(self.scored.notes)
+            plural = "" if count == 1 else "s"
             found.append(
-                f"of {len(self.scored.notes)} customers past scores use today's value of seats and plan"
+                f"past scores of {count} customer{plural} use today's seats and plan: "
+                "no earlier ones are known"
             )
         return found
 

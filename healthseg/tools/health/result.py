@@ -356,7 +356,7 @@ class HealthScore(Result):
     def verdict(self) -> str:
         name, known = self.customer.name, round(100 * (self.coverage or 0))
         if self.current_health_score is None:
-            return f"{name}: no score, {known} % of the inputs are known"
+            return f"{name}: no score, {known}% of the inputs are known"
         band = (self.band or "").replace("_", " ")
         text = f"{name}: {self.current_health_score}, {band}, {self._moved()}"
         if self.status == "churned":
@@ -380,7 +380,7 @@ class HealthScore(Result):
         score = self.current_health_score
         return {
             "Score": "withheld" if score is None else f"{score} ({self.band})",
-            "Possible range": f"{possible.lower:.0f} to {possible.upper:.0f}, {known} % of inputs known",
+            "Possible range": f"{possible.lower:.0f} to {possible.upper:.0f}, {known}% of inputs known",
             "Trend": self.health_trend or "too few weeks to tell",
             "Risk level": self.risk_level or "unknown",
             "Recommendations": "; ".join(self.recommended_actions) or "none",

@@ -95,7 +95,7 @@ def said(metric: str, value: float) -> str:
     """A metric's value as a reader meets it.
 
     >>> said("seat_utilisation", 0.64), said("usage_vs_own_baseline", 0.8)
-    ('64\\xa0%', '20\\xa0% below')
+    ('64%', '20% below')
     >>> said("days_since_last_person_event", 1)
     '1\\xa0day'
     """

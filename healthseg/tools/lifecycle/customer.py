@@ -113,7 +113,7 @@ def _position_text(curve: TimeInStage, day: int, still: float) -> str | None:
     for share in TOLD_SHARES:
         by = curve.exited_by(day, share)
         if by is not None:
-            percent = f"{100 * share:.0f}\u00a0%"
+            percent = f"{100 * share:.0f}%"
             return f"{percent} of those still here on day {day} had exited by day {by:.0f}"
     return None
 

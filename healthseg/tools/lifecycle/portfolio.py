@@ -226,7 +226,7 @@ class LifecycleOfPortfolio:
             "share_still_in": position.still_in,
             "typical_days": typical,
             "reason": f"{position.day} days in {spell.stage.replace('_', ' ')}; half leave it by day {typical:.0f}, "
-            f"and after {position.stuck_from:.0f} days {share:.0f} % are left",
+            f"and after {position.stuck_from:.0f} days {share:.0f}% are left",
         }
 
     def moves(self) -> pd.DataFrame:

@@ -242,7 +242,7 @@ def _days_saved(
 
 def _acceleration_text(saved: Acceleration) -> str:
     interval = f"{saved.lower_days:.0f} to {saved.upper_days:.0f} days"
-    return f"{interval} ({100 * saved.interval_level:.0f} %, n = {saved.n})"
+    return f"{interval} ({100 * saved.interval_level:.0f}%, n = {saved.n})"
 
 
 # -- success ---------------------------------------------------------------------------

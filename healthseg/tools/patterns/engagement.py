@@ -250,8 +250,8 @@ def _season_in_words(season: SeasonalCycle) -> str | None:
         return None
     (high, most), (low, least) = season.high, season.low
     text = (
-        f"{season.cycle}: {100 * (most - 1):+.0f} % in week {high + 1} of it, "
-        f"{100 * (least - 1):+.0f} % in week {low + 1}"
+        f"{season.cycle}: {100 * (most - 1):+.0f}% in week {high + 1} of it, "
+        f"{100 * (least - 1):+.0f}% in week {low + 1}"
     )
     return text.replace("-", "−")
 

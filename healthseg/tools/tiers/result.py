@@ -309,7 +309,8 @@ class ValueTiers(Result):
             return self._customer_verdict(self.customer_standing)
         if not self.total_customers:
             return "No live customers"
-        parts = [f"{self.total_customers} customers"]
+        plural = "" if self.total_customers == 1 else "s"
+        parts = [f"{self.total_customers} customer{plural}"]
         if self.total_arr is not None:
             parts[0] += f" with {brief_money(self.total_arr, self.currency)} ARR"
         if self.pareto_analysis.top_20_percent_arr_contribution:

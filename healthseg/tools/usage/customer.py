@@ -327,9 +327,7 @@ class CustomerUsage:
         users, departed = number(row["monthly_active_users"]), number(row["champion_departed"])
         share = rounded(row["champion_share"])
         champion = None if share is None else people.champion_of(self.count, self.end)
-        why = (
-            "no user has 20 % of the usage on 12 days of the 90" if departed is not None else EARLY
-        )
+        why = "no user has 20% of the usage on 12 days of the 90" if departed is not None else EARLY
         facts = champion or {"active_days": None, "silent_days": None, "user_id": None}
         return Dependence(
             top_user_share=Figure(

@@ -331,7 +331,7 @@ class UsageEngagement(Result):
         if trend.trend_direction:
             text += f"; usage {trend.trend_direction}"
         if trend.trend_direction and trend.weekly_growth_rate is not None:
-            text += f" ({100 * trend.weekly_growth_rate:+.1f} % a week)"
+            text += f" ({100 * trend.weekly_growth_rate:+.1f}% a week)"
         count = len(self.recommendations)
         return text + (f"; {count} recommendation{'s' if count > 1 else ''}" if count else "")
 
@@ -419,7 +419,7 @@ class PortfolioUsage(Result):
         seats = (
             ""
             if self.seat_utilisation is None
-            else f", {100 * self.seat_utilisation:.0f} % of the seats in use"
+            else f", {100 * self.seat_utilisation:.0f}% of the seats in use"
         )
         active = (
             "Too few days are tracked"

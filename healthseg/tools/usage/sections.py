@@ -449,4 +449,4 @@ def _no_benchmark() -> UsageBenchmark:
 def _versus(value: float | None, other: float | None, metric: str, reference: str) -> str | None:
     if value is None or not other:
         return None
-    return f"{100 * (value / other - 1):+.0f} % {PER[metric]} against {reference}"
+    return f"{100 * (value / other - 1):+.0f}% {PER[metric]} against {reference}"

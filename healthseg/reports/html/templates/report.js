@@ -98,7 +98,7 @@
     const show = () => {
       const weights = sliders.map(slider => Number(slider.value)), sum = weights.reduce((a, b) => a + b, 0);
       const same = sliders.every((slider, at) => slider.value === usual[at]);
-      sliders.forEach((slider, at) => { slider.parentElement.querySelector("output").textContent = sum ? `${Math.round(100 * weights[at] / sum)} %` : "–"; });
+      sliders.forEach((slider, at) => { slider.parentElement.querySelector("output").textContent = sum ? `${Math.round(100 * weights[at] / sum)}%` : "–"; });
       if (!sum) { told.replaceChildren(make("p", {}, "At least one weight must be above 0.")); return; }
       const was = given.customers.map(customer => customer.shown), now = same ? was : scores(weights);
       const count = shown => names.map((_, at) => shown.filter(one => band(one, given.edges) === at).length);
