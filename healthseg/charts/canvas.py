@@ -26,8 +26,10 @@ def layer(
     rows: Rows, kind: str, mark: Mapping[str, Any] | None = None, **channels: Any
 ) -> alt.Chart:
     """Marks of a kind, one for each row, placed by channels (``x="start"`` reads a quantity)."""
+    if kind == "text":
+        rows, mark = _legible(rows, mark or {}, channels.get("color"))
     encoding = {name: _channel(name, given) for name, given in channels.items()}
-    if rows and "tip" in rows[0]:
+    if rows and "tip" in rows[0] and kind not in _WITHOUT_TIP:
         encoding["tooltip"] = {"field": "tip", "type": "nominal"}
     look = {"type": kind, "tooltip": None if "tooltip" not in encoding else {"content": "encoding"}}
     with theme.unvalidated():
@@ -38,6 +40,19 @@ def layer(
         )
 
 
+def _legible(rows: Rows, mark: Mapping[str, Any], channel: Any) -> tuple[Rows, Mapping[str, Any]]:
+    """Texts in colours that can be read on paper."""
+    if "color" in mark:
+        mark = {**mark, "color": theme.TEXT_COLOURS.get(mark["color"], mark["color"])}
+    if isinstance(channel, str):
+        rows = [
+            {**row, channel: theme.TEXT_COLOURS.get(row[channel], row[channel])} for row in rows
+        ]
+    return rows, mark
+
+
+# A text says its own, a rule is a scale's.
+_WITHOUT_TIP = {"text", "rule"}
 _FIELD_ONLY = {"x2", "y2"}
 _NOMINAL = {"text", "detail"}
 _AS_GIVEN = {"color", "opacity", "size"}

@@ -20,7 +20,7 @@ COLOURS = {
     "onboarding": "#56b4e9",
     "active": theme.BAND_COLOURS["healthy"],
     "engaged": theme.BAND_COLOURS["champion"],
-    "expanded": "#5b4a9e",
+    "expanded": theme.VIOLET,
     "renewing": theme.BAND_COLOURS["at_risk"],
     "at_risk": theme.BAND_COLOURS["critical"],
     "churned": theme.SOFT,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from healthseg.charts import canvas, formats, theme
-from healthseg.charts.canvas import at
+from healthseg.charts.canvas import Rows, at
 
-RED = theme.BAND_COLOURS["critical"]
+BLUE, RED = (theme.BAND_COLOURS[band] for band in ("champion", "critical"))
 
 
 def strip(
@@ -52,3 +53,95 @@ def strip(
         ),
     ]
     return canvas.picture(layers, title, subtitle, 52, left=14, right=60, bottom=26)
+
+
+# Points on top of each other, in pixels and at most.
+_STEP, _HEAP_MOST = 7, 30
+
+
+def heap(
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    subtitle: str,
+    own: tuple[float, str],
+    borders: Sequence[float],
+    inside: tuple[float, float],
+    axis: Mapping[str, Any],
+    log: bool = False,
+) -> theme.Picture:
+    """Customers as points above each other on one scale, one of them named, with borders.
+
+    ``rows``: value, tip. ``own`` is the named customer's value and name; points within ``inside`` (its lower end
+    excluded) are in colour. With ``log`` equal distances are equal ratios.
+    """
+    scaled: Callable[[float], float] = math.log10 if log else float
+    back: Callable[[float], float] = (lambda value: 10.0**value) if log else float
+    values = [scaled(row["value"]) for row in rows]
+    levels = _levels(values, canvas.WIDTH - 20)
+    height = 52 + _STEP * max(levels)
+    known = [*values, scaled(own[0]), *(() if log else borders)]
+    pad = 0.06 if log else (max(known) - min(known) or 1) * 0.03
+    low, high = back(min(known) - pad), back(max(known) + pad)
+    dots = [
+        {
+            "x": row["value"],
+            "y": height - 12 - _STEP * level,
+            "colour": BLUE if inside[0] < row["value"] <= inside[1] else theme.FAINT,
+            "tip": row["tip"],
+        }
+        for row, level in zip(rows, levels, strict=True)
+    ]
+    scale = canvas.span(low, high, **({"type": "log"} if log else {}))
+    x, y = at("x", scale, axis), at("y", canvas.pixels(height))
+    edges = [{"x": edge, "y": 24, "y2": height} for edge in borders if low < edge < high]
+    mine = [{"x": own[0], "y": 17, "y2": height, "text": formats.fitted(own[1], canvas.WIDTH / 2)}]
+    right = scaled(own[0]) > (min(known) + max(known)) / 2
+    side = {"align": "right" if right else "left", "dx": -6 if right else 6}
+    name = {**side, "fontWeight": 600, "baseline": "middle"}
+    dashes = {"color": theme.SOFT, "strokeDash": [4, 3]}
+    layers = [
+        canvas.layer(edges, "rule", dashes, x=x, y=y, y2="y2"),
+        canvas.layer(dots, "circle", {"size": 26, "opacity": 0.75}, x=x, y=y, color="colour"),
+        canvas.layer(mine, "rule", {"color": theme.INK, "strokeWidth": 2}, x=x, y=y, y2="y2"),
+        canvas.layer(mine, "text", name, x=x, y=y, text="text"),
+    ]
+    bottom = 42 if axis.get("title") else 26
+    return canvas.picture(layers, title, subtitle, height, left=10, right=14, bottom=bottom)
+
+
+def _levels(values: Sequence[float], width: float) -> list[float]:
+    """How high each point is where points would lie on each other."""
+    low, high = min(values), max(values)
+    step = (high - low) / max(20, int(width / 9)) or 1.0
+    heights: dict[int, int] = {}
+    levels: list[float] = []
+    for value in values:
+        column = int((value - low) / step)
+        heights[column] = heights.get(column, 0) + 1
+        levels.append(heights[column])
+    tallest = max(heights.values())
+    return [level * min(1.0, _HEAP_MOST / tallest) for level in levels]
+
+
+def plane(
+    rows: Rows, names: Rows, title: str, subtitle: str, unit: str, pad: float
+) -> theme.Picture:
+    """Points on two axes, with a name at the middle of each group.
+
+    ``rows``: x, y, colour, strength, tip; ``names``: x, y, text.
+    """
+    ends = {
+        way: (min(row[way] for row in rows) - pad, max(row[way] for row in rows) + pad)
+        for way in ("x", "y")
+    }
+    x = at("x", canvas.span(*ends["x"]), canvas.axis("", 5, unit, grid=True))
+    y = at("y", canvas.span(*ends["y"]), canvas.axis("", 5))
+    bold = {"fontWeight": 600, "fontSize": 12, "dy": -2}
+    halo = {**bold, "stroke": theme.PAPER, "strokeWidth": 4}
+    paint = {"color": "colour", "opacity": "strength"}
+    layers = [
+        canvas.layer(rows, "circle", {"size": 34}, x=x, y=y, **paint),
+        canvas.layer(names, "text", halo, x=x, y=y, text="text"),
+        canvas.layer(names, "text", bold, x=x, y=y, text="text"),
+    ]
+    return canvas.picture(layers, title, subtitle, 320, left=34, right=10, bottom=42)

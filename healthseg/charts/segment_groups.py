@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
-from healthseg.charts import formats, theme
+from healthseg.charts import canvas, formats, scatter, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
-from healthseg.charts.canvas import WIDTH
-from healthseg.charts.segments import BLUE, GREEN, colours
+from healthseg.charts.segments import GREEN, colours
+
+# Standard deviations of room around the points.
+PAD = 1.5
 
 
-def _data(values: list[dict[str, Any]]) -> alt.Chart:
-    return alt.Chart(alt.Data(values=values))
-
-
-def _paint() -> alt.Color:
-    return alt.Color("colour:N", scale=None)
-
-
-def scatter(frame: pd.DataFrame, kind: str) -> theme.Picture:
+def plane(frame: pd.DataFrame) -> theme.Picture:
     """How far apart do groups stand? Customers in the two directions that part the groups best."""
     title = "Customers in the two directions that part them best"
     known = frame[frame["x"].notna()] if "x" in frame else frame.iloc[:0]
@@ -36,6 +30,8 @@ def scatter(frame: pd.DataFrame, kind: str) -> theme.Picture:
             "y": float(row["y"]),
             "colour": paint[row["segment_name"]],
             "strength": 0.35 + 0.5 * float(row["certainty"]),
+            "tip": f"{formats.plain(row.get('name') or row.get('client_id'))}: {formats.plain(row['segment_name'])}, "
+            f"certainty {formats.percent(row['certainty'])}",
         }
         for row in known.to_dict("records")
     ]
@@ -48,40 +44,9 @@ def scatter(frame: pd.DataFrame, kind: str) -> theme.Picture:
         }
         for name in names
     ]
-    pad = 1.5
-    across = alt.X(
-        "x:Q",
-        scale=alt.Scale(
-            domain=[float(known["x"].min()) - pad, float(known["x"].max()) + pad], nice=False
-        ),
-        axis=alt.Axis(title="standard deviations within segments", grid=True, tickCount=5),
-    )
-    up = alt.Y(
-        "y:Q",
-        scale=alt.Scale(
-            domain=[float(known["y"].min()) - pad, float(known["y"].max()) + pad], nice=False
-        ),
-        axis=alt.Axis(title=None, tickCount=5),
-    )
-    layers = [
-        _data(points)
-        .mark_circle(size=34)
-        .encode(x=across, y=up, color=_paint(), opacity=alt.Opacity("strength:Q", scale=None)),
-        _data(labels)
-        .mark_text(fontWeight=600, fontSize=12, stroke=theme.PAPER, strokeWidth=4, dy=-2)
-        .encode(x=across, y=up, text="text:N"),
-        _data(labels)
-        .mark_text(fontWeight=600, fontSize=12, dy=-2)
-        .encode(x=across, y=up, text="text:N"),
-    ]
-    return theme.picture(
-        layers,
-        title,
-        f"A point a customer, fainter where its segment is less sure; n = {len(known)}",
-        320,
-        left=34,
-        right=10,
-        bottom=42,
+    subtitle = f"A point a customer, fainter where its segment is less sure; n = {len(known)}"
+    return scatter.plane(
+        points, labels, title, subtitle, "standard deviations within segments", PAD
     )
 
 
@@ -104,7 +69,7 @@ def evidence(frame: pd.DataFrame) -> theme.Picture:
             )
         )
     axis = Axis(
-        0, 1.02, baseline=0, ticks=(0, 0.5, 0.8, 1), labels=("0", "0.5", "0.8 is asked", "1")
+        0, 1.02, baseline=0, ticks=(0, 0.5, 0.8, 1), labels=("0", "0.5", "0.8: stable", "1")
     )
     return rows(
         items,
@@ -121,64 +86,26 @@ def standing(frame: pd.DataFrame, place: dict[str, Any]) -> theme.Picture:
         return theme.nothing(
             title, "These segments come from words or from several metrics: there is no one scale."
         )
-    points, low, high = stacked(frame["value"].tolist(), WIDTH - 20)
-    height = 22 + 7 * max(point["level"] for point in points) + 30
     ends = [edge for edge in (place["above"], place["up_to"]) if edge is not None]
-    low, high = min([low, place["value"], *ends]), max([high, place["value"], *ends])
-    pad = (high - low or 1) * 0.03
-    inside = [
-        place["above"] if place["above"] is not None else low - pad,
-        place["up_to"] if place["up_to"] is not None else high + pad,
-    ]
-    for point in points:
-        point["y"] = height - 12 - 7 * point["level"]
-        point["colour"] = BLUE if inside[0] <= point["x"] <= inside[1] else theme.FAINT
-    x = alt.Scale(domain=[low - pad, high + pad], nice=False, zero=False)
-    across = alt.X("x:Q", scale=x, axis=alt.Axis(title=None, tickCount=9, grid=False))
-    y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
-    down = alt.Y("y:Q", scale=y, axis=None)
-    here = [
-        {
-            "x": place["value"],
-            "y": 20,
-            "y2": height,
-            "text": formats.fitted(place["name"], WIDTH / 2),
-        }
-    ]
-    right = place["value"] > (low + high) / 2
-    layers = [
-        _data([{"x": edge, "y": 24, "y2": height} for edge in ends])
-        .mark_rule(color=theme.SOFT, strokeDash=[4, 3])
-        .encode(x=across, y=down, y2="y2:Q"),
-        _data(points).mark_circle(size=26, opacity=0.75).encode(x=across, y=down, color=_paint()),
-        _data(here).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=down, y2="y2:Q"),
-        _data(here)
-        .mark_text(
-            align="right" if right else "left",
-            dx=-6 if right else 6,
-            fontWeight=600,
-            baseline="middle",
-        )
-        .encode(x=across, y=alt.Y("y:Q", scale=y, axis=None), text="text:N"),
+    low = -math.inf if place["above"] is None else place["above"]
+    high = math.inf if place["up_to"] is None else place["up_to"]
+    rows = [
+        {"value": float(row["value"]), "tip": _tip(row)}
+        for row in frame.sort_values("value", kind="stable").to_dict("records")
     ]
     subtitle = f"A point a customer, blue in its segment ({place['segment_name']}); dashed: its borders; n = {len(frame)}"
-    return theme.picture(layers, title, subtitle, height, left=10, right=10, bottom=26)
+    return scatter.heap(
+        rows,
+        title,
+        subtitle,
+        (float(place["value"]), place["name"]),
+        ends,
+        (low, high),
+        canvas.axis("", 9, grid=False),
+    )
 
 
-def stacked(values: list[float], width: float) -> tuple[list[dict[str, Any]], float, float]:
-    """Points heaped up where they would lie on each other."""
-    low, high = min(values), max(values)
-    bins = max(20, int(width / 9))
-    step = (high - low) / bins or 1.0
-    heights: dict[int, int] = {}
-    found = []
-    most = 30
-    for value in sorted(values):
-        at = int((value - low) / step)
-        heights[at] = heights.get(at, 0) + 1
-        found.append({"x": low + (at + 0.5) * step if high > low else low, "level": heights[at]})
-    tallest = max(heights.values())
-    if tallest > most:
-        for point in found:
-            point["level"] = point["level"] * most / tallest
-    return found, low, high
+def _tip(row: dict[str, Any]) -> str:
+    name = formats.plain(row.get("name") or row.get("client_id") or "A customer")
+    whole = float(row["value"]) == round(float(row["value"]))
+    return f"{name}: {formats.number(row['value'], 0 if whole else 2)}"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
-from healthseg.charts import formats, heat, theme
+from healthseg.charts import canvas, flow, formats, heat, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
-from healthseg.charts.canvas import WIDTH
+from healthseg.charts.canvas import at
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -25,22 +23,13 @@ BAND_NAMES = {
 }
 MOST = 12
 QUARTERS = [0, 0.25, 0.5, 0.75, 1]
-PERCENT = "format(100 * datum.value, '.0f') + ' %'"
-
-
-def _data(values: list[dict[str, Any]]) -> alt.Chart:
-    return alt.Chart(alt.Data(values=values))
-
-
-def _paint() -> alt.Color:
-    return alt.Color("colour:N", scale=None)
 
 
 def colours(names: list[str]) -> dict[str, str]:
     """A colour for each segment, grey for those that could not be placed."""
     placed = [name for name in names if name not in ("Not placed", "Other")]
-    found = {name: PALETTE[at % len(PALETTE)] for at, name in enumerate(placed)}
-    return {name: found.get(name, theme.FAINT) for name in names}
+    paint = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(placed)}
+    return {name: paint.get(name, theme.FAINT) for name in names}
 
 
 def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
@@ -108,15 +97,6 @@ def profile(frame: pd.DataFrame) -> theme.Picture:
     )
 
 
-def _wrapped(name: str, room: float) -> list[str]:
-    """A name on at most two lines."""
-    lines = textwrap.wrap(formats.plain(name), max(int(room / 6.6), 5))
-    return [
-        formats.fitted(line, room, 6.6)
-        for line in [*lines[:1], *([" ".join(lines[1:])] if lines[1:] else [])]
-    ]
-
-
 def differences(frame: pd.DataFrame) -> theme.Picture:
     """What sets segments apart, in what they were not made of? Effects that stand, with their intervals."""
     title = "Differences between segments"
@@ -150,119 +130,11 @@ def differences(frame: pd.DataFrame) -> theme.Picture:
 
 def flows(frame: pd.DataFrame, order: Sequence[str] = ()) -> theme.Picture:
     """Who moved? Segments then at the left, now at the right, as ``order`` has them; the bands are customers."""
-    title = "Who moved"
-    if not len(frame):
-        return theme.nothing(title, "The portfolio has no earlier date to compare with.")
-    height, gap = 320, 10
-    left, right = _ends(frame, "from", height, gap, order), _ends(frame, "to", height, gap, order)
-    names = list(dict.fromkeys([*right, *left]))
+    names = list(dict.fromkeys([*frame["to"], *frame["from"]])) if len(frame) else []
     paint = colours(names) | dict.fromkeys(("New", "Churned"), theme.SOFT)
-    room = 170
-    inner = WIDTH - 2 * room
-    ribbons = _ribbons(frame, left, right, paint, inner)
-    blocks = [
-        {"x": side, "x2": side + 9, "y": top, "y2": bottom, "colour": paint[name]}
-        for ends, side in ((left, 0), (right, inner - 9))
-        for name, (top, bottom, _) in ends.items()
-    ]
-    labels = [
-        {
-            "x": at,
-            "y": (top + bottom) / 2,
-            "text": _wrapped(f"{name} {formats.number(count)}", room - 10),
-        }
-        for ends, at in ((left, -6), (right, inner + 6))
-        for name, (top, bottom, count) in ends.items()
-    ]
-    x = alt.Scale(domain=[0, inner], nice=False)
-    y = alt.Scale(domain=[0, height], range=[0, height], nice=False)
-    across, down = alt.X("x:Q", scale=x, axis=None), alt.Y("y:Q", scale=y, axis=None)
-    layers = [
-        _data(ribbons)
-        .mark_area(interpolate="linear")
-        .encode(
-            x=across,
-            y=down,
-            y2="y2:Q",
-            color=_paint(),
-            opacity=alt.Opacity("strength:Q", scale=None),
-            detail="key:N",
-        ),
-        _data(blocks).mark_rect().encode(x=across, x2="x2:Q", y=down, y2="y2:Q", color=_paint()),
-        _data([one for one in labels if one["x"] < 0])
-        .mark_text(align="right", baseline="middle", fontSize=12, lineHeight=14)
-        .encode(x=across, y=down, text="text:N"),
-        _data([one for one in labels if one["x"] > 0])
-        .mark_text(align="left", baseline="middle", fontSize=12, lineHeight=14)
-        .encode(x=across, y=down, text="text:N"),
-    ]
-    moved = frame.loc[frame["from"] != frame["to"], "customers"].sum()
-    subtitle = f"Left: then, right: now; grey: stayed; n = {formats.number(frame['customers'].sum())}, {moved} elsewhere"
-    return theme.picture(layers, title, subtitle, height, left=room, right=room, top=14, bottom=10)
-
-
-def _ends(
-    frame: pd.DataFrame, side: str, height: float, gap: float, order: Sequence[str]
-) -> dict[str, tuple[float, float, int]]:
-    """Where each segment's block begins and ends on a side, and its customers; least room for a label each."""
-    counts = frame.groupby(side)["customers"].sum()
-    last = ["New", "Churned", "Not placed", "Other"]
-    ranks = {
-        name: at
-        for at, name in enumerate([*(one for one in order if one not in last), None, *last])
-    }
-    names = sorted(
-        counts.index, key=lambda name: (ranks.get(name, ranks[None]), -counts[name], name)
+    return flow.flow(
+        frame, "Who moved", "The portfolio has no earlier date to compare with.", paint, order
     )
-    least = 16.0
-    scale = max(height - gap * (len(names) - 1) - least * len(names), 10) / counts.sum()
-    found, at = {}, 0.0
-    for name in names:
-        size = least + float(counts[name]) * scale
-        found[name] = (at, at + size, int(counts[name]))
-        at += size + gap
-    return found
-
-
-def _ribbons(
-    frame: pd.DataFrame, left: dict, right: dict, paint: dict[str, str], inner: float
-) -> list[dict[str, Any]]:
-    """Bands from block to block, as points of areas along a smooth step."""
-    used = {("l", name): top for name, (top, _, _) in left.items()} | {
-        ("r", name): top for name, (top, _, _) in right.items()
-    }
-    order_left, order_right = list(left), list(right)
-    flows_ = sorted(
-        frame.to_dict("records"),
-        key=lambda row: (order_left.index(row["from"]), order_right.index(row["to"])),
-    )
-    found = []
-    for row in flows_:
-        ends = []
-        for key, blocks, name in (("l", left, row["from"]), ("r", right, row["to"])):
-            top, bottom, count = blocks[name]
-            size = (bottom - top) * row["customers"] / count
-            ends.append((used[key, name], used[key, name] + size))
-            used[key, name] += size
-        stays = row["from"] == row["to"]
-        for place in range(25):
-            share = place / 24
-            bend = share * share * (3 - 2 * share)
-            found.append(
-                {
-                    "key": f"{row['from']}→{row['to']}",
-                    "x": 9 + share * (inner - 18),
-                    "y": ends[0][0] + bend * (ends[1][0] - ends[0][0]),
-                    "y2": ends[0][1] + bend * (ends[1][1] - ends[0][1]),
-                    "colour": theme.FAINT
-                    if stays
-                    else paint[row["from"]]
-                    if row["from"] != "New"
-                    else paint[row["to"]],
-                    "strength": 0.22 if stays else 0.62,
-                }
-            )
-    return found
 
 
 def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
@@ -313,36 +185,34 @@ def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
     title = "Concentration of ARR"
     if not len(frame):
         return theme.nothing(title, "No ARR is known, or it cannot be added up.")
+    pairs = frame[["share_of_customers", "share_of_total"]].to_numpy()
     points = [
-        {"x": float(a), "y": float(b)}
-        for a, b in frame[["share_of_customers", "share_of_total"]].to_numpy()
+        {
+            "x": float(share),
+            "y": float(total),
+            "low": 0.0,
+            "tip": f"The smallest {formats.percent(share)} of customers have {formats.percent(total)} of the ARR",
+        }
+        for share, total in pairs
     ]
-    across = alt.X(
-        "x:Q",
-        scale=alt.Scale(domain=[0, 1], nice=False),
-        axis=alt.Axis(
-            labelExpr=PERCENT, values=QUARTERS, title="customers, from the smallest", grid=False
-        ),
+    ticks = {"values": QUARTERS}
+    x = at(
+        "x",
+        canvas.span(0, 1),
+        canvas.axis("percent", title="customers, from the smallest", grid=False, **ticks),
     )
-    up = alt.Y(
-        "y:Q",
-        scale=alt.Scale(domain=[0, 1], nice=False),
-        axis=alt.Axis(labelExpr=PERCENT, values=QUARTERS, title=None),
-    )
-    at = min(points, key=lambda point: abs(point["x"] - 0.8))
-    mark = [
-        {"x": at["x"], "y": at["y"], "text": f"the top fifth has {formats.percent(1 - at['y'])}"}
-    ]
+    y = at("y", canvas.span(0, 1), canvas.axis("percent", **ticks))
+    top = min(points, key=lambda point: abs(point["x"] - 0.8))
+    label = f"the top fifth has {formats.percent(1 - top['y'])}"
+    even = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
+    dashes = {"color": theme.FAINT, "strokeDash": [4, 4], "strokeWidth": 1.5}
+    words = {"align": "right", "dx": -10, "dy": -6, "fontSize": 12}
     layers = [
-        _data([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
-        .mark_line(color=theme.FAINT, strokeDash=[4, 4], strokeWidth=1.5)
-        .encode(x=across, y=up),
-        _data(points).mark_area(color=BLUE, opacity=0.14).encode(x=across, y=up),
-        _data(points).mark_line(color=BLUE).encode(x=across, y=up),
-        _data(mark).mark_circle(size=80, color=BLUE, opacity=1).encode(x=across, y=up),
-        _data(mark)
-        .mark_text(align="right", dx=-10, dy=-6, fontSize=12)
-        .encode(x=across, y=up, text="text:N"),
+        canvas.layer(even, "line", dashes, x=x, y=y),
+        canvas.layer(points, "area", {"color": BLUE, "opacity": 0.14}, x=x, y=y, y2="low"),
+        canvas.layer(points, "line", {"color": BLUE}, x=x, y=y),
+        canvas.layer([top], "circle", {"size": 80, "color": BLUE, "opacity": 1}, x=x, y=y),
+        canvas.layer([{**top, "text": label}], "text", words, x=x, y=y, text="text"),
     ]
     subtitle = f"Share of the ARR; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
-    return theme.picture(layers, title, subtitle, 250, left=54, right=14, bottom=44)
+    return canvas.picture(layers, title, subtitle, 250, left=54, right=14, bottom=44)

@@ -55,12 +55,17 @@ def spans(
         for before, after in itertools.pairwise(boxes)
     ]
     inside = [
-        {"start": box["centre"], "y": box["middle"], "text": box["text"]}
+        {
+            "start": box["centre"],
+            "y": box["middle"],
+            "text": box["text"],
+            "colour": theme.ON_MARKS.get(box["colour"], theme.ON_OTHER_MARKS),
+        }
         for box in boxes
         if box["text"]
     ]
     side = {"align": "left", "baseline": "middle", "x": -LEFT + 2, "fontSize": 12.5}
-    bold = {"baseline": "middle", "color": theme.PAPER, "fontWeight": 600, "fontSize": SMALL}
+    bold = {"baseline": "middle", "fontWeight": 600, "fontSize": SMALL}
     rules = [{"y": LANE * place} for place in range(len(lanes) + 1)]
     layers = [
         canvas.layer(rules, "rule", {"color": theme.GRID}, y=y),
@@ -68,7 +73,7 @@ def spans(
         canvas.layer(
             boxes, "rect", {"cornerRadius": 2}, x=x, x2="end", y=y, y2="y2", color="colour"
         ),
-        canvas.layer(inside, "text", bold, x=x, y=y, text="text"),
+        canvas.layer(inside, "text", bold, x=x, y=y, text="text", color="colour"),
         canvas.layer(names, "text", side, y=y, text="text"),
     ]
     subtitle = subtitle.replace("{n}", formats.number(len(boxes)))

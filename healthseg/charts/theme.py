@@ -32,6 +32,18 @@ BAND_COLOURS = {
 }
 BANDS = ("critical", "at_risk", "healthy", "champion")
 UP, DOWN = BAND_COLOURS["champion"], BAND_COLOURS["critical"]
+# The same as texts: darker on paper, so that they can be read.
+TEXT_COLOURS = {
+    BAND_COLOURS["critical"]: "#b34f00",
+    BAND_COLOURS["at_risk"]: "#8a6000",
+    BAND_COLOURS["healthy"]: "#00785a",
+    BAND_COLOURS["champion"]: "#0068a3",
+    FAINT: SOFT,
+}
+# A text on a coloured mark: most colours carry a dark one, in light and in dark.
+VIOLET = "#5b4a9e"
+ON_MARKS = {BAND_COLOURS["champion"]: PAPER, SOFT: PAPER, VIOLET: "#fefefe"}
+ON_OTHER_MARKS = "#10161d"
 # A page sets its own font; the renderer is quick where it finds the first.
 FONT = "Liberation Sans, Arial, sans-serif"
 VARIABLES = {
@@ -41,6 +53,11 @@ VARIABLES = {
     GRID: "grid",
     PAPER: "paper",
     **{colour: band for band, colour in BAND_COLOURS.items() if band != "unknown"},
+    **{
+        TEXT_COLOURS[colour]: f"{band}_text"
+        for band, colour in BAND_COLOURS.items()
+        if band != "unknown"
+    },
 }
 BRIEF = "datum.value ? format(datum.value, '~s') : '0'"  # an axis of large figures: 0, 5k, 10k
 _TITLE_ROOM = 52
@@ -150,6 +167,7 @@ def nothing(title: str, reason: str) -> Picture:
     """What is shown in place of a chart that has nothing to draw: the reason, in words."""
     lines = textwrap.wrap(formats.plain(reason), WIDTH // 8)
     mark = {"type": "text", "align": "left", "baseline": "top", "color": SOFT, "fontSize": 13}
+    mark["tooltip"] = None
     with unvalidated():
         layer = alt.Chart(
             Values(values=[{"line": lines}]),

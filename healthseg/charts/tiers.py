@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
-from healthseg.charts import columns, formats, segment_groups, segments, theme
+from healthseg.charts import canvas, columns, formats, scatter, segments, theme
 from healthseg.charts.bars import Axis, Bar, Row, rows
-from healthseg.charts.canvas import WIDTH
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -24,10 +22,6 @@ PARTS = {
     "churn": "Churn",
     "end": "Now",
 }
-
-
-def _data(values: list[dict[str, Any]]) -> alt.Chart:
-    return alt.Chart(alt.Data(values=values))
 
 
 def money_axis(low: float, high: float, currency: str | None) -> Axis:
@@ -256,53 +250,22 @@ def standing(
     known = frame[frame["arr"].fillna(0) > 0] if len(frame) else frame
     if not len(known) or formats.is_missing(place["arr"]) or not place["arr"] > 0:
         return theme.nothing(title, "Its ARR is not known, or 0.")
-    points, low, high = segment_groups.stacked(
-        [math.log10(float(value)) for value in known["arr"]], WIDTH - 20
-    )
-    height = 22 + 7 * max(point["level"] for point in points) + 30
-    ends = [(place["above"] or 0.0), place["up_to"] or float("inf")]
-    dots = [
+    rows_ = [
         {
-            "x": 10 ** point["x"],
-            "y": height - 12 - 7 * point["level"],
-            "colour": BLUE if ends[0] < 10 ** point["x"] <= ends[1] else theme.FAINT,
+            "value": float(row["arr"]),
+            "tip": f"{formats.plain(row.get('name') or 'A customer')}: {formats.money(row['arr'], currency)}",
         }
-        for point in points
+        for row in known.sort_values("arr", kind="stable").to_dict("records")
     ]
-    x = alt.Scale(type="log", domain=[10 ** (low - 0.06), 10 ** (high + 0.06)], nice=False)
-    inside = [limit for limit in thresholds if 10 ** (low - 0.06) < limit < 10 ** (high + 0.06)]
-    axis = alt.Axis(
-        values=inside, labelExpr=theme.BRIEF, title=formats.plain(currency) or None, grid=False
-    )
-    across = alt.X("x:Q", scale=x, axis=axis)
-    down = alt.Y(
-        "y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None
-    )
-    here = [
-        {
-            "x": float(place["arr"]),
-            "y": 14,
-            "y2": height,
-            "text": formats.fitted(place["name"], WIDTH / 2),
-        }
-    ]
-    right = math.log10(place["arr"]) > (low + high) / 2
-    layers = [
-        _data([{"x": limit, "y": 24, "y2": height} for limit in inside])
-        .mark_rule(color=theme.SOFT, strokeDash=[4, 3])
-        .encode(x=across, y=down, y2="y2:Q"),
-        _data(dots)
-        .mark_circle(size=26, opacity=0.75)
-        .encode(x=across, y=down, color=alt.Color("colour:N", scale=None)),
-        _data(here).mark_rule(color=theme.INK, strokeWidth=2).encode(x=across, y=down, y2="y2:Q"),
-        _data(here)
-        .mark_text(
-            align="right" if right else "left",
-            dx=-6 if right else 6,
-            fontWeight=600,
-            baseline="middle",
-        )
-        .encode(x=across, y=down, text="text:N"),
-    ]
+    axis = canvas.axis(title=formats.plain(currency) or None, values=list(thresholds), grid=False)
     subtitle = f"A point a customer, blue in its tier ({place['tier']}); dashed: thresholds; n = {len(known)}"
-    return theme.picture(layers, title, subtitle, height, left=10, right=14, bottom=42)
+    return scatter.heap(
+        rows_,
+        title,
+        subtitle,
+        (float(place["arr"]), place["name"]),
+        thresholds,
+        (place["above"] or 0.0, place["up_to"] or math.inf),
+        axis,
+        log=True,
+    )

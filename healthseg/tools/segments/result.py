@@ -344,7 +344,7 @@ class Segmentation(Result):
             "flows": segments.flows(frame("flows"), names),
             "matrix": segments.matrix(frame("matrix"), money),
             "lorenz": segments.lorenz(frame("lorenz"), self.pareto_analysis.gini),
-            "map": segment_groups.scatter(frame("customers"), self.segmentation_type),
+            "map": segment_groups.plane(frame("customers")),
         }
         if self.evidence is not None:
             charts["evidence"] = segment_groups.evidence(frame("evidence"))

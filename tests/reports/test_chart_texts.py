@@ -1,0 +1,121 @@
+"""Charts of all pages: what is under the pointer, and whether their texts can be read in light and dark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import healthseg as hs
+from healthseg.charts import lifecycle, theme
+from healthseg.reports import customer_page, portfolio_page
+from healthseg.reports.pages import MODULES
+from tests.reports import model_results
+from tests.reports.made import small_portfolio
+
+__all__ = ["small_portfolio"]
+
+SHEET = Path(theme.__file__).parents[1] / "reports/html/templates/pieces.css"
+LEAST_CONTRAST = 4.5
+
+
+@pytest.fixture(scope="module")
+def layers(small_portfolio) -> list[tuple[str, dict[str, Any]]]:
+    """Every layer of every chart, with the chart's title."""
+    opened = hs.Portfolio.open(str(small_portfolio.folder))
+    results = list(model_results.of(opened).values())
+    for tool in MODULES:
+        results.append(portfolio_page(tool, portfolio=opened).result)
+        page = customer_page(tool, portfolio=opened, client_id=small_portfolio.client_id)
+        results.append(page.result)
+    charts = [chart for result in results for chart in result.charts().values()]
+    assert len(charts) > 50
+    return [
+        (chart.usermeta["title"], layer) for chart in charts for layer in theme.spec(chart)["layer"]
+    ]
+
+
+def test_what_is_under_the_pointer_is_words_and_texts_and_rules_have_nothing(layers):
+    wrong = []
+    for title, layer in layers:
+        tooltip, kind = layer["encoding"].get("tooltip"), layer["mark"]["type"]
+        shown = layer["mark"].get("tooltip", "drawing")
+        explicit = tooltip is not None and tooltip["field"] == "tip" and shown is not None
+        if not (explicit and kind not in ("text", "rule")) and not (shown is None and not tooltip):
+            wrong.append((title, kind, tooltip, shown))
+    assert wrong == []
+
+
+def test_points_and_bars_say_their_figure_under_the_pointer(layers):
+    said = {title for title, layer in layers if "tooltip" in layer["encoding"]}
+    drawn = {
+        title
+        for title, layer in layers
+        if layer["mark"]["type"] in ("bar", "rect", "circle", "tick", "area")
+    }
+    assert drawn - said == set()
+
+
+def _colours(layer: dict[str, Any]) -> Iterator[str]:
+    if layer["mark"]["type"] != "text":
+        return
+    channel = layer["encoding"].get("color")
+    if channel and "field" in channel:
+        yield from {row[channel["field"]] for row in layer["data"]["values"]}
+    else:
+        yield layer["mark"].get("color", theme.INK)
+
+
+def _palettes() -> dict[str, dict[str, str]]:
+    """The page's colours by name, in light and dark."""
+    sheet = SHEET.read_text("utf-8").replace("#fff;", "#ffffff;")
+    light, dark = sheet.split('[data-jp-theme-light="false"] .hs{', 1)
+    read = re.compile(r"--hs-([a-z_]+):(#[0-9a-f]{6})")
+    palette = dict(read.findall(light))
+    return {"light": palette, "dark": palette | dict(read.findall(dark))}
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(text: str, paper: str) -> float:
+    brighter, darker = sorted((_luminance(text), _luminance(paper)), reverse=True)
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_texts_on_coloured_marks_can_be_read(mode):
+    palette = _palettes()[mode]
+    for colour in lifecycle.COLOURS.values():
+        text = theme.ON_MARKS.get(colour, theme.ON_OTHER_MARKS)
+        pair = [palette.get(theme.VARIABLES.get(each, ""), each) for each in (text, colour)]
+        assert contrast(*pair) >= LEAST_CONTRAST, (mode, colour, text)
+
+
+def test_contrast_is_that_of_the_guidelines():
+    assert round(contrast("#000000", "#ffffff"), 1) == 21.0
+    assert round(contrast("#767676", "#ffffff"), 2) == 4.54
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_texts_of_charts_can_be_read(layers, mode):
+    palette = _palettes()[mode]
+    weak = set()
+    for title, layer in layers:
+        for colour in _colours(layer):
+            if colour in (*theme.ON_MARKS.values(), theme.ON_OTHER_MARKS):
+                continue
+            name = theme.VARIABLES.get(colour.lower())
+            shown = palette.get(name, colour) if name else colour
+            ratio = contrast(shown, palette["paper"])
+            if ratio < LEAST_CONTRAST:
+                weak.add((title, colour, round(ratio, 2)))
+    assert weak == set()
