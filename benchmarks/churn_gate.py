@@ -112,8 +112,8 @@ def main() -> int:
             [passes_ever(clients, seed, (24, 48)) for seed in range(options.scores)], 0
         )
         print(
-            f"no signal, scores of {clients} customers: yes ever in {100 * shares[0]:.1f} % of 24 looks, "
-            f"{100 * shares[1]:.1f} % of 48 (reach: 2 % of 24)",
+            f"no signal, scores of {clients} customers: yes ever in {100 * shares[0]:.1f}% of 24 looks, "
+            f"{100 * shares[1]:.1f}% of 48 (reach: 2% of 24)",
             flush=True,
         )
         missed |= shares[0] > 0.02
@@ -124,7 +124,7 @@ def main() -> int:
     ]
     missed |= (
         print_gate(
-            "no signal, at the level of metrics, every month (reach: yes ever in at most 2 %)",
+            "no signal, at the level of metrics, every month (reach: yes ever in at most 2%)",
             pd.DataFrame(drawn),
         )
         > 0.02
@@ -144,7 +144,7 @@ def main() -> int:
             [gate_of(rows_of("default", clients, first + at)) for at in range(count)]
         )
         missed |= (
-            print_gate(f"demo portfolios of {clients} (reach: yes in {100 * least:.0f} %)", results)
+            print_gate(f"demo portfolios of {clients} (reach: yes in {100 * least:.0f}%)", results)
             < least
         )
     print(f"{time.monotonic() - started:.0f} s")

@@ -4,9 +4,9 @@
 
 Portfolios of 300 customers by each law of ``_worlds`` (and the demo's, 250), trained on what was known after 12 months,
 judged on the customer-months after, against what happened (log-loss, AUC) and against the true probabilities (slope,
-share of them inside the 90 % intervals). Rivals on the same rows: a logistic regression and boosted trees on all
+share of them inside the 90% intervals). Rivals on the same rows: a logistic regression and boosted trees on all
 metrics, and a logistic regression on the days to renewal in bins of 30 days alone. Differences of the log-loss are a
-customer-month, their 95 % intervals over customers of all portfolios. Exit status 1 where a figure misses its reach.
+customer-month, their 95% intervals over customers of all portfolios. Exit status 1 where a figure misses its reach.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def judge_held_out(
     side = "better" if skill > 0 else "worse"
     figures = (
         f"AUC {auc:.2f}, z {z:.1f} where {needed:.1f} is needed, log score "
-        f"{100 * abs(skill):.1f} % {side} than the base rate's"
+        f"{100 * abs(skill):.1f}% {side} than the base rate's"
     )
     eligible = z > needed and skill > 0
     if eligible:

@@ -89,7 +89,7 @@ class ReportCard:
         row, rival = table.loc[COMPOSITE], float(table["auc"].get("last_activity", np.nan))
         return (
             f"The health score separated churned from retained customers with an AUC within dates of {row['auc']:.2f} "
-            f"({100 * self.interval_level:.0f} % interval {row['auc_lower']:.2f} to "
+            f"({100 * self.interval_level:.0f}% interval {row['auc_lower']:.2f} to "
             f"{row['auc_upper']:.2f}; the days since the last activity {rival:.2f}); weights from "
             f"outcomes: {self.suggestion.verdict}"
         )
