@@ -55,52 +55,53 @@ def accuracy(frame: pd.DataFrame) -> theme.Picture:
     )
     leavers = formats.number(known["leavers"].max())
     return rows(
-        items, axis, title, f"AUC with its interval; 0.5 is chance; n = {leavers} losses at most"
+        items, axis, title, f"AUC with its interval; 0.5 is chance; n = {leavers} churned at most"
     )
 
 
 def calibration(frame: pd.DataFrame) -> theme.Picture:
-    """Do as many leave as was said? Tenths of a probability's rows, else of the score's.
+    """Do as many churn as expected? Tenths of a probability's rows, else of the score's.
 
     ``frame``: score, bin, rows, leavers, said, probability, rate, lower, upper.
     """
-    title = "Said and seen"
+    title = "Expected and observed churn"
     chosen = frame[frame["score"] == "ml_predictive"]
     chosen = chosen if len(chosen) else frame[frame["score"] == "weighted_composite"]
     if not len(chosen):
-        return theme.nothing(title, "There is no score to hold against what happened.")
-    told = bool(chosen["probability"].iloc[0])
-    items = [_tenth(row, told) for row in chosen.to_dict("records")]
+        return theme.nothing(title, "There is no score to compare with what happened.")
+    has_probability = bool(chosen["probability"].iloc[0])
+    items = [_tenth(row, has_probability) for row in chosen.to_dict("records")]
     what = (
-        "mark: the probability that was said"
-        if told
+        "mark: the expected probability"
+        if has_probability
         else "tenths from the highest score to the lowest"
     )
     return rows(
         items,
         _shares(min(1.0, max(0.1, 1.1 * float(chosen["upper"].max())))),
         title,
-        f"Share that left, with its interval; {what}; n = {formats.number(chosen['rows'].sum())} customer-months",
+        f"Share that churned, with its interval; {what}; n = {formats.number(chosen['rows'].sum())} customer-months",
     )
 
 
-def _tenth(row: dict, told: bool) -> Row:
-    said = formats.percent(row["said"], 1) if told else f"score {formats.number(row['said'])}"
+def _tenth(row: dict, has_probability: bool) -> Row:
+    score = f"score {formats.number(row['said'])}"
+    expected = formats.percent(row["said"], 1) if has_probability else score
     return Row(
-        f"Tenth {row['bin']}: {said}",
-        f"{formats.percent(row['rate'], 1)} left ({row['leavers']} of {row['rows']})",
+        f"Tenth {row['bin']}: {expected}",
+        f"{formats.percent(row['rate'], 1)} churned ({row['leavers']} of {row['rows']})",
         bars=(Bar(float(row["lower"]), float(row["upper"]), theme.FAINT, thickness=7),),
         dot=float(row["rate"]),
-        target=float(row["said"]) if told else None,
+        target=float(row["said"]) if has_probability else None,
     )
 
 
 def capture(frame: pd.DataFrame) -> theme.Picture:
-    """How many of those who left were among the accounts that the team can look after?
+    """How much of the churn was among the accounts that the team can look after?
 
     ``frame``: name, capacity, share, caught, leavers, lift.
     """
-    title = "Caught within the team's capacity"
+    title = "Churn within the team's capacity"
     known = frame[frame["share"].notna()]
     if not len(known):
         return theme.nothing(title, "No customer churned within the horizon of any date.")
@@ -116,21 +117,21 @@ def capture(frame: pd.DataFrame) -> theme.Picture:
             )
             for row in group.to_dict("records")
         ]
-    subtitle = "Share of losses among the riskiest customers of each date; × : against customers drawn by lot"
+    subtitle = "Share of the churn among the riskiest customers of each date; ×: against customers drawn at random"
     return rows(items, _shares(), title, subtitle)
 
 
 def lead_times(frame: pd.DataFrame) -> theme.Picture:
-    """How early did an alarm stand? The share of leavers warned so many days before, without a break.
+    """How early was the alarm raised? The share of churned customers below the threshold so many days before.
 
     ``frame``: score, name, lead_days, leavers, warned, share.
     """
-    title = "How early the warning stood"
+    title = "How early the score warned"
     known = frame[
         frame["share"].notna() & frame["score"].isin(["weighted_composite", "ml_predictive"])
     ]
     if not len(known):
-        return theme.nothing(title, "No churned customer was watched long enough before churn.")
+        return theme.nothing(title, "No churned customer has scores for long enough before churn.")
     items = []
     for name, group in known.groupby("name", sort=False):
         items.append(Row(str(name), header=True))
@@ -200,7 +201,7 @@ def weights(frame: pd.DataFrame) -> theme.Picture:
 
 
 def effects(frame: pd.DataFrame) -> theme.Picture:
-    """What goes with leaving and staying in the model? Odds ratios of the spread-out half of customers.
+    """What is associated with churn and retention in the model? Odds ratios of the spread-out half of customers.
 
     ``frame``: label, log_odds, lower, upper (of going from the first to the third quartile).
     """
@@ -231,6 +232,8 @@ def effects(frame: pd.DataFrame) -> theme.Picture:
     ]
     reach = max(0.5, float(known[["lower", "upper"]].abs().max().max()) * 1.05)
     ticks = (-round(reach, 1), 0.0, round(reach, 1))
-    axis = Axis(-reach, reach, baseline=0.0, ticks=ticks, labels=("stays", "no effect", "leaves"))
+    axis = Axis(
+        -reach, reach, baseline=0.0, ticks=ticks, labels=("retention", "no effect", "churn")
+    )
     subtitle = "Change of the log odds from a low (first quartile) to a high value (third), with its interval"
     return rows(items, axis, title, f"{subtitle}; the {len(known)} largest")

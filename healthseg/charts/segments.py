@@ -22,6 +22,8 @@ BAND_NAMES = {
     "critical": "Critical",
 }
 MOST = 12
+# Where customers come from and go to, which are no segments.
+OUTSIDE = ("New", "Churned")
 QUARTERS = [0, 0.25, 0.5, 0.75, 1]
 
 
@@ -130,8 +132,9 @@ def differences(frame: pd.DataFrame) -> theme.Picture:
 
 def flows(frame: pd.DataFrame, order: Sequence[str] = ()) -> theme.Picture:
     """Who moved? Segments then at the left, now at the right, as ``order`` has them; the bands are customers."""
-    names = list(dict.fromkeys([*frame["to"], *frame["from"]])) if len(frame) else []
-    paint = colours(names) | dict.fromkeys(("New", "Churned"), theme.SOFT)
+    present = [*frame["to"], *frame["from"]] if len(frame) else []
+    names = [name for name in dict.fromkeys([*order, *present]) if name not in OUTSIDE]
+    paint = colours(names) | dict.fromkeys(OUTSIDE, theme.SOFT)
     return flow.flow(
         frame, "Who moved", "The portfolio has no earlier date to compare with.", paint, order
     )

@@ -161,6 +161,7 @@ PAGE = Page(
                     },
                     "Each against each",
                     "pairs",
+                    where=lambda row: row["gain"] == row["gain"],
                 ),
             ),
         ),
