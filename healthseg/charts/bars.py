@@ -256,7 +256,7 @@ def _bar_layers(items: Sequence[Row], tops: list[float], x: Record, y: Record) -
         if item.target is not None:
             targets.append({"x": item.target, "y": middle - 8, "y2": middle + 8})
     place: Record = {"x": at("x", x), "y": at("y", y)}
-    marks = [
+    marks: list[tuple[list[Record], str, Record, Record]] = [
         (spans, "rect", {"cornerRadius": 2}, {"x2": "x2", "y2": "y2", "opacity": "opacity"}),
         (targets, "rule", {"color": theme.INK, "strokeWidth": 2}, {"y2": "y2"}),
         (dots, "circle", {"size": 80, "opacity": 1, "stroke": theme.PAPER, "strokeWidth": 1.5}, {}),

@@ -31,11 +31,14 @@ def layer(
     encoding = {name: _channel(name, given) for name, given in channels.items()}
     if rows and "tip" in rows[0] and kind not in _WITHOUT_TIP:
         encoding["tooltip"] = {"field": "tip", "type": "nominal"}
-    look = {"type": kind, "tooltip": None if "tooltip" not in encoding else {"content": "encoding"}}
+    look: Any = {
+        "type": kind,
+        "tooltip": None if "tooltip" not in encoding else {"content": "encoding"},
+    }
     with theme.unvalidated():
         return alt.Chart(
             theme.Values(values=rows),
-            mark={**look, **(mark or {})},
+            mark=look | dict(mark or {}),
             encoding=alt.FacetedEncoding(**encoding),
         )
 
@@ -111,7 +114,7 @@ def axis(
     kind: str = "number", ticks: int = 5, title: str | None = None, **more: Any
 ) -> dict[str, Any]:
     """An axis of numbers, percent (of a share of one), money, days (numbers of them) or dates."""
-    labels = {
+    labels: dict[str, dict[str, Any]] = {
         "number": {"labelExpr": "datum.value ? format(datum.value, '~s') : '0'"},
         "percent": {"labelExpr": "format(100 * datum.value, 'd') + '%'"},
         "date": {"format": "%-d %b", "labelFlush": True, "labelOverlap": True},

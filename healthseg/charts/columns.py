@@ -158,7 +158,7 @@ def _across(boxes: Rows, time: bool, ticks: Sequence[float], form: str) -> dict[
     return at(
         "start",
         scale,
-        canvas.axis(form, 8, grid=False, **({"values": list(ticks)} if ticks else {})),
+        canvas.axis(form, 8, None, grid=False, **({"values": list(ticks)} if ticks else {})),
     )
 
 

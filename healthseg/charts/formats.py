@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
-Frame = pd.DataFrame
+Frame: TypeAlias = pd.DataFrame
 MINUS, DASH = "\u2212", "–"
 JOIN = "\u00a0"  # a figure and its unit stay on one line
 # Control characters have no glyph, and directional overrides show other text than is there.
@@ -253,6 +253,10 @@ def _over(reduce: Callable[[Iterable[Any]], Any]) -> Callable[[Any, int], str]:
     return write
 
 
+def _total(items: Any, decimals: int = 0) -> str:
+    return _over(sum)(items or [0], decimals)
+
+
 def _listed(items: Any, decimals: int = 0) -> str:
     return ", ".join(plain(item) for item in items or ())
 
@@ -292,7 +296,7 @@ NUMERIC: dict[str, Callable[[Any, int], str]] = {
     "signed_percent": signed_percent,
     "significant": significant,
     "count": _count,
-    "total": lambda items, decimals=0: _over(sum)(items or [0], decimals),
+    "total": _total,
     "max": _over(max),
 }
 

@@ -31,7 +31,7 @@ def marked_line(
     rows = canvas.records(frame, value)
     if not rows:
         return theme.nothing(title, empty)
-    points = [
+    points: Rows = [
         {
             "start": canvas.moment(row[date]),
             "value": float(row[value]),

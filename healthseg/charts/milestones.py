@@ -163,12 +163,12 @@ def _spread(curves: pd.DataFrame, mark: str, name: str) -> tuple[float, float, f
     rows_ = curves[(curves["mark"] == mark) & (curves["name"] == name)]
     if not len(rows_):
         return None
-    return tuple(
-        float(rows_.loc[rows_["share"] >= share - 1e-12, "days"].min())
-        if (rows_["share"] >= share - 1e-12).any()
-        else float("nan")
-        for share in (0.1, 0.5, 0.9)
-    )
+
+    def reached(share: float) -> float:
+        days = rows_.loc[rows_["share"] >= share - 1e-12, "days"]
+        return float(days.min()) if len(days) else float("nan")
+
+    return reached(0.1), reached(0.5), reached(0.9)
 
 
 def _mark(row: dict, spread: dict, reach: float) -> Row:
@@ -288,8 +288,8 @@ def quarters(frame: pd.DataFrame, p: float | None) -> theme.Picture:
 def _bounds(lower: float | None, upper: float | None, reach: float) -> tuple[float, float]:
     """An interval's ends as far as they are shown; an end that is not known lies beyond."""
     return (
-        0.0 if formats.is_missing(lower) else float(lower),
-        reach if formats.is_missing(upper) else float(upper),
+        0.0 if lower is None or lower != lower else float(lower),
+        reach if upper is None or upper != upper else float(upper),
     )
 
 

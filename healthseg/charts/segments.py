@@ -189,7 +189,7 @@ def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
     if not len(frame):
         return theme.nothing(title, "No ARR is known, or it cannot be added up.")
     pairs = frame[["share_of_customers", "share_of_total"]].to_numpy()
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "x": float(share),
             "y": float(total),
@@ -198,13 +198,13 @@ def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
         }
         for share, total in pairs
     ]
-    ticks = {"values": QUARTERS}
+    ticks: dict[str, Any] = {"values": QUARTERS}
     x = at(
         "x",
         canvas.span(0, 1),
-        canvas.axis("percent", title="customers, from the smallest", grid=False, **ticks),
+        canvas.axis("percent", 5, "customers, from the smallest", grid=False, **ticks),
     )
-    y = at("y", canvas.span(0, 1), canvas.axis("percent", **ticks))
+    y = at("y", canvas.span(0, 1), canvas.axis("percent", 5, None, **ticks))
     top = min(points, key=lambda point: abs(point["x"] - 0.8))
     label = f"the top fifth has {formats.percent(1 - top['y'])}"
     even = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from healthseg.charts import formats, theme
+from healthseg.charts import theme
 
 
 def _paint(colour: str) -> str:
@@ -23,7 +23,7 @@ def sparkline(
 
     The range is the values' own, but never less than ``least``: noise must not look like a fall.
     """
-    known = [float(value) for value in values if not formats.is_missing(value)]
+    known = [float(value) for value in values if value is not None and value == value]
     if len(known) < 2:
         return ""
     room = max(0.0, least - (max(known) - min(known))) / 2
@@ -31,7 +31,7 @@ def sparkline(
     step = (width - 8) / (len(values) - 1)
     places = [
         None
-        if formats.is_missing(value)
+        if value is None or value != value
         else (4 + step * at, height - 4 - (height - 8) * (float(value) - low) / (high - low))
         for at, value in enumerate(values)
     ]
@@ -63,14 +63,14 @@ def strip(
         for band, low, high in zip(theme.BANDS, bounds[:-1], bounds[1:], strict=True)
     )
     span = ""
-    if not formats.is_missing(lower) and not formats.is_missing(upper):
+    if lower is not None and upper is not None and lower == lower and upper == upper:
         span = (
             f'<path d="M{lower * 6:.1f},31v6M{lower * 6:.1f},34H{upper * 6:.1f}M{upper * 6:.1f},31v6" fill="none" '
             f'stroke="{_paint(theme.SOFT)}" stroke-width="2"/>'
         )
     dot = (
         ""
-        if formats.is_missing(score)
+        if score is None or score != score
         else (
             f'<circle cx="{float(score) * 6:.1f}" cy="19" r="9" fill="{_paint(theme.INK)}" '
             f'stroke="{_paint(theme.PAPER)}" stroke-width="3"/>'

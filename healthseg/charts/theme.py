@@ -66,7 +66,7 @@ _TITLE_ROOM = 52
 @alt.theme.register("healthseg", enable=False)
 def config() -> alt.theme.ThemeConfig:
     """The look that every chart carries with it, so that nobody's own charts change."""
-    axis = {
+    axis: Any = {
         "labelColor": SOFT,
         "labelFontSize": 12,
         "titleColor": SOFT,
@@ -166,12 +166,12 @@ def picture(
 def nothing(title: str, reason: str) -> Picture:
     """What is shown in place of a chart that has nothing to draw: the reason, in words."""
     lines = textwrap.wrap(formats.plain(reason), WIDTH // 8)
-    mark = {"type": "text", "align": "left", "baseline": "top", "color": SOFT, "fontSize": 13}
-    mark["tooltip"] = None
+    mark: Any = {"type": "text", "align": "left", "baseline": "top", "color": SOFT}
+    mark |= {"fontSize": 13, "tooltip": None, "lineHeight": 18, "x": 0, "y": 6}
     with unvalidated():
         layer = alt.Chart(
             Values(values=[{"line": lines}]),
-            mark={**mark, "lineHeight": 18, "x": 0, "y": 6},
+            mark=mark,
             encoding=alt.FacetedEncoding(text={"field": "line", "type": "nominal"}),
         )
     height = 18 * len(lines) + 12
@@ -256,9 +256,10 @@ _PAINT = re.compile(r"(fill|stroke)=\"(#[0-9a-fA-F]{6}|white)\"")
 
 
 def _finished(drawn: str, label: str) -> str:
-    found = _ROOT.match(drawn)
-    body = _TAG.sub(_tidy, drawn[found.end() :])
-    width, height = found.groups()
+    root = _ROOT.match(drawn)
+    assert root is not None
+    body = _TAG.sub(_tidy, drawn[root.end() :])
+    width, height = root.groups()
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{html.escape(label)}">{_own_ids(body, label + width)}'

@@ -112,7 +112,7 @@ def record_predictions(
     from healthseg.scoring.report_card.predictions import predictions_of
 
     said = predictions_of(portfolio, as_of)
-    return bool(said) and _recorded(
+    return said is not None and _recorded(
         portfolio, clock, lambda ledger: ledger.record_predictions(said)
     )
 

@@ -32,7 +32,7 @@ class ReportExporter(TemplateExporter):
         return "report"
 
     @property
-    def extra_template_basedirs(self) -> list[str]:
+    def extra_template_basedirs(self) -> list[str]:  # type: ignore[override]
         return [str(scripting.templates())]
 
 

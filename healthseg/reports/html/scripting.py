@@ -82,7 +82,7 @@ def vega() -> str:
     """Vega with its embedder and what they need as one script."""
     import vl_convert
 
-    script = vl_convert.javascript_bundle()
+    script = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--").strip()
 
 

@@ -18,6 +18,7 @@ from healthseg.reports.spec import (
     Row,
     Section,
     Table,
+    Text,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _by_type(patterns: EngagementPatterns) -> str:
     )
 
 
-METHOD_FACTS = {
+METHOD_FACTS: dict[str, Text] = {
     "Window": "{analysis_period.start_date:day} to before {analysis_period.end_date:day}",
     "Customers": "{customers_analyzed:number}",
     "Tried by type": _by_type,
@@ -71,7 +72,7 @@ UNUSUAL = Table(
     },
     label="unusual days",
 )
-SIGNS = {
+SIGNS: dict[str, Text | Cell] = {
     "Sign": "pattern",
     "Churned in 90 days": Cell("probability_of_churn:percent", bar=True),
     "Interval": "{probability_lower:percent} to {probability_upper:percent}",

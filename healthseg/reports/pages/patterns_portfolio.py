@@ -29,6 +29,7 @@ from healthseg.reports.spec import (
     Row,
     Section,
     Table,
+    Text,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 SIGNS_SHOWN = 3
-SIGNS_OF_ALL = {
+SIGNS_OF_ALL: dict[str, Text | Cell] = {
     "Of churned customers’ weeks": "among_leavers:percent",
     "Of retained customers’ weeks": "among_stayers:percent",
     "Have it now": "shown_now:number",

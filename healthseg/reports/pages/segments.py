@@ -190,9 +190,10 @@ def _next(segmentation: Segmentation) -> tuple[Block, ...]:
 
 def _works(segmentation: Segmentation) -> tuple[Block, ...]:
     path = own(segmentation)
-    if not path:
+    standing = segmentation.customer_standing
+    if not path or standing is None:
         return (Missing("What works for such customers", "customer_standing", NO_CUSTOMER),)
-    segment = segmentation.segment(segmentation.customer_standing.segment_id)
+    segment = segmentation.segment(standing.segment_id)
     if segment.recommended_engagement_strategy is None:
         return (Missing("What works for such customers", reason="not requested"),)
     lead = (

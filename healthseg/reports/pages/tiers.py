@@ -95,10 +95,10 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
 
 
 def _place(tiers: ValueTiers) -> tuple[str, ...]:
-    own = _own(tiers)
-    if not own or tiers.customer_standing.reason:
+    own, standing = _own(tiers), tiers.customer_standing
+    if not own or standing is None or standing.reason:
         return ()
-    others = tiers.tier(tiers.customer_standing.tier).customer_count > 1
+    others = tiers.tier(standing.tier).customer_count > 1
     return (
         f"{{{own}.tier_name}}: {{{own}.tier_description:limits}}",
         "It pays {customer_standing.share_of_arr:percent.1} of the portfolio’s ARR",
