@@ -110,7 +110,7 @@ def _is_answers(barrier: Barrier) -> bool:
 
 def _barrier_text(barrier: Barrier) -> str:
     kind = "answers" if _is_answers(barrier) else "tickets"
-    share = f"{100 * barrier.share:.0f} %"
+    share = f"{100 * barrier.share:.0f}%"
     return f"{barrier.barrier}: {barrier.tickets} of {barrier.of} {kind} ({share})"
 
 
@@ -217,7 +217,7 @@ def portfolio_recommendations(
         held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, found))
         if held:
             reason = (
-                f"{100 * row['rate']:.0f} % have adopted it, {100 * target:.0f} % in the upper "
+                f"{100 * row['rate']:.0f}% have adopted it, {100 * target:.0f}% in the upper "
                 f"quarter of {count} tiers"
             )
             part = recommendation(usage, row, target, held, tested, reason)
@@ -288,7 +288,7 @@ def _impact_text(impact: Impact, horizon_days: int) -> str:
     low, high = impact.lower_percentage_points, impact.upper_percentage_points
     return (
         f"{low:+.1f} to {high:+.1f} percentage points of adoption within {horizon_days} days "
-        f"among those told ({100 * impact.interval_level:.0f} %, n = {impact.n:,})"
+        f"among those told ({100 * impact.interval_level:.0f}%, n = {impact.n:,})"
     )
 
 
@@ -386,7 +386,7 @@ def at_equal(names: Sequence[str]) -> str:
 
 def _interval_text(usage: FeatureUsage, lower: float, upper: float) -> str:
     level = usage.settings.effects_interval_level
-    return f"{100 * level:.0f} %: {lower:.2f} to {upper:.2f}"
+    return f"{100 * level:.0f}%: {lower:.2f} to {upper:.2f}"
 
 
 def _figures_text(usage: FeatureUsage, row: Mapping[str, Any]) -> str:
@@ -416,8 +416,8 @@ def _retention_text(
     if number(row["adjusted"]) is None:
         return f"not measured: {row['reason']}"
     rates = (
-        f"{100 * row['adopters_retention']:.0f} % of {row['adopters_n']:,.0f} were retained where "
-        f"it was adopted, {100 * row['others_retention']:.0f} % of {row['others_n']:,.0f} where not"
+        f"{100 * row['adopters_retention']:.0f}% of {row['adopters_n']:,.0f} were retained where "
+        f"it was adopted, {100 * row['others_retention']:.0f}% of {row['others_n']:,.0f} where not"
     )
     figures, equal = _figures_text(usage, row), at_equal(covariates)
     if not is_significant(usage, row):
