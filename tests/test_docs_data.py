@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from healthseg.data import unknown
 from healthseg.data.tables import TABLES
 from healthseg.settings import COMPONENTS, DEFAULT_SCORECARD, Settings
 
@@ -41,6 +42,15 @@ def test_the_columns_are_the_contracts(name):
         for column in TABLES[name].columns
     ]
     assert written_contract()[name][1] == expected
+
+
+def test_what_an_unknown_value_does_is_said_of_every_column():
+    assert unknown.with_table(DATA) == DATA, (
+        "write healthseg.data.unknown.with_table to docs/data.md"
+    )
+    for name in unknown.EFFECTS:
+        table, _, column = name.partition(".")
+        assert column in TABLES[table].names
 
 
 def test_every_optional_table_says_what_it_makes_real():

@@ -13,13 +13,29 @@ def add(commands: Commands) -> None:
         "check",
         "what each table holds, what was dropped and why",
         run,
-        examples=("check data/demo", "check portfolio.toml --json", "check 'postgresql://…/crm'"),
-        notes="exit status: 0 the portfolio is usable, 1 it is not, 2 wrong usage",
+        examples=(
+            "check data/demo",
+            "check data/demo --strict",
+            "check portfolio.toml --json",
+            "check 'postgresql://…/crm'",
+        ),
+        notes="exit status: 0 the portfolio is usable, 1 it is not or (--strict) lost too much, 2 wrong usage",
     )
     check.add_argument(
         "portfolio",
         metavar="PORTFOLIO",
         help="a folder, a portfolio.toml, a DuckDB file or a database address",
+    )
+    check.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail if a table is refused, or lost more than a share of its rows or of a column's values",
+    )
+    check.add_argument(
+        "--max-loss",
+        type=float,
+        metavar="SHARE",
+        help="that share (default: the setting strict_loss_share)",
     )
     json_option(check)
 
@@ -27,9 +43,12 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import portfolios
 
-    check = portfolios.open_portfolio(given.portfolio).check()
+    portfolio = portfolios.open_portfolio(given.portfolio)
+    check = portfolio.check()
+    share = portfolio.settings.strict_loss_share if given.max_loss is None else given.max_loss
+    losses = check.losses_above(share) if given.strict or given.max_loss is not None else []
     if given.json:
-        print_json(check.to_dict())
+        print_json(check.to_dict() | {"losses": losses})
     else:
-        print(check.to_text())
-    return OK if check.usable else ERROR
+        print("\n".join([check.to_text(), *(f"lost too much: {loss}" for loss in losses)]))
+    return OK if check.usable and not losses else ERROR

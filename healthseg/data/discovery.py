@@ -25,7 +25,7 @@ from healthseg.settings.base import fingerprint
 
 ADDRESS = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 TOML = "portfolio.toml"
-SECTIONS = ("source", "tables", "settings")
+SECTIONS = ("source", "tables", "settings", "formats")
 _IGNORED = (".", "_", "~")
 # files of tables that other programs write
 _SIMILAR = (
@@ -320,7 +320,7 @@ def _from_toml(path: Path) -> Sources:
                 f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
                 parameter="portfolio",
                 value_provided=section,
-                validation_rule="the sections are [source], [tables] and [settings]",
+                validation_rule="the sections are [source], [tables], [formats] and [settings]",
             )
     source = content.get("source", {})
     queries: Mapping[str, Any] = content.get("tables", {})
@@ -332,7 +332,8 @@ def _from_toml(path: Path) -> Sources:
                 value_provided=name,
                 validation_rule="one of " + ", ".join(TABLES),
             )
-    settings = {**content.get("settings", {}), **_settings_beside(path.parent)}
+    formats = {"formats": _flat(content["formats"])} if "formats" in content else {}
+    settings = {**formats, **content.get("settings", {}), **_settings_beside(path.parent)}
     if isinstance(source, Mapping) and "address" in source:
         address = _address(path, source)
         return replace(database.from_address(address, queries), settings=settings)
@@ -378,6 +379,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
             value_provided=str(path),
             validation_rule="a TOML file",
         ) from None
+
+
+def _flat(formats: Mapping[str, Any]) -> dict[str, Any]:
+    """``[formats]`` by column: ``tickets.opened_at`` is a table of its own in TOML where it stands without quotes."""
+    flat: dict[str, Any] = {}
+    for name, value in formats.items():
+        nested = value if isinstance(value, Mapping) else {}
+        flat |= {f"{name}.{column}": form for column, form in nested.items()} or {name: value}
+    return flat
 
 
 def _settings_beside(folder: Path) -> dict[str, Any]:

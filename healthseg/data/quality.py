@@ -286,14 +286,22 @@ class Check:
     def tables(self) -> dict[str, TableReport]:
         return self.quality.reports
 
-    def excessive(self, share: float) -> list[str]:
-        """The tables that lost more than a share of their rows, or of a column's values, each in a sentence."""
-        return [
-            f"{name}: {issue.count:,} of {report.read:,} rows, {issue.reason}"
+    def losses_above(self, share: float) -> list[str]:
+        """The tables that are refused, or that lost more than a share of their rows or of a column's values."""
+        losses = [
+            f"{name}: refused, {report.reason}"
             for name, report in self.tables.items()
-            for issue in report.issues
-            if issue.kind not in (*HARMLESS, "note") and issue.count > share * report.read
+            if report.refused
         ]
+        for name, report in self.tables.items():
+            lost = sum(issue.count for issue in report.drops if issue.kind not in HARMLESS)
+            of_columns = {f"values of {column}": n for column, n in report.corrected.items()}
+            losses += [
+                f"{name}: {count:,} {what} of {report.read:,} rows ({count / report.read:.1%})"
+                for what, count in {"rows": lost, **of_columns}.items()
+                if count > share * report.read
+            ]
+        return losses
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -39,7 +39,10 @@ def open_tickets(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def open_high_tickets(count: Counting, spans: Spans) -> np.ndarray:
-    return _state(count, spans, "open_high_change")
+    """NaN while a ticket of unknown severity is open: it may be a critical one."""
+    return where(
+        _state(count, spans, "open_unrated_change") == 0, _state(count, spans, "open_high_change")
+    )
 
 
 def tickets_opened(count: Counting, spans: Spans) -> np.ndarray:
@@ -258,7 +261,7 @@ METRICS = (
         "Open high or critical tickets",
         "tickets",
         short="Serious tickets",
-        definition="open_tickets with severity high or critical",
+        definition="open_tickets with severity high or critical; not measured while one of unknown severity is open",
         question="How many serious tickets are open?",
         format="tickets",
         better="lower",

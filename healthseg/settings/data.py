@@ -100,6 +100,8 @@ class DataSettings(Frozen):
     max_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     # a customer that loses more of its rows of a table has that table's metrics withheld
     max_customer_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # `check --strict` fails where a table lost more of its rows, or of the values of a column
+    strict_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     # events after a gap of more days are impossible dates if they are no larger a share of all rows: a slip of the
     # year moves a row by 365 days, a quiet month does not look like that
     event_gap_days: Annotated[int, Field(ge=1)] = 30

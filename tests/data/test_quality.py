@@ -95,3 +95,16 @@ def test_contradictions_between_tables_name_their_customers(make_portfolio):
     events = EVENTS + "acme,ann,2024-12-30 10:00:00\n"
     (table,) = make_portfolio(customers=CUSTOMERS, events=events).quality.of().portfolio
     assert (table.conflicts, table.customers, table.arr) == (1, 1, 1000.0)
+
+
+def test_strict_names_what_lost_more_than_its_share(make_portfolio):
+    tickets = _tickets("t1,acme,2025-03-02,low", "t2,acme,soon,low")
+    check = make_portfolio(customers=CUSTOMERS, events=EVENTS, tickets=tickets).check()
+    assert check.losses_above(0.01) == ["tickets: 1 rows of 42 rows (2.4%)"]
+    assert check.losses_above(0.03) == []
+
+
+def test_one_customer_does_not_refuse_the_table_of_the_others(make_portfolio):
+    rows = [f"b{n},acme,soon,low" for n in range(60)]
+    portfolio = make_portfolio(customers=CUSTOMERS, events=EVENTS, tickets=_tickets(*rows))
+    assert portfolio.has("tickets") and portfolio.withheld == {"tickets": {"acme"}}

@@ -138,7 +138,7 @@ def money() -> Portfolio:
         + [("i99", "later", 10, "2025-04-01", "2025-05-01", None)],
         columns=["invoice_id", "client_id", "amount", "issued_on", "due_on", "paid_on"],
     )
-    return portfolio_of(*dict.fromkeys(invoices["client_id"]), "none", invoices=invoices)
+    return portfolio_of(*dict.fromkeys(invoices["client_id"]), "nobody", invoices=invoices)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def money() -> Portfolio:
         ("half", 89, "overdue"),  # half a note covers nothing whole
         ("spent", 0, "current"),  # a note that was paid out covers nothing
         ("later", NAN, None),
-        ("none", NAN, None),
+        ("nobody", NAN, None),
     ],
 )
 def test_what_is_overdue_is_open_past_its_day_after_credit(money, client, worst, status):

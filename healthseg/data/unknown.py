@@ -1,0 +1,65 @@
+"""What an unknown value does, column by column: the table of docs/data.md, from the contracts."""
+
+from __future__ import annotations
+
+from healthseg.data.tables import TABLES, Column, Table
+
+START, END = "<!-- Unknown values, written by healthseg.data.unknown.with_table -->", "<!-- End -->"
+# where more follows than that the value is unknown
+EFFECTS = {
+    "customers.arr": "ARR is not measured, unless contracts or arr_changes have it",
+    "customers.seats": "seats are not measured, unless contracts have them",
+    "customers.churned_on": "the customer has churned where arr_changes or stage_changes say so",
+    "customers.timezone": "days are those of `default_timezone`",
+    "customers.currency": "the amount is in `reporting_currency`, if one is set",
+    "contracts.ends_on": "the contract is open",
+    "contracts.seats": "its seats are not measured",
+    "events.user_id": "activity counts, users do not",
+    "events.feature": "the event is of no feature",
+    "events.session_id": "sessions are told apart by pauses",
+    "events.duration_seconds": "the event lasts no time",
+    "events.source": "no person's: counted in `other_events`; a person's where no row of the file names one",
+    "events.count": "the row is left out; an empty one is one event, unless other rows have counts and it is of a whole day",
+    "users.created_at": "the user is provisioned all the time",
+    "users.deactivated_at": "the user is active",
+    "tickets.severity": "an open ticket of unknown severity is open, and `open_high_tickets` is not measured",
+    "tickets.resolved_at": "the ticket is open",
+    "tickets.csat": "no answer",
+    "invoices.paid_on": "the invoice is unpaid",
+    "arr_changes.arr": "0 where the reason is churn; else the row is not used",
+    "entitlements.ends_on": "the entitlement goes on",
+    "milestone_progress.completed_at": "the milestone is not completed",
+}
+
+
+def effect(table: Table, column: Column) -> str:
+    """What an empty or unusable value of a column does.
+
+    >>> effect(TABLES["tickets"], TABLES["tickets"].column("opened_at"))
+    'the row is not used'
+    """
+    if f"{table.name}.{column.name}" in EFFECTS:
+        return EFFECTS[f"{table.name}.{column.name}"]
+    if column.required:
+        return "the row is not used"
+    return "no date" if column.kind in ("date", "timestamp") else "unknown"
+
+
+def table_text() -> str:
+    """The table in Markdown: a row a table and effect."""
+    lines = ["| table | column | where its value is unknown |", "|---|---|---|"]
+    for table in TABLES.values():
+        effects: dict[str, list[str]] = {}
+        for column in table.columns:
+            effects.setdefault(effect(table, column), []).append(f"`{column.name}`")
+        lines += [
+            f"| {table.name} | {', '.join(names)} | {text} |" for text, names in effects.items()
+        ]
+    return "\n".join(lines)
+
+
+def with_table(text: str) -> str:
+    """The text of docs/data.md with the table between its two comments."""
+    head, _, rest = text.partition(START)
+    _, _, tail = rest.partition(END)
+    return f"{head}{START}\n\n{table_text()}\n\n{END}{tail}"
