@@ -302,7 +302,7 @@ def _frame_part(name: str, values: Any, folder: Path) -> Part:
         path = Path(values).expanduser()
         if not path.is_file() or split_name(path.name)[1] is None:
             raise _no_portfolio(
-                f"table {name}: {os.fspath(values)!r} is no file of a table", values
+                f"table {name}: {os.fspath(values)!r} is not the file of a table", values
             )
         return file_part(path.absolute(), path.absolute().parent)
     path = folder / f"{name}.parquet"

@@ -249,7 +249,7 @@ def test_frames_are_recognised_by_their_content(tmp_path, monkeypatch):
         ({"customer": pd.DataFrame()}, "did you mean customers"),
         ({"customers": [1]}, "a list: expected a DataFrame"),
         ({}, "empty dictionary"),
-        ({"customers": "nowhere.csv"}, "is no file of a table"),
+        ({"customers": "nowhere.csv"}, "is not the file of a table"),
         ({"customers": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "column a more than once"),
         (3, "a int is not a portfolio|int is not a portfolio"),
     ],
