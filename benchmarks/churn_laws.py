@@ -56,7 +56,9 @@ def rival_probabilities(
     logistic = make_pipeline(
         SimpleImputer(strategy="median"),
         StandardScaler(),
-        LogisticRegressionCV(Cs=[0.001, 0.01, 0.1], max_iter=2000, scoring="neg_log_loss"),
+        LogisticRegressionCV(
+            Cs=[0.001, 0.01, 0.1], scoring="neg_log_loss", solver="newton-cholesky"
+        ),
     )
     boosting = HistGradientBoostingClassifier(
         learning_rate=0.05,
@@ -66,7 +68,9 @@ def rival_probabilities(
         l2_regularization=5.0,
         random_state=0,
     )
-    renewal = LogisticRegressionCV(Cs=[0.1, 1.0, 10.0], max_iter=2000, scoring="neg_log_loss")
+    renewal = LogisticRegressionCV(
+        Cs=[0.1, 1.0, 10.0], scoring="neg_log_loss", solver="newton-cholesky"
+    )
     fitted = {
         "logistic": logistic.fit(known, outcome).predict_proba(asked),
         "boosting": boosting.fit(known, outcome).predict_proba(asked),
@@ -151,11 +155,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--portfolios", type=int, default=10)
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument(
+        "--save", help="write each portfolio's predictions to <SAVE>-<law>-<seed>.parquet"
+    )
     parser.add_argument("--laws", nargs="*", default=[*LAWS, "default"])
     options, started, lines = parser.parse_args(), time.monotonic(), {}
     for law in options.laws:
         seeds = range(options.first, options.first + options.portfolios)
-        table = pd.concat([study(law, seed, Settings()) for seed in seeds], ignore_index=True)
+        tables = []
+        for seed in seeds:
+            tables.append(study(law, seed, Settings()))
+            if options.save:
+                tables[-1].to_parquet(f"{options.save}-{law}-{seed}.parquet")
+        table = pd.concat(tables, ignore_index=True)
         for days, part in table.groupby("horizon"):
             lines[f"{law} {days}"] = summarize(part)
     print(pd.DataFrame(lines).round(4).to_string())

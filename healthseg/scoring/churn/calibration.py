@@ -227,7 +227,7 @@ def calibrate(
         raise CalculationError(message, value_provided=len(raw))
     curvature = effects.expand(design, outcome, beta, center).curvature + np.diag(precision)
     covariance = tuple(tuple(row) for row in np.linalg.inv(curvature).tolist())
-    coefficients = tuple(float(value) for value in beta)
+    coefficients = (float(beta[0]), float(beta[1]), float(beta[2]))
     plain = Calibration(center, coefficients, covariance, 1.0, step_days)
     return replace(plain, fade=_fade(later, plain))
 

@@ -57,7 +57,9 @@ def explain(model: ChurnModel, rows: pd.DataFrame, horizon_days: float) -> pd.Da
     risk = weights * scipy.special.expit(steps)
     risk = risk / risk.sum(axis=1, keepdims=True)
     fitted = model.ready()[0]
-    values, parts, variance = fitted.values(rows, model.config), 0.0, 0.0
+    values = fitted.values(rows, model.config)
+    parts = np.zeros((len(rows), len(fitted.predictors) + 1))
+    variance = np.zeros((len(rows), len(model.kin)))
     for ahead in range(steps.shape[1]):
         step = StepAhead(model.step_days, ahead)
         values = values_ahead(rows, values, fitted.predictors, step)

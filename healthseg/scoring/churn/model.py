@@ -338,9 +338,9 @@ class ChurnModel:
             return model
         predictors = tuple(Predictor(**predictor) for predictor in saved["predictors"])
         _refuse_unknown(predictors, model.config)
-        directed, undirected = (
-            HazardClassifier.from_dict(saved[name]) if saved[name] else None
-            for name in ("directed", "undirected")
+        directed = HazardClassifier.from_dict(saved["directed"])
+        undirected = (
+            HazardClassifier.from_dict(saved["undirected"]) if saved["undirected"] else None
         )
         boosted = BoostedTrees.from_dict(saved["boosted"]) if saved["boosted"] else None
         shares = tuple(saved["shares"])

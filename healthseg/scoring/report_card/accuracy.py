@@ -134,7 +134,8 @@ def share_interval(rows: pd.DataFrame, level: float) -> tuple[float, float, floa
     clustered = float((excess**2).sum()) / n**2
     plain = share * (1 - share)
     effective = min(plain / clustered, n) if clustered > 0 else float(len(excess))
-    return share, *wilson(share * effective, effective, level)
+    low, high = wilson(share * effective, effective, level)
+    return share, float(low), float(high)
 
 
 def accuracy(

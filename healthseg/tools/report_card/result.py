@@ -63,8 +63,8 @@ class Capture(Row):
     score: str = Field(description="Key of the score or rival")
     capacity: str = Field(description="What the team can look after")
     leavers: int = Field(description="Distinct customers that churned")
-    caught: int = Field(description="Of these, looked after within the horizon before")
-    share: float | None = Field(description="Caught of those that churned")
+    caught: int = Field(description="Those looked after within the horizon before")
+    share: float | None = Field(description="Share of churned customers that was caught")
     lift: float | None = Field(description="Times as much as at random")
 
 
@@ -74,8 +74,8 @@ class LeadTime(Row):
     score: str = Field(description="Key of the score or rival")
     lead_days: int = Field(description="Days before notice or churn")
     leavers: int = Field(description="Churned customers that were tracked so long")
-    warned: int = Field(description="Of these, below the threshold from then on")
-    share: float | None = Field(description="Warned of those")
+    warned: int = Field(description="Those below the threshold from then on")
+    share: float | None = Field(description="Share that was warned")
 
 
 class PredictedAndHappened(Row):

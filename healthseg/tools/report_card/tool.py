@@ -30,9 +30,9 @@ Accounts = Annotated[
 ]
 Weights = Annotated[
     dict[str, float] | None,
-    Field(description="Weights of the components, to judge a custom score beside the others"),
+    Field(description="Weights of the components of a custom score, compared with the others"),
 ]
-ROWS = {
+ROWS: dict[str, type[parts.Row]] = {
     "accuracy": parts.Accuracy,
     "against": parts.Against,
     "capture": parts.Capture,
