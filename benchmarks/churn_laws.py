@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -141,6 +142,7 @@ def summarize(table: pd.DataFrame) -> dict[str, float]:
             for _, part in table.groupby("seed")
         ]
         line[f"auc {name}"] = float(np.mean(aucs))
+    line["gain"] = (line["auc model"] - 0.5) / (line["auc truth"] - 0.5)
     line["slope"] = slope(table["truth"].to_numpy(), table["model"].clip(1e-6, 1 - 1e-6).to_numpy())
     said = table[table["eligible"]]
     if len(said):
@@ -156,7 +158,7 @@ def main() -> int:
     parser.add_argument("--portfolios", type=int, default=10)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument(
-        "--save", help="write each portfolio's predictions to <SAVE>-<law>-<seed>.parquet"
+        "--save", help="keep each portfolio's predictions in <SAVE>-<law>-<seed>.parquet"
     )
     parser.add_argument("--laws", nargs="*", default=[*LAWS, "default"])
     options, started, lines = parser.parse_args(), time.monotonic(), {}
@@ -164,15 +166,29 @@ def main() -> int:
         seeds = range(options.first, options.first + options.portfolios)
         tables = []
         for seed in seeds:
+            saved = Path(f"{options.save}-{law}-{seed}.parquet")
+            if options.save and saved.exists():
+                tables.append(pd.read_parquet(saved))
+                continue
             tables.append(study(law, seed, Settings()))
             if options.save:
-                tables[-1].to_parquet(f"{options.save}-{law}-{seed}.parquet")
+                tables[-1].to_parquet(saved)
         table = pd.concat(tables, ignore_index=True)
         for days, part in table.groupby("horizon"):
             lines[f"{law} {days}"] = summarize(part)
-    print(pd.DataFrame(lines).round(4).to_string())
+    table = pd.DataFrame(lines)
+    print(table.round(4).to_string())
     print(f"{time.monotonic() - started:.0f} s")
-    return 0
+    worse = [
+        f"{name} against {rival}"
+        for name, line in table.items()
+        for rival in RIVALS
+        if line[f"vs {rival}"] + line[f"± {rival}"] < 0
+    ]
+    pooled = table.loc["covered"].mean()
+    slopes = table.loc["slope"].between(0.8, 1.25)
+    print(f"significantly worse: {', '.join(worse) or 'never'}; covered on average {pooled:.3f}")
+    return int(bool(worse) or not 0.86 <= pooled <= 0.94 or not slopes.all())
 
 
 if __name__ == "__main__":
