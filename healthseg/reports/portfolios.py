@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from healthseg.data.ledger.ledger import Ledger
+    from healthseg.data.ledger.ledger import Ledger, RecordedPredictions
     from healthseg.data.portfolio import Portfolio
 
 VARIABLE = "HEALTHSEG_PORTFOLIO"
@@ -112,9 +112,10 @@ def record_predictions(
     from healthseg.scoring.report_card.predictions import predictions_of
 
     said = predictions_of(portfolio, as_of)
-    return said is not None and _recorded(
-        portfolio, clock, lambda ledger: ledger.record_predictions(said)
-    )
+    if said is None:
+        return False
+    new: RecordedPredictions = said
+    return _recorded(portfolio, clock, lambda ledger: ledger.record_predictions(new))
 
 
 def _recorded(

@@ -126,7 +126,7 @@ def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
 
 
 def _trained(portfolio: Portfolio, date: dt.date) -> ChurnModel:
-    settings, known = portfolio.settings, _known_losses(portfolio, date)
+    settings, known = portfolio.settings, known_losses(portfolio, date)
     count = int(label_event_dates(known).notna().sum())
     if count < settings.churn_min_churned:
         needed = f"{settings.churn_min_churned} are needed"
@@ -152,10 +152,10 @@ def _held_out(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
 def training_rows(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
     """Customer-months at risk on the grid up to ``date``, with the losses known at its end."""
     rows = joined(_panels_with_families(portfolio, grid(portfolio, date)))
-    return most_used(rows_at_risk(rows, _known_losses(portfolio, date), date))
+    return most_used(rows_at_risk(rows, known_losses(portfolio, date), date))
 
 
-def _known_losses(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
+def known_losses(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
     """Each customer's spells with their notice and churn, as known at the end of ``date``."""
     known = spells_as_of(portfolio, date)
     return known.drop(columns=unrecorded_dates(portfolio))

@@ -11,11 +11,10 @@ import scipy
 
 from healthseg.data.ledger.ledger import RecordedPredictions
 from healthseg.metrics import panels
-from healthseg.metrics.profile import customers_as_of
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.expected import churn_probabilities
 from healthseg.scoring.report_card.accuracy import auc
-from healthseg.statistics.outcomes import label_event_dates, labels
+from healthseg.statistics.outcomes import labels
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -75,9 +74,7 @@ def predicted_and_happened(
 def _recorded(
     portfolio: Portfolio, as_of: dt.date, horizon_days: int
 ) -> list[tuple[pd.DataFrame, str, str, str]]:
-    known = customers_as_of(portfolio, as_of).reset_index(drop=True)
-    event = label_event_dates(known.drop(columns=training.unrecorded_dates(portfolio)))
-    days = []
+    losses, days = training.known_losses(portfolio, as_of), []
     for said in portfolio.ledger().predictions() if portfolio.has_ledger else []:
         is_over = said.predicted_on + dt.timedelta(days=horizon_days) <= as_of
         if said.horizon_days != horizon_days or not is_over:
@@ -89,7 +86,7 @@ def _recorded(
                 "probability": list(said.probabilities.values()),
             }
         )
-        rows = labels(rows, event, as_of, horizon_days)
+        rows = labels(rows, losses, as_of, horizon_days)
         days.append((rows[rows["outcome"].notna()], RECORDED, said.method, said.model))
     return [day for day in days if len(day[0])]
 
