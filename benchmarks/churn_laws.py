@@ -185,7 +185,7 @@ def main() -> int:
         for rival in RIVALS
         if line[f"vs {rival}"] + line[f"± {rival}"] < 0
     ]
-    pooled = table.loc["covered"].mean()
+    pooled = table.loc["covered"].mean() if "covered" in table.index else float("nan")
     slopes = table.loc["slope"].between(0.8, 1.25)
     print(f"significantly worse: {', '.join(worse) or 'never'}; covered on average {pooled:.3f}")
     return int(bool(worse) or not 0.86 <= pooled <= 0.94 or not slopes.all())

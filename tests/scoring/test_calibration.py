@@ -22,7 +22,7 @@ def test_no_other_slope_and_intercept_are_likelier_even_where_the_log_odds_point
         prior = (point[0] / INTERCEPT_SD) ** 2 + ((point[1] - 1) / SLOPE_SD) ** 2
         return float(np.logaddexp(0, odds).sum() - outcome @ odds + prior / 2)
 
-    found = calibrate(np.zeros(900), raw, outcome, center, 30, [])
+    found = calibrate(np.full(900, center), np.zeros(900), raw, outcome, 30, [])
     searched = scipy.optimize.minimize(
         depth, [0.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10}
     )

@@ -257,16 +257,17 @@ def test_calibration_is_drawn_towards_none_and_follows_where_much_is_seen():
     rng = np.random.default_rng(1)
     timing, rest = rng.normal(0, 1.0, 40_000), rng.normal(0, 1.5, 40_000)
     raw = -2 + timing + rest
-    odds = -2 + 0.5 + 1.3 * timing + 0.6 * rest
+    odds = -2 + 0.5 + 1.1 * timing + 0.6 * rest
     outcome = (rng.random(40_000) < special.expit(odds)).astype(float)
-    much = calibrate(timing, raw, outcome, -2.0, 30, [])
-    little = calibrate(timing[:30], raw[:30], outcome[:30], -2.0, 30, [])
-    assert much.coefficients == pytest.approx((0.5, 1.3, 0.6), abs=0.08)
+    base = np.full(40_000, -2.0)
+    much = calibrate(base, timing, raw, outcome, 30, [])
+    little = calibrate(base[:30], timing[:30], raw[:30], outcome[:30], 30, [])
+    assert much.coefficients == pytest.approx((0.5, 1.1, 0.6), abs=0.08)
     assert abs(little.slope - 1) < 0.25 and little.covariance[2][2] > 10 * much.covariance[2][2]
 
 
 def test_a_customers_own_standing_fades_and_what_is_known_ahead_does_not():
-    fading = Calibration(-3.0, (0.0, 1.0, 1.0), ((0.0,) * 3,) * 3, 0.5, 30)
+    fading = Calibration((0.0, 1.0, 1.0), ((0.0,) * 3,) * 3, 0.5, 30)
     timing, raw = np.array([0.0, 2.0]), np.array([-1.0, 1.0])
     assert fading.log_odds(-3.0, timing, raw).tolist() == [-1.0, 1.0]
     assert fading.log_odds(-3.0, timing, raw, 1).tolist() == [-2.0, 0.0]
@@ -402,3 +403,30 @@ def test_confidence_is_the_chance_that_the_level_is_the_one_shown(portfolio):
     sure = predicted["confidence"] > predicted["confidence"].median()
     assert right[sure].mean() > right[~sure].mean() + 0.1
     assert abs(right.mean() - predicted["confidence"].mean()) < 0.12
+
+
+def test_renewals_are_foretold_as_well_as_by_the_days_to_them_on_each_subset(renewals):
+    rows, _ = renewals
+    until = as_of(8)
+    early = rows[rows["date"] <= pd.Timestamp(until)]
+    early = early.assign(event_on=early["event_on"].where(early["event_on"] <= pd.Timestamp(until)))
+    model = ChurnModel.fit(early, until, Settings())
+    late = rows[rows["date"] > pd.Timestamp(until)].sort_values(["client_id", "date"])
+    ours = model.predict(late, [30])["probability"].to_numpy()
+
+    def subset(frame):
+        days = frame["days_to_renewal"]
+        return np.select([days.isna(), days < 30], ["monthly", "due"], "far")
+
+    outcome = outcomes(early, until, 30, 0)
+    known = ~np.isnan(outcome)
+    counts = pd.DataFrame({"subset": subset(early[known]), "lost": outcome[known]})
+    rates = counts.groupby("subset")["lost"].agg(lambda lost: (lost.sum() + 0.5) / (len(lost) + 1))
+    truth, of_row = late["chance"].to_numpy(), subset(late)
+    for name in ("monthly", "due", "far"):
+        p, rows_of = truth[of_row == name], of_row == name
+
+        def loss(q, p=p):
+            return -(p * np.log(q) + (1 - p) * np.log1p(-q)).mean()
+
+        assert loss(ours[rows_of]) <= loss(rates[name]) + 0.02, name

@@ -1,11 +1,11 @@
 """Does the model hold on dates that it had not seen (the gate), and how do its log odds become
 probabilities?
 
-Calibrated log odds of a step = c + a + r·t + s·x: c the portfolio's base rate, t the part of what is known ahead
-(renewal, tenure), x the rest; a ~ Normal(0, 0.3²), r and s ~ Normal(1, 0.2²): shrunk towards no change.
-j steps ahead t is that of the step, and the customer's deviation from the average row has faded by ρʲ, ρ ~
-Normal(0.9, 0.1²). All are learnt on
-held-out time alone.
+Calibrated log odds of a step = b + a + r·t + s·x: b the average row's, t the part of what is known ahead
+(renewal, tenure), x the rest; a ~ Normal(0, 0.2²), r ~ Normal(1, 0.05²), s ~ Normal(1, 0.2²): shrunk towards no
+change. r the most, since t spans many log odds, and models of the first dates, which few renewals taught, fall short
+of it. j steps ahead t is that of the step, and x has faded to ρʲ·x, ρ ~ Normal(0.9, 0.1²). All are learnt on held-out
+time alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from healthseg.errors import CalculationError
 from healthseg.settings import Settings
 from healthseg.statistics import effects
 
-INTERCEPT_SD, SLOPE_SD = 0.3, 0.2
+INTERCEPT_SD, TIMING_SLOPE_SD, SLOPE_SD = 0.2, 0.05, 0.2
+FIXED = 1e9  # precision of a coefficient that is not learnt
 FADES = np.linspace(0.5, 1.0, 26)
 FADE_MEAN, FADE_SD = 0.9, 0.1
 
@@ -156,10 +157,9 @@ def judge_held_out(
 
 @dataclass(frozen=True)
 class Calibration:
-    """Coefficients (a, r, s) with their covariance, the centre, the fading, a step's days, and the spread of what is
-    unobserved between customers."""
+    """Coefficients (a, r, s) with their covariance, the fading, a step's days, and the spread of what is unobserved
+    between customers."""
 
-    center: float
     coefficients: tuple[float, float, float]
     covariance: tuple[tuple[float, float, float], ...]
     fade: float
@@ -183,15 +183,13 @@ class Calibration:
     ) -> np.ndarray:
         """Calibrated, from the raw log odds of a step, the average row's, and the part of what is known ahead."""
         rest = self.fade**ahead * (raw - base - timing)
-        return self.average(base) + self.timing_slope * timing + self.slope * rest
+        return base + self.intercept + self.timing_slope * timing + self.slope * rest
 
-    def average(self, base: np.ndarray | float) -> np.ndarray | float:
-        """The calibrated log odds of the average row."""
-        return self.center + self.intercept + self.slope * (base - self.center)
-
-    def sd(self, timing: np.ndarray, raw: np.ndarray, raw_sd: np.ndarray) -> np.ndarray:
+    def sd(
+        self, base: np.ndarray | float, timing: np.ndarray, raw: np.ndarray, raw_sd: np.ndarray
+    ) -> np.ndarray:
         """Of a customer's own log odds: the classifier's uncertainty, the calibration's, and what is unobserved."""
-        design = np.column_stack([np.ones(len(raw)), timing, raw - self.center - timing])
+        design = np.column_stack([np.ones(len(raw)), timing, raw - base - timing])
         own = ((design @ np.array(self.covariance)) * design).sum(axis=1)
         slope = max(self.slope, self.timing_slope)
         return np.sqrt(slope**2 * raw_sd**2 + np.maximum(own, 0.0) + self.unobserved_sd**2)
@@ -207,10 +205,10 @@ class Calibration:
 
 
 def calibrate(
+    base: np.ndarray,
     timing: np.ndarray,
     raw: np.ndarray,
     outcome: np.ndarray,
-    center: float,
     step_days: int,
     later: Later,
 ) -> Calibration:
@@ -218,17 +216,17 @@ def calibrate(
 
     ``later`` are (steps ahead, base, timing, log odds, outcomes) of the customers retained until then, for the fading.
     """
-    design = np.column_stack([np.ones(len(raw)), timing, raw - center - timing])
-    precision = 1 / np.array([INTERCEPT_SD, SLOPE_SD, SLOPE_SD]) ** 2
-    prior = np.array([0.0, 1.0, 1.0])
-    beta = effects.fit_logistic(design, outcome, precision, prior, offset=center)
+    design = np.column_stack([np.ones(len(raw)), timing, raw - base - timing, base])
+    spread = np.array([INTERCEPT_SD, TIMING_SLOPE_SD, SLOPE_SD])
+    precision = np.r_[1 / spread**2, FIXED]
+    beta = effects.fit_logistic(design, outcome, precision, np.array([0.0, 1.0, 1.0, 1.0]))
     if beta is None:
         message = "the calibration of held-out log odds did not settle"
         raise CalculationError(message, value_provided=len(raw))
-    curvature = effects.expand(design, outcome, beta, center).curvature + np.diag(precision)
-    covariance = tuple(tuple(row) for row in np.linalg.inv(curvature).tolist())
+    curvature = effects.expand(design, outcome, beta).curvature + np.diag(precision)
+    covariance = tuple(tuple(row) for row in np.linalg.inv(curvature)[:3, :3].tolist())
     coefficients = (float(beta[0]), float(beta[1]), float(beta[2]))
-    plain = Calibration(center, coefficients, covariance, 1.0, step_days)
+    plain = Calibration(coefficients, covariance, 1.0, step_days)
     return replace(plain, fade=_fade(later, plain))
 
 
@@ -236,9 +234,8 @@ def _fade(later: Later, plain: Calibration) -> float:
     """The mean of ρ's posterior on a grid."""
     log_weight = -0.5 * ((FADES - FADE_MEAN) / FADE_SD) ** 2
     for ahead, base, timing, raw, outcome in later:
-        known = plain.average(base) + plain.timing_slope * timing
-        rest = plain.slope * (raw - base - timing)
-        faded = known + FADES[:, None] ** ahead * rest
+        known = base + plain.intercept + plain.timing_slope * timing
+        faded = known + FADES[:, None] ** ahead * plain.slope * (raw - base - timing)
         log_weight = log_weight + (outcome * faded - np.logaddexp(0, faded)).sum(axis=1)
     weight = np.exp(log_weight - log_weight.max())
     return float((weight * FADES).sum() / weight.sum())

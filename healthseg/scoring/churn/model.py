@@ -163,10 +163,9 @@ class ChurnModel:
             known = retained & ~np.isnan(lost[ahead])
             of_step = (base, timing[ahead], odds[ahead], lost[ahead])
             later.append((ahead, *(values[known] for values in of_step)))
-        known, center = ~np.isnan(lost[0]), self.base_log_odds
-        calibration = calibrate(
-            timing[0][known], odds[0][known], lost[0][known], center, self.step_days, later
-        )
+        known = ~np.isnan(lost[0])
+        first = (values[known] for values in (base, timing[0], odds[0], lost[0]))
+        calibration = calibrate(*first, self.step_days, later)
         return replace(calibration, unobserved_sd=self.config.churn_unobserved_log_odds)
 
     def _judged_horizons(self, past: pd.DataFrame) -> tuple[int, ...]:
@@ -205,7 +204,7 @@ class ChurnModel:
         fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)
         timing, raw = fitted.timing(values), fitted.log_odds(values)
-        sd = calibration.sd(timing, raw, fitted.directed.log_odds_sd(values))
+        sd = calibration.sd(fitted.base, timing, raw, fitted.directed.log_odds_sd(values))
         odds = calibration.log_odds(fitted.base, timing, raw)
         return np.round(odds, DECIMALS), np.round(sd, DECIMALS)
 
@@ -276,7 +275,7 @@ class ChurnModel:
     def base(self) -> float:
         """The calibrated log odds of the average row."""
         fitted, calibration = self.ready()
-        return float(calibration.average(fitted.base))
+        return fitted.base + calibration.intercept
 
     def average_probability(self, horizon_days: float) -> float:
         """Of the average row, as if each step of the horizon were the next one."""
