@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import _worlds
 
-CUSTOMERS = 90
+CUSTOMERS = 60
 
 
 @pytest.mark.parametrize("law", _worlds.LAWS)
@@ -27,7 +27,7 @@ def test_as_many_are_lost_as_the_true_probabilities_say(law):
         p = truth["p30"].to_numpy()[at_risk]
         lost += int((event[at_risk] <= number[at_risk] + 30).sum())
         expected, variance = expected + p.sum(), variance + (p * (1 - p)).sum()
-    assert lost > 40 and abs(lost - expected) < 3.5 * np.sqrt(variance)
+    assert lost > 25 and abs(lost - expected) < 3.5 * np.sqrt(variance)
 
 
 def test_terms_are_lost_at_renewals_alone_and_tables_tell_when_they_are():
@@ -35,7 +35,7 @@ def test_terms_are_lost_at_renewals_alone_and_tables_tell_when_they_are():
     contracts, customers = tables["contracts"], tables["customers"]
     lost = customers[customers["churned_on"].notna()]
     last = contracts.groupby("client_id")["ends_on"].max()
-    assert len(lost) > 10
+    assert len(lost) > 5
     assert (last.reindex(lost["client_id"]).to_numpy() == lost["churned_on"].to_numpy()).all()
     assert set(tables) == {"customers", "contracts", "events", "tickets", "surveys", "truth"}
     again = _worlds.make_tables("terms", 3, CUSTOMERS)

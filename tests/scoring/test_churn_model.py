@@ -95,9 +95,9 @@ def test_the_same_customer_has_the_same_figures_alone_as_among_others(portfolio)
 
 
 def test_nothing_is_learnt_from_later_than_the_day():
-    made, event = panel(150, MONTHS, seed=2)
-    day = as_of(10)
-    later = rows_at_risk(made, event, as_of(MONTHS))
+    made, event = panel(120, 9, seed=2)
+    day = as_of(7)
+    later = rows_at_risk(made, event, as_of(9))
     cut = rows_at_risk(made[made["date"] <= pd.Timestamp(day)], event, day)
     known = ChurnModel.fit(cut, day, Settings())
     there = ChurnModel.fit(
@@ -106,7 +106,7 @@ def test_nothing_is_learnt_from_later_than_the_day():
         Settings(),
     )
     assert known.to_json() == there.to_json()
-    held = held_out(later, as_of(MONTHS), Settings())
+    held = held_out(later, as_of(9), Settings())
     early = held_out(cut, day, Settings())
     both = early.merge(held, on=["client_id", "date"], suffixes=("", "_later"))
     assert len(both) == len(early) and (both["directed_0"] == both["directed_0_later"]).all()
@@ -241,8 +241,8 @@ def passes_ever(signal, seed, looks=24, clients=120):
 
 
 def test_the_gate_is_wrong_in_few_portfolios_however_often_it_is_looked_at():
-    assert sum(passes_ever(0.0, seed) for seed in range(60)) <= 2
-    assert sum(passes_ever(0.8, seed) for seed in range(30)) >= 28
+    assert sum(passes_ever(0.0, seed) for seed in range(40)) <= 2
+    assert sum(passes_ever(0.8, seed) for seed in range(20)) >= 18
 
 
 def test_z_is_standard_normal_where_nothing_is_to_be_known():
@@ -336,6 +336,7 @@ def renewing(seed=5, clients=260, months=14):
     annual = (number % 2 == 0).to_numpy()
     made["days_to_renewal"] = until.where(annual)
     made["contract_term_days"] = np.where(annual, 360.0, 30.0)
+    made["tenure_days"] += number * 37 % 900
     due = annual & (until < 30).to_numpy()
     chance = np.where(due, 0.35, np.where(annual, 0.0, 0.02))
     made["chance"] = chance
@@ -381,10 +382,10 @@ def test_a_renewal_within_the_horizon_is_a_risk_and_adds_up_with_the_other_parts
 
 
 def test_what_is_missing_speaks_of_no_metric_and_has_a_part_of_its_own():
-    made, event = panel(200, MONTHS, seed=8)
+    made, event = panel(150, 10, seed=8)
     made.loc[made["tenure_days"] < 320, "nps_365d"] = np.nan
-    rows = rows_at_risk(made, event, as_of(MONTHS))
-    model = ChurnModel.fit(rows, as_of(MONTHS), Settings())
+    rows = rows_at_risk(made, event, as_of(10))
+    model = ChurnModel.fit(rows, as_of(10), Settings())
     drivers = model.explain(rows)
     unknown = rows.loc[rows["nps_365d"].isna(), ["client_id", "date"]]
     named = drivers[drivers["metric"] == "nps_365d"].merge(unknown, on=["client_id", "date"])
