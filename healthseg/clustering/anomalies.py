@@ -1,7 +1,9 @@
-"""Unusual days in one daily series: more or fewer people, more or less activity of each, API calls
+"""Unusual days in one daily series, and what lasts: more or fewer people, more or less activity of each, API calls
 never seen before.
 
-*People*: were the day's users as many as on that weekday in the weeks around? *Doing*: did those
+*Lasting*: were the users of some days in a row, held against the weekdays before, too many or too few in sum
+(statistics/level_changes.py)? Silences, dips, rises, new levels; of any length, and where nobody was before. *People*:
+were the day's users as many as on that weekday in the weeks around, without those days? *Doing*: did those
 users do as much as usual? In the sum of events, spikes drown in the luck of who was active. *Calls*
 of the API, of whose law little is known, must also be like none before. A day is reported where
 chance gives such a day less often than once in 1 / ``anomaly_max_p`` days and, of people and calls,
@@ -11,8 +13,7 @@ no p is smaller than Poisson's.
 
 *Doing*: given S sessions, the events beyond the first of each are negative binomial with mean S·m
 and dispersion S·r, m the mean of the four weeks around (without the day, shrunk to the whole
-series' by 20 sessions), r by moments. Both are estimated without the days that stand out,
-repeatedly.
+series'), r by moments. Both are estimated without the days that stand out, repeatedly.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import scipy
 
 from healthseg.settings import Settings
 from healthseg.statistics.departures import Days, against_weekday, beyond_earlier
+from healthseg.statistics.level_changes import LevelChange, LevelRule, level_changes
 
 SEVERITIES = ("critical", "high", "medium")
 COLUMNS = [
@@ -43,12 +45,8 @@ COLUMNS = [
     "person_events",
     "usual_person_events",
     "open",
+    "lasting",
 ]
-DAYS_AROUND = 28
-PRIOR_SESSIONS = 20.0
-MIN_SESSIONS = 20
-OUTLYING_P = 1e-4  # of a day that is left out of the estimates
-FIRST_USED_SHARE = 0.975
 ROUNDS = 6
 NEAR_SPREADS = 2.0  # within two standard errors p is far above any that matters
 
@@ -64,13 +62,13 @@ def anomalies(
 
     ``days`` has a value a day, without gaps: day (since 1970), person_events, users, sessions (NaN
     where events have no times: then events are compared with users) and, where measured, api_events
-    (with of_usual_length: False for days with a change of clocks). ``of_usual`` is what a wider
-    event left of each day's people.
+    (with of_usual_length: False for days with a change of clocks); tracked is False on days whose data
+    is missing: no others are held against them. ``of_usual`` is what a wider event left of each day's people.
 
-    Columns: first_day, last_day, day (the farthest out), anomaly_type (unusual_spike, unusual_dip),
+    Columns: first_day, last_day, day (the farthest out; the first where it is lasting), anomaly_type (unusual_spike, unusual_dip),
     about (people, doing, calls), value, expected, ratio, z, return_days, severity, person_events,
-    usual_person_events (median of the weekday around), open (recent, no usual day since).
-    Neighbouring days of one kind are one anomaly.
+    usual_person_events (median of the weekday around), open (recent, no usual day since), lasting
+    (value and expected are means of its days). Neighbouring days of one kind are one anomaly.
 
     >>> day, random = np.arange(140), np.random.default_rng(3)
     >>> users = np.where(day % 7 < 5, 40.0, 4.0) + random.integers(-3, 4, 140)
@@ -83,35 +81,111 @@ def anomalies(
         np.asarray(days[name], dtype=float) for name in ("person_events", "users", "sessions")
     )
     day, max_p = np.asarray(days["day"], dtype=np.int64), settings.anomaly_max_p
-    people = against_weekday(users, of_usual)
+    tracked = np.asarray(days.get("tracked", np.ones(len(day), dtype=bool)), dtype=bool)
+    changes = lasting_changes(users, settings, of_usual, tracked)
+    single = np.ones(len(day), dtype=bool)  # days that can stand out by themselves
+    for change in changes:
+        single[change.first : change.last + 1] = False
+    usual = single & tracked
+    people = against_weekday(users, of_usual, usual)
     parts = [
-        _people(people, max_p),
-        _doing(events, np.where(np.isfinite(sessions), sessions, users), max_p),
+        _people(people, max_p, single),
+        _doing(events, np.where(np.isfinite(sessions), sessions, users), settings),
     ]
     if "api_events" in days:
         calls = np.asarray(days["api_events"], dtype=float)
-        comparable = beyond_earlier(calls, settings.anomaly_min_days)
+        comparable = tracked & beyond_earlier(calls, settings.anomaly_min_days, spans=(1,))
         if "of_usual_length" in days:
             comparable &= np.asarray(days["of_usual_length"], dtype=bool)
         parts.append(_calls(calls, comparable, max_p))
     recent = [part for part in parts if (day[part["place"]] >= since).any()]
-    if not recent:
+    lasting = [change for change in changes if day[change.last] >= since]
+    if not recent and not lasting:
         return pd.DataFrame({name: [] for name in COLUMNS})
-    rows = pd.concat([pd.DataFrame(part) for part in recent], ignore_index=True)
-    rows = rows[day[rows["place"].to_numpy(dtype=np.int64)] >= since].reset_index(drop=True)
-    place = rows["place"].to_numpy(dtype=np.int64)
-    usual = against_weekday(events)
-    usual_events = pd.Series(usual.expected, index=usual.place).reindex(place).to_numpy(dtype=float)
-    rows = rows.assign(
-        day=day[place], person_events=events[place], usual_person_events=usual_events
+    events_usual = against_weekday(events, usual=usual)
+    usual_events = np.full(len(day), np.nan)
+    usual_events[events_usual.place] = events_usual.expected
+    tables = []
+    if recent:
+        rows = pd.concat([pd.DataFrame(part) for part in recent], ignore_index=True)
+        rows = rows[day[rows["place"].to_numpy(dtype=np.int64)] >= since]
+        last_usual = _last_usual_day(day, people, usual)
+        tables.append(_spells(_dated(rows, day), last_usual, int(day[-1]), settings))
+    if lasting:
+        tables.append(lasting_rows(lasting, day, settings))
+    table = pd.concat(tables, ignore_index=True)
+    place = table["day"].to_numpy(dtype=np.int64) - day[0]
+    table = table.assign(person_events=events[place], usual_person_events=usual_events[place])
+    order = ["first_day", "anomaly_type", "about"]
+    return table.sort_values(order, kind="stable", ignore_index=True)[COLUMNS]
+
+
+def lasting_changes(
+    users: np.ndarray,
+    settings: Settings,
+    of_usual: np.ndarray | float = 1.0,
+    tracked: np.ndarray | None = None,
+) -> list[LevelChange]:
+    """The departures of daily users that last ``anomaly_lasting_min_days`` or more, or to the end of the series."""
+    rule = LevelRule(
+        settings.anomaly_lasting_min_history_days,
+        settings.anomaly_same_weekdays,
+        settings.anomaly_max_weeks_back,
+        settings.anomaly_paces,
+        settings.anomaly_low_count,
+        settings.anomaly_low_count_pace,
+        settings.anomaly_day_most_spreads,
+        settings.anomaly_usual_spreads,
+        settings.anomaly_usual_days,
+        settings.anomaly_min_change,
+        settings.anomaly_new_level_days,
+        settings.anomaly_spread_days,
+        settings.anomaly_repeat_factor,
     )
-    return _spells(rows, _last_usual_day(day, people), int(day[-1]), settings)
+    least = settings.anomaly_lasting_min_days
+    changes = level_changes(users, rule, of_usual, tracked)
+    return [change for change in changes if change.last + 1 - change.first >= least]
 
 
-def _people(days: Days, max_p: float) -> dict[str, Any]:
-    z = _tamed(days.z, 0.95)
+def lasting_rows(changes: list[LevelChange], day: np.ndarray, settings: Settings) -> pd.DataFrame:
+    """The departures as rows of ``anomalies``, their days' means as value and expected."""
+    z = np.array([change.z for change in changes])
+    first = np.array([change.first for change in changes])
+    last = np.array([change.last for change in changes])
+    p = np.clip(2 * scipy.special.ndtr(-np.abs(z)), 1e-300, settings.anomaly_max_p)
+    value = np.array([change.value for change in changes]) / (last + 1 - first)
+    expected = np.array([change.expected for change in changes]) / (last + 1 - first)
+    ratio = np.full(len(z), np.nan)
+    np.divide(value, expected, ratio, where=expected > 0)
+    return pd.DataFrame(
+        {
+            "first_day": day[first],
+            "last_day": day[last],
+            "day": day[first],
+            "anomaly_type": np.where(value > expected, "unusual_spike", "unusual_dip"),
+            "about": "people",
+            "value": value,
+            "expected": expected,
+            "ratio": ratio,
+            "z": z,
+            "return_days": 1 / p,
+            "severity": [severity(each, settings) for each in 1 / p],
+            "open": (last == len(day) - 1) & [change.lasts for change in changes],
+            "lasting": True,
+        }
+    )
+
+
+def _dated(rows: pd.DataFrame, day: np.ndarray) -> pd.DataFrame:
+    rows = rows.reset_index(drop=True)
+    return rows.assign(day=day[rows["place"].to_numpy(dtype=np.int64)])
+
+
+def _people(days: Days, max_p: float, usual: np.ndarray) -> dict[str, Any]:
+    is_usual = usual[days.place]
+    z = _tamed(days.z, 0.95, is_usual)
     p = np.maximum(2 * scipy.special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
-    passes = days.is_change & (p <= max_p)
+    passes = days.is_change & (p <= max_p) & is_usual
     return _passing("people", days.place, days.value, days.expected, z, p, passes)
 
 
@@ -121,27 +195,29 @@ def _poisson_tail(value: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where(value > expected, upper, scipy.special.gammaincc(value + 1, expected))
 
 
-def _doing(events: np.ndarray, sessions: np.ndarray, max_p: float) -> dict[str, Any]:
-    expected, score = intensity(events, sessions)
+def _doing(events: np.ndarray, sessions: np.ndarray, settings: Settings) -> dict[str, Any]:
+    expected, score = intensity(events, sessions, settings)
     z = _tamed(score, 0.98)
     p = 2 * scipy.special.ndtr(-np.abs(z))
-    return _passing("doing", np.arange(len(events)), events, expected, z, p, p <= max_p)
+    passes = p <= settings.anomaly_max_p
+    return _passing("doing", np.arange(len(events)), events, expected, z, p, passes)
 
 
 def _calls(calls: np.ndarray, comparable: np.ndarray, max_p: float) -> dict[str, Any]:
     days = against_weekday(calls)
-    part = _people(days, 1.0)
+    part = _people(days, 1.0, np.ones(len(calls), dtype=bool))
     passes = (1 / part["return_days"] <= max_p) & comparable[part["place"]]
     return {
         name: column if name == "about" else column[passes] for name, column in part.items()
     } | {"about": "calls"}
 
 
-def _tamed(z: np.ndarray, share: float) -> np.ndarray:
-    """Scores shrunk so that ``share`` of them lie where the normal distribution has them, if they lie farther out."""
-    if not len(z):
+def _tamed(z: np.ndarray, share: float, usual: np.ndarray | None = None) -> np.ndarray:
+    """Scores shrunk so that ``share`` of the usual ones lie where the normal distribution has them, if they lie farther out."""
+    reference = z if usual is None else z[usual]
+    if not len(reference):
         return z
-    quantile = float(np.quantile(np.abs(z), share)) / scipy.special.ndtri((1 + share) / 2)
+    quantile = float(np.quantile(np.abs(reference), share)) / scipy.special.ndtri((1 + share) / 2)
     return z / max(quantile, 1.0)
 
 
@@ -168,10 +244,10 @@ def _passing(
     }
 
 
-def _last_usual_day(day: np.ndarray, people: Days) -> int:
+def _last_usual_day(day: np.ndarray, people: Days, usual: np.ndarray) -> int:
     """The last day with as many people as usual (within two spreads); -1 before any."""
-    usual = people.place[(np.abs(people.z) < 2) & (people.expected >= 1)]
-    return int(day[usual[-1]]) if len(usual) else -1
+    near = (np.abs(people.z) < 2) & (people.expected >= 1) & usual[people.place]
+    return int(day[people.place[near][-1]]) if near.any() else -1
 
 
 def _spells(rows: pd.DataFrame, last_usual: int, last: int, settings: Settings) -> pd.DataFrame:
@@ -188,9 +264,9 @@ def _spells(rows: pd.DataFrame, last_usual: int, last: int, settings: Settings) 
     farthest = farthest.assign(
         severity=[severity(days, settings) for days in farthest["return_days"]],
         open=recent & (farthest["last_day"] > last_usual),
+        lasting=False,
     )
-    order = ["first_day", "anomaly_type", "about"]
-    return farthest.sort_values(order, kind="stable", ignore_index=True)[COLUMNS]
+    return farthest[[name for name in COLUMNS if name in farthest]]
 
 
 def severity(return_days: float, settings: Settings) -> str:
@@ -203,53 +279,59 @@ def severity(return_days: float, settings: Settings) -> str:
     return next((word for word, least in words if return_days >= least), "low")
 
 
-def intensity(events: np.ndarray, sessions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def intensity(
+    events: np.ndarray, sessions: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
     """For each day of one series: events expected of its sessions, and the signed score of the actual events.
 
     The score is the normal quantile of the upper (lower: of the lower) tail's probability, 0 on days without a session
-    and on those within two standard errors. Both are 0 where the series has fewer than 20 sessions.
+    and on those within two standard errors. Both are 0 where the series has fewer than ``anomaly_min_sessions``.
 
     >>> random = np.random.default_rng(1)
     >>> sessions = random.integers(1, 4, 200)
     >>> events = np.array([random.geometric(0.2, n).sum() for n in sessions], dtype=float)
     >>> events[[50, 120]] *= 12
-    >>> np.flatnonzero(intensity(events, sessions)[1] > 4.3).tolist()
+    >>> np.flatnonzero(intensity(events, sessions, Settings())[1] > 4.3).tolist()
     [50, 120]
     """
     events, sessions = np.asarray(events, dtype=float), np.asarray(sessions, dtype=float)
     active = (sessions > 0) & (events >= sessions)
-    used = _without_highest(events, sessions, active)
+    used = _without_highest(events, sessions, active, settings.anomaly_first_used_share)
     score, mean = np.zeros(len(events)), np.zeros(len(events))
     for _ in range(ROUNDS):
-        if sessions[used].sum() < MIN_SESSIONS:
+        if sessions[used].sum() < settings.anomaly_min_sessions:
             return np.zeros(len(events)), np.zeros(len(events))
-        mean = _local_mean(events * used, sessions * used)
+        mean = _local_mean(events * used, sessions * used, settings)
         score = np.where(active, _intensity_score(events - sessions, sessions, mean, used), 0.0)
-        usual = active & (np.abs(score) < -scipy.special.ndtri(OUTLYING_P))
+        usual = active & (np.abs(score) < -scipy.special.ndtri(settings.anomaly_outlying_p))
         if (usual == used).all():
             break
         used = usual
     return sessions * mean, score
 
 
-def _without_highest(events: np.ndarray, sessions: np.ndarray, active: np.ndarray) -> np.ndarray:
+def _without_highest(
+    events: np.ndarray, sessions: np.ndarray, active: np.ndarray, share: float
+) -> np.ndarray:
     if not active.any():
         return active
     each = np.divide(events, sessions, out=np.zeros(len(events)), where=active)
-    return active & (each <= np.quantile(each[active], FIRST_USED_SHARE))
+    return active & (each <= np.quantile(each[active], share))
 
 
-def _local_mean(events: np.ndarray, sessions: np.ndarray) -> np.ndarray:
-    """Events a session in the four weeks around each day, without it."""
-    overall = events.sum() / sessions.sum()
-    near_events, near_sessions = _sum_around(events), _sum_around(sessions)
-    return (near_events + PRIOR_SESSIONS * overall) / (near_sessions + PRIOR_SESSIONS)
+def _local_mean(events: np.ndarray, sessions: np.ndarray, settings: Settings) -> np.ndarray:
+    """Events a session in the weeks around each day, without it, shrunk to the whole series'."""
+    overall, prior = events.sum() / sessions.sum(), settings.anomaly_prior_sessions
+    near_events, near_sessions = (
+        _sum_around(each, settings.anomaly_days_around) for each in (events, sessions)
+    )
+    return (near_events + prior * overall) / (near_sessions + prior)
 
 
-def _sum_around(values: np.ndarray) -> np.ndarray:
+def _sum_around(values: np.ndarray, days: int) -> np.ndarray:
     sums, place = np.r_[0.0, np.cumsum(values)], np.arange(len(values))
-    first = np.maximum(place - DAYS_AROUND, 0)
-    after = np.minimum(place + DAYS_AROUND + 1, len(values))
+    first = np.maximum(place - days, 0)
+    after = np.minimum(place + days + 1, len(values))
     return sums[after] - sums[first] - values
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.clustering.anomalies import COLUMNS, anomalies
+from healthseg.clustering.anomalies import COLUMNS, anomalies, lasting_changes, lasting_rows
 from healthseg.clustering.support import tickets
 from healthseg.metrics.counting import (
     EPOCH,
@@ -39,6 +39,7 @@ SERIES = ("person_events", "users", "sessions", "api_events")
 ANOMALIES = [
     "client_id",
     *COLUMNS,
+    "feature",
     "date",
     "of_usual",
     "cause",
@@ -162,7 +163,10 @@ def anomalies_of(
     """The anomalies that touch ``[start, end)``: of the sum of ``clients``, and (``each``) of every
     single one.
 
-    Columns: client_id (None: the sum), those of ``anomalies``, date, of_usual (the share of its
+    Of the sum, or the single customer, also the features that are new or have vanished (about is kind, their users
+    are counted).
+
+    Columns: client_id (None: the sum), those of ``anomalies``, feature (of a kind), date, of_usual (the share of its
     usual people that the rest of the portfolio had), cause, likely_cause, action_required (a dip
     without a cause in calendar or gaps, with no usual day since). Days are compared with the whole
     history before ``until`` (None: ``end``). What the rest of the portfolio explains, and days of
@@ -171,6 +175,9 @@ def anomalies_of(
     search = _AnomalySearch(portfolio, start, end, until or end)
     rows = pd.Index(search.days.clients).get_indexer(sorted(clients))
     parts = [search.of(rows, None)] if len(rows) > 1 else []
+    parts.append(
+        search.kinds(rows, None if len(rows) > 1 else clients[0]) if len(rows) else pd.DataFrame()
+    )
     if each or len(rows) == 1:
         own = [search.of_customer(int(row)) for row in rows]
         if len(rows) > 1:
@@ -187,6 +194,7 @@ class _AnomalySearch:
         self.portfolio, self.until, self.days = portfolio, until, daily(portfolio, until)
         self.first, self.after = epoch_day(start), epoch_day(end)
         self.settings: Settings = portfolio.settings
+        self.missing = np.array(gaps(portfolio, until), dtype=np.int64)
 
     def of_customer(self, row: int) -> pd.DataFrame:
         first, after = self.days.lived[row]
@@ -199,12 +207,45 @@ class _AnomalySearch:
         rest = self.days.rest_of_usual(rows)
         # somewhat before the window, so that an anomaly that lasts into it is whole
         since = self.first - self.settings.anomaly_min_days
-        if client_id is None:
-            table = anomalies(self.days.of(rows), self.settings, since=since)
-        else:
-            first, after = self.days.lived[rows[0]]
-            columns = self.days.columns_of(rows)
-            table = anomalies(columns, self.settings, rest[first:after], since)
+        columns = self.days.columns_of(rows)
+        columns["tracked"] = ~np.isin(columns["day"], self.missing)
+        first, after = self.days.lived[rows[0]]
+        of_usual = 1.0 if client_id is None else rest[first:after]
+        table = anomalies(columns, self.settings, of_usual, since)
+        return self._with_causes(table.assign(feature=None), rows, client_id, rest)
+
+    def kinds(self, rows: np.ndarray, client_id: str | None) -> pd.DataFrame:
+        """Features that the customers began or ceased to use, all at once."""
+        columns, settings = self.days.columns_of(rows), self.settings
+        day = columns["day"]
+        if len(day) < settings.anomaly_min_days:
+            return pd.DataFrame()
+        tracked = ~np.isin(day, self.missing)
+        silent = np.zeros(len(day), dtype=bool)
+        for change in lasting_changes(columns["users"], settings, tracked=tracked):
+            silent[change.first : change.last + 1] |= change.value < change.expected
+        clients = [self.days.clients[row] for row in rows]
+        tables = []
+        for feature, users in feature_users(self.portfolio, clients, day, self.until).items():
+            changes = [
+                change
+                for change in lasting_changes(users, settings, tracked=tracked)
+                if min(change.value, change.expected)
+                <= settings.anomaly_kind_max_share * max(change.value, change.expected)
+                and not silent[change.first]
+            ]
+            if changes:
+                tables.append(lasting_rows(changes, day, settings).assign(feature=feature))
+        if not tables:
+            return pd.DataFrame()
+        table = pd.concat(tables, ignore_index=True).assign(about="kind")
+        at = table["day"].to_numpy(dtype=np.int64) - day[0]
+        table = table.assign(person_events=columns["person_events"][at], usual_person_events=np.nan)
+        return self._with_causes(table, rows, client_id, self.days.rest_of_usual(rows))
+
+    def _with_causes(
+        self, table: pd.DataFrame, rows: np.ndarray, client_id: str | None, rest: np.ndarray
+    ) -> pd.DataFrame:
         if len(table):
             inside = (table["last_day"] >= self.first) & (table["first_day"] < self.after)
             table = table[inside].reset_index(drop=True)
@@ -213,12 +254,35 @@ class _AnomalySearch:
         clients = [self.days.clients[row] for row in rows]
         table = with_causes(self.portfolio, table, clients, self.until)
         dates = [EPOCH + dt.timedelta(days=int(at)) for at in day]
-        explained = table["cause"].isin(["calendar", "data_gap"])
+        explained = table["cause"].isin(["calendar", "data_gap", "release"])
         dip = table["anomaly_type"] == "unusual_dip"
         return table.assign(
             date=pd.Series(dates, index=table.index, dtype=object),
             action_required=dip & ~explained & table["open"].astype(bool),
         )
+
+
+def feature_users(
+    portfolio: Portfolio, clients: Sequence[str], days: np.ndarray, until: dt.date
+) -> dict[str, np.ndarray]:
+    """Users a day of each feature over ``days`` (since 1970, without gaps), of some customers together."""
+    users: dict[str, np.ndarray] = {}
+    for part in chunks(list(clients), len(days)):
+        rows = counting(portfolio, part, portfolio.first_event_day, until).rows("feature_days")
+        at = rows["day"].to_numpy(dtype=np.int64) - days[0]
+        rows = rows[(at >= 0) & (at < len(days))]
+        for feature, own in rows.groupby("feature", sort=True):
+            daily = users.setdefault(str(feature), np.zeros(len(days)))
+            np.add.at(daily, own["day"].to_numpy(dtype=np.int64) - days[0], own["users"].to_numpy())
+    return dict(sorted(users.items()))
+
+
+def released(portfolio: Portfolio) -> dict[str, int]:
+    """The day since 1970 on which each feature was released, where that is known."""
+    if not portfolio.has("features") or "released_on" not in portfolio.table("features"):
+        return {}
+    known = portfolio.table("features").dropna(subset=["released_on"])
+    return dict(zip(known["feature"].astype(str), epoch_days(known["released_on"]), strict=True))
 
 
 def gaps(portfolio: Portfolio, until: dt.date) -> list[int]:
@@ -263,9 +327,9 @@ def _calendar(portfolio: Portfolio) -> list[tuple[int, int, str]]:
 def with_causes(
     portfolio: Portfolio, table: pd.DataFrame, clients: Sequence[str], until: dt.date
 ) -> pd.DataFrame:
-    """``table`` with likely_cause (words, None without one) and cause (calendar, data_gap, tickets).
+    """``table`` with likely_cause (words, None without one) and cause (calendar, data_gap, release, tickets).
 
-    In this order: is data of those days missing; does the calendar name them; were more tickets of ``clients`` opened
+    In this order: is data of those days missing; was the feature just released; does the calendar name them; were more tickets of ``clients`` opened
     within a day of them than chance gives (``anomaly_min_tickets`` or more, Poisson's p at most
     ``anomaly_tickets_max_p``)?
     """
@@ -275,6 +339,7 @@ def with_causes(
             gaps(portfolio, until),
             calendar(portfolio),
             tickets(portfolio, clients, until),
+            released(portfolio),
             until,
             portfolio.settings,
         )
@@ -290,6 +355,7 @@ class _KnownCauses:
     gaps: list[int]
     calendar: list[tuple[int, int, str]]
     tickets: pd.DataFrame | None
+    released: dict[str, int]
     until: dt.date
     settings: Settings
 
@@ -299,6 +365,9 @@ class _KnownCauses:
         if gap is not None and row["anomaly_type"] == "unusual_dip":
             date = EPOCH + dt.timedelta(days=gap)
             return "data_gap", f"no events of any customer on {date} (UTC): data is missing"
+        out = self.released.get(str(row.get("feature")))
+        if out is not None and 0 <= first - out <= self.settings.anomaly_release_days:
+            return "release", f"the feature was released on {EPOCH + dt.timedelta(days=int(out))}"
         for start, end, label in self.calendar:
             if start <= last and end >= first:
                 return "calendar", label

@@ -32,6 +32,7 @@ def forecast(
     lower_bound: float | None = None,
     upper_bound: float | None = None,
     spacing: str | None = None,
+    no_change: bool = False,
     settings: ForecastSettings = DEFAULTS,
 ) -> pd.DataFrame:
     """What comes next, and how far off may it be?
@@ -44,6 +45,8 @@ def forecast(
     ``season_length`` (1: none) follows from the spacing of the dates: hourly 24, daily 7, weekly
     52, monthly 12, quarterly 4, else 1; a season is used only where a test confirms it. Forecasts
     and intervals keep the bounds. ``spacing`` is needed only where a single value leaves it open.
+    ``no_change`` forecasts the last value, with the interval of its own past errors: where a
+    back-test shows that nothing is better.
 
     Returns ``client_id, date, forecast, lower, upper, method``, ``horizon`` rows per client with a
     value. ``lower`` and ``upper`` enclose the outcome with probability ``level`` (missing where a
@@ -65,7 +68,8 @@ def forecast(
     data = frames.read(frame, limits, season, spacing)
     ids, dates, figures, methods = [], [], [], []
     for series in data.series:
-        point, low, high, method = _forecast(series, steps, level, limits, settings)
+        fit = naive_fit(method="no change") if no_change else None
+        point, low, high, method = _forecast(series, steps, level, limits, settings, fit)
         ids += [series.client_id] * steps
         dates.append(series.spacing.following(series.last, steps))
         figures.append(np.column_stack([point, low, high]))
@@ -85,10 +89,16 @@ def forecast(
 
 
 def _forecast(
-    series: frames.Series, horizon: int, level: float, limits: Bounds, settings: ForecastSettings
+    series: frames.Series,
+    horizon: int,
+    level: float,
+    limits: Bounds,
+    settings: ForecastSettings,
+    fit: SeriesFit | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     values = series.values[-settings.forecast_max_points :]
-    fit = fit_series(values, horizon, series.season_length, series.missing_share, settings)
+    if fit is None:
+        fit = fit_series(values, horizon, series.season_length, series.missing_share, settings)
     point, low, high = fit.forecast(values, horizon, level, limits)
     if np.isnan(low).all():  # a single value: only the bounds are known to hold
         low = np.full(horizon, np.nan if limits.lower is None else limits.lower)

@@ -89,6 +89,45 @@ class PatternSettings(Frozen):
     # days of a series before which nothing is compared: four of each weekday
     anomaly_min_days: Count = 28
     anomaly_open_days: Count = 7  # an anomaly this recent may still last
+    # a departure that lasts: pairs of allowance and limit, in spreads, of the sum over days. One finds a silence of 15 users
+    # in a day, a half of 40 in two; the other slower ones; together 0 to 0.05 false alarms a customer and year
+    # on simulated Poisson, negative binomial and autocorrelated counts (docs/evidence.md)
+    anomaly_paces: tuple[tuple[float, float], ...] = ((1.0, 5.7), (0.5, 11.0))
+    # and of counts under so many a day, whose departures take weeks to show
+    anomaly_low_count: Annotated[float, Field(ge=0)] = 8.0
+    anomaly_low_count_pace: tuple[float, float] = (0.3, 12.0)
+    # eight weeks before which no lasting departure is looked for; the same weekdays that a day is held against, and
+    # how far back they may lie: half a year and a month, beyond the longest departure
+    anomaly_lasting_min_history_days: Annotated[int, Field(ge=28)] = 56
+    anomaly_same_weekdays: Annotated[int, Field(ge=4)] = 8
+    anomaly_max_weeks_back: Count = 30
+    # spreads that one day counts at most: a single day of silence is enough, no more than that
+    anomaly_day_most_spreads: Annotated[float, Field(gt=1)] = 7.0
+    # usual days in a row that end a departure, and within how many spreads they lie
+    anomaly_usual_days: Count = 3
+    anomaly_usual_spreads: Annotated[float, Field(gt=0)] = 1.5
+    # a fifth less or more: what a team would look into
+    anomaly_min_change: Share = 0.2
+    # days after which a departure is the new level: a quarter and a week
+    anomaly_new_level_days: Annotated[int, Field(ge=56)] = 98
+    # days that the spread is measured over: half a year
+    anomaly_spread_days: Annotated[int, Field(ge=28)] = 182
+    # each departure within those days raises the limits of the next by so much: some customers are erratic
+    anomaly_repeat_factor: Annotated[float, Field(ge=0)] = 0.5
+    # days from which on a departure is lasting, not a day that stands out by itself
+    anomaly_lasting_min_days: Count = 3
+    # share of the usual users of a kind of event under which it has vanished (the other way round: is new)
+    anomaly_kind_max_share: Share = 0.1
+    # days after its release within which a feature's first use is no surprise
+    anomaly_release_days: Count = 31
+    # sessions below which the activity of each says nothing, and those of the whole series that a month's mean is shrunken by
+    anomaly_min_sessions: Count = 20
+    anomaly_prior_sessions: Annotated[float, Field(ge=0)] = 20.0
+    # days on each side that a day's activity a session is held against: four weeks
+    anomaly_days_around: Count = 28
+    # p of a day's activity at which it is left out of what others are held against; the first estimate leaves out the top 2.5%
+    anomaly_outlying_p: Share = 1e-4
+    anomaly_first_used_share: Share = 0.975
     # return time in days from which on an anomaly is critical, high, medium
     anomaly_return_days: tuple[float, float, float] = (1e12, 1e9, 1e6)
     # tickets opened within a day of an anomaly: how many, and how improbable, to be its likely cause

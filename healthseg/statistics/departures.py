@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 WEEKS_AROUND = 8  # on each side, as far as the series goes
 LEAST_DAYS = 6
@@ -12,6 +13,7 @@ LEAST_Z = 4.5  # one day of three years in a series of counts without any
 LEAST_CHANGE = 0.20
 EXTREMES = 3  # of two earlier spikes neither hides the next
 RECORD_MARGIN = 0.2
+SPANS = (1, 12, 72)  # of five-minute values an hour and six
 
 
 @dataclass(frozen=True)
@@ -38,24 +40,30 @@ class Days:
         )
 
 
-def against_weekday(values: np.ndarray, of_usual: np.ndarray | float = 1.0) -> Days:
+def against_weekday(
+    values: np.ndarray,
+    of_usual: np.ndarray | float = 1.0,
+    usual: np.ndarray | None = None,
+) -> Days:
     """How far is each day from its weekday?
 
     A day is held against the median m of the same weekday in the eight weeks before and after it (as far as the series
     goes, at least 6 of them), times ``of_usual`` (the share of that day that a wider event spared), on the scale of roots, where
     counts of any size have like spreads: 2·(√value − √m). The spread is 1.4826 × the median absolute value of that over
     all days of the series, at least 1 (Poisson's): sixteen weekdays alone tell it too badly. Days with fewer than six
-    like them are left out.
+    like them are left out, and days that are not ``usual`` (all are, by default) are not what others are held against.
     """
     values = np.asarray(values, dtype=float)
-    like = around(values, np.arange(len(values)))
+    is_usual = np.ones(len(values), dtype=bool) if usual is None else np.asarray(usual, dtype=bool)
+    like = around(np.where(is_usual, values, np.nan), np.arange(len(values)))
     position = np.flatnonzero(np.isfinite(like).sum(axis=1) >= LEAST_DAYS)
     value = values[position]
     if not len(position):
         return Days(position, value, value, value)
-    usual = _medians(like[position])
-    spread = max(1.4826 * float(np.median(np.abs(2 * (np.sqrt(value) - np.sqrt(usual))))), 1.0)
-    expected = usual * np.broadcast_to(np.asarray(of_usual, dtype=float), values.shape)[position]
+    middle = _medians(like[position])
+    away = np.abs(2 * (np.sqrt(value) - np.sqrt(middle)))[is_usual[position]]
+    spread = max(1.4826 * float(np.median(away)) if len(away) else 1.0, 1.0)
+    expected = middle * np.broadcast_to(np.asarray(of_usual, dtype=float), values.shape)[position]
     return Days(position, value, expected, 2 * (np.sqrt(value) - np.sqrt(expected)) / spread)
 
 
@@ -74,20 +82,28 @@ def _medians(rows: np.ndarray) -> np.ndarray:
     return (ordered[row, (many - 1) // 2] + ordered[row, many // 2]) / 2
 
 
-def beyond_earlier(values: np.ndarray, least: int = 144) -> np.ndarray:
+def beyond_earlier(
+    values: np.ndarray, least: int = 144, spans: tuple[int, ...] = SPANS
+) -> np.ndarray:
     """Which values of a metric, of whose law nothing is known, are like none before?
 
     Those beyond the third largest (below the third smallest) of all values before them, by more than a fifth of the
     range between those two: a lasting new level is soon usual, and of two earlier spikes neither hides the
-    next. The first ``least`` values are never new.
+    next. The same of the means of the last ``spans`` values, which show what no single value does. The first
+    ``least`` values are never new.
 
-    >>> beyond_earlier(np.r_[np.tile([1.0, 2.0], 100), 9.0, 1.0]).nonzero()[0].tolist()
+    >>> beyond_earlier(np.r_[np.tile([1.0, 2.0], 100), 9.0, 1.0], spans=(1,)).nonzero()[0].tolist()
     [200]
+    >>> beyond_earlier(np.r_[np.tile([1.0, 9.0], 100), np.full(9, 8.0)]).nonzero()[0].tolist()
+    [200, 201, 202, 203, 204, 205, 206, 207, 208]
     """
     values = np.asarray(values, dtype=float)
-    low, high = _running_extreme(values), -_running_extreme(-values)
-    reach = RECORD_MARGIN * (high - low) + 1e-9 * (1 + np.abs(values).max(initial=0.0))
-    new = (values > high + reach) | (values < low - reach)
+    new = np.zeros(len(values), dtype=bool)
+    for span in spans:
+        means = pd.Series(values).rolling(span).mean().to_numpy()[span - 1 :]
+        low, high = _running_extreme(means), -_running_extreme(-means)
+        reach = RECORD_MARGIN * (high - low) + 1e-9 * (1 + np.abs(values).max(initial=0.0))
+        new[span - 1 :] |= (means > high + reach) | (means < low - reach)
     return new & (np.arange(len(values)) >= max(least, EXTREMES))
 
 

@@ -31,8 +31,13 @@ def weekly_series(scored: ScoredPanel) -> pd.DataFrame:
     return series.rename(columns={"score": "value"}).reset_index(drop=True)
 
 
-def score_forecast(scored: ScoredPanel, settings: Settings) -> pd.DataFrame:
-    """Every customer's score in the next 13 weeks; empty where there is no score."""
+def score_forecast(
+    scored: ScoredPanel, settings: Settings, errors: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Every customer's score in the next 13 weeks; empty where there is no score.
+
+    Where the back-tested ``errors`` are no smaller than those of no change, no change is the forecast.
+    """
     frame = weekly_series(scored)
     if frame.empty:
         return pd.DataFrame(columns=["client_id", *COLUMNS])
@@ -44,8 +49,30 @@ def score_forecast(scored: ScoredPanel, settings: Settings) -> pd.DataFrame:
         lower_bound=0,
         upper_bound=100,
         spacing="weekly",
+        no_change=errors is not None and not beats_no_change(errors),
         settings=settings,
     )
+
+
+def beats_no_change(errors: pd.DataFrame) -> bool:
+    """Whether past forecasts were closer than no change would have been, on average; True without any.
+
+    >>> errors = pd.DataFrame({"model": ["forecast", "naive"], "error": [-2.0, 2.0]})
+    >>> beats_no_change(errors)
+    False
+    """
+    if errors.empty:
+        return True
+    size = errors["error"].abs().groupby(errors["model"]).mean()
+    return bool(size["forecast"] < size["naive"])
+
+
+def shown_errors(errors: pd.DataFrame) -> pd.DataFrame:
+    """Past errors with those of the forecast that is shown as ``forecast``, beside those of no change."""
+    if beats_no_change(errors):
+        return errors
+    naive = errors[errors["model"] == "naive"]
+    return pd.concat([naive.assign(model="forecast"), naive], ignore_index=True)
 
 
 def past_errors(

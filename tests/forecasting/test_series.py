@@ -172,3 +172,11 @@ def test_weekends_without_anybody_stay_so_while_the_week_grows(long):
     assert (got.loc[weekend, ["forecast", "lower", "upper"]] == 0).all(axis=None)
     worked = got.loc[~weekend, "forecast"]
     assert worked.mean() == pytest.approx(mean[182:][~weekend].mean(), rel=0.15)
+
+
+def test_no_change_is_the_last_value_with_the_interval_of_its_own_errors(long, walk):
+    values = walk(60)
+    got = forecast(long({"a": values}), 13, no_change=True)
+    assert (got["method"] == "no change").all()
+    assert (got["forecast"] == values[-1]).all()
+    assert (np.diff(got["upper"] - got["lower"]) > 0).all()

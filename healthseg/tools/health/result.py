@@ -179,7 +179,9 @@ class PredictedScore(Part):
 class Forecast(Part):
     """How the score is forecast, and how well that did in the past."""
 
-    method: str = Field(description="Method")
+    method: str = Field(
+        description="Method; no change where past forecasts were no better than that"
+    )
     reason: str | None = Field(description="Why there is no forecast")
     interval_level: float = Field(description="Level of the intervals")
     origins: int = Field(description="Past forecasts behind the errors")

@@ -39,6 +39,7 @@ SERIES = {
     "people": ("users", "Users"),
     "doing": ("person_events", "Events of active users"),
     "calls": ("api_events", "API calls"),
+    "kind": ("feature_users", "Users of {feature}"),
 }
 LONGEST_RETURN_DAYS = 1e12
 
@@ -355,16 +356,28 @@ def unusual_days(study: Study) -> list[ActivityAnomaly]:
     return [_anomaly(row, scope, names) for row in shown.to_dict("records")]
 
 
+def _change(row: dict[Any, Any]) -> str:
+    """How many times as many; "new", "vanished" or "none before" where that says nothing."""
+    if row["about"] == "kind":
+        return "new" if row["value"] > row["expected"] else "vanished"
+    if row["value"] == row["expected"]:
+        return "as many"
+    return f"{row['ratio']:.1f} times as many" if row["expected"] >= 0.5 else "none before"
+
+
 def _anomaly(row: dict[Any, Any], scope: StudyScope, names: dict[str, str]) -> ActivityAnomaly:
     series, subject = SERIES[row["about"]]
     own = word(row["client_id"])
-    change = "as many" if row["value"] == row["expected"] else f"{row['ratio']:.1f} times as many"
+    subject = subject.format(feature=row["feature"]) + (" a day" if row["lasting"] else "")
+    change = _change(row)
     whose = "segment" if scope.kind == SEGMENT else "portfolio"
     last = pd.Timestamp(1970, 1, 1) + pd.Timedelta(days=int(row["last_day"]))
     return ActivityAnomaly(
         anomaly_type=row["anomaly_type"],
         date=pd.Timestamp(row["date"]).date(),
         description=f"{subject}: {row['value']:,.0f} instead of {row['expected']:,.0f} ({change})",
+        lasting=bool(row["lasting"]),
+        feature=word(row["feature"]),
         likely_cause=word(row["likely_cause"]),
         action_required=bool(row["action_required"]),
         scope="customer" if own or scope.kind == SINGLE else whose,

@@ -252,8 +252,10 @@ class ActivityAnomaly(Part):
     scope: str = Field(description="customer, segment or portfolio")
     client_id: str | None = Field(description="The customer, where it is one's")
     customer_name: str | None = Field(description="The customer's name")
-    series: str = Field(description="users, person_events or api_events")
+    series: str = Field(description="users, person_events, api_events or feature_users")
+    feature: str | None = Field(description="The feature, where its users are counted")
     until: dt.date = Field(description="Last day")
+    lasting: bool = Field(description="Whether the figures are means of its days, not one day's")
     return_days: float | None = Field(description="Days until as much comes by chance")
     factor: float | None = Field(description="Measured ÷ expected")
 

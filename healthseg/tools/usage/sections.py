@@ -267,11 +267,11 @@ def unusual_days(
     """The unusual days of ``[start, end)``, of one customer or of the sum of many; a row a day.
 
     Each day of an anomaly has its own events and those usual on its weekday; what stood out
-    (about, value, value_expected, z) is that of the anomaly's most extreme day. API calls are left
-    out: they are not a person's usage. Days before ``until`` are known.
+    (about, value, value_expected, z) is that of the anomaly's most extreme day, of a lasting one the mean of its
+    days. API calls and single features are left out: they are not a person's usage. Days before ``until`` are known.
     """
     anomalies = anomalies_of(portfolio, clients, start, end, each=False, until=until)
-    anomalies = anomalies[anomalies["about"] != "calls"].reset_index(drop=True)
+    anomalies = anomalies[anomalies["about"].isin(["people", "doing"])].reset_index(drop=True)
     spells = [np.arange(row.first_day, row.last_day + 1) for row in anomalies.itertuples()]
     rows = anomalies.loc[np.repeat(anomalies.index, [len(spell) for spell in spells])]
     rows = rows.reset_index(drop=True)
@@ -322,7 +322,7 @@ def unusual_day_parts(frame: pd.DataFrame) -> list[UnusualDay]:
             ratio=Figure(rounded(row["ratio"], 2), "too few days of its weekday around it"),
             z=round(row["z"], 1),
             about=row["about"],
-            value=int(row["value"]),
+            value=round(row["value"]),
             value_expected=round(row["value_expected"], 1),
             portfolio_ratio=Figure(rounded(row["portfolio_ratio"], 2), "no other customers"),
             calendar=word(row["calendar"]),

@@ -1,0 +1,202 @@
+"""Lasting departures of a daily count: silences, dips, rises, new levels.
+
+Each day is held against the same weekday before it, and departures are added up over days (one-sided CUSUM; Page,
+Biometrika 41, 1954), which shows in a few days what no single day does. While a departure lasts, its days are not what
+later days are held against, so that it can't hide itself however long it lasts; in the end it is the new level.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+WEEK = 7
+LEAST_SAME_WEEKDAYS = 4
+SPREAD_DOUBT = 10.0  # days' worth: a spread from few days is taken for wider
+FIRST_SPREAD = 1.5  # before three weeks of departures are known
+ROOT_SHIFT = 0.375  # Anscombe's: the variance of 2·√(count + 3/8) is near 1 for small counts too
+
+
+@dataclass(frozen=True)
+class LevelRule:
+    """What makes a departure; ``paces`` are allowances and limits of the sums, in spreads; ``low_count_pace`` is one more for
+    counts under ``low_count`` a day."""
+
+    min_days: int
+    weeks: int
+    max_weeks_back: int
+    paces: tuple[tuple[float, float], ...]
+    low_count: float
+    low_count_pace: tuple[float, float]
+    most_spreads: float
+    usual_spreads: float
+    usual_days: int
+    min_change: float
+    new_level_days: int
+    memory_days: int
+    repeat_factor: float
+
+
+@dataclass(frozen=True)
+class LevelChange:
+    """Days ``first`` to ``last`` (positions in the series), the sums of ``value`` and ``expected``, the sum of the distances in
+    spreads over its root (``z``), and whether it was still there when it became the new level or the series ended."""
+
+    first: int
+    last: int
+    value: float
+    expected: float
+    z: float
+    lasts: bool
+
+
+def level_changes(
+    values: np.ndarray,
+    rule: LevelRule,
+    share: np.ndarray | float = 1.0,
+    known: np.ndarray | None = None,
+) -> list[LevelChange]:
+    """The lasting departures of daily counts, in order.
+
+    ``share`` is what a wider event left of each day's usual value; days where ``known`` is False were not tracked and are
+    passed over. A departure begins where the sum that passed its limit began, and ends before ``usual_days`` usual days in
+    a row. The spread is that of the days before (at least Poisson's), wider where departures of neighbouring days are
+    alike; each departure within ``memory_days`` raises the limits of the next by ``repeat_factor``. In days of mean 0 any lasting activity is a rise.
+    """
+    shares = np.broadcast_to(np.asarray(share, dtype=float), np.shape(values)).tolist()
+    tracked = [True] * len(shares) if known is None else np.asarray(known, dtype=bool).tolist()
+    search = _Search(np.asarray(values, dtype=float).tolist(), rule, shares)
+    for day, is_known in enumerate(tracked):
+        if is_known:
+            search.read(day)
+    return search.finished()
+
+
+@dataclass
+class _Search:
+    values: list[float]
+    rule: LevelRule
+    shares: list[float]
+    changes: list[LevelChange] = field(default_factory=list)
+    since: int = 0  # the first day of the present level
+    first: int | None = None  # of the departure that lasts
+    sign: int = 0
+    alarm: int = 0
+
+    def __post_init__(self) -> None:
+        count = len(self.values)
+        self.is_base = [False] * count
+        self.expected, self.misses = [math.nan] * count, [math.nan] * count
+        self.z, self.spread = [0.0] * count, FIRST_SPREAD
+        self._restart()
+
+    def _restart(self) -> None:
+        self.first = None
+        paces = (*self.rule.paces, self.rule.low_count_pace)
+        self.sums = {(sign, pace): (0.0, 0) for sign in (-1, 1) for pace in paces}
+
+    def read(self, day: int) -> None:
+        usual = self._usual(day)
+        if usual is None:
+            self.is_base[day] = True
+            return
+        self.expected[day] = usual * self.shares[day]
+        self.misses[day] = 2 * (
+            math.sqrt(self.values[day] + ROOT_SHIFT) - math.sqrt(self.expected[day] + ROOT_SHIFT)
+        )
+        if self.first is None and day % WEEK == 0:
+            self.spread = self._spread(day)
+        most = self.rule.most_spreads
+        self.z[day] = min(max(self.misses[day] / self.spread, -most), most)
+        if self.first is not None:
+            self._follow(day)
+        elif day < self.rule.min_days or not self._begins(day):
+            self.is_base[day] = True
+
+    def _usual(self, day: int) -> float | None:
+        """The mean of the same weekdays before, without the highest and lowest quarter."""
+        stop = max(self.since, day - WEEK * self.rule.max_weeks_back)
+        same: list[float] = []
+        for earlier in range(day - WEEK, stop - 1, -WEEK):
+            if self.is_base[earlier]:
+                same.append(self.values[earlier])
+                if len(same) == self.rule.weeks:
+                    break
+        if len(same) < LEAST_SAME_WEEKDAYS:
+            return None
+        same.sort()
+        cut = len(same) // 4
+        return sum(same[cut : len(same) - cut]) / (len(same) - 2 * cut)
+
+    def _spread(self, day: int) -> float:
+        past = slice(max(0, day - self.rule.memory_days), day)
+        misses = np.array(self.misses[past])
+        misses = misses[np.array(self.is_base[past], dtype=bool) & np.isfinite(misses)]
+        if len(misses) < 3 * WEEK:
+            return FIRST_SPREAD
+        spread = max(1.4826 * float(np.median(np.abs(misses))), 1.0)
+        sums = np.convolve(np.clip(misses / spread, -3, 3), np.ones(2 * WEEK), "valid")
+        alike = max(float((sums**2).mean()) / (2 * WEEK), 1.0)
+        return spread * math.sqrt(alike) * (1 + SPREAD_DOUBT / len(misses))
+
+    def _begins(self, day: int) -> bool:
+        """Adds the day to the sums; whether a departure is found with it."""
+        lately = sum(day - change.last <= self.rule.memory_days for change in self.changes)
+        higher = 1 + self.rule.repeat_factor * lately
+        week = [self.expected[at] for at in range(day - WEEK + 1, day + 1)]
+        is_low = not sum(week) >= WEEK * self.rule.low_count
+        for (sign, pace), (total, start) in self.sums.items():
+            if pace is self.rule.low_count_pace and not is_low:
+                self.sums[sign, pace] = 0.0, 0
+                continue
+            allowance, limit = pace
+            start = day if total == 0 else start
+            total = max(0.0, total + sign * self.z[day] - allowance)
+            self.sums[sign, pace] = total, start
+            if total > limit * higher and self._is_change(start, day):
+                self.first, self.sign, self.alarm = start, sign, day
+                self.is_base[start : day + 1] = [False] * (day + 1 - start)
+                return True
+        return False
+
+    def _is_change(self, first: int, last: int) -> bool:
+        value, expected = self._sums(first, last)
+        return abs(value - expected) >= self.rule.min_change * expected and value != expected
+
+    def _sums(self, first: int, last: int) -> tuple[float, float]:
+        days = [day for day in range(first, last + 1) if math.isfinite(self.expected[day])]
+        return sum(self.values[day] for day in days), sum(self.expected[day] for day in days)
+
+    def _follow(self, day: int) -> None:
+        """Whether the departure that lasts ends before ``day`` or is the new level."""
+        assert self.first is not None
+        usual: list[int] = []
+        for earlier in range(day, self.alarm, -1):
+            if max(self.expected[earlier], self.values[earlier]) >= 1:
+                usual.append(earlier)
+            if len(usual) == self.rule.usual_days:
+                break
+        reach = self.rule.usual_spreads
+        if len(usual) == self.rule.usual_days and all(
+            self.sign * self.z[at] < reach for at in usual
+        ):
+            self._close(usual[-1] - 1, lasts=False)
+            self.is_base[usual[-1] : day + 1] = [True] * (day + 1 - usual[-1])
+        elif day - self.first + 1 >= self.rule.new_level_days:
+            self._close(day, lasts=True)
+            self.since = day + 1 - WEEK * self.rule.weeks
+            self.is_base[self.since : day + 1] = [True] * (day + 1 - self.since)
+
+    def _close(self, last: int, *, lasts: bool) -> None:
+        assert self.first is not None
+        value, expected = self._sums(self.first, last)
+        z = sum(self.z[self.first : last + 1]) / math.sqrt(last + 1 - self.first)
+        self.changes.append(LevelChange(self.first, last, value, expected, z, lasts))
+        self._restart()
+
+    def finished(self) -> list[LevelChange]:
+        if self.first is not None:
+            self._close(len(self.values) - 1, lasts=True)
+        return self.changes
