@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 import healthseg as hs  # noqa: E402
 from healthseg.clustering.unusual_days import anomalies_of, daily  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
+from healthseg.metrics.counting import epoch_day  # noqa: E402
 from healthseg.statistics.departures import beyond_earlier  # noqa: E402
 
 DAY = dt.timedelta(days=1)
@@ -74,13 +75,16 @@ def planted(seed: int, clients: int) -> np.ndarray:
 
 def is_named(results: pd.DataFrame, row) -> bool:
     own = results[results["who"] == row.who]
-    return bool(((own["date"] >= row.first - DAY) & (own["date"] <= row.to + DAY)).any())
+    first, last = epoch_day(row.first) - 1, epoch_day(row.to) + 1
+    return bool(((own["last_day"] >= first) & (own["first_day"] <= last)).any())
 
 
 def is_planted(truth: pd.DataFrame, row) -> bool:
     """A customer's day that all had is a true one too."""
     own = truth[truth["who"].isin([row.who, "portfolio"])]
-    return bool(((own["first"] - DAY <= row.date) & (row.date <= own["to"] + DAY)).any())
+    first = own["first"].map(epoch_day) - 1
+    last = own["to"].map(epoch_day) + 1
+    return bool(((first <= row.last_day) & (row.first_day <= last)).any())
 
 
 def null(seed: int, clients: int) -> tuple[int, float, int]:

@@ -126,7 +126,7 @@ def lasting_changes(
     of_usual: np.ndarray | float = 1.0,
     tracked: np.ndarray | None = None,
 ) -> list[LevelChange]:
-    """The departures of daily users that last ``anomaly_lasting_min_days`` or more, or to the end of the series."""
+    """The departures of daily users of ``anomaly_lasting_min_days`` and ``anomaly_lasting_min_users`` a day or more."""
     rule = LevelRule(
         settings.anomaly_lasting_min_history_days,
         settings.anomaly_same_weekdays,
@@ -142,9 +142,14 @@ def lasting_changes(
         settings.anomaly_spread_days,
         settings.anomaly_repeat_factor,
     )
-    least = settings.anomaly_lasting_min_days
     changes = level_changes(users, rule, of_usual, tracked)
-    return [change for change in changes if change.last + 1 - change.first >= least]
+    least, users_a_day = settings.anomaly_lasting_min_days, settings.anomaly_lasting_min_users
+    lengths = [change.last + 1 - change.first for change in changes]
+    return [
+        change
+        for change, length in zip(changes, lengths, strict=True)
+        if length >= least and abs(change.value - change.expected) >= users_a_day * length
+    ]
 
 
 def lasting_rows(changes: list[LevelChange], day: np.ndarray, settings: Settings) -> pd.DataFrame:

@@ -215,7 +215,7 @@ class _AnomalySearch:
         return self._with_causes(table.assign(feature=None), rows, client_id, rest)
 
     def kinds(self, rows: np.ndarray, client_id: str | None) -> pd.DataFrame:
-        """Features that the customers began or ceased to use, all at once."""
+        """Features that the customers began or ceased to use; growing use after a release is none of them."""
         columns, settings = self.days.columns_of(rows), self.settings
         day = columns["day"]
         if len(day) < settings.anomaly_min_days:
@@ -225,14 +225,19 @@ class _AnomalySearch:
         for change in lasting_changes(columns["users"], settings, tracked=tracked):
             silent[change.first : change.last + 1] |= change.value < change.expected
         clients = [self.days.clients[row] for row in rows]
-        tables = []
+        tables, out = [], released(self.portfolio)
         for feature, users in feature_users(self.portfolio, clients, day, self.until).items():
             changes = [
                 change
                 for change in lasting_changes(users, settings, tracked=tracked)
                 if min(change.value, change.expected)
                 <= settings.anomaly_kind_max_share * max(change.value, change.expected)
+                and max(change.value, change.expected)
+                >= settings.anomaly_kind_min_users * (change.last + 1 - change.first)
                 and not silent[change.first]
+                and not 0
+                <= day[change.first] - out.get(feature, np.inf)
+                <= settings.anomaly_release_days
             ]
             if changes:
                 tables.append(lasting_rows(changes, day, settings).assign(feature=feature))
@@ -254,7 +259,7 @@ class _AnomalySearch:
         clients = [self.days.clients[row] for row in rows]
         table = with_causes(self.portfolio, table, clients, self.until)
         dates = [EPOCH + dt.timedelta(days=int(at)) for at in day]
-        explained = table["cause"].isin(["calendar", "data_gap", "release"])
+        explained = table["cause"].isin(["calendar", "data_gap"])
         dip = table["anomaly_type"] == "unusual_dip"
         return table.assign(
             date=pd.Series(dates, index=table.index, dtype=object),
@@ -327,9 +332,9 @@ def _calendar(portfolio: Portfolio) -> list[tuple[int, int, str]]:
 def with_causes(
     portfolio: Portfolio, table: pd.DataFrame, clients: Sequence[str], until: dt.date
 ) -> pd.DataFrame:
-    """``table`` with likely_cause (words, None without one) and cause (calendar, data_gap, release, tickets).
+    """``table`` with likely_cause (words, None without one) and cause (calendar, data_gap, tickets).
 
-    In this order: is data of those days missing; was the feature just released; does the calendar name them; were more tickets of ``clients`` opened
+    In this order: is data of those days missing; does the calendar name them; were more tickets of ``clients`` opened
     within a day of them than chance gives (``anomaly_min_tickets`` or more, Poisson's p at most
     ``anomaly_tickets_max_p``)?
     """
@@ -339,7 +344,6 @@ def with_causes(
             gaps(portfolio, until),
             calendar(portfolio),
             tickets(portfolio, clients, until),
-            released(portfolio),
             until,
             portfolio.settings,
         )
@@ -355,7 +359,6 @@ class _KnownCauses:
     gaps: list[int]
     calendar: list[tuple[int, int, str]]
     tickets: pd.DataFrame | None
-    released: dict[str, int]
     until: dt.date
     settings: Settings
 
@@ -365,9 +368,6 @@ class _KnownCauses:
         if gap is not None and row["anomaly_type"] == "unusual_dip":
             date = EPOCH + dt.timedelta(days=gap)
             return "data_gap", f"no events of any customer on {date} (UTC): data is missing"
-        out = self.released.get(str(row.get("feature")))
-        if out is not None and 0 <= first - out <= self.settings.anomaly_release_days:
-            return "release", f"the feature was released on {EPOCH + dt.timedelta(days=int(out))}"
         for start, end, label in self.calendar:
             if start <= last and end >= first:
                 return "calendar", label

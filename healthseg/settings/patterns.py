@@ -93,7 +93,7 @@ class PatternSettings(Frozen):
     # in a day, a half of 40 in two; the other slower ones; together 0 to 0.05 false alarms a customer and year
     # on simulated Poisson, negative binomial and autocorrelated counts (docs/evidence.md)
     anomaly_paces: tuple[tuple[float, float], ...] = ((1.0, 5.7), (0.5, 11.0))
-    # and of counts under so many a day, whose departures take weeks to show
+    # and of falls of counts under so many a day, which take weeks to show; rises so small are growth
     anomaly_low_count: Annotated[float, Field(ge=0)] = 8.0
     anomaly_low_count_pace: tuple[float, float] = (0.3, 12.0)
     # eight weeks before which no lasting departure is looked for; the same weekdays that a day is held against, and
@@ -116,10 +116,14 @@ class PatternSettings(Frozen):
     anomaly_repeat_factor: Annotated[float, Field(ge=0)] = 0.5
     # days from which on a departure is lasting, not a day that stands out by itself
     anomaly_lasting_min_days: Count = 3
+    # users a day more or fewer: less is not worth a line
+    anomaly_lasting_min_users: Annotated[float, Field(ge=0)] = 1.5
     # share of the usual users of a kind of event under which it has vanished (the other way round: is new)
     anomaly_kind_max_share: Share = 0.1
-    # days after its release within which a feature's first use is no surprise
-    anomaly_release_days: Count = 31
+    # users a day that it has on the other side: less is not worth a line
+    anomaly_kind_min_users: Annotated[float, Field(gt=0)] = 5.0
+    # days after its release within which a feature's use may grow without being news: half a year
+    anomaly_release_days: Count = 182
     # sessions below which the activity of each says nothing, and those of the whole series that a month's mean is shrunken by
     anomaly_min_sessions: Count = 20
     anomaly_prior_sessions: Annotated[float, Field(ge=0)] = 20.0

@@ -22,7 +22,7 @@ ROOT_SHIFT = 0.375  # Anscombe's: the variance of 2·√(count + 3/8) is near 1 
 @dataclass(frozen=True)
 class LevelRule:
     """What makes a departure; ``paces`` are allowances and limits of the sums, in spreads; ``low_count_pace`` is one more for
-    counts under ``low_count`` a day."""
+    falls of counts under ``low_count`` a day."""
 
     min_days: int
     weeks: int
@@ -148,7 +148,7 @@ class _Search:
         week = [self.expected[at] for at in range(day - WEEK + 1, day + 1)]
         is_low = not sum(week) >= WEEK * self.rule.low_count
         for (sign, pace), (total, start) in self.sums.items():
-            if pace is self.rule.low_count_pace and not is_low:
+            if pace is self.rule.low_count_pace and not (is_low and sign < 0):
                 self.sums[sign, pace] = 0.0, 0
                 continue
             allowance, limit = pace
