@@ -118,7 +118,7 @@ class Cache:
         bounds how many values of the name stay in memory: those used last.
         """
         if not disk:
-            key = (_memory_key(inputs), self.runtime_code())
+            key = (_memory_key(inputs), type(self).runtime_code())
             return self._remembered(name, key, build, limit)
         stored_key = self._key(name, inputs)
         load = functools.partial(self._stored, name, stored_key, build)
@@ -168,7 +168,7 @@ class Cache:
             raise ValueError(
                 f"{name!r} is not a valid name for the cache: lower-case letters, digits and _"
             )
-        return _fingerprint([code_digest(), self.runtime_code(), name, inputs])
+        return _fingerprint([code_digest(), type(self).runtime_code(), name, inputs])
 
     def _remembered(
         self, name: str, key: Hashable, load: Callable[[], Any], limit: int | None
