@@ -15,9 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from healthseg.data import database, engine
-from healthseg.data.copies import sheet_names, sqlite_tables, unreadable, write_frame
-from healthseg.data.queries import parse
 from healthseg.data.sources import Part, Refused, Sources, file_part, split_name, stat_token
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near
@@ -60,6 +57,8 @@ def locate(source: str | os.PathLike[str] | Mapping[str, Any]) -> Sources:
     Raises InvalidParameters or DataRetrievalError where there is nothing to read,
     with a near name where one exists; IntegrationError for a database that does not answer.
     """
+    from healthseg.data import database
+
     if isinstance(source, Mapping):
         return from_frames(source)
     try:
@@ -119,6 +118,8 @@ def _folders_of(folder: Path, parts: Mapping[str, Sequence[Part]]) -> tuple[Path
 
 def _folder_parts(folder: Path) -> tuple[dict[str, tuple[Part, ...]], list[str]]:
     """The files of each table by name, and notes about files that look like tables."""
+    from healthseg.data.copies import unreadable
+
     parts: dict[str, list[Part]] = {}
     notes = []
     for path in sorted(folder.iterdir()):
@@ -184,6 +185,8 @@ def _files_below(folder: Path) -> list[Path]:
 
 def _from_file(path: Path) -> Sources:
     """A workbook with a sheet for each table, or a database file with a table for each."""
+    from healthseg.data.copies import sheet_names, sqlite_tables, unreadable
+
     try:
         with open(path, "rb") as handle:
             first = handle.read(16)
@@ -242,6 +245,8 @@ def _of_file(
 def _from_duckdb(path: Path) -> Sources:
     import duckdb
 
+    from healthseg.data import engine
+
     query = (
         "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
     )
@@ -298,6 +303,8 @@ def from_frames(tables: Mapping[str, Any]) -> Sources:
 
 
 def _frame_part(name: str, values: Any, folder: Path) -> Part:
+    from healthseg.data.copies import write_frame
+
     if isinstance(values, (str, os.PathLike)):
         path = Path(values).expanduser()
         if not path.is_file() or split_name(path.name)[1] is None:
@@ -313,6 +320,8 @@ def _frame_part(name: str, values: Any, folder: Path) -> Part:
 
 
 def _from_toml(path: Path) -> Sources:
+    from healthseg.data import database
+
     content = _read_toml(path)
     for section in content:
         if section not in SECTIONS:
@@ -448,6 +457,8 @@ def _bad_source(path: Path, source: object) -> InvalidParameters:
 
 
 def _query_part(name: str, text: Any, folders: Sequence[Path]) -> Part:
+    from healthseg.data.queries import parse
+
     query = parse(name, text, folders)
     files = sorted({file for reference in query.references for file in reference.files})
     token = None
