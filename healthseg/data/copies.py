@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import datetime as dt
-import errno
 import gzip
 import itertools
 import re
@@ -32,6 +31,7 @@ from healthseg.data.sources import (
     open_bytes,
     quoted,
     split_name,
+    unreadable,
 )
 from healthseg.data.storage import mark_used, writing
 from healthseg.data.text_files import UTF8, prepare_text, recode, text_form
@@ -92,21 +92,6 @@ def prepare(part: Part, folder: Path, table: Table | None = None, *, fresh: bool
     except OSError as problem:
         raise unreadable(part.label, problem) from None
     return replace(part, copy=target)
-
-
-def unreadable(label: str, problem: OSError) -> DataRetrievalError:
-    """A file that cannot be read now: nothing is concluded from that, and nothing cached."""
-    words = problem.strerror or str(problem)
-    way = (
-        "allow this user to read it"
-        if problem.errno == errno.EACCES
-        else "try again when it can be read"
-    )
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        way = "make room where HEALTHSEG_CACHE or the portfolio's folder lies"
-    return DataRetrievalError(
-        f"{label} cannot be read: {words}; {way}", parameter="portfolio", value_provided=label
-    )
 
 
 def plain_words(problem: duckdb.Error, parts: Sequence[Part]) -> str:

@@ -15,7 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from healthseg.data.sources import Part, Refused, Sources, file_part, split_name, stat_token
+from healthseg.data.sources import (
+    Part,
+    Refused,
+    Sources,
+    file_part,
+    split_name,
+    stat_token,
+    unreadable,
+)
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near
 from healthseg.settings.base import fingerprint
@@ -57,8 +65,6 @@ def locate(source: str | os.PathLike[str] | Mapping[str, Any]) -> Sources:
     Raises InvalidParameters or DataRetrievalError where there is nothing to read,
     with a near name where one exists; IntegrationError for a database that does not answer.
     """
-    from healthseg.data import database
-
     if isinstance(source, Mapping):
         return from_frames(source)
     try:
@@ -66,6 +72,8 @@ def locate(source: str | os.PathLike[str] | Mapping[str, Any]) -> Sources:
     except TypeError:
         raise _no_portfolio(f"a {type(source).__name__} is not a portfolio", source) from None
     if ADDRESS.match(text):
+        from healthseg.data import database
+
         return database.from_address(text)
     target = Path(text).expanduser()
     if target.is_dir():
@@ -118,8 +126,6 @@ def _folders_of(folder: Path, parts: Mapping[str, Sequence[Part]]) -> tuple[Path
 
 def _folder_parts(folder: Path) -> tuple[dict[str, tuple[Part, ...]], list[str]]:
     """The files of each table by name, and notes about files that look like tables."""
-    from healthseg.data.copies import unreadable
-
     parts: dict[str, list[Part]] = {}
     notes = []
     for path in sorted(folder.iterdir()):
@@ -185,7 +191,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 def _from_file(path: Path) -> Sources:
     """A workbook with a sheet for each table, or a database file with a table for each."""
-    from healthseg.data.copies import sheet_names, sqlite_tables, unreadable
+    from healthseg.data.copies import sheet_names, sqlite_tables
 
     try:
         with open(path, "rb") as handle:
@@ -320,8 +326,6 @@ def _frame_part(name: str, values: Any, folder: Path) -> Part:
 
 
 def _from_toml(path: Path) -> Sources:
-    from healthseg.data import database
-
     content = _read_toml(path)
     for section in content:
         if section not in SECTIONS:
@@ -345,6 +349,8 @@ def _from_toml(path: Path) -> Sources:
     settings = {**formats, **content.get("settings", {}), **_settings_beside(path.parent)}
     if isinstance(source, Mapping) and "address" in source:
         address = _address(path, source)
+        from healthseg.data import database
+
         return replace(database.from_address(address, queries), settings=settings)
     folder = _data_folder(path, source)
     parts, notes = _folder_parts(folder) if not queries else ({}, [])

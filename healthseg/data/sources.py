@@ -6,6 +6,7 @@ A part is one file or one query. Its token names its state, by which unchanged f
 from __future__ import annotations
 
 import csv
+import errno
 import functools
 import gzip
 import os
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from healthseg.errors import DataRetrievalError
 from healthseg.settings.base import fingerprint
 
 if TYPE_CHECKING:
@@ -218,4 +220,19 @@ def scan(parts: Sequence[Part], *, filename: bool = False, rejects: str | None =
     return (
         f"read_csv({files}, auto_detect = false, header = true, delim = {quoted(delimiter)}, quote = '\"', "
         f"escape = '\"', columns = {{{columns}}}, ignore_errors = true{named})"
+    )
+
+
+def unreadable(label: str, problem: OSError) -> DataRetrievalError:
+    """A file that cannot be read now: nothing is concluded from that, and nothing cached."""
+    words = problem.strerror or str(problem)
+    way = (
+        "allow this user to read it"
+        if problem.errno == errno.EACCES
+        else "try again when it can be read"
+    )
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        way = "make room where HEALTHSEG_CACHE or the portfolio's folder lies"
+    return DataRetrievalError(
+        f"{label} cannot be read: {words}; {way}", parameter="portfolio", value_provided=label
     )

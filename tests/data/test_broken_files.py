@@ -9,8 +9,8 @@ import os
 import pandas as pd
 import pytest
 
-from healthseg.data.copies import unreadable
 from healthseg.data.portfolio import Portfolio
+from healthseg.data.sources import unreadable
 from healthseg.errors import DataRetrievalError
 from tests.data.workbook import write_workbook
 
