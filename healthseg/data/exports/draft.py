@@ -186,7 +186,7 @@ def _customers(
         for mapped in item.export.tables
         if mapped.table == "customers" and keys_of(survey, item)
     ]
-    listing.sort(key=lambda pair: (pair[0].export.rank, -pair[0].source.rows, pair[0].source.label))
+    listing.sort(key=lambda pair: _standing(pair[0]))
     if not listing:
         base = _base(survey, recognised)
         return (base, []) if base else (None, [])
@@ -207,6 +207,11 @@ def _customers(
         labels = ", ".join(draft.recognised.source.label for draft in drafts[1:])
         drafts[0].comments.append(f"{labels} could list the customers as well: see below")
     return hub, drafts
+
+
+def _standing(item: Recognised) -> tuple[int, int, int, str]:
+    """Which of several sources is used: by rank, the nearer to the top folder, the longer."""
+    return item.export.rank, item.source.label.count("/"), -item.source.rows, item.source.label
 
 
 def _base(survey: Survey, recognised: Sequence[Recognised]) -> Hub | None:
@@ -407,8 +412,7 @@ def _chosen(drafts: Sequence[DraftTable]) -> tuple[list[DraftTable], list[DraftT
         drafts,
         key=lambda item: (
             bool(item.blocked),
-            item.recognised.export.rank,
-            -item.recognised.source.rows,
+            *_standing(item.recognised),
         ),
     ):
         if draft.blocked or draft.table in used:

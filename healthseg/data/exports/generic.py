@@ -8,8 +8,8 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from healthseg.data.exports.presets import Export, MappedColumn, MappedTable, normal
-from healthseg.data.exports.survey import ExportTable
+from healthseg.data.exports.presets import Export, MappedColumn, MappedTable
+from healthseg.data.exports.survey import ExportTable, plain
 from healthseg.data.tables import TABLES, Column
 
 OWN = "your own tables"
@@ -36,18 +36,28 @@ def vocabulary() -> Mapping[str, Any]:
     return tomllib.loads(file.read_text("utf-8"))
 
 
+def _vocabulary_of(table: str) -> Mapping[str, Any]:
+    """The words for a table; a table that no system has under other names goes by the contract's."""
+    names = {column: [column] for column in TABLES[table].names}
+    return vocabulary().get(table, {"words": [], "columns": names})
+
+
+def _is_named(source: ExportTable, table: str) -> bool:
+    return bool(source.words & set(_vocabulary_of(table)["words"]))
+
+
 def recognise_own(source: ExportTable) -> Export | None:
     """The contract's table that a table's columns are most like; None where required columns are missing."""
-    guesses = {table: _guess(source, table) for table in vocabulary()}
+    guesses = {table: _guess(source, table) for table in TABLES}
     scores = {
-        table: (bool(source.words & set(vocabulary()[table]["words"])), len(columns))
+        table: (source.stem == table, _is_named(source, table), len(columns))
         for table, columns in guesses.items()
         if _is_enough(source, table, columns)
     }
     if not scores:
         return None
     table = max(scores, key=lambda name: scores[name])
-    keys = _names_in(source, vocabulary()[table]["columns"].get("client_id", ()))
+    keys = _names_in(source, _vocabulary_of(table)["columns"].get("client_id", ()))
     mapped = MappedTable(
         table, {name: column for name, column in guesses[table].items() if name != "client_id"}
     )
@@ -72,10 +82,12 @@ def _is_enough(source: ExportTable, table: str, columns: Mapping[str, MappedColu
         required.discard("kind")
     if not required <= set(columns):
         return False
-    named = bool(source.words & set(vocabulary()[table]["words"]))
+    named = _is_named(source, table)
     telling = {"customers": {"arr", "plan", "seats"}, "users": {"role", "deactivated_at"}}.get(
         table, set()
     )
+    if table not in vocabulary():
+        return source.stem == table
     if table in ("customers", "users", "features", "entitlements", "arr_changes", "stage_changes"):
         return named or (bool(telling & set(columns)) and table == "customers")
     return named or len(columns) > len(required)
@@ -83,18 +95,13 @@ def _is_enough(source: ExportTable, table: str, columns: Mapping[str, MappedColu
 
 def _names_in(source: ExportTable, names: tuple[str, ...] | list[str]) -> list[str]:
     """The source's own columns that have one of these names, the best first."""
-    by_name: dict[str, str] = {}
-    objects = {column.rpartition(".")[0] for column in source.columns}
-    usable = [name for name in source.columns if name not in objects and not set(name) & set("{}:")]
-    for parts in (0, 2, 1):  # user.org.id is org_id, and an id
-        for column in usable:
-            by_name.setdefault(normal("".join(column.split(".")[-parts:])), column)
-    return list(dict.fromkeys(by_name[normal(name)] for name in names if normal(name) in by_name))
+    by_name = source.by_part
+    return list(dict.fromkeys(by_name[plain(name)] for name in names if plain(name) in by_name))
 
 
 def _guess(source: ExportTable, table: str) -> dict[str, MappedColumn]:
     """The contract's columns that the source seems to have."""
-    known = vocabulary()[table]["columns"]
+    known = _vocabulary_of(table)["columns"]
     guesses, used = {}, set()
     for column in TABLES[table].columns:
         found = [name for name in _names_in(source, known.get(column.name, ())) if name not in used]
@@ -111,7 +118,7 @@ def _guess(source: ExportTable, table: str) -> dict[str, MappedColumn]:
 
 
 def _survey_kind(source: ExportTable) -> MappedColumn:
-    names = source.words | set(map(normal, source.columns))
+    names = source.words | set(map(plain, source.columns))
     if any("csat" in name for name in names) and not any("nps" in name for name in names):
         return MappedColumn(("'csat'",), "the file's words say csat")
     ask = (
@@ -141,16 +148,16 @@ def _doubt(column: Column, found: list[str], monthly: list[str]) -> str:
     """A question where several columns fit, or where a day may mean another thing."""
     if column.name == "client_id":
         return ""
-    others = [] if normal(found[0]) == normal(column.name) else found[1:]
+    others = [] if plain(found[0]) == plain(column.name) else found[1:]
     others += [f"{name} × 12" for name in monthly]
     if others:
         return f"{found[0]} is used; {_listed(others)} would fit as well"
     beginnings, doubt = _AMBIGUOUS_DAYS.get(column.name, ((), ""))
-    return doubt.format(name=found[0]) if normal(found[0]).startswith(beginnings) else ""
+    return doubt.format(name=found[0]) if plain(found[0]).startswith(beginnings) else ""
 
 
 def _why(name: str, column: Column) -> str:
-    return "" if normal(name) == normal(column.name) else f"guessed from the name {name}"
+    return "" if plain(name) == plain(column.name) else f"guessed from the name {name}"
 
 
 def _listed(names: list[str]) -> str:

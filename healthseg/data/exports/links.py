@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from healthseg.data.exports.generic import OWN
-from healthseg.data.exports.presets import Recognised, normal, resolve
+from healthseg.data.exports.presets import Recognised, resolve
 from healthseg.data.exports.readings import text_of
-from healthseg.data.exports.survey import ExportTable, Survey
+from healthseg.data.exports.survey import ExportTable, Survey, plain
 from healthseg.data.sources import quoted
 
 KINDS = ("id", "15 characters of the id", "domain", "name", "number")
@@ -39,6 +39,10 @@ _MIN_UNIQUE_SHARE = 0.5
 _MIN_SHARE = 0.2
 _MIN_WEAK_SHARE = 0.5
 _MAX_KEYS = 100_000
+_MAX_COLUMNS = 200
+_TELLING = re.compile(
+    r"id$|key|name|mail|domain|web|url|company|account|customer|external|metadata"
+)
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,21 @@ def hub_of(survey: Survey, recognised: Recognised, side: Side, key: str, where: 
     source = recognised.source
     size = survey.value(f"SELECT COUNT(DISTINCT {key}) FROM {source.relation} AS t{where}")
     columns = {}
-    for name, sql in source.columns.items():
+    for name, sql in _telling(source):
         for kind in _kinds(survey, source.relation, sql, name, where):
             column = Side(sql, name, kind)
             if values := _values(survey, source.relation, column, key, where):
                 columns[column] = values
     return Hub(recognised, side, key, where, columns, size)
+
+
+def _telling(source: ExportTable) -> list[tuple[str, str]]:
+    """The columns that may identify a customer; of very many, those whose names say so."""
+    columns = list(source.columns.items())
+    if len(columns) <= _MAX_COLUMNS:
+        return columns
+    named = [pair for pair in columns if _TELLING.search(plain(pair[0]))]
+    return named[:_MAX_COLUMNS]
 
 
 def kinds_of(survey: Survey, source: ExportTable, side: Side) -> list[str]:
@@ -136,7 +149,7 @@ def _kinds(survey: Survey, relation: str, sql: str, name: str, where: str) -> It
         return
     if domains > known / 2:
         yield from ("id", "domain")
-    elif _NAME_LIKE.search(normal(name)) and (spaced or normal(name).endswith("name")):
+    elif _NAME_LIKE.search(plain(name)) and (spaced or plain(name).endswith("name")):
         yield "name"
     else:
         yield from ("id", "15 characters of the id") if long_ids == known else ("id",)
@@ -169,7 +182,7 @@ def keys_of(survey: Survey, recognised: Recognised) -> list[Side]:
         sides += [
             Side(sql, name)
             for name, sql in source.columns.items()
-            if sql not in known and _KEY_LIKE.search(normal(name).rpartition(".")[2])
+            if sql not in known and _KEY_LIKE.search(plain(name).rpartition(".")[2])
         ]
     return sides
 
@@ -261,7 +274,7 @@ def _links_through(
     if not own_keys:
         return
     key, keys = text_of(own_keys[0].sql), _distinct(survey, relation, text_of(side.sql))
-    for name, sql in other.source.columns.items():
+    for name, sql in _telling(other.source):
         for kind in _kinds(survey, other.source.relation, sql, name, ""):
             value = normalised(sql, kind)
             pairs = dict(

@@ -24,7 +24,7 @@ from healthseg.data.exports.presets import Recognised
 from healthseg.data.exports.survey import Survey, list_files, look_at
 from healthseg.errors import DataRetrievalError, InvalidParameters
 
-_SETTINGS_FILES = (TOML, "healthseg.toml")
+_SETTINGS_FILES = (TOML, "healthseg.toml", "healthseg.sqlite")
 _SHOWN_COLUMNS = 12
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from healthseg.data.exports.readings import Reading, read_dates, read_numbers
-from healthseg.data.exports.survey import ExportTable, Survey
+from healthseg.data.exports.survey import ExportTable, Survey, plain
 
 _SLOT = re.compile(r"\{([^{}]+?)(?::(day|time|number))?\}")
 
@@ -67,15 +67,6 @@ class Recognised:
     export: Export
     source: ExportTable
     columns: Mapping[str, str] = field(default_factory=dict)
-
-
-def normal(name: str) -> str:
-    """A column's name without case, blanks and punctuation; dots within objects stay.
-
-    >>> normal("Current Period Start (UTC)")
-    'currentperiodstartutc'
-    """
-    return re.sub(r"[^a-z0-9.]", "", name.lower()).strip(".")
 
 
 @functools.cache
@@ -130,21 +121,13 @@ def _column(value: Any) -> MappedColumn:
     return MappedColumn(_texts(value))
 
 
-def by_normal_name(table: ExportTable) -> dict[str, str]:
-    """A table's expressions by the normal form of their columns' names; the first of two that are alike."""
-    columns: dict[str, str] = {}
-    for name, expression in table.columns.items():
-        columns.setdefault(normal(name), expression)
-    return columns
-
-
 def recognise(table: ExportTable) -> Export | None:
     """The export that a table is: of those whose columns are all there, the one that names most."""
-    names = set(by_normal_name(table))
+    names = set(table.by_name)
     fitting = [
         export
         for export in exports()
-        if names >= set(map(normal, export.recognised_by))
+        if names >= set(map(plain, export.recognised_by))
         and (not export.files or export.files & table.words)
     ]
     return max(fitting, key=lambda export: _likeness(export, names), default=None)
@@ -152,7 +135,7 @@ def recognise(table: ExportTable) -> Export | None:
 
 def _likeness(export: Export, names: set[str]) -> tuple[int, int, int]:
     slots = {
-        normal(slot)
+        plain(slot)
         for table in export.tables
         for column in table.columns.values()
         for choice in column.choices
@@ -166,10 +149,10 @@ def resolve(survey: Survey, source: ExportTable, template: str) -> Reading | Non
 
     Undecided where one of its columns has two readings: the options are the whole expression under each.
     """
-    columns = by_normal_name(source)
+    columns = source.by_name
     readings = {}
     for slot, kind in _SLOT.findall(template):
-        expression = columns.get(normal(slot))
+        expression = columns.get(plain(slot))
         if expression is None:
             return None
         readings[slot, kind] = read_as(survey, source, expression, kind)

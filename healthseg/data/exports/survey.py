@@ -6,6 +6,7 @@ Text stays text: no type is guessed, so that the id 007 stays 007. Objects in JS
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -26,6 +27,9 @@ _MAX_FILES = 5_000
 # comments, identifiers and literals of a query: only literals name files
 _LITERALS = re.compile(r"""--[^\n]*|"(?:[^"]|"")*"|'(?:[^']|'')*'""")
 _PEEK_ROWS = 1_000
+_PEEK_VALUES = 1_000_000
+# so many files of one folder are read by a pattern, and later ones with them
+_MANY_FILES = 4
 # objects within objects: properties.$groups.company
 _MAX_DEPTH = 3
 
@@ -43,6 +47,32 @@ class ExportTable:
     # the expressions that are text, which may hold anything; JSON and Parquet have numbers of their own
     text: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def by_part(self) -> dict[str, str]:
+        """Columns by their names without case and punctuation, and by the last parts of dotted ones: user.org.id is org_id."""
+        names: dict[str, str] = {}
+        objects = {column.rpartition(".")[0] for column in self.columns}
+        usable = [
+            name for name in self.columns if name not in objects and not set(name) & set("{}:")
+        ]
+        for parts in (0, 2, 1):
+            for column in usable:
+                names.setdefault(plain("".join(column.split(".")[-parts:])), column)
+        return names
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, str]:
+        """Expressions by the columns' names without case and punctuation; the first of two that are alike."""
+        expressions: dict[str, str] = {}
+        for name, expression in self.columns.items():
+            expressions.setdefault(plain(name), expression)
+        return expressions
+
+    @property
+    def stem(self) -> str:
+        """The file's, sheet's or table's own name: ``customers`` of ``crm/customers.csv``."""
+        return split_name(self.label.rpartition("#")[2].rpartition("/")[2])[0].lower()
 
     @property
     def words(self) -> set[str]:
@@ -76,6 +106,15 @@ class Survey:
 
     def has(self, query: str) -> bool:
         return bool(self.rows(f"{query} LIMIT 1"))
+
+
+def plain(name: str) -> str:
+    """A column's name without case, blanks and punctuation; dots within objects stay.
+
+    >>> plain("Current Period Start (UTC)")
+    'currentperiodstartutc'
+    """
+    return re.sub(r"[^a-z0-9.]", "", name.lower()).strip(".")
 
 
 def identifier(name: str) -> str:
@@ -189,33 +228,41 @@ def _table(survey: Survey, path: Path, inner: str | None, kind: str) -> ExportTa
 
 def flattened(survey: Survey, table: ExportTable) -> ExportTable:
     """The table with its columns, and the keys of the JSON objects in them."""
+    known = [
+        (name, kind) for name, kind, *_ in survey.rows(f"DESCRIBE SELECT * FROM {table.relation}")
+    ]
+    peek = min(_PEEK_ROWS, _PEEK_VALUES // len(known) + 1)
+    rows = survey.rows(f"SELECT * FROM {table.relation} LIMIT {peek}")
     columns: dict[str, str] = {}
-    for name, kind, *_ in survey.rows(f"DESCRIBE SELECT * FROM {table.relation}"):
-        expression = f"t.{identifier(name)}"
-        if kind.startswith(("STRUCT", "MAP")):
-            expression = f"TO_JSON({expression})"
-        columns[name] = expression
-        if kind in ("VARCHAR", "JSON") or expression.startswith("TO_JSON"):
-            columns |= _keys_within(survey, table, name, expression)
-    known = survey.rows(f"DESCRIBE SELECT * FROM {table.relation}")
-    text = {f"t.{identifier(name)}" for name, kind, *_ in known if kind == "VARCHAR"}
+    for position, (name, kind) in enumerate(known):
+        nested = kind.startswith(("STRUCT", "MAP"))
+        columns[name] = f"TO_JSON(t.{identifier(name)})" if nested else f"t.{identifier(name)}"
+        objects = _objects(row[position] for row in rows)
+        columns |= _keys_within(name, columns[name], objects)
+    text = {f"t.{identifier(name)}" for name, kind in known if kind == "VARCHAR"}
     if any(split_name(file.name)[1] == "json" for file in table.files):
         text = set()
     return replace(table, columns=columns, text=frozenset(text))
 
 
-def _keys_within(survey: Survey, table: ExportTable, name: str, column: str) -> dict[str, str]:
-    """Expressions for the keys of the JSON objects in a column, by dotted name."""
-    query = (
-        f"SELECT {column}::VARCHAR FROM (SELECT * FROM {table.relation} LIMIT {_PEEK_ROWS}) AS t "
-        f"WHERE STARTS_WITH({column}::VARCHAR, '{{')"
-    )
+def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
+    """The objects among values; nothing where a text only looks like one."""
+    objects = []
+    for value in values:
+        if isinstance(value, str) and value.startswith("{"):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return []
+        if isinstance(value, dict):
+            objects.append(value)
+    return objects
+
+
+def _keys_within(name: str, column: str, objects: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Expressions for the keys of the objects in a column, by dotted name."""
     keys: dict[str, str] = {}
-    for (text,) in survey.rows(query):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            return {}
+    for value in objects:
         for path in _paths(value):
             dotted = ".".join([name, *(part for part in path if part != "[0]")])
             if dotted not in keys:
@@ -249,9 +296,7 @@ def united(survey: Survey, tables: Sequence[ExportTable]) -> ExportTable:
     """Files of one export as one table; rows that several of them hold count once."""
     if len(tables) == 1:
         return tables[0]
-    names = [table.label for table in tables]
-    selects = [f"SELECT * FROM {table.relation}" for table in tables]
-    relation = _one_reader(tables) or "(" + " UNION ALL BY NAME ".join(selects) + ")"
+    label, relation = _pattern(survey, tables) or _listed(tables)
     alone = sum(_distinct(survey, table.relation) for table in tables)
     together = _distinct(survey, relation)
     remarks = [f"{len(tables)} files of one table, read as one"]
@@ -262,7 +307,7 @@ def united(survey: Survey, tables: Sequence[ExportTable]) -> ExportTable:
         )
         relation, rows = f"(SELECT DISTINCT * FROM {relation})", together
     files = tuple(file for table in tables for file in table.files)
-    table = ExportTable(" + ".join(names), relation, {}, files, rows, remarks=tuple(remarks))
+    table = ExportTable(label, relation, {}, files, rows, remarks=tuple(remarks))
     return replace(
         flattened(survey, table), text=frozenset.intersection(*(table.text for table in tables))
     )
@@ -272,11 +317,34 @@ def _distinct(survey: Survey, relation: str) -> int:
     return int(survey.value(f"SELECT COUNT(*) FROM (SELECT DISTINCT * FROM {relation})"))
 
 
-def _one_reader(tables: Sequence[ExportTable]) -> str | None:
-    """One call that reads all files, where they are read in the same way."""
+def _listed(tables: Sequence[ExportTable]) -> tuple[str, str]:
+    """Name and relation of files that are named one by one."""
+    label = " + ".join(table.label for table in tables)
     calls = {table.relation.replace(quoted(table.label), "{}", 1) for table in tables}
     if len(calls) > 1 or not tables[0].relation.startswith("read_csv"):
-        return None
+        selects = (f"SELECT * FROM {table.relation}" for table in tables)
+        return label, "(" + " UNION ALL BY NAME ".join(selects) + ")"
     files = "[" + ", ".join(quoted(table.label) for table in tables) + "]"
-    call = calls.pop().replace("{}", files, 1)
-    return f"{call[:-1]}, union_by_name = true)"
+    return label, f"{calls.pop().replace('{}', files, 1)[:-1]}, union_by_name = true)"
+
+
+def _pattern(survey: Survey, tables: Sequence[ExportTable]) -> tuple[str, str] | None:
+    """Name and relation of many files that are all of one ending in a folder: later ones are read with them."""
+    folders = {file.parent for table in tables for file in table.files}
+    endings = {
+        file.name[len(split_name(file.name)[0]) :] for table in tables for file in table.files
+    }
+    calls = {table.relation.replace(quoted(table.label), "{}", 1) for table in tables}
+    if len(tables) < _MANY_FILES or not len(folders) == len(endings) == len(calls) == 1:
+        return None
+    folder, ending = folders.pop(), endings.pop()
+    scanned = {quoted(str(file)) for table in tables for file in table.files}
+    beside = {file for file in folder.iterdir() if file.name.endswith(ending)}
+    if ending.startswith(".json") or re.search(r"[*?\[]", str(folder)) or len(beside) > len(tables):
+        return None
+    if not scanned <= set(survey.scanned.values()):  # a file is read from a copy
+        return None
+    name = (folder.relative_to(survey.folder) / f"*{ending}").as_posix()
+    survey.scanned[quoted(name)] = quoted(str(folder / f"*{ending}"))
+    call = calls.pop() if calls != {"{}"} else "read_parquet({})"
+    return name, f"{call.replace('{}', quoted(name), 1)[:-1]}, union_by_name = true)"
