@@ -190,6 +190,72 @@ def test_cents_are_asked_about_only_where_no_amount_has_decimals(tmp_path: Path)
     assert ["cents" in " ".join(decisions) for decisions in asked] == [True, False]
 
 
+def test_the_apis_subscriptions_are_in_cents_except_where_a_currency_has_none(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {
+            "id": f"sub_{currency}",
+            "customer": f"cus_{currency}",
+            "status": "active",
+            "currency": currency,
+            "created": 1_700_000_000,
+            "start_date": 1_700_000_000,
+            "current_period_end": 1_760_000_000,
+            "quantity": 3,
+            "plan": {
+                "id": "p",
+                "amount": 2500,
+                "currency": currency,
+                "interval": interval,
+                "interval_count": count,
+            },
+        }
+        for currency, interval, count in (
+            ("eur", "month", 1),
+            ("jpy", "year", 1),
+            ("usd", "month", 3),
+        )
+    ]
+    write(tmp_path, subscriptions__jsonl="\n".join(map(json.dumps, rows)))
+    write_portfolio([tmp_path], tmp_path)
+    contracts = hs.Portfolio.open(tmp_path).table("contracts").set_index("client_id")
+    assert dict(contracts["arr"]) == {"cus_eur": 900, "cus_jpy": 7500, "cus_usd": 300}
+    assert str(contracts["starts_on"].iloc[0])[:10] == "2023-11-14"
+
+
+def test_ids_of_15_and_18_characters_are_the_same_account(tmp_path: Path) -> None:
+    for name in ("Account.csv", "Opportunity.csv"):
+        (tmp_path / name).write_text((EXPORTS / "salesforce" / name).read_text())
+    long_ids = [
+        line.split(",")[2] for line in (tmp_path / "Opportunity.csv").read_text().splitlines()[1:]
+    ]
+    text = (tmp_path / "Opportunity.csv").read_text()
+    for client_id in set(long_ids):
+        text = text.replace(client_id, client_id[:15])
+    (tmp_path / "Opportunity.csv").write_text(text)
+    made = write_portfolio([tmp_path], tmp_path)
+    assert "by 15 characters of the id" in " ".join(made.decisions)
+    assert {row[0] for row in rows_of(tmp_path, "contracts")} <= set(long_ids)
+
+
+def test_the_csv_export_of_the_help_desk_has_responses_and_satisfaction(tmp_path: Path) -> None:
+    header = "Id,Requester,Requester email,Subject,Status,Priority,Created at,Organization,Solved at,Satisfaction Score,First reply time in minutes"
+    row = (
+        "7,Ana,ana@x.example,Help,Solved,Urgent,2025-03-01 10:00,Acme Inc,2025-03-02 10:00,Good,35"
+    )
+    write(
+        tmp_path,
+        tickets__csv=f"{header}\n{row}\n{row.replace('7,Ana', '8,Bo').replace('Good', 'Offered')}\n",
+    )
+    write_portfolio([tmp_path], tmp_path)
+    tickets = hs.Portfolio.open(tmp_path).table("tickets").set_index("ticket_id")
+    assert list(tickets["severity"]) == ["critical", "critical"]
+    assert tickets.loc["7", "csat"] == 5 and tickets["csat"].isna()["8"]
+    assert str(tickets.loc["7", "first_response_at"]) == "2025-03-01 10:35:00"
+    assert set(tickets["client_id"]) == {"Acme_Inc"}
+
+
 # Tables of one's own
 
 

@@ -148,7 +148,7 @@ def draft(survey: Survey) -> Draft:
     if any(item.table == "customers" for item in used):
         _complete_signup(used)
     else:
-        used += _derived_customers(used)
+        used += _derived_customers(survey, used)
     _prove(survey, used, others)
     order = {name: number for number, name in enumerate(TABLES)}
     return Draft(survey, sorted(used, key=lambda item: order[item.table]), others, unrecognised)
@@ -448,7 +448,7 @@ def _complete_signup(used: list[DraftTable]) -> None:
     customers.blocked = "no column fits signup_date"
 
 
-def _derived_customers(used: Sequence[DraftTable]) -> list[DraftTable]:
+def _derived_customers(survey: Survey, used: Sequence[DraftTable]) -> list[DraftTable]:
     """Where no table lists the customers: one for each id of another table, since its first day there."""
     for table, day in _DERIVED_FROM.items():
         for base in used:
@@ -458,6 +458,11 @@ def _derived_customers(used: Sequence[DraftTable]) -> list[DraftTable]:
                     "WHERE client_id IS NOT NULL\nGROUP BY client_id"
                 )
                 ask = f"no table lists the customers: they are those of {table}, since their first day there"
+                names = [side.name for side in keys_of(survey, base.recognised)]
+                if len(names) > 1:
+                    ask += (
+                        f"; {names[0]} is taken as their id, and {' or '.join(names[1:])} could be"
+                    )
                 draft = DraftTable(
                     "customers", base.recognised, [], [f"DECIDE: {ask}"], [ask], derived=query
                 )

@@ -184,7 +184,11 @@ def keys_of(survey: Survey, recognised: Recognised) -> list[Side]:
             for name, sql in source.columns.items()
             if sql not in known and _KEY_LIKE.search(plain(name).rpartition(".")[2])
         ]
-    return sides
+    return [
+        side
+        for side in sides
+        if survey.has(f"SELECT 1 FROM {source.relation} AS t WHERE {text_of(side.sql)} IS NOT NULL")
+    ]
 
 
 def find_links(

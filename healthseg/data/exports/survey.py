@@ -28,6 +28,7 @@ _MAX_FILES = 5_000
 _LITERALS = re.compile(r"""--[^\n]*|"(?:[^"]|"")*"|'(?:[^']|'')*'""")
 _PEEK_ROWS = 1_000
 _PEEK_VALUES = 1_000_000
+_NESTED = ("STRUCT", "MAP")
 # so many files of one folder are read by a pattern, and later ones with them
 _MANY_FILES = 4
 # objects within objects: properties.$groups.company
@@ -59,6 +60,8 @@ class ExportTable:
         for parts in (0, 2, 1):
             for column in usable:
                 names.setdefault(plain("".join(column.split(".")[-parts:])), column)
+        for column in usable:  # Amount (USD)
+            names.setdefault(plain(re.sub(r"\(.*?\)", "", column)), column)
         return names
 
     @functools.cached_property
@@ -231,31 +234,35 @@ def flattened(survey: Survey, table: ExportTable) -> ExportTable:
     known = [
         (name, kind) for name, kind, *_ in survey.rows(f"DESCRIBE SELECT * FROM {table.relation}")
     ]
+    columns = {name: _value_of(name, kind) for name, kind in known}
+    texts = [
+        name for name, kind in known if kind in ("VARCHAR", "JSON") or kind.startswith(_NESTED)
+    ]
     peek = min(_PEEK_ROWS, _PEEK_VALUES // len(known) + 1)
-    rows = survey.rows(f"SELECT * FROM {table.relation} LIMIT {peek}")
-    columns: dict[str, str] = {}
-    for position, (name, kind) in enumerate(known):
-        nested = kind.startswith(("STRUCT", "MAP"))
-        columns[name] = f"TO_JSON(t.{identifier(name)})" if nested else f"t.{identifier(name)}"
-        objects = _objects(row[position] for row in rows)
-        columns |= _keys_within(name, columns[name], objects)
+    values = ", ".join(f"{columns[name]}::VARCHAR" for name in texts) or "NULL"
+    rows = survey.rows(f"SELECT {values} FROM (SELECT * FROM {table.relation} LIMIT {peek}) AS t")
+    for position, name in enumerate(texts):
+        columns |= _keys_within(name, columns[name], _objects(row[position] for row in rows))
     text = {f"t.{identifier(name)}" for name, kind in known if kind == "VARCHAR"}
     if any(split_name(file.name)[1] == "json" for file in table.files):
         text = set()
     return replace(table, columns=columns, text=frozenset(text))
 
 
-def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
-    """The objects among values; nothing where a text only looks like one."""
+def _value_of(name: str, kind: str) -> str:
+    column = f"t.{identifier(name)}"
+    return f"TO_JSON({column})" if kind.startswith(_NESTED) else column
+
+
+def _objects(values: Iterable[str | None]) -> list[dict[str, Any]]:
+    """The objects among texts; nothing where a text only looks like one."""
     objects = []
-    for value in values:
-        if isinstance(value, str) and value.startswith("{"):
+    for text in values:
+        if text is not None and text.startswith("{"):
             try:
-                value = json.loads(value)
+                objects.append(json.loads(text))
             except ValueError:
                 return []
-        if isinstance(value, dict):
-            objects.append(value)
     return objects
 
 
