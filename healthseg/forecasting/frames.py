@@ -25,6 +25,8 @@ MAX_STEPS = 1_000_000  # of a grid; more means another spacing than the caller t
 DATE_RULE = "dates without a time zone, or integers"
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+# a weekday that never came in three weeks is closed; one that comes in half of the weeks is open
+BUSINESS_MIN_WEEKS, BUSINESS_MIN_SHARE = 3, 0.5
 # months between dates, by the days between them
 MONTHS_BY_DAYS = {
     1: (28, 31),
@@ -51,17 +53,24 @@ class Bounds:
 class Spacing:
     """A regular grid: ``months`` calendar months apart, else ``step`` units (microseconds, or 1 of an index).
 
-    ``day`` is the day of the month that a grid of months falls on; 31 is its last.
+    ``day`` is the day of the month that a grid of months falls on; 31 is its last. ``open_days`` are the weekdays
+    (Monday 0) that a grid of days keeps to; all where empty.
     """
 
     season_length: int
     step: int = 0
     months: int = 0
     day: int = 0
+    open_days: tuple[int, ...] = ()
 
     def positions(self, instants: np.ndarray) -> np.ndarray | None:
         """Steps since the first instant, or None where one lies off the grid."""
         offsets, step = instants - instants[0], self.step
+        if self.open_days:
+            dates, same_clock = _dates(instants), not (offsets % DAY).any()
+            if not (same_clock and np.is_busday(dates, self._week).all()):
+                return None
+            return np.busday_count(dates[0], dates, self._week).astype(np.int64)
         if self.months:
             months, days, clock = _calendar(instants)
             on_day = days == np.minimum(self.day or days[0], _days_in_month(months))
@@ -73,12 +82,20 @@ class Spacing:
     def following(self, last: int, horizon: int) -> np.ndarray:
         """The ``horizon`` instants after ``last``."""
         ahead = np.arange(1, horizon + 1)
+        if self.open_days:
+            date = _dates(np.array([last]))[0]
+            dates = np.busday_offset(date, ahead, weekmask=self._week)
+            return last + (dates - date).astype(np.int64) * DAY
         if not self.months:
             return last + ahead * self.step
         months, days, clock = _calendar(np.array([last]))
         months = months[0] + ahead * self.months
         day = np.minimum(self.day or days[0], _days_in_month(months))
         return _first_of(months) + (day - 1) * DAY + clock[0]
+
+    @property
+    def _week(self) -> list[bool]:
+        return [day in self.open_days for day in range(7)]
 
     def anchored(self, instants: np.ndarray) -> Spacing:
         """The spacing with its day of the month from the dates."""
@@ -101,14 +118,36 @@ def detect(instants: np.ndarray) -> Spacing | None:
 
     It is their median difference, or where that leaves dates off the grid, as gaps do, their smallest. Months are
     recognised where every date has the same day of the month (or is a month's last), below a day the season is the day,
-    and any other regular spacing has no season.
+    and any other regular spacing has no season. Days of which some weekdays never come, in at least three weeks, are a
+    grid of the others: a market's, an office's.
     """
     if len(instants) < 2:
         return None
+    business = _business_days(instants)
+    if business is not None:
+        return business
     gaps = np.sort(np.diff(instants))
     candidates = [_from_step(int(step), instants) for step in (gaps[(len(gaps) - 1) // 2], gaps[0])]
     fitting = (spacing for spacing in candidates if spacing.positions(instants) is not None)
     return next(fitting, candidates[0])
+
+
+def _dates(instants: np.ndarray) -> np.ndarray:
+    return instants.astype("datetime64[us]").astype("datetime64[D]")
+
+
+def _business_days(instants: np.ndarray) -> Spacing | None:
+    """The grid of the weekdays that come, each in at least half of the weeks; None where all or a single one do."""
+    offsets = instants - instants[0]
+    weeks = offsets[-1] / (7 * DAY)
+    if weeks < BUSINESS_MIN_WEEKS or (offsets % DAY).any():
+        return None
+    counts = np.bincount((_dates(instants).astype(np.int64) + 3) % 7, minlength=7)
+    open_days = np.flatnonzero(counts)
+    regular = (counts[open_days] >= BUSINESS_MIN_SHARE * weeks).all()
+    if not 1 < len(open_days) < 7 or not regular:
+        return None
+    return Spacing(len(open_days), DAY, open_days=tuple(open_days.tolist()))
 
 
 def _from_step(step: int, instants: np.ndarray) -> Spacing:
@@ -382,5 +421,12 @@ def _series(
         np.interp(np.arange(length), positions, values),
         known,
         spacing,
-        spacing.season_length if season is None else season,
+        _season_length(spacing, season),
     )
+
+
+def _season_length(spacing: Spacing, season: int | None) -> int:
+    """The season in steps: a week of seven days has as many as it has open days."""
+    if season is None or (spacing.open_days and season == 7):
+        return spacing.season_length
+    return season

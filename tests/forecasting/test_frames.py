@@ -177,3 +177,26 @@ def test_a_portfolio_of_different_spacings_keeps_each():
         pd.Timestamp("2025-01-10"),
         pd.Timestamp("2024-10-01"),
     ]
+
+
+@pytest.mark.parametrize("open_days", [range(5), (0, 2, 4), (5, 6)])
+def test_weekdays_that_never_come_are_not_forecast(open_days):
+    days = pd.date_range("2025-01-06", periods=140)
+    days = days[days.day_of_week.isin(open_days)]
+    values = 50 + 10.0 * days.day_of_week + np.random.default_rng(3).normal(0, 0.5, len(days))
+    frame = pd.DataFrame({"client_id": "a", "date": days, "value": values})
+    got = forecast(frame.drop(index=[4, 5]), 2 * len(open_days))  # holidays are gaps
+    assert got["date"].dt.day_of_week.tolist() == 2 * list(open_days)
+    assert got["forecast"].to_numpy() == pytest.approx(50 + 10 * got["date"].dt.day_of_week, abs=2)
+    assert f"season of {len(open_days)}" in got["method"].iloc[0]
+
+
+def test_a_few_days_without_a_weekend_are_still_days():
+    frame = pd.DataFrame(
+        {
+            "client_id": "a",
+            "date": pd.date_range("2025-01-06", periods=5),
+            "value": [3.0, 4, 5, 4, 3],
+        }
+    )
+    assert forecast(frame, 2)["date"].dt.day_of_week.tolist() == [5, 6]
