@@ -136,7 +136,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     try:
         made = make_reports(
             given.portfolio,
-            tools,
+            given.tools or None,
             given.client,
             all_clients=given.all_clients,
             riskiest=given.riskiest,

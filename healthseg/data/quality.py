@@ -329,7 +329,9 @@ class Check:
     def to_text(self) -> str:
         lines = [f"{self.portfolio}: {'usable' if self.usable else 'NOT USABLE'}"]
         if self.data_until:
-            lines.append(f"events from {self.first_event_day}, whole days until {self.data_until}")
+            whole = f"events from {self.first_event_day}, whole days until {self.data_until}"
+            last = f"no usable events; the other tables record days until {self.data_until}"
+            lines.append(whole if self.first_event_day else last)
         lines += [f"problem: {problem}" for problem in self.problems]
         lines += [f"warning: {warning}" for warning in self.warnings]
         for report in self.tables.values():

@@ -43,6 +43,11 @@ def names() -> list[str]:
     return list(TOOLS)
 
 
+def answerable(portfolio: Portfolio) -> list[str]:
+    """The names of the tools with reports that have the tables they need."""
+    return [name for name, each in TOOLS.items() if all(map(portfolio.has, each.needs))]
+
+
 def served() -> list[str]:
     """The names of all tools that answer requests, in order."""
     return [*TOOLS, *PORTFOLIO_TOOLS]

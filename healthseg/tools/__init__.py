@@ -39,7 +39,8 @@ class Tool:
     """A tool as interfaces see it: one function for a customer, one for the portfolio.
 
     ``reading`` are the parameters that make a tool which can also write only read;
-    ``report_defaults`` are those that its reports add where nobody gives them.
+    ``report_defaults`` are those that its reports add where nobody gives them; ``needs`` are the tables besides
+    customers without which it raises DataRetrievalError.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Tool:
         folder: str,
         reading: Mapping[str, Any] | None = None,
         report_defaults: Mapping[str, Any] | None = None,
+        needs: tuple[str, ...] = (),
     ) -> None:
-        self.name, self.folder = name, folder
+        self.name, self.folder, self.needs = name, folder, needs
         self.portfolio_name = f"portfolio_{folder}"
         self.reading, self.report_defaults = dict(reading or {}), dict(report_defaults or {})
 
@@ -92,8 +94,8 @@ TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
         Tool("calculate_health_score", "health"),
-        Tool("track_usage_engagement", "usage"),
-        Tool("track_feature_adoption", "adoption"),
+        Tool("track_usage_engagement", "usage", needs=("events",)),
+        Tool("track_feature_adoption", "adoption", needs=("events",)),
         Tool("manage_lifecycle_stages", "lifecycle", reading={"action": "get_stage"}),
         Tool("track_adoption_milestones", "milestones"),
         Tool(
@@ -106,6 +108,7 @@ TOOLS: dict[str, Tool] = {
             "analyze_engagement_patterns",
             "patterns",
             report_defaults={"analysis_scope": "single_customer"},
+            needs=("events",),
         ),
     )
 }

@@ -13,7 +13,9 @@ import pytest
 import healthseg as hs
 from healthseg.errors import ClientNotFound, DataRetrievalError, HealthsegError, InvalidParameters
 from healthseg.reports import registry
+from healthseg.reports.batches.run import BatchProgress
 from healthseg.testing import tiny_portfolio
+from healthseg.tools import TOOLS
 from tests.reports.asked import asked_of
 
 TODAY = dt.datetime(2025, 10, 10, 12, tzinfo=dt.UTC)
@@ -44,7 +46,7 @@ INVOICES = pd.DataFrame(
         "paid_on": ["2025-08-20", None],
     }
 )
-NEED_EVENTS = {"track_usage_engagement", "track_feature_adoption", "analyze_engagement_patterns"}
+NEED_EVENTS = {name for name, tool in TOOLS.items() if "events" in tool.needs}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -139,6 +141,19 @@ def test_a_customer_without_events_or_entitlements_is_answered_by_every_tool():
     )
     for name in registry.names():
         assert answer(name, portfolio, "new").get("status") != "error", name
+
+
+def test_a_batch_makes_the_reports_that_the_tables_allow(tmp_path, capsys):
+    for name, table in (("customers", CUSTOMERS), ("contracts", CONTRACTS)):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    progress = BatchProgress()
+    batch = hs.make_reports(
+        str(tmp_path), None, ["1003"], out=tmp_path / "out", workers=1, progress=progress
+    )
+    assert not batch.failed and len(batch.outcomes) == len(TOOLS) - len(NEED_EVENTS)
+    assert (
+        "left out, without events: track_usage_engagement, track_feature" in capsys.readouterr().err
+    )
 
 
 def test_only_what_is_needed_is_read(tmp_path):

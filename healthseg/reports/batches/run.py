@@ -65,7 +65,7 @@ class Stopped(Exception):
 
 def make_reports(
     portfolio: str,
-    tools: Sequence[str] = (HEALTH,),
+    tools: Sequence[str] | None = (HEALTH,),
     clients: Iterable[str] = (),
     *,
     all_clients: bool = False,
@@ -94,6 +94,7 @@ def make_reports(
     runs; raises HealthsegError where they are invalid, a client is unknown, or ``out`` cannot be written, and
     ``Stopped`` where a signal ended the run. A report that fails is listed, the others are made.
 
+    Without ``tools`` (None) they are those of all tools that have the tables they need.
     ``resume`` leaves reports whose inputs are unchanged; ``shard`` makes one part of several; ``due`` makes those
     whose day, week, month or quarter has passed; ``keep_days`` puts the reports of each day into a folder of its own,
     and removes all but so many. ``limits`` override the settings of ``[reports]`` (``deadline_seconds``, ``memory_mb``).
@@ -101,6 +102,10 @@ def make_reports(
     started, address = time.monotonic(), portfolios.resolved(portfolio)
     opened = portfolios.open_portfolio(address)
     settings = in_force(address).reports.model_copy(update=dict(limits or {}))
+    progress = progress or BatchProgress(quiet=True)
+    if tools is None:
+        tools = registry.answerable(opened)
+        progress.leave_out([name for name in registry.names() if name not in tools])
     values = {**(parameters or {}), **({"as_of": as_of} if as_of else {})}
     request = plan.checked(
         plan.Request(
@@ -125,7 +130,6 @@ def make_reports(
     content = plan.content(opened, values.get("as_of"), portfolios.ledger_head(opened))
     key = "" if show_users else privacy.key(opened)
     jobs = plan.jobs(request, customers, address, folder, content, key) if request.tools else []
-    progress = progress or BatchProgress(quiet=True)
     managers = portfolios.manager_names(opened)
     batch = _Batch(top, folder, jobs, request, settings, health, managers, clock, progress, started)
     done = partial(batch.outcomes, opened, workers, resume, fail_fast)
@@ -355,6 +359,13 @@ class BatchProgress:
         """So many reports are to be made; the clock starts."""
         self._started = time.monotonic()
         self._count, self._done, self._failed = count, 0, 0
+
+    def leave_out(self, tools: Sequence[str]) -> None:
+        """Reports of these tools are not made, for want of tables."""
+        if tools and not self._quiet:
+            needed = sorted({table for name in tools for table in registry.tool(name).needs})
+            words = f"left out, without {', '.join(needed)}: {', '.join(tools)}"
+            print(words, file=self._stream, flush=True)
 
     def add(self, outcome: ReportOutcome) -> None:
         """One more report is done."""
