@@ -81,7 +81,7 @@ def _open_pairs(count: Counting, spans: Spans) -> pd.DataFrame:
     return pairs.sort_values(["span", "due_day", "invoice_id"], kind="stable", ignore_index=True)
 
 
-def _uncovered(count: Counting, spans: Spans) -> pd.DataFrame:
+def uncovered_invoices(count: Counting, spans: Spans) -> pd.DataFrame:
     """The open invoices that the customer's credit notes do not cover, the oldest being covered first.
 
     A credit note counts from its issue on, whether or not it has a payment date; less what was paid on that very date,
@@ -115,7 +115,7 @@ def _settled(rows: pd.DataFrame, notes: pd.DataFrame) -> np.ndarray:
 
 def _worst(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     """Days overdue of the oldest open invoice (0 where none is), and whether anything is open at all."""
-    pairs = _uncovered(count, spans)
+    pairs = uncovered_invoices(count, spans)
     span = pairs["span"].to_numpy()
     worst = np.zeros(len(spans.k), dtype=np.int64)
     np.maximum.at(worst, span, spans.end[span] - 1 - pairs["due_day"].to_numpy())

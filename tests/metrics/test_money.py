@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import healthseg as hs
+from healthseg.errors import InvalidParameters
 from healthseg.metrics.money import PARTS, money, movements, retention, uncontracted
+from healthseg.metrics.money_rows import rows_behind
 from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import profiles
 from healthseg.tools.renewals import revenue_by_month
@@ -208,3 +210,43 @@ def test_the_tiers_add_to_the_total_and_name_what_is_uncontracted_and_what_renew
     ]
     assert everyone.loc["2026 Q4" if "2026 Q4" in everyone.index else "overdue", "arr"] > 0
     assert everyone.loc["overdue", "arr"] == 15
+
+
+def test_the_rows_behind_arr_and_retention_are_named_and_add_up(book):
+    rows = rows_behind(book, "arr", LAST)
+    assert rows["amount"].sum() == hs.portfolio_tiers(book).total_arr
+    grows = rows[rows["client_id"] == "grows"]
+    assert set(grows["table"]) == {"contracts"} and grows["key"].tolist() == [
+        "2023-11-01",
+        "2025-03-01",
+    ]
+    both = rows_behind(book, "nrr", LAST)
+    sums = both.groupby("date")["amount"].sum()
+    assert sums.iloc[1] / sums.iloc[0] == pytest.approx(retention_of(book))
+    assert "fresh" not in set(both["client_id"])
+    with pytest.raises(InvalidParameters, match="no rows are known behind 'score'"):
+        rows_behind(book, "score", LAST)
+
+
+def retention_of(book) -> float:
+    return revenue_by_month(book, LAST, 1)[0]["nrr"].iloc[-1]
+
+
+def test_the_rows_behind_invoices_due_are_what_is_still_open():
+    invoices = frame(
+        "client_id invoice_id amount issued_on due_on paid_on paid_amount",
+        ("a", "1", 100, "2025-06-01", "2025-07-01", "2025-07-10", 60),
+        ("a", "2", 30, "2025-06-01", "2025-07-01", "2025-06-20", None),
+        ("b", "1", 50, "2025-10-01", "2025-11-15", None, None),
+    )
+    rows = rows_behind(portfolio_of(invoices=invoices), "invoices_due", LAST)
+    assert rows[["client_id", "key", "amount"]].values.tolist() == [
+        ["a", "1", 40.0],
+        ["b", "1", 50.0],
+    ]
+
+
+def test_the_portfolios_health_is_in_the_reporting_currency(currencies):
+    health = hs.portfolio_health(currencies(reporting_currency="EUR"))
+    assert (health.total_arr, health.currency) == (5_800, "EUR")
+    assert health.total_arr_by_currency == {"CHF": 4_000, "NOK": 10_000}

@@ -12,6 +12,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.counting import customers
+from healthseg.metrics.money import money
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
 from healthseg.scoring import ScoreChange, bands_of, explain_change, factors, risk_level, shown
 from healthseg.scoring.churn import training
@@ -92,6 +93,8 @@ class HealthOfPortfolio:
         self.trends = self.scored.trends(self.settings)
         self.customers = customers(portfolio)
         self.losses = expected_losses(portfolio, as_of, self.today)
+        # in the reporting currency where there are rates
+        self.money = money(portfolio, self.today, as_of)
         self.figures = dict(self._figures())
 
     def result(self, preferences: alerts.Preferences) -> PortfolioHealth:
@@ -102,6 +105,9 @@ class HealthOfPortfolio:
         what_if = self._what_if(table)
         currencies = self._currencies(table)
         single = len(currencies) == 1  # none: no ARR is known
+        by_currency = currencies
+        if self.money.converted:
+            by_currency = self.money.totals(self.today["arr"].astype(float))
         below = table[table["score"] < self.risk_threshold]
         no_arr = (
             "no table holds ARR as of this date"
@@ -126,7 +132,7 @@ class HealthOfPortfolio:
             currency=next(iter(currencies), None) if single else None,
             total_arr=Figure(round(sum(currencies.values()), 2) if single else None, no_arr),
             total_arr_by_currency={
-                key: round(value, 2) for key, value in sorted(currencies.items())
+                key: round(value, 2) for key, value in sorted(by_currency.items())
             },
             average_score=rounded(table["score"].mean(), 1),
             average_change=rounded(table["change"].mean(), 1),
@@ -198,9 +204,9 @@ class HealthOfPortfolio:
                     for score in rows["shown"]
                 ],
                 "reason": [self._reason(client) for client in ids],
-                "arr": rows["arr"],
+                "arr": self.money.amounts.reindex(ids),
                 "currency": self._currency(rows, known),
-                "at_stake": self.losses["at_stake"].reindex(ids),
+                "at_stake": self.losses["at_stake"].reindex(ids) * self._rate(rows),
                 "at_stake_basis": self.losses["basis"].reindex(ids),
                 "renewal_on": _dates(rows["renewal_day"]),
                 "days_to_renewal": rows["days_to_renewal"],
@@ -222,7 +228,16 @@ class HealthOfPortfolio:
         order = order.sort_values(["unknown", "stake", "low", "client_id"], kind="stable")
         return table.loc[order.index].reset_index(drop=True)
 
-    def _currency(self, rows: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
+    def _rate(self, rows: pd.DataFrame) -> pd.Series | float:
+        """What each customer's own currency is worth in the one that amounts are shown in."""
+        if not self.money.converted:
+            return 1.0
+        arr = rows["arr"].astype(float)
+        return self.money.amounts.reindex(rows.index) / arr.where(arr > 0)
+
+    def _currency(self, rows: pd.DataFrame, known: pd.DataFrame) -> pd.Series | str | None:
+        if self.money.converted:
+            return self.money.currency
         given = rows["currency"].where(rows["currency"].notna(), _column(known, "currency"))
         return given.where(given.notna(), self.settings.reporting_currency)
 

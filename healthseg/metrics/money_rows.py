@@ -1,0 +1,145 @@
+"""Which rows of which tables are behind a figure in money: ARR, net and gross retention, invoices due."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from healthseg.data.contracts import known_versions
+from healthseg.errors import InvalidParameters
+from healthseg.metrics.counting import EPOCH, Counting, Spans, customers, epoch_day
+from healthseg.metrics.money import uncovered_invoices
+from healthseg.metrics.profile import is_live, profiles
+from healthseg.metrics.spells import merged_into
+from healthseg.metrics.statements import ARR_SOURCES, Statements, arr_statements, statements
+from healthseg.periods import year_before
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+COLUMNS = ["date", "client_id", "table", "key", "from", "until", "amount"]
+
+
+def rows_behind(
+    portfolio: Portfolio, figure: str, as_of: dt.date, clients: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The rows behind a figure, for the customers that it counts or for some of them.
+
+    A row per source row: ``date`` (the day that it is read at), client_id, ``table``, ``key`` (contract_id, invoice_id,
+    or the day from which it holds), ``from`` and ``until`` (until when it holds; of an invoice: due), ``amount`` in its
+    own currency. NRR and GRR rest on the ARR of two days; an account that was merged into its parent counts there. The
+    amounts of a date add up to the ARR, those of invoices to what is due.
+    """
+    if figure == "invoices_due":
+        return _invoices(portfolio, as_of, clients)
+    dates = {"arr": [as_of], "nrr": [year_before(as_of), as_of], "grr": [year_before(as_of), as_of]}
+    if figure not in dates:
+        raise InvalidParameters(
+            f"no rows are known behind {figure!r}",
+            parameter="figure",
+            value_provided=str(figure),
+            validation_rule="arr, nrr, grr or invoices_due",
+        )
+    parts = [_arr(portfolio, date, clients) for date in dates[figure]]
+    frame = pd.concat(parts, ignore_index=True)
+    if figure == "arr":
+        return frame
+    merged = merged_into(portfolio, as_of)
+    cohort = frame.loc[(frame["date"] < pd.Timestamp(as_of)) & (frame["amount"] > 0), "client_id"]
+    return frame[frame["client_id"].isin({*cohort, *merged.reindex(cohort).dropna()})]
+
+
+def _arr(portfolio: Portfolio, date: dt.date, clients: Sequence[str] | None) -> pd.DataFrame:
+    live = profiles(portfolio, [date])
+    live = live[is_live(live) & live["arr"].notna()]
+    if clients is not None:
+        live = live[live["client_id"].isin(list(clients))]
+    said, names = statements(portfolio), live["client_id"].tolist()
+    k, day = said.k_of(names), np.full(len(names), epoch_day(date), dtype=np.int64)
+    value, source = arr_statements(said, said.contracts.at(k, day), k, day)
+    # where a figure of today stands for it (``profile``), it comes from the customers table
+    source = np.where(np.isclose(value, live["arr"], equal_nan=True), source, 3)
+    parts = [
+        _contracts(said, k[source == 0], date),
+        _changes(said, k[source == 1], date, "arr_changes"),
+        _changes(said, k[source == 2], date, "customer_changes"),
+        _snapshot(portfolio, [name for name, at in zip(names, source, strict=True) if at == 3]),
+    ]
+    rows = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)])
+    rows = rows.assign(date=pd.Timestamp(date))
+    return rows[COLUMNS].sort_values(["client_id", "from"], kind="stable", ignore_index=True)
+
+
+def _contracts(said: Statements, k: np.ndarray, date: dt.date) -> pd.DataFrame:
+    """The contracts in force, else those that ended last."""
+    moments = pd.DataFrame({"k": k, "day": epoch_day(date)})
+    known = known_versions(said.contract_rows, said.convention, moments)
+    groups = known.groupby("at")
+    last = known["stop"] == groups["stop"].transform("max")
+    known = known[known["in_force"] | (~groups["in_force"].transform("any") & last)]
+    keys = known["contract_id"].astype(object)
+    return pd.DataFrame(
+        {
+            "client_id": said.clients[known["k"]],
+            "table": ARR_SOURCES[0],
+            "key": keys.where(keys.notna(), _days(known["starts"]).dt.date.astype(str)),
+            "from": _days(known["starts"]),
+            "until": _days(known["stop"].replace(np.inf, np.nan)),
+            "amount": known["arr"],
+        }
+    )
+
+
+def _changes(said: Statements, k: np.ndarray, date: dt.date, table: str) -> pd.DataFrame:
+    day = np.full(len(k), epoch_day(date), dtype=np.int64)
+    rows = said.arr.at(k, day) if table == "arr_changes" else said.change("arr", k, day)
+    amount = rows["arr"] if table == "arr_changes" else rows["value"]
+    since = _days(rows["effective"])
+    return pd.DataFrame(
+        {
+            "client_id": said.clients[k],
+            "table": table,
+            "key": since.dt.date.astype(str),
+            "from": since,
+            "until": pd.NaT,
+            "amount": pd.to_numeric(amount, errors="coerce"),
+        }
+    )
+
+
+def _snapshot(portfolio: Portfolio, names: list[str]) -> pd.DataFrame:
+    table = customers(portfolio)
+    amount = table["arr"].reindex(names).to_numpy(dtype=float) if "arr" in table else np.nan
+    return pd.DataFrame(
+        {"client_id": names, "table": ARR_SOURCES[3], "key": names, "from": pd.NaT, "until": pd.NaT}
+    ).assign(amount=amount)
+
+
+def _days(days: pd.Series) -> pd.Series:
+    return pd.Timestamp(EPOCH) + pd.to_timedelta(days.astype(float), unit="D")
+
+
+def _invoices(portfolio: Portfolio, as_of: dt.date, clients: Sequence[str] | None) -> pd.DataFrame:
+    """Open invoices that credit notes do not cover, with what is still open of each."""
+    names = sorted(customers(portfolio).index if clients is None else clients)
+    if not portfolio.has("invoices") or not names:
+        return pd.DataFrame(columns=COLUMNS)
+    k = np.arange(len(names), dtype=np.int64)
+    end = np.full(len(names), epoch_day(as_of) + 1, dtype=np.int64)
+    spans = Spans(k, end - 1, end)
+    rows = uncovered_invoices(Counting(portfolio, names, spans), spans)
+    return pd.DataFrame(
+        {
+            "date": pd.Timestamp(as_of),
+            "client_id": np.array(names, dtype=object)[rows["k"]],
+            "table": "invoices",
+            "key": rows["invoice_id"],
+            "from": _days(rows["issued_day"]),
+            "until": _days(rows["due_day"]),
+            "amount": rows["open"] / 100,
+        }
+    )[COLUMNS].reset_index(drop=True)
