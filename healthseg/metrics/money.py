@@ -371,7 +371,7 @@ METRICS = (
         "days",
         short="Overdue invoices",
         definition="max over invoices unpaid at d with due_on < d of d − due_on; 0 if none is overdue; missing for a "
-        "customer without an invoice issued ≤ d. Credit notes (negative) offset the oldest open ones first",
+        "customer without an invoice issued ≤ d. Part payments count by their amount; credit notes (negative) offset the oldest open ones first",
         question="How long is an invoice overdue?",
         format="days",
         better="lower",

@@ -267,8 +267,8 @@ METRICS = (
         "arr",
         "ARR",
         "money",
-        definition="of the last `arr_changes`, the sum of the contracts in force on d and the last `customer_changes` that "
-        "which holds from the latest day (then recorded last, then first named); else, only on the portfolio's last day, "
+        definition="of the last `arr_changes`, the sum of the contracts in force on d and the last `customer_changes`, the "
+        "one that holds from the latest day (then recorded last, then first named); else, only on the portfolio's last day, "
         "`customers.arr`; else the contracts that ended last; 0 once churned",
         question="What does the customer pay a year?",
         format="money",

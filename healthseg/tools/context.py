@@ -13,6 +13,7 @@ import pandas as pd
 from healthseg.errors import ClientNotFound
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
+from healthseg.metrics.families import rolled_up
 from healthseg.metrics.money import Money, money
 from healthseg.metrics.profile import customer_as_of, customers_as_of, is_live
 from healthseg.periods import DAYS_A_MONTH, weekly
@@ -172,9 +173,10 @@ class PortfolioContext:
         return self._days[date]
 
     def live_on(self, date: dt.date) -> pd.DataFrame:
-        """Live customers of a date; prospects are not customers yet."""
+        """Live customers of a date; prospects are not customers yet, and children are counted in their parents where
+        the setting ``roll_up_children`` says so."""
         rows = self.everyone(date)
-        return rows[_live(rows)]
+        return rolled_up(self.portfolio, rows[_live(rows)], date, self.as_of)
 
     @cached_property
     def live(self) -> pd.DataFrame:
@@ -239,11 +241,23 @@ class PortfolioContext:
 
     @property
     def currency_warnings(self) -> list[str]:
+        """What a reader of sums has to know: roll-up, rates, currencies."""
+        notes = []
+        if "children" in self.live:
+            children = int(self.live["children"].sum())
+            notes.append(
+                f"{children} accounts are counted in their parents (setting roll_up_children)"
+            )
+        if self.money.converted:
+            notes.append(
+                f"amounts are in {self.money.currency} at the rates of {self.as_of}, those of earlier days too"
+            )
         if self.money.addable:
-            return []
+            return notes
         return [
+            *notes,
             "several currencies and no rates: each amount is compared with the thresholds in its own "
-            "currency, and totals are shown by currency and never added up"
+            "currency, and totals are shown by currency and never added up",
         ]
 
     def arr_percentages(self, groups: Sequence[pd.Index]) -> list[float | None]:

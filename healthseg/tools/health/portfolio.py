@@ -12,6 +12,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.counting import customers
+from healthseg.metrics.families import rolled_up
 from healthseg.metrics.money import money
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
 from healthseg.scoring import ScoreChange, bands_of, explain_change, factors, risk_level, shown
@@ -87,7 +88,7 @@ class HealthOfPortfolio:
         rows = self.scored.on(as_of)
         self.live = rows["live"].astype(bool)
         self.prospect = self.live & (rows["stage"] == "prospect")
-        self.today = rows[self.live & ~self.prospect]
+        self.today = rolled_up(portfolio, rows[self.live & ~self.prospect], as_of, as_of)
         self.then = self.scored.on(self.start)
         self.before = self.scored.on(as_of - dt.timedelta(days=self.settings.arr_comparison_days))
         self.trends = self.scored.trends(self.settings)
@@ -242,7 +243,16 @@ class HealthOfPortfolio:
         return given.where(given.notna(), self.settings.reporting_currency)
 
     def _reason(self, client: str) -> str:
-        """Why this customer is where it is: its most severe risk, else the metric that costs it most, else its best."""
+        """Why this customer is where it is: its most severe risk, else the metric that costs it most, else its best; of a
+        parent first which of its accounts is worst."""
+        own, row = self._own_reason(client), self.today.loc[client]
+        if not row.get("children", 0):
+            return own
+        name = self.customers["name"].get(row["worst_child"]) if "name" in self.customers else None
+        worst = f"{name or row['worst_child']} at {row['worst_child_score']:.0f}"
+        return f"with {row['children']:.0f} accounts, the worst {worst}; {own}"
+
+    def _own_reason(self, client: str) -> str:
         risks = rules.triggered(TOOL, "risk", self.figures[client])
         if risks:
             return "; ".join(rule.text for rule in risks[:2])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.rules import UNPLACED
+from healthseg.metrics.families import CHILD_COLUMNS
 from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
 from healthseg.tools.context import EXPANSION_RULES
 from healthseg.tools.tiers.result import CustomerValue
@@ -111,6 +112,7 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
     frame = frame.join(potential[columns]).join(churn.add_prefix("churn_"))
     frame = frame.rename(columns={"churn_gave_notice": "gave_notice"})
     frame = frame.join(context.expansion_readiness)
+    frame = frame.join(run.rows[[name for name in CHILD_COLUMNS if name in run.rows]])
     past = None if run.since is None else run.movements.reindex(frame.index)
     frame["tier_a_year_ago"] = None if past is None else past["tier_then"]
     frame["arr_a_year_ago"] = np.nan if past is None else past["start"]
