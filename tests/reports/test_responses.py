@@ -156,6 +156,8 @@ def test_what_no_figure_is_computed_from_leaves_cached_responses_as_they_are(fol
     alert = LedgerAlert("a", "score_drop", "high", dt.date(2025, 3, 20), {})
     assert _ledger(folder).record_alerts([alert])
     assert hit(responses)
+    (folder / "healthseg.toml").write_text("[alerts]\nscore_below = 50\n")
+    assert hit(responses), "a threshold of alerts is no input of a response"
 
 
 def test_a_segmentation_is_never_hidden_from_the_tools_that_read_them(folder, clock):

@@ -34,7 +34,7 @@ METHOD_FACTS = {
 UNITS = "Units are {adoption_funnel.unit}; each stage includes the next"
 NO_FUNNEL = Missing("The funnel", "adoption_funnel", "not requested")
 STAGES: Columns = {
-    "Stage": "stage:words",
+    "Stage": "stage:Words",
     "Pairs": "units:number",
     "Of all": Cell("share:percent", bar=True),
     "Of the stage before": "of_before:percent",

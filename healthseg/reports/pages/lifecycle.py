@@ -202,7 +202,7 @@ def _apart_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
 def _history_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
     columns: Columns = {
         "Took effect": "effective_at:day",
-        "Stage": "stage:words",
+        "Stage": "stage:Words",
         "Known since": "recorded_at:day",
         "By": "actor:words",
         "Reason": "reason:words",
@@ -214,7 +214,7 @@ def _history_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
     times = Table(
         "stage_progression",
         {
-            "Stage": "stage:words",
+            "Stage": "stage:Words",
             "From": "start_date:day",
             "Until": "end_date:day",
             "Days": "duration_days:number",
@@ -303,7 +303,7 @@ def _back_blocks(portfolio: PortfolioLifecycle) -> tuple[Block, ...]:
     returns = Table(
         "returns",
         {
-            "Stage": "stage:words",
+            "Stage": "stage:Words",
             "Times": "stays:number",
             "Returns": "returns:number",
             "Share": Cell("share:percent", bar=True),
@@ -349,7 +349,7 @@ PORTFOLIO = Page(
                 Table(
                     "stages",
                     {
-                        "Stage": "stage:words",
+                        "Stage": "stage:Words",
                         "Customers": "customers:number",
                         "ARR": "arr:money",
                         "Half exit by day": "typical_days:number",
@@ -364,7 +364,7 @@ PORTFOLIO = Page(
                         "frames.over_time",
                         {
                             "Date": "date:day",
-                            "Stage": "stage:words",
+                            "Stage": "stage:Words",
                             "Customers": "customers:number",
                             "ARR": "arr:money",
                         },
@@ -387,7 +387,7 @@ PORTFOLIO = Page(
             (
                 Table(
                     "stuck_customers",
-                    _listed({"Stage": "stage:words", "Days": "days:number"}),
+                    _listed({"Stage": "stage:Words", "Days": "days:number"}),
                     label="customers",
                 ),
                 Chart("stuck"),
@@ -462,7 +462,7 @@ PORTFOLIO = Page(
                     Table(
                         "frames.durations",
                         {
-                            "Stage": "stage:words",
+                            "Stage": "stage:Words",
                             "A quarter exits by day": "q25:number",
                             "Half": "median:number",
                             "Three quarters": "q75:number",

@@ -1,0 +1,52 @@
+"""The index: managers by name, and a column of amounts that is called what it is."""
+
+from __future__ import annotations
+
+import datetime as dt
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from healthseg.reports import portfolios
+from healthseg.reports.html import index
+from tests.reports import samples
+from tests.reports.pages import Read
+
+AT = dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC)
+
+
+def page(tmp_path, **changes) -> str:
+    reports = index.ReportFolder(tmp_path, tmp_path, [], {})
+    names = {"csm_01": "Ada Lind"}
+    return Read(index.page(samples.portfolio(**changes), reports, [], {}, AT, 1.0, names)).text
+
+
+@pytest.mark.parametrize(
+    ("basis", "heading", "other"),
+    [
+        ("probability of churn in 90 days × ARR", "Expected churned ARR", "ARR weighted by score"),
+        ("(100 − score) ÷ 100 × ARR", "ARR weighted by score", "Expected churned ARR"),
+    ],
+)
+def test_the_column_of_amounts_is_named_by_its_basis(tmp_path, basis, heading, other):
+    text = page(tmp_path, at_stake_basis=basis)
+    assert heading in text and other not in text
+
+
+def test_managers_are_named_in_the_table_and_the_filter(tmp_path):
+    frame = samples.portfolio().frame("customers").assign(csm_id="csm_01")
+    result = samples.portfolio().model_copy().with_frames(customers=frame)
+    reports = index.ReportFolder(tmp_path, tmp_path, [], {})
+    text = Read(index.page(result, reports, [], {}, AT, 1.0, {"csm_01": "Ada Lind"})).text
+    assert "Ada Lind" in text and "csm_01" not in text
+
+
+def test_a_managers_name_is_that_of_the_table_else_of_the_address():
+    rows = {
+        "csm_id": ["a", "b", "c", "d", "e"],
+        "name": ["Ada Lind", None, None, None, None],
+        "contact": ["x@y.example", "bo.berg@y.example", "team-4@y.example", None, "cleo@y.example"],
+    }
+    portfolio = SimpleNamespace(has=lambda table: True, table=lambda table: pd.DataFrame(rows))
+    assert portfolios.manager_names(portfolio) == {"a": "Ada Lind", "b": "Bo Berg", "e": "Cleo"}
