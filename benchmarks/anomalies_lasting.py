@@ -2,7 +2,7 @@
 
     python benchmarks/anomalies_lasting.py [--series 200]
 
-Series of 365 days with weekends of 0 to 100 % of a weekday, Poisson unless named otherwise. Negative binomial series have a
+Series of 365 days with weekends of 0 to 100% of a weekday, Poisson unless named otherwise. Negative binomial series have a
 dispersion of 4 to 20; autocorrelated ones a log mean that follows an AR(1) of 0.5 to 0.9 with a spread of 0.1 to 0.3. An event
 begins on day 120 to 260; it is found where an anomaly in its direction begins by its third day with usual users (slow ones: by their end). Alarms
 are false where there is no event. The laws are not those of the demo portfolio. Exit status 1 where a figure misses its reach.
