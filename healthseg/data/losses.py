@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -86,19 +87,6 @@ class TableReport:
                 counts[issue.column] = counts.get(issue.column, 0) + issue.count
         return counts
 
-    def withheld(self, settings: DataSettings) -> frozenset[str]:
-        """The customers that lost more than the setting's share of their rows of this table."""
-        lost: dict[str, int] = {}
-        for issue in self.drops:
-            if issue.kind not in HARMLESS:
-                for client, count in issue.clients.items():
-                    lost[client] = lost.get(client, 0) + count
-        share = settings.max_customer_loss_share
-        rows = self.client_rows
-        return frozenset(
-            client for client, count in lost.items() if count > share * rows.get(client, count)
-        )
-
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -113,6 +101,55 @@ class TableReport:
             *("  " + issue.to_text() for issue in self.issues),
             *("  note: " + warning for warning in self.warnings),
         ]
+
+
+class Losses:
+    """What each customer lost in the tables of some reports."""
+
+    def __init__(self, reports: Mapping[str, TableReport], settings: DataSettings) -> None:
+        self._reports, self._settings = reports, settings
+
+    def _of(self, report: TableReport, *kinds: IssueKind) -> dict[str, int]:
+        lost: dict[str, int] = {}
+        for issue in report.issues:
+            for client, count in issue.clients.items() if issue.kind in kinds else ():
+                lost[client] = lost.get(client, 0) + count
+        return lost
+
+    @functools.cached_property
+    def shares(self) -> dict[str, dict[str, float]]:
+        """By table and customer, lost rows and emptied values as a share of its rows, at most 1."""
+        shares = {}
+        for name, report in self._reports.items():
+            if lost := self._of(report, "dropped", "emptied"):
+                rows = report.client_rows
+                shares[name] = {
+                    client: min(1.0, count / max(1, rows.get(client, count)))
+                    for client, count in lost.items()
+                }
+        return shares
+
+    @functools.cached_property
+    def withheld(self) -> dict[str, frozenset[str]]:
+        """By table, the customers that lost too many of its rows: their metrics of it are not measured."""
+        most = self._settings.max_customer_loss_share
+        withheld = {}
+        for name, report in self._reports.items():
+            rows, lost = report.client_rows, self._of(report, "dropped")
+            clients = frozenset(c for c, count in lost.items() if count > most * rows.get(c, count))
+            if clients:
+                withheld[name] = clients
+        return withheld
+
+    @functools.cached_property
+    def emptied(self) -> dict[str, frozenset[str]]:
+        """By "table.column", the customers of whom a value could not be used."""
+        return {
+            f"{name}.{issue.column}": frozenset(issue.clients)
+            for name, report in self._reports.items()
+            for issue in report.issues
+            if issue.kind == "emptied"
+        }
 
 
 def refusal(name: str, files: Sequence[str], reason: str) -> TableReport:

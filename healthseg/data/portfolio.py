@@ -28,7 +28,7 @@ from healthseg.data.events import Events
 from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.location import LedgerLocation, stage_view
 from healthseg.data.loading import LoadedTables, contract_version
-from healthseg.data.losses import Issue, TableReport, with_issues
+from healthseg.data.losses import Issue, Losses, TableReport, with_issues
 from healthseg.data.quality import Check, LoadQuality, arr_by_customer, cross_checks
 from healthseg.data.sources import Sources
 from healthseg.data.storage import FOLDER, root_for
@@ -208,17 +208,16 @@ class Portfolio:
         return issues
 
     @functools.cached_property
-    def withheld(self) -> dict[str, frozenset[str]]:
-        """By table, the customers that lost too many of its rows: their metrics of it are not measured."""
-        withheld = {name: report.withheld(self.settings) for name, report in self.reports.items()}
-        return {name: clients for name, clients in withheld.items() if clients}
+    def losses(self) -> Losses:
+        """What each customer lost, by table."""
+        return Losses(self.reports, self.settings)
 
     def absence(self, name: str, client_id: str | None = None) -> str | None:
         """Why a table can't be used, or not for a customer; None where it can."""
         if not self.has(name):
             report = self.reports.get(name)
             return f"{name}: refused, {report.reason}" if report else f"the portfolio has no {name}"
-        if client_id in self.withheld.get(name, ()):
+        if client_id in self.losses.withheld.get(name, ()):
             return f"{name}: withheld, since too many of the customer's rows cannot be used"
         return None
 
@@ -448,8 +447,11 @@ class Portfolio:
         key = day, tuple(sections)
         if key not in self._states:
             settings = self.settings.section_fingerprint("data", *sections)
-            withheld = {name: sorted(clients) for name, clients in self.withheld.items()}
-            parts = [self.content(day), settings, *([withheld] if withheld else [])]
+            parts = [
+                self.content(day),
+                settings,
+                *([self.losses.shares] if self.losses.shares else []),
+            ]
             self._states[key] = fingerprint(parts)
         return self._states[key]
 

@@ -15,7 +15,7 @@ import duckdb
 from pydantic import BaseModel, ConfigDict, Field
 
 from healthseg.data.engine import sql_text
-from healthseg.data.losses import HARMLESS, Issue, IssueKind, TableReport
+from healthseg.data.losses import HARMLESS, Issue, IssueKind, Losses, TableReport
 from healthseg.settings.data import DataSettings
 
 if TYPE_CHECKING:
@@ -173,7 +173,9 @@ class LoadQuality:
             rows = report.client_rows.get(client_id, 0)
         clients = {client for issue in issues for client in issue.clients}
         dropped = sum(issue.count for issue in issues if issue.rows)
-        withheld = report.withheld(self.settings)
+        withheld = Losses({report.table: report}, self.settings).withheld.get(
+            report.table, frozenset()
+        )
         return TableQuality(
             table=report.table,
             rows_read=rows,

@@ -206,7 +206,7 @@ TABLES: dict[str, Table] = {
             "occurred_at",
             identical="instant",
             marks={
-                "source": {"allowed": ("ui", "api"), "other": "other"},
+                "source": {"allowed": ("ui", "api", "other"), "other": "other"},
                 "count": {"low": 0, "high": 1e9, "drops_row": True},
                 "duration_seconds": {"low": 0, "high": _MONTH_SECONDS},
             },

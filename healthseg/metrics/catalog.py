@@ -31,6 +31,8 @@ Format = Literal[
     "count", "days", "hours", "money", "number", "percent", "ratio", "signed", "tickets", "word"
 ]
 Better = Literal["higher", "lower"]
+# the panel's columns with the share of a table's rows that a customer lost, where any customer lost one
+LOST = "lost_share_"
 USES = frozenset({"scorecard", "churn", "segments", "rules", "pages"})
 # The churn model reads these as its scorecard has them: value, points and direction.
 SCORED = USES - {"churn"}
@@ -58,6 +60,7 @@ class Metric:
     better: Better | None = None
     missing: str = "no data"  # why it is not measured, where its tables are there
     tables: tuple[str, ...] = ("events",)  # that it rests on, the most important first
+    averages: tuple[str, ...] = ()  # columns ("table.column") of which a lost value could raise it
     uses: frozenset[str] = USES
     count: Callable[[Counting, Spans], np.ndarray] | None = (
         None  # a float a span, NaN: not measured
@@ -96,7 +99,7 @@ class Metric:
         if self.count is None:
             raise ValueError(f"{self.name} is not counted over spans")
         values = self.count(counting, spans)
-        withheld = counting.withheld(self.tables)
+        withheld = counting.withheld(self.tables, self.averages)
         return np.where(withheld[spans.k], np.nan, values) if withheld.any() else values
 
     @property

@@ -249,9 +249,11 @@ class Counting:
     def has(self, table: str) -> bool:
         return self.portfolio.has(table)
 
-    def withheld(self, tables: tuple[str, ...]) -> np.ndarray:
-        """Whether each customer lost too many rows of one of these tables."""
-        lost = [self.portfolio.withheld.get(table, frozenset()) for table in tables]
+    def withheld(self, tables: tuple[str, ...], averages: tuple[str, ...] = ()) -> np.ndarray:
+        """Whether each customer lost too many rows of one of these tables, or a value that is averaged."""
+        losses = self.portfolio.losses
+        lost = [losses.withheld.get(table, frozenset()) for table in tables]
+        lost += [losses.emptied.get(column, frozenset()) for column in averages]
         clients = frozenset().union(*lost)
         return np.array([client in clients for client in self.clients], dtype=bool)
 

@@ -149,6 +149,8 @@ def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) 
     frame["tier"] = tiers(in_reporting_currency(portfolio, frame), portfolio.settings)
     for name, metric in catalog.derived().items():
         frame[name] = _derived(metric, frame)
+    for table, shares in portfolio.losses.shares.items():
+        frame[f"{catalog.LOST}{table}"] = frame["client_id"].map(shares).fillna(0.0).astype(float)
     return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.errors import CalculationError, InvalidParameters, hint
+from healthseg.metrics import catalog
 from healthseg.scoring.components import (
     DECIMALS,
     MISSING_REASONS,
@@ -106,6 +107,7 @@ def score_panel(
     weights = None if weights is None else custom_weights(weights)
     names = metrics_of(settings)
     _refuse_unknown_metrics(ordered, names)
+    names += [name for name in ordered if name.startswith(catalog.LOST)]
     columns = {name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in names}
     figures = {name: np.full(len(ordered), np.nan) for name in SCORE_COLUMNS if name != "band"}
     groups = []
@@ -187,10 +189,7 @@ def score_rows(
     means, shares = component_means(metrics, scored.points)
     outer = component_weights(metrics)
     raw = _weighted_mean([(outer[name], mean) for name, mean in means.items()])
-    by_metric = list(zip(metrics, scored.points.T, strict=True))
-    coverage = np.round(sum(metric.weight * ~np.isnan(points) for metric, points in by_metric), 12)
-    low = sum(metric.weight * np.nan_to_num(points) for metric, points in by_metric)
-    high = low + 100.0 * (sum(metric.weight for metric in metrics) - coverage)
+    coverage, low, high = _possible(columns, metrics, scored.points, settings)
     in_use = sum(shares[name] for name in ("usage", "engagement") if name in shares) > 0
     withheld = ~in_use | (coverage < settings.min_coverage) | np.isnan(raw)
     raw = np.where(withheld, np.nan, np.round(raw, DECIMALS))
@@ -199,6 +198,9 @@ def score_rows(
     ceiling = np.where(veto, cap, 100.0)
     # an unknown overdue invoice can be a veto: the lowest possible score allows for it
     lowest_ceiling = np.where(veto | np.isnan(overdue), cap, 100.0)
+    # an invoice may be paid whose date of payment is lost
+    lost = np.asarray(columns.get(f"{catalog.LOST}invoices", 0.0))
+    highest_ceiling = np.where(veto & (lost == 0), cap, 100.0)
     score = np.minimum(raw, ceiling)
     return {
         **{f"{name}_score": np.round(mean, DECIMALS) for name, mean in means.items()},
@@ -209,10 +211,37 @@ def score_rows(
         "capped": raw > ceiling,
         "coverage": coverage,
         "lowest": np.clip(np.round(np.minimum(low, lowest_ceiling), DECIMALS), 0, 100),
-        "highest": np.clip(np.round(np.minimum(high, ceiling), DECIMALS), 0, 100),
+        "highest": np.clip(np.round(np.minimum(high, highest_ceiling), DECIMALS), 0, 100),
         "withheld": withheld,
         "ramping": ramp_scale(columns["tenure_days"], settings) < 1,
     }
+
+
+def _possible(
+    columns: Columns, metrics: Metrics, points: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The coverage, and the lowest and highest weighted points that unmeasured metrics and lost rows allow.
+
+    A metric of which a share of the rows is lost is measured for the rest. From the share at which it would be
+    withheld its points can be anything, below that proportionally less.
+    """
+    coverage, low, high = (np.zeros(len(points)) for _ in range(3))
+    for weighted, column in zip(metrics, points.T, strict=True):
+        lost, missing = _lost_share(columns, weighted.metric.metric), np.isnan(column)
+        reach = 100 * np.minimum(1, lost / max(settings.max_customer_loss_share, 1e-9))
+        coverage = coverage + weighted.weight * np.where(missing, 0, 1 - lost)
+        low = low + weighted.weight * np.where(missing, 0, np.maximum(0, column - reach))
+        high = high + weighted.weight * np.where(missing, 100, np.minimum(100, column + reach))
+    return np.round(coverage, 12), low, high
+
+
+def _lost_share(columns: Columns, metric: str) -> np.ndarray | float:
+    """The largest share of rows that was lost of a table that the metric rests on."""
+    entry = catalog.entries().get(metric)
+    lost: np.ndarray | float = 0.0
+    for table in entry.tables if entry else ():
+        lost = np.maximum(lost, columns.get(f"{catalog.LOST}{table}", 0.0))
+    return lost
 
 
 def component_weights(metrics: Metrics) -> dict[str, float]:

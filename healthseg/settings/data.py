@@ -36,6 +36,8 @@ SYNONYMS: dict[str, dict[str, str]] = {
         {
             "ui": "web, browser, app, mobile, ios, android, desktop, frontend, web app, mobile app",
             "api": "rest, rest api, graphql, sdk, api call",
+            "other": "bot, crawler, system, webhook, import, integration, automation, cron, job, sync, batch, migration, "
+            "service, backend, server, internal, test",
         }
     ),
     "kind": _synonyms(

@@ -88,7 +88,7 @@ def test_events_lost_by_a_customer_are_counted_with_its_rows(make_portfolio):
     portfolio = make_portfolio(customers=CUSTOMERS, events=events)
     (table,) = portfolio.quality.of("acme").customer
     assert (table.table, table.rows_read, table.rows_dropped) == ("events", 11, 1)
-    assert portfolio.withheld == {}
+    assert portfolio.losses.withheld == {}
 
 
 def test_contradictions_between_tables_name_their_customers(make_portfolio):
@@ -107,4 +107,4 @@ def test_strict_names_what_lost_more_than_its_share(make_portfolio):
 def test_one_customer_does_not_refuse_the_table_of_the_others(make_portfolio):
     rows = [f"b{n},acme,soon,low" for n in range(60)]
     portfolio = make_portfolio(customers=CUSTOMERS, events=EVENTS, tickets=_tickets(*rows))
-    assert portfolio.has("tickets") and portfolio.withheld == {"tickets": {"acme"}}
+    assert portfolio.has("tickets") and portfolio.losses.withheld == {"tickets": {"acme"}}

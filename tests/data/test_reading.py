@@ -176,12 +176,12 @@ def test_counts_that_are_unknown_or_negative_are_left_out_and_zero_is_no_activit
 def test_events_of_bots_and_of_unknown_sources_are_no_persons(make_portfolio):
     events = "client_id,user_id,occurred_at,source\n" + "".join(
         f"acme,u{n},2025-03-04 23:0{n}:00,{source}\n"
-        for n, source in enumerate(["ui", "Web", "api", "webhook", "", "bot"])
+        for n, source in enumerate(["ui", "Web", "api", "webhook", "", "Bot"])
     )
     portfolio = make_portfolio(events=events)
     query = "SELECT SUM(events), SUM(api_events), SUM(other_events) FROM user_day"
     assert portfolio.connection().execute(query).fetchall() == [(2, 1, 3)]
-    assert portfolio.reports["events"].corrected == {"source": 3}
+    assert portfolio.reports["events"].corrected == {"source": 1}
 
 
 def test_events_without_a_word_for_persons_are_persons(make_portfolio):
