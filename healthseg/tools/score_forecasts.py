@@ -68,7 +68,7 @@ def beats_no_change(errors: pd.DataFrame) -> bool:
 
 
 def shown_errors(errors: pd.DataFrame) -> pd.DataFrame:
-    """Past errors with those of the forecast that is shown as ``forecast``, beside those of no change."""
+    """Past errors, those of the forecast that is shown as ``forecast``, beside those of no change."""
     if beats_no_change(errors):
         return errors
     naive = errors[errors["model"] == "naive"]
@@ -78,10 +78,13 @@ def shown_errors(errors: pd.DataFrame) -> pd.DataFrame:
 def past_errors(
     portfolio: Portfolio, as_of: dt.date, model: ScoreModel = SCORECARD
 ) -> pd.DataFrame:
-    """Errors of forecasts made on earlier dates, over a fixed sample of the portfolio's customers."""
+    """Errors of forecasts made on earlier dates, over a fixed sample of the portfolio's customers.
+
+    ``forecast`` are those of the forecast that is shown: of no change where nothing was closer.
+    """
     inputs = [portfolio.content(as_of), portfolio.settings.fingerprint, model.key, str(as_of)]
     return portfolio.cache.get(
-        "score_errors", inputs, lambda: _back_tested(portfolio, as_of, model)
+        "score_errors", inputs, lambda: shown_errors(_back_tested(portfolio, as_of, model))
     )
 
 

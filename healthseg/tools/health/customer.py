@@ -500,9 +500,8 @@ class CustomerHealth:
             }
             absent = {"churn_prediction": missing, "predicted_scores": missing, "forecast": None}
             return absent, empty
-        tested = score_forecasts.past_errors(self.portfolio, self.as_of, self.model)
-        forecast = score_forecasts.score_forecast(self.scored, self.settings, tested)
-        errors = score_forecasts.shown_errors(tested)
+        errors = score_forecasts.past_errors(self.portfolio, self.as_of, self.model)
+        forecast = score_forecasts.score_forecast(self.scored, self.settings, errors)
         predicted = ahead.predicted_scores(forecast, errors, self.as_of, self.settings)
         prediction, churn_frame = ahead.churn_prediction(
             self.portfolio, self.client_id, word(self.now["tier"]), self.as_of
