@@ -91,7 +91,9 @@ def gate_of(rows: pd.DataFrame) -> dict[str, float]:
 
 def print_gate(title: str, results: pd.DataFrame) -> float:
     print(
-        f"{title}: yes in {results['yes'].sum():.0f} of {len(results)}; leavers {results['leavers'].mean():.0f}, "
+        f"{title}: yes in {results['yes'].sum():.0f} of {len(results)}"
+        + (f" (z > 2.33 ever in {results['plain'].sum():.0f})" if "plain" in results else "")
+        + f"; leavers {results['leavers'].mean():.0f}, "
         f"AUC {results['auc'].mean():.3f}, z {results['z'].mean():.2f} (sd {results['z'].std():.2f}), "
         f"skill {results['skill'].mean():.3f}",
         flush=True,
@@ -140,6 +142,8 @@ def main() -> int:
         (120, 301, options.small, 0.85),
         (250, 601, options.medium, 0.95),
     ):
+        if not count:
+            continue
         results = pd.DataFrame(
             [gate_of(rows_of("default", clients, first + at)) for at in range(count)]
         )

@@ -26,7 +26,7 @@ class ChurnSettings(Frozen):
     # churned customers under which a model is not even tried
     churn_min_churned: Annotated[int, Field(ge=2)] = 10
     # likelihood ratio against no signal that the gate requires. It bounds the share of portfolios without signal whose
-    # gate ever says yes by 4 %; looked at on 24 and 48 monthly dates it was 1.0 % and 1.8 % (docs/evidence.md)
+    # gate ever says yes by 4 %; on 24 monthly looks it was 1.0 to 1.6 %, on 48 1.8 % (docs/evidence.md)
     churn_gate_evidence: Annotated[float, Field(gt=1)] = 25.0
     # held-out losses around which the gate requires the least
     churn_gate_tuned_losses: Annotated[float, Field(gt=0)] = 10.0
