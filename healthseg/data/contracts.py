@@ -146,16 +146,21 @@ def known_versions(
 
 
 def contracts_at(
-    rows: pd.DataFrame, convention: EndConvention, moments: pd.DataFrame, settings: DataSettings
+    rows: pd.DataFrame,
+    convention: EndConvention,
+    moments: pd.DataFrame,
+    settings: DataSettings,
+    fx: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """What the contracts add up to at each moment (k, day): a row a moment with anything known, in their order.
 
     ``arr`` and ``seats`` are sums, the rest is the largest contract's. ``since``: the day from which the sum holds,
     ``recorded``: when that was known. Where nothing is in force, they are those of the contracts that ended last, and
     ``lapsed`` is the first day without them (NaN while one is in force, renews by itself, or a new one is signed).
+    Contracts in another currency than the largest one's are converted by ``fx`` (currency, day, rate), else left out.
     """
     parts = [
-        _sums(rows, convention, part, settings)
+        _sums(rows, convention, part, settings, fx)
         for part in _chunks(moments, rows)
         if len(part) and len(rows)
     ]
@@ -171,7 +176,11 @@ def _chunks(moments: pd.DataFrame, rows: pd.DataFrame) -> Iterator[pd.DataFrame]
 
 
 def _sums(
-    rows: pd.DataFrame, convention: EndConvention, moments: pd.DataFrame, settings: DataSettings
+    rows: pd.DataFrame,
+    convention: EndConvention,
+    moments: pd.DataFrame,
+    settings: DataSettings,
+    fx: pd.DataFrame | None,
 ) -> pd.DataFrame:
     known = known_versions(rows, convention, moments)
     if not len(known):
@@ -184,10 +193,7 @@ def _sums(
         chosen = chosen[~chosen.duplicated("at", keep="last")]
     largest = chosen.sort_values(["at", "arr"], kind="stable").drop_duplicates("at", keep="last")
     largest = largest.set_index("at")
-    same = chosen["currency"].astype(object).fillna("") == chosen["at"].map(
-        largest["currency"].astype(object).fillna("")
-    )
-    summed = chosen[same | chosen["currency"].isna()].groupby("at")
+    summed = _in_one_currency(chosen, largest["currency"], fx).groupby("at")
     frame = largest[["k", "day", *(name for name in NUMBERS), *WORDS]].copy()
     frame["arr"] = summed["arr"].sum()
     # seats of a base that are unknown are not those of its add-ons
@@ -204,6 +210,32 @@ def _sums(
     frame["lapsed"] = frame["ended"].where(~renews & ~_signed(rows, frame))
     frame["renews"] = _renewal(frame, renews & ~in_force)
     return frame.reset_index(drop=True)
+
+
+def _in_one_currency(
+    chosen: pd.DataFrame, currency: pd.Series, fx: pd.DataFrame | None
+) -> pd.DataFrame:
+    """The contracts with their ARR in the currency of the largest of their moment."""
+    own = chosen["currency"].astype(object)
+    target = chosen["at"].map(currency.astype(object))
+    other = own.notna() & target.notna() & (own != target)
+    if not other.any():
+        return chosen
+    rate = pd.Series(np.nan, index=chosen.index)
+    if fx is not None and len(fx):
+        rate = _rate(own, chosen["day"], fx) / _rate(target, chosen["day"], fx)
+    rate = rate.where(other, 1.0)
+    kept = chosen[rate.notna()]
+    return kept.assign(arr=kept["arr"] * rate, list_price=kept["list_price"] * rate)
+
+
+def _rate(currency: pd.Series, day: pd.Series, fx: pd.DataFrame) -> pd.Series:
+    """The last rate of each currency by each day."""
+    keys = pd.DataFrame({"currency": currency.astype("str"), "day": day.astype(np.int64)})
+    keys = keys.reset_index(names="row").sort_values("day", kind="stable")
+    rates = fx.astype({"currency": "str", "day": np.int64}).sort_values("day", kind="stable")
+    joined = pd.merge_asof(keys, rates, on="day", by="currency")
+    return joined.set_index("row")["rate"].reindex(currency.index)
 
 
 def _signed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:

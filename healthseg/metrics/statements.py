@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data import contracts
-from healthseg.metrics.counting import customers
+from healthseg.metrics.counting import customers, epoch_days
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -115,7 +115,7 @@ def _read(portfolio: Portfolio) -> Statements:
     contract_rows = contracts.prepared(rows["contract"])
     convention = contracts.end_convention(contract_rows, settings.contract_ends)
     moments = contracts.boundaries(contract_rows).sort_values(["k", "day"], ignore_index=True)
-    sums = contracts.contracts_at(contract_rows, convention, moments, settings)
+    sums = contracts.contracts_at(contract_rows, convention, moments, settings, _fx(portfolio))
     in_order = sums.sort_values(["k", "day"], ignore_index=True)
     return Statements(
         clients,
@@ -126,6 +126,16 @@ def _read(portfolio: Portfolio) -> Statements:
         rows["change"],
         rows["stage"],
     )
+
+
+def _fx(portfolio: Portfolio) -> pd.DataFrame | None:
+    """The rates of currencies by day since 1970."""
+    if not portfolio.has("fx"):
+        return None
+    table = portfolio.table("fx")
+    table = table[table["rate_to_book"] > 0]
+    rates = {"currency": table["currency"], "day": epoch_days(table["on"])}
+    return pd.DataFrame(rates).assign(rate=table["rate_to_book"].astype(float))
 
 
 def newest(

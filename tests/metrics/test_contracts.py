@@ -247,3 +247,27 @@ def test_of_a_history_of_customers_the_row_that_holds_last_is_todays():
     assert (row["plan"], row["seats"]) == ("big", 9)
     assert {issue.kind for issue in portfolio.reports["customers"].issues} == {"version"}
     assert not portfolio.reports["customers"].refused
+
+
+def test_contracts_of_one_customer_in_several_currencies_add_up_where_there_are_rates():
+    contracts = frame(
+        "client_id starts_on arr currency",
+        ("q", "2025-01-01", 100, "USD"),
+        ("q", "2025-02-01", 40, "eur"),
+    )
+    fx = frame("currency on rate_to_book", ("EUR", "2024-01-01", 1.5), ("USD", "2024-01-01", 0.75))
+    row = on(portfolio_of(contracts=contracts, fx=fx), "q", "2025-06-01")
+    assert (row["arr"], row["currency"]) == (180, "USD")
+    assert on(portfolio_of(contracts=contracts), "q", "2025-06-01")["arr"] == 100
+
+
+def test_monthly_contracts_with_inclusive_ends_leave_no_hole():
+    months = pd.date_range("2025-01-01", "2025-10-01", freq="MS")
+    rows = [("m", f"{day:%F}", f"{day + pd.offsets.MonthEnd(0):%F}", 120) for day in months]
+    portfolio = portfolio_of(contracts=frame("client_id starts_on ends_on arr", *rows))
+    dates = [day.date() for day in pd.date_range("2025-01-01", "2025-10-31")]
+    every = profiles(portfolio, dates)
+    every = every[every["client_id"] == "m"]
+    assert set(every["arr"]) == {120} and every["uncontracted_days"].isna().all()
+    (note,) = [text for text in portfolio.check().warnings if "ends_on" in text]
+    assert "9 contracts start on the day after another's end" in note

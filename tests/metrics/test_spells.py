@@ -192,3 +192,15 @@ def test_an_account_that_was_merged_into_its_parent_is_no_churn():
     )
     assert rows["outcome"].tolist() == [0, 1]
     assert not profiles(portfolio, [LAST]).set_index("client_id").loc["bought", "live"]
+
+
+def test_all_who_left_are_losses_also_where_most_of_them_came_back():
+    clients = [f"w{at}" for at in range(40)]
+    rows = [(client, "2022-01-01", "2024-03-01") for client in clients]
+    customers = frame("client_id signup_date churned_on", *rows, ("pulse", "2022-01-01", None))
+    contracts = frame(
+        "client_id starts_on arr", *[(name, "2024-06-01", 10) for name in clients[4:]]
+    )
+    table = spells_as_of(portfolio_of(customers=customers, contracts=contracts), LAST)
+    assert table["churned_on"].notna().sum() == 40
+    assert table[table["is_last"] & table["churned_on"].notna()]["client_id"].nunique() == 4
