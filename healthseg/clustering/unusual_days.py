@@ -312,7 +312,9 @@ def gaps(portfolio: Portfolio, until: dt.date) -> list[int]:
         values = daily(portfolio, until).counts["person_events"].sum(axis=0).astype(float)
     days = against_weekday(values)
     least = portfolio.settings.data_gap_min_events
-    return (first + days.place[(days.value == 0) & (days.expected >= least)]).tolist()
+    empty = first + days.place[(days.value == 0) & (days.expected >= least)]
+    known = [epoch_day(day) for day in portfolio.extent.gaps if day < until]
+    return sorted({*empty.tolist(), *known})
 
 
 def calendar(portfolio: Portfolio) -> list[tuple[int, int, str]]:

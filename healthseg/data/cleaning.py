@@ -26,6 +26,7 @@ from healthseg.data.accounting import (
 from healthseg.data.copies import plain_words
 from healthseg.data.engine import create_offsets
 from healthseg.data.losses import Issue, IssueKind, TableReport, refusal, refused_for_losses
+from healthseg.data.midnights import Midnights
 from healthseg.data.sources import Part, Refused, quoted, scan
 from healthseg.data.tables import Table
 from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, numbered
@@ -66,8 +67,10 @@ def clean_table(
     """The accounting of a table, its clean rows written to ``folder``; a refused table leaves no rows."""
     try:
         layouts, rejected = _load(connection, table, parts, settings)
+        notes = _decide_midnights(connection, table, settings)
         _mark_repeats(connection, table)
         report = _account(connection, table, layouts, rejected_drops(rejected), settings)
+        report = replace(report, warnings=[*report.warnings, *notes])
     except Refused as problem:
         return refusal(table.name, [part.label for part in parts], str(problem))
     except duckdb.Error as problem:
@@ -120,6 +123,22 @@ def _load(
         lines = tuple(line for line, _ in rejected.get(part.label, ()))
         layouts[part.label] = part, replace(layout, rejected=lines)
     return layouts, rejected
+
+
+def _decide_midnights(
+    connection: duckdb.DuckDBPyConnection, table: Table, settings: DataSettings
+) -> list[str]:
+    """Midnights of each column that are instants get a time in ``loaded``; returns how midnights are read, in words."""
+    notes = []
+    for column in table.timestamps:
+        query = f"SELECT {Midnights.counts(column.stem)} FROM loaded WHERE fault = 0"
+        midnights = Midnights(*connection.execute(query).fetchall()[0])
+        if not midnights.are_days(settings):
+            connection.execute(
+                f'UPDATE loaded SET {column.stem}_has_time = TRUE WHERE "{column.name}" IS NOT NULL'
+            )
+        notes.append(midnights.note(column.name, settings))
+    return [note for note in notes if note]
 
 
 def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
@@ -266,10 +285,6 @@ def _warnings(layouts: Mapping[str, tuple[Part, Layout]]) -> list[str]:
         if layout.extra:
             extra = ", ".join(layout.extra[:20])
             warnings.append(f"{label}: columns that are not in the contract are not read: {extra}")
-        warnings += [
-            f"{label}: {name} has no time of day in any row and is read as calendar days"
-            for name in sorted(layout.day_only)
-        ]
     return warnings
 
 

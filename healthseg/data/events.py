@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from healthseg.data import facts, staging
 from healthseg.data.accounting import example
 from healthseg.data.content import event_sums
 from healthseg.data.engine import BuildConnection, create_offsets
+from healthseg.data.extent import ActiveDay, Extent, extent
 from healthseg.data.losses import Issue, IssueKind, TableReport, refused_for_losses
 from healthseg.data.sources import Part, quoted
 from healthseg.data.staging import EVENTS, Staged
@@ -49,24 +51,27 @@ class Events:
         )
         return cls(staged, months)
 
-    @property
-    def first_day(self) -> dt.date:
-        return min(day for day in event_sums(self.months) if day is not None)
+    @functools.cached_property
+    def extent(self) -> Extent:
+        """The days that the events cover, without tracking gaps."""
+        days = {
+            dt.date.fromisoformat(day): ActiveDay(rows, customers, hour)
+            for month in self.months.values()
+            for day, rows, customers, _, hour in month.record["active"]
+        }
+        first = min(day for day in event_sums(self.months) if day is not None)
+        return extent(days, first, self.staged.settings)
 
     @property
-    def last_whole_day(self) -> dt.date:
-        """The last day of UTC with an event at 23:00 or later, or of rows without times; no earlier than the first."""
-        records = [month.record for month in self.months.values()]
-        days = [dt.date.fromisoformat(each["last_day"]) for each in records if each["last_day"]]
-        times = [dt.datetime.fromisoformat(each["last_at"]) for each in records if each["last_at"]]
-        if times:
-            last = max(times)
-            days.append(
-                last.date()
-                if last.hour >= self.staged.settings.whole_day_hour
-                else last.date() - facts.DAY
-            )
-        return max(self.first_day, *days)
+    def has_empty_days(self) -> bool:
+        """Whether nobody has an event on some day between the ends: what a tracking gap would look like."""
+        first, last = self.extent.first_day, self.extent.last_active_day
+        active = sum(
+            persons > 0 and first <= dt.date.fromisoformat(day) <= last
+            for month in self.months.values()
+            for day, _, _, persons, _ in month.record["active"]
+        )
+        return 0 < active <= (last - first).days
 
     def report(self, build: BuildConnection, settings: Settings) -> TableReport:
         """The accounting of all rows of all files."""
@@ -91,6 +96,11 @@ class Events:
                 )
             )
         kept = read - sum(issue.count for issue in issues if issue.rows)
+        if event_sums(self.months):
+            issues += [
+                Issue(reason, rows, kind="note", column="occurred_at", rows=False)
+                for rows, reason in self.extent.beyond
+            ]
         entries = self.staged.entries
         report = TableReport(
             "events",

@@ -119,7 +119,8 @@ def _key(
     rows = [(day.isoformat(), *value) for day, value in staged.days.items() if start <= day < end]
     gap, identical = settings.session_gap_minutes, settings.keep_identical_events
     users = excluded.to_dict("split")["data"]
-    return fingerprint([version, sql_hash(_TEXTS), rows, gap, identical, users])
+    read = [sql_hash(_TEXTS), staged.values]
+    return fingerprint([version, *read, rows, gap, identical, users])
 
 
 def _stored(folder: Path, key: str, zones: Mapping[str, str]) -> Month | None:
@@ -236,7 +237,17 @@ def _account(
             "DELETE FROM local_events WHERE (CAST(client_id AS VARCHAR), CAST(user_id AS VARCHAR)) IN "
             "(SELECT (client_id, user_id) FROM excluded)"
         )
-    return record
+    return record | {"active": _active_days(connection, inside)}
+
+
+def _active_days(connection: duckdb.DuckDBPyConnection, inside: str) -> list[list[Any]]:
+    """By day of UTC: rows, active customers, active customers with a person's event, and the last hour with a row."""
+    rows = connection.execute(
+        "SELECT CAST(occurred_at AS DATE), COUNT(*), COUNT(DISTINCT client_id), COUNT(DISTINCT CASE WHEN person "
+        "THEN client_id END), MAX(CASE WHEN has_time THEN HOUR(occurred_at) END) "
+        f"FROM local_events WHERE {inside} GROUP BY 1 ORDER BY 1"
+    )
+    return [[day.isoformat(), *counts] for day, *counts in rows.fetchall()]
 
 
 def _drop_identical(connection: duckdb.DuckDBPyConnection, inside: str) -> dict[str, Any]:

@@ -184,4 +184,5 @@ def _accounts(folder: Path, settings: Settings) -> pd.DataFrame:
 
 def _readings(settings: Settings) -> tuple[object, ...]:
     """The settings by which values are read."""
-    return settings.missing_words, settings.synonyms, settings.formats
+    midnights = settings.midnight_days_min_rows, settings.midnight_days_min_share
+    return settings.missing_words, settings.synonyms, settings.formats, *midnights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import functools
 import os
@@ -25,6 +26,7 @@ from healthseg.data.cleaning import ROWS, empty_select, read_frame, read_records
 from healthseg.data.contracts import contract_issues
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
+from healthseg.data.extent import Extent, gaps_of
 from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.location import LedgerLocation, stage_view
 from healthseg.data.loading import LoadedTables, contract_version
@@ -284,15 +286,15 @@ class Portfolio:
 
         Without events it is the day after the last: usage is known of no day.
         """
-        return self._events.first_day if self._events else self.data_until + DAY
+        return self._events.extent.first_day if self._events else self.data_until + DAY
 
     @functools.cached_property
     def data_until(self) -> dt.date:
-        """The portfolio's last whole day: the setting, else the last day of UTC with an event at 23:00 or later,
-        or the last calendar day of rows without times; without events the last recorded day of the other tables."""
+        """The portfolio's last whole day: the setting, else the last day of UTC on which the portfolio as a whole was
+        active, with an event at 23:00 or later or rows without times; without events the last recorded day of the other tables."""
         if self.settings.data_until:
             return self.settings.data_until
-        return self._events.last_whole_day if self._events else self._recorded_days[1]
+        return self._events.extent.last_day if self._events else self._recorded_days[1]
 
     @functools.cached_property
     def _recorded_days(self) -> tuple[dt.date, dt.date]:
@@ -309,6 +311,19 @@ class Portfolio:
         days = pd.concat([frame[name] for frame in frames for name in frame]).dropna()
         days = days[days < pd.Timestamp(today) + DAY]
         return (days.min().date(), days.max().date()) if len(days) else (today, today)
+
+    @functools.cached_property
+    def extent(self) -> Extent:
+        """The days that the events cover: both ends, days that are not whole in a zone, tracking gaps."""
+        if self._events is None:
+            return Extent(self.first_event_day, self.data_until, self.data_until)
+        extent = self._events.extent
+        if not self._events.has_empty_days:
+            return extent
+        gaps = self.cache.get(
+            "gaps", None, lambda: gaps_of(self.connection(), extent, self.settings), disk=False
+        )
+        return dataclasses.replace(extent, gaps=gaps)
 
     def as_of(self, value: str | dt.date | None = None) -> dt.date:
         """The date to read the portfolio at, ``data_until`` by default; raises InvalidParameters outside the data."""
@@ -437,7 +452,8 @@ class Portfolio:
         """
         dated, snapshot = self._sums
         current = snapshot if day is None or day >= self.data_until else None
-        return fingerprint([contract_version(), contents.until(dated, day), current])
+        rows = contents.until(dated, day)
+        return fingerprint([contract_version(), rows, current, self.extent.state(day)])
 
     def state(self, day: dt.date | None = None, sections: Sequence[str] = ()) -> str:
         """What a cached value depends on: the rows known by the end of ``day`` (None: all rows), and settings.

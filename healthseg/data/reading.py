@@ -54,11 +54,11 @@ _NO_DATE_FROM = "DATE '2900-01-01'"
 
 @dataclass(frozen=True)
 class Parsed:
-    """SQL for a column's clean value, whether the source has any value, and whether it has a time of day."""
+    """SQL for a column's clean value, whether the source has any, and how it is written: see ``midnights``."""
 
     value: str
     present: str
-    has_time: str = "FALSE"
+    midnight: str = "0"
 
 
 @dataclass(frozen=True)

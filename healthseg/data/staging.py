@@ -8,6 +8,7 @@ not change is not read again; new files are read together, as one batch.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ from healthseg.data.accounting import (
 from healthseg.data.copies import COPIES, prepare
 from healthseg.data.engine import BuildConnection, parquet
 from healthseg.data.losses import Issue
+from healthseg.data.midnights import Midnights
 from healthseg.data.sources import Part, quoted, scan
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES
@@ -41,6 +43,7 @@ EVENTS = TABLES["events"]
 _MAX_SPAN_DAYS = 60
 _REJECTED = "lines.json"
 _VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
+_INSTANTS = _VALUES.replace('"occurred_has_time"', 'TRUE AS "occurred_has_time"')
 _DAY = dt.timedelta(days=1)
 Entries = dict[str, dict[str, Any]]
 
@@ -81,6 +84,16 @@ class Staged:
             frozenset(entry["filled"]),
         )
 
+    @functools.cached_property
+    def midnights(self) -> Midnights:
+        """How ``occurred_at`` is written, in all files together."""
+        return sum((Midnights(*entry["midnights"]) for entry in self.entries.values()), Midnights())
+
+    @property
+    def values(self) -> str:
+        """The columns of ``relation`` but ``file`` and ``fault``."""
+        return _VALUES if self.midnights.are_days(self.settings) else _INSTANTS
+
     def relation(self, start: dt.date, end: dt.date) -> str | None:
         """All files' checked rows of the UTC days ``[start, end)``, up to the last possible day; None without any."""
         if self.last is None:
@@ -103,7 +116,7 @@ class Staged:
                 if self.entries[labels[0]]["batch_files"] != len(labels):
                     of_labels = f" AND file IN ({', '.join(map(quoted, sorted(labels)))})"
                 yield (
-                    f"SELECT file, fault, {_VALUES} FROM {parquet(files)} "
+                    f"SELECT file, fault, {self.values} FROM {parquet(files)} "
                     f"WHERE {_between(start, end)}{of_labels}"
                 )
 
@@ -117,7 +130,7 @@ class Staged:
             groups.setdefault(_layout_key(layout, part), (layout, []))[1].append(part)
         for layout, parts in groups.values():
             rows = _select(layout, parts, self.settings, days=(start, end))
-            yield f"SELECT file, fault, {_VALUES} FROM ({rows}) WHERE {_between(start, end)}"
+            yield f"SELECT file, fault, {self.values} FROM ({rows}) WHERE {_between(start, end)}"
 
     def require_unchanged(self) -> None:
         """Raises DataRetrievalError if a file was replaced while it was being read."""
@@ -260,7 +273,7 @@ def _write_months(
     )
     month = "CASE WHEN fault = 0 THEN STRFTIME(occurred_at, '%Y-%m') ELSE 'dropped' END AS month"
     connection.execute(
-        f"COPY (SELECT file, fault, mask, {_VALUES}, {month} FROM ({selects})) TO {quoted(str(folder))} "
+        f"COPY (SELECT file, fault, mask, {_VALUES}, occurred_midnight, {month} FROM ({selects})) TO {quoted(str(folder))} "
         "(FORMAT PARQUET, PARTITION_BY (month), COMPRESSION LZ4_RAW, OVERWRITE_OR_IGNORE)"
     )
     lines: dict[str, list[tuple[int, str]]] = {}
@@ -293,6 +306,7 @@ def _entries(
             "read": len(rejected.get(part.label, [])),
             # of the rows with a fault or an emptied value: fault, mask, customer, count
             "losses": [],
+            "midnights": [0, 0, 0, 0],
             "days": [],
         }
         for group in groups
@@ -302,15 +316,17 @@ def _entries(
         return entries
     rows = connection.execute(
         f"SELECT file, CASE WHEN fault = 0 THEN CAST(occurred_at AS DATE) END AS day, COUNT(*), "
-        f"COUNT(*) FILTER (fault > 0 OR mask > 0), SUM(CAST(HASH({_VALUES}) AS HUGEINT)) "
+        f"COUNT(*) FILTER (fault > 0 OR mask > 0), SUM(CAST(HASH({_VALUES}) AS HUGEINT)), "
+        f"{Midnights.counts('occurred')} "
         f"FROM {relation} GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
-    for file, day, count, _, total in rows:
+    for file, day, count, _, total, *midnights in rows:
         entry = entries[file]
         entry["read"] += count
         if day is not None:
+            entry["midnights"] = [*map(sum, zip(entry["midnights"], midnights, strict=True))]
             entry["days"].append([day.isoformat(), count, str(int(total) % 2**64)])
-    if any(lost for *_, lost, _ in rows):
+    if any(lost for _, _, _, lost, *_ in rows):
         losses = connection.execute(
             f"SELECT file, fault, CASE WHEN fault = 0 THEN mask ELSE 0 END AS mask, client_id, COUNT(*) "
             f"FROM {relation} WHERE fault > 0 OR mask > 0 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
@@ -367,7 +383,7 @@ def accounted(
     extra = sorted({name for entry in staged.entries.values() for name in entry["extra"]})
     shown = ", ".join(extra[:20])
     notes = [f"columns that are not in the contract are not read: {shown}"] if extra else []
-    days = sorted({name for entry in staged.entries.values() for name in entry["day_only"]})
-    notes += [f"{name} has no time of day in any row and is read as calendar days" for name in days]
+    midnights = staged.midnights.note("occurred_at", settings)
+    notes += [midnights] if midnights else []
     notes += [part.note for part in staged.parts.values() if part.note]
     return sum(entry["read"] for entry in staged.entries.values()), issues, notes

@@ -65,6 +65,7 @@ KINDS = {
 # dates outside are defaults or slips: the first is before any software subscription
 _EARLIEST, _LATEST = "1990-01-01", "2200-01-01"
 # a column whose name comes again
+_MIDNIGHT = quoted(r"^\d{4}-\d{2}-\d{2}([T ]00:00(:00(\.0+)?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?)?$")
 _AGAIN = re.compile(r" \(column \d+\)$")
 _NESTED = ("STRUCT", "MAP", "UNION")
 
@@ -118,27 +119,38 @@ def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> P
     return Parsed(value, f"{name} IS NOT NULL")
 
 
+def _at_midnight(moment: str) -> str:
+    return f"EPOCH_US({moment}) % 86400000000 = 0"
+
+
 def _zoned(raw: str) -> bool:
     return "TIME ZONE" in raw or raw.startswith("TIMESTAMPTZ")
 
 
 def _parse_date(column: Column, name: str, text: str, raw: str, layout: Layout) -> Parsed:
-    """A timestamp or date, with whether it has a time of day."""
+    """A timestamp or date, with how it is written."""
     timed = column.kind == "timestamp"
     if column.name in layout.doubtful:
         return Parsed(f"CAST(NULL AS {SQL_TYPES[column.kind]})", f"{name} IS NOT NULL")
     if raw == "DATE" or raw.startswith("TIMESTAMP"):
-        zoned = _zoned(raw)
-        value = f"(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')" if zoned else name
-        day_only = raw == "DATE" or column.name in layout.day_only
-        has_time = "FALSE" if day_only and not zoned else "TRUE"
+        value = f"(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')" if _zoned(raw) else name
         stamp = f"TRY_CAST({value} AS {SQL_TYPES[column.kind]})"
         possible = f"CASE WHEN {stamp} >= TIMESTAMP '0001-01-01' THEN {stamp} END"
-        return Parsed(possible, f"{name} IS NOT NULL", has_time)
+        midnight = "2" if raw == "DATE" else f"CASE WHEN {_at_midnight(stamp)} THEN 1 ELSE 0 END"
+        return Parsed(possible, f"{name} IS NOT NULL", midnight)
     reading = layout.formats.get(column.name)
     present = f"{text} IS NOT NULL AND NOT ({no_date(text)})"
     if timed:
-        return Parsed(instant_of(text, reading), present, f"CONTAINS({text}, ':')")
+        moment = instant_of(text, reading)
+        at_midnight = _at_midnight(moment)
+        if reading is None:
+            at_midnight = f"SUBSTR({text}, 12, 5) = '00:00' AND {at_midnight}"
+        if column.name in layout.day_only:  # the day as it is written, whatever the offset
+            moment, at_midnight = f"TRY_CAST(LEFT({text}, 10) AS TIMESTAMP)", "TRUE"
+        midnight = (
+            f"CASE WHEN NOT CONTAINS({text}, ':') THEN 2 WHEN {at_midnight} THEN 1 ELSE 0 END"
+        )
+        return Parsed(moment, present, midnight)
     if reading is None:
         text = f"LEFT({text}, 10)"
     return Parsed(f"CAST({instant_of(text, reading)} AS DATE)", present)
@@ -175,9 +187,7 @@ def layout_of(
     days = {
         column.name
         for column in table.timestamps
-        if usable.get(column.name, "").startswith("TIMESTAMP")
-        and not _zoned(usable[column.name])
-        and _all_midnight(connection, part, column.name)
+        if usable.get(column.name) == "VARCHAR" and _all_midnight(connection, part, column.name)
     }
     extra = tuple(name for name in types if name not in usable)
     read = readings(connection, table, usable, part.relation, settings)
@@ -230,9 +240,9 @@ def _canonical(types: dict[str, str], table: Table, part: Part) -> dict[str, str
 
 
 def _all_midnight(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> bool:
-    """A naive timestamp column without any time of day holds calendar days (a daily export, read back by pandas)."""
-    moment = f'TRY_CAST("{name}" AS TIMESTAMP)'
-    query = f"SELECT 1 FROM {part.relation} WHERE EPOCH_US({moment}) % 86400000000 <> 0 LIMIT 1"
+    """Whether every value is written as a date or its midnight: the day is then the one that is written."""
+    text = f'TRIM(CAST("{name}" AS VARCHAR))'
+    query = f"SELECT 1 FROM {part.relation} WHERE {text} <> '' AND NOT regexp_matches({text}, {_MIDNIGHT}) LIMIT 1"
     return not connection.execute(query).fetchall()
 
 
@@ -268,7 +278,7 @@ def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
     if table.name == "events":
         yield Reason(
             "count is missing in a row of a whole day",
-            "count_expected AND NOT has_count AND NOT occurred_has_time",
+            "count_expected AND NOT has_count AND occurred_midnight > 0",
             "count",
         )
     if table.name == "surveys":
@@ -315,7 +325,7 @@ def _disorder(table: Table, earlier: str, later: str) -> str:
     """Compared as instants where both have a time of day, else as days."""
     if table.column(earlier).kind != "timestamp":
         return f'"{later}" < "{earlier}"'
-    both = f"{table.column(earlier).stem}_has_time AND {table.column(later).stem}_has_time"
+    both = " AND ".join(f"{table.column(name).stem}_midnight = 0" for name in (earlier, later))
     return (
         f'(CASE WHEN {both} THEN "{later}" < "{earlier}" '
         f'ELSE CAST("{later}" AS DATE) < CAST("{earlier}" AS DATE) END)'
@@ -382,7 +392,9 @@ def checked(
             name = f"CASE WHEN COALESCE({early[column.name]}, FALSE) THEN NULL ELSE {name} END AS {name}"
         items.append(name)
         if column.kind == "timestamp":
-            items.append(f"{column.stem}_has_time")
+            stamp, midnight = f'"{column.name}"', f"{column.stem}_midnight"
+            items.append(midnight)
+            items.append(f"{midnight} = 0 AND {stamp} IS NOT NULL AS {column.stem}_has_time")
     return f"SELECT {', '.join(items)} FROM ({_usable(table, layout, relation, settings, row, carried)})"
 
 
@@ -431,8 +443,8 @@ def _usable(
         items += [f"{usable} AS {value}", present]
         items.append(f"{condition or 'FALSE'} AS bad_{name}")
         if column.kind == "timestamp":
-            dated.append(f"{column.stem}_has_time")
-            items.append(f"{column.stem}_has_time")
+            dated.append(f"{column.stem}_midnight")
+            items.append(f"{column.stem}_midnight")
     if table.name == "events":
         items.append(f"{'TRUE' if 'count' in layout.filled else 'FALSE'} AS count_expected")
     parsed = _parsed(table, layout, relation, settings, row, carried)
@@ -461,7 +473,7 @@ def _parsed(
             parsed = parse(column, types[column.name], layout, settings)
         items += [f'{parsed.value} AS "{column.name}"', f"{parsed.present} AS has_{column.name}"]
         if column.kind == "timestamp":
-            items.append(f"COALESCE({parsed.has_time}, FALSE) AS {column.stem}_has_time")
+            items.append(f"CAST({parsed.midnight} AS UTINYINT) AS {column.stem}_midnight")
     texts, present = [f"{row} AS row_number", *carried], _carried(carried)
     for name, kind in types.items():
         column, value = table.column(name), f'"{name}"'

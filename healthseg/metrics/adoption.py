@@ -10,6 +10,7 @@ import pandas as pd
 
 from healthseg.metrics.catalog import SCORED, Metric
 from healthseg.metrics.counting import FAR, Counting, Spans, ratio, trailing, where, within
+from healthseg.metrics.identity import api_only, identified
 
 
 class Changes(NamedTuple):
@@ -169,7 +170,7 @@ def _all_hold(conditions: list[tuple[Changes, int]]) -> Changes:
 
 
 def _measured(count: Counting, spans: Spans) -> np.ndarray:
-    return count.tracked(spans) & count.featured(spans)
+    return count.tracked(spans) & count.featured(spans) & ~api_only(count, spans)
 
 
 def _number_of_features(count: Counting, changes: Changes) -> np.ndarray:
@@ -263,11 +264,12 @@ def _days(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def _users(count: Counting, spans: Spans) -> np.ndarray:
-    """Distinct users; events without a user have none."""
+    """Distinct users; NaN where no event names one."""
     cell, rows = _cells(count, spans, "feature_user_days")
     user = pd.factorize(rows["user_id"], sort=True)[0]
     distinct = np.unique(np.stack([cell, user]), axis=1)[0]
-    return np.bincount(distinct, minlength=len(spans.k) * _width(count))
+    counts = np.bincount(distinct, minlength=len(spans.k) * _width(count))
+    return where(np.repeat(identified(count, spans), _width(count)), counts)
 
 
 def _adopted(count: Counting, spans: Spans) -> np.ndarray:

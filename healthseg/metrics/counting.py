@@ -199,6 +199,64 @@ def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     )
 
 
+# -- observed days -----------------------------------------------------------------------
+
+
+class ObservedDays:
+    """The days of some customers on which events can be known: not in a tracking gap, and whole on their clock.
+
+    Windows that end with a date hold observed days: a missing day is skipped, and the window reaches back a day more.
+    """
+
+    def __init__(self, portfolio: Portfolio, clients: list[str]) -> None:
+        extent = portfolio.extent
+        known = customers(portfolio).loc[clients]
+        default = portfolio.settings.default_timezone
+        zones = known["timezone"].fillna(default) if "timezone" in known else [default] * len(known)
+        self._zone, names = pd.factorize(pd.Series(zones, dtype=object), sort=True)
+        missing = [[epoch_day(day) for day in extent.missing_days(name)] for name in names]
+        self._missing = [np.array(days, dtype=np.int64) for days in missing]
+        self._until = np.array(
+            [epoch_day(extent.last_whole_day(name)) + 1 for name in names], dtype=np.int64
+        )
+        self.most_missing = max(map(len, missing), default=0)
+
+    def until(self, k: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """``end``, or the day after the customer's last whole day where that is earlier."""
+        return np.minimum(end, self._until[self._zone[k]]) if self.most_missing else end
+
+    def missing(self, k: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """How many days of ``[start, end)`` are missing."""
+        count = np.zeros(len(k), dtype=np.int64)
+        for zone, days in enumerate(self._missing):
+            chosen = self._zone[k] == zone
+            if len(days) and chosen.any():
+                low, high = (np.searchsorted(days, at[chosen]) for at in (start, end))
+                count[chosen] = np.maximum(high - low, 0)
+        return count
+
+    def back(self, k: np.ndarray, end: np.ndarray, days: int | np.ndarray) -> np.ndarray:
+        """The latest start from which ``[start, end)`` holds as many observed days."""
+        start = end - days
+        while self.most_missing:
+            earlier = end - days - self.missing(k, start, end)
+            if np.array_equal(earlier, start):
+                break
+            start = earlier
+        return start
+
+
+def observed_spans(
+    portfolio: Portfolio, clients: list[str], day: dt.date, days: int
+) -> pd.DataFrame:
+    """A span for each customer: the last so many observed days that end with ``day``, or with its last whole day."""
+    observed, k = ObservedDays(portfolio, clients), np.arange(len(clients), dtype=np.int64)
+    end = observed.until(k, np.full(len(k), epoch_day(day) + 1, dtype=np.int64))
+    spans = {"start": observed.back(k, end, days), "end": end}
+    dates = {name: at.astype("datetime64[D]").astype(object) for name, at in spans.items()}
+    return pd.DataFrame({"client_id": clients, "span_id": 0, **dates})
+
+
 # -- what a call counts from -------------------------------------------------------------
 
 
@@ -215,10 +273,12 @@ class Counting:
         # the span before, or its own baseline
         settings = portfolio.settings
         before = spans.start - np.maximum(spans.days, settings.own_baseline_days)
+        self.observed = ObservedDays(portfolio, clients)
         # a portfolio without customers has no spans
         ends = spans.end if len(spans.end) else np.array([epoch_day(portfolio.data_until) + 1])
         champion = int(ends.min()) - settings.champion_look_back_days
-        self.axis = Axis(int(before.min(initial=champion)), int(ends.max()))
+        origin = int(before.min(initial=champion)) - self.observed.most_missing
+        self.axis = Axis(origin, int(ends.max()))
         self.customers = customers(portfolio).loc[clients]
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = (
@@ -265,6 +325,10 @@ class Counting:
         """Whether the portfolio's events named features by each span's end."""
         return self._since("features_seen", spans)
 
+    def named(self, spans: Spans) -> np.ndarray:
+        """Whether any event of the portfolio named a user by each span's end: without that no users are known."""
+        return self._since("first_user", spans)
+
     def _since(self, name: str, spans: Spans) -> np.ndarray:
         def first_day() -> int | None:
             day = self.portfolio.sql(f"metrics/{name}")["first_day"].min()
@@ -273,14 +337,18 @@ class Counting:
         first = self.portfolio.cache.get(name, self.portfolio.state(), first_day)
         return np.zeros(len(spans.k), dtype=bool) if first is None else spans.end > first
 
-    def total(self, name: str, column: str) -> np.ndarray:
-        """Cumulative sum of a column of daily changes, ``[customer, day]``."""
+    def total(self, name: str, column: str, observed: bool = False) -> np.ndarray:
+        """Cumulative sum of a column of daily changes, ``[customer, day]``; ``observed``: of observed days alone."""
 
         def build() -> np.ndarray:
             frame = self.rows(name)
-            return self.cumulate(frame["k"], frame["day"], frame[column])
+            k, day = (frame[key].to_numpy(dtype=np.int64) for key in ("k", "day"))
+            delta = frame[column].to_numpy()
+            if observed and self.observed.most_missing:
+                delta = np.where(self.observed.missing(k, day, day + 1) > 0, 0, delta)
+            return self.cumulate(k, day, delta)
 
-        return self.once(("total", name, column), build)
+        return self.once(("total", name, column, observed), build)
 
     def cumulate(self, k: Any, day: Any, delta: Any) -> np.ndarray:
         """``cumulate`` with a row a customer."""
@@ -334,8 +402,11 @@ class Counting:
         return (spans.start if start is None else start) >= self.tracked_from
 
     def lived_days(self, spans: Spans) -> np.ndarray:
-        """Days of each span on which the customer had signed up."""
-        return np.clip(spans.end - np.maximum(spans.start, self.signup[spans.k]), 0, None)
+        """Observed days of each span on which the customer had signed up."""
+        start = np.maximum(spans.start, self.signup[spans.k])
+        return np.clip(
+            spans.end - start - self.observed.missing(spans.k, start, spans.end), 0, None
+        )
 
 
 def counting(portfolio: Portfolio, clients: list[str], start: dt.date, end: dt.date) -> Counting:

@@ -17,7 +17,15 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.metrics import catalog
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
-from healthseg.metrics.counting import Counting, Spans, chunks, customers, epoch_day, epoch_days
+from healthseg.metrics.counting import (
+    Counting,
+    ObservedDays,
+    Spans,
+    chunks,
+    customers,
+    epoch_day,
+    epoch_days,
+)
 from healthseg.metrics.money import in_reporting_currency
 from healthseg.metrics.profile import STATIC, profile, tiers
 from healthseg.periods import as_date
@@ -157,13 +165,18 @@ def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) 
 def _counted(
     portfolio: Portfolio, clients: list[str], k: np.ndarray, day: np.ndarray
 ) -> tuple[Counting, dict[str, np.ndarray]]:
-    """The columns that are counted over windows that end with each row's date."""
+    """The columns that are counted over windows that end with each row's date; those of events, over observed days."""
     metrics = catalog.counted()
     windows = {metric.window_days or 0 for metric in metrics.values()}
-    ends = {window: Spans(k, day + 1 - window, day + 1) for window in windows}
+    observed = ObservedDays(portfolio, clients)
+    end = observed.until(k, day + 1)
     values: dict[str, np.ndarray] = {}
     # Events are read for a month or so, the small tables for a year.
     for from_events in (True, False):
+        if from_events:
+            ends = {days: Spans(k, observed.back(k, end, days), end) for days in windows}
+        else:
+            ends = {days: Spans(k, day + 1 - days, day + 1) for days in windows}
         chosen = {
             name: metric for name, metric in metrics.items() if metric.from_events is from_events
         }

@@ -16,6 +16,7 @@ from healthseg.metrics.counting import (
     epoch_day,
     where,
 )
+from healthseg.metrics.identity import identified
 
 
 class UserTotals:
@@ -48,11 +49,11 @@ def _users(count: Counting) -> UserTotals:
 
 
 def _largest(
-    count: Counting, spans: Spans, before: int, until: int
+    count: Counting, spans: Spans, before: int, until: int, observed: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per span: its customer's user with most events in ``[end - before, end - until)``, their events, and all users'.
 
-    Ties go to the lower user id. Spans of one window are worked off together, a column each.
+    ``before`` and ``until`` are observed days by default. Ties go to the lower user id. Spans of one window are worked off together, a column each.
     """
     users = _users(count)
     user = np.full(len(spans.k), -1, dtype=np.int64)
@@ -62,8 +63,11 @@ def _largest(
         return user, most, total
     starts = users.first[:-1][has_users]
     for end in np.unique(spans.end):
-        high, low = (max(0, int(end) - back - count.axis.origin) for back in (until, before))
-        events = users.events[:, high] - users.events[:, low]
+        each = np.arange(len(count.clients), dtype=np.int64)
+        ends = Spans(each, np.full(len(each), end), np.full(len(each), end))
+        high, low = (_slots(count, ends, back, observed)[users.k] for back in (until, before))
+        row = np.arange(len(users.k))
+        events = users.events[row, high] - users.events[row, low]
         best = np.zeros(len(count.clients), dtype=np.int64)
         best[has_users] = np.maximum.reduceat(events, starts)
         everyone = np.zeros(len(count.clients), dtype=np.int64)
@@ -77,12 +81,18 @@ def _largest(
     return user, most, total
 
 
+def _slots(count: Counting, spans: Spans, days: int, observed: bool = True) -> np.ndarray:
+    """The place on the axis from which on there are so many days, by default observed ones, before each span's end."""
+    back = count.observed.back(spans.k, spans.end, days) if observed else spans.end - days
+    return np.maximum(back - count.axis.origin, 0)
+
+
 def top_user_share(count: Counting, spans: Spans) -> np.ndarray:
     """The top user's share of the person events with a user."""
     share = np.full(len(spans.k), np.nan)
     for length, chosen in spans.by_length():
         part = Spans(spans.k[chosen], spans.start[chosen], spans.end[chosen])
-        _, most, total = _largest(count, part, length, 0)
+        _, most, total = _largest(count, part, length, 0, observed=False)
         share[chosen] = np.where(total > 0, most / np.maximum(total, 1), np.nan)
     return where(count.tracked(spans), share)
 
@@ -93,9 +103,7 @@ def _champion(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     back_days, silence_days = settings.champion_look_back_days, settings.champion_silence_days
     user, most, total = _largest(count, spans, back_days, silence_days)
     share = np.where(total > 0, most / np.maximum(total, 1), 0.0)
-    high, low = (
-        np.maximum(spans.end - back - count.axis.origin, 0) for back in (silence_days, back_days)
-    )
+    high, low = (_slots(count, spans, days) for days in (silence_days, back_days))
     active = (
         np.where(user >= 0, users.days[user, high] - users.days[user, low], 0)
         if len(users.k)
@@ -115,14 +123,13 @@ def champion_departed(count: Counting, spans: Spans) -> np.ndarray:
     """1 where there was a champion who was deactivated, or whose 28 days of silence are no chance, else 0."""
     user, settings = _champion(count, spans)[0], count.portfolio.settings
     back_days, silence_days = settings.champion_look_back_days, settings.champion_silence_days
-    measured = count.tracked(spans, spans.end - back_days)
+    measured = count.tracked(spans, spans.end - back_days) & identified(count, spans)
     if not len(_users(count).k):
         return where(measured, np.zeros(len(user)))
     users = _users(count)
-    slot = spans.end - count.axis.origin
-    silent_since = users.days[user, np.maximum(slot - silence_days, 0)]
-    recent = users.days[user, slot] - silent_since
-    active = silent_since - users.days[user, np.maximum(slot - back_days, 0)]
+    silent_since = users.days[user, _slots(count, spans, silence_days)]
+    recent = users.days[user, spans.end - count.axis.origin] - silent_since
+    active = silent_since - users.days[user, _slots(count, spans, back_days)]
     silent = (recent == 0) & (
         silence_p(active, settings.champion_days, silence_days) <= settings.champion_silence_max_p
     )
@@ -154,13 +161,16 @@ def champion_of(count: Counting, end: dt.date) -> dict[str, Any] | None:
         return None
     users, slot = _users(count), int(day[0]) - count.axis.origin
     days = users.days[user]
+    middle, start = (
+        int(_slots(count, spans, back)[0])
+        for back in (silence_days, settings.champion_look_back_days)
+    )
     last = int(np.searchsorted(days, days[slot]))  # the slot after the last day with an event
+    missing = count.observed.missing(spans.k, np.array([last + count.axis.origin]), day)
     return {
         "user_id": str(users.user_id[user]),
-        "active_days": int(
-            days[slot - silence_days] - days[slot - settings.champion_look_back_days]
-        ),
-        "silent_days": slot - last,
+        "active_days": int(days[middle] - days[start]),
+        "silent_days": slot - last - int(missing[0]),
         "deactivated": bool(users.gone[user] < day[0]),
     }
 
@@ -193,7 +203,7 @@ METRICS = (
         "(`champion_min_active_days`); 0 without one",
         question="How much of the usage is the champion's?",
         format="percent",
-        missing="fewer than 118 tracked days",
+        missing="fewer than 118 tracked days, or events name no user",
         count=champion_share,
         window_days=28,
     ),
@@ -207,7 +217,7 @@ METRICS = (
         question="Has the champion departed?",
         format="count",
         better="lower",
-        missing="fewer than 118 tracked days",
+        missing="fewer than 118 tracked days, or events name no user",
         count=champion_departed,
         window_days=28,
     ),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.metrics.adoption import features_used
-from healthseg.metrics.catalog import SCORED, Metric
+from healthseg.metrics.catalog import ON_PAGES, SCORED, Metric
 from healthseg.metrics.counting import (
     Counting,
     Spans,
@@ -17,12 +17,17 @@ from healthseg.metrics.counting import (
     where,
     within,
 )
+from healthseg.metrics.identity import api_only, identified
 
 STICKY_SCALE = 10**12  # DAU ÷ MAU in whole trillionths, so that its sums are exact
 
 
 def _tracked(count: Counting, spans: Spans) -> np.ndarray:
     return count.tracked(spans) & (count.lived_days(spans) > 0)
+
+
+def _with_users(count: Counting, spans: Spans) -> np.ndarray:
+    return _tracked(count, spans) & identified(count, spans)
 
 
 def person_events(count: Counting, spans: Spans) -> np.ndarray:
@@ -44,37 +49,53 @@ def other_events(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def active_days(count: Counting, spans: Spans) -> np.ndarray:
-    """Days with at least one person event."""
+    """Days with at least one person event; of a customer that works through the API alone, with an API event."""
 
-    def build() -> np.ndarray:
+    def build(column: str) -> np.ndarray:
         days = count.rows("usage_days")
-        active = (days["person_events"] > 0).astype(np.int64)
+        active = (days[column] > 0).astype(np.int64)
         return count.cumulate(days["k"], days["day"], active)
 
-    return where(_tracked(count, spans), count.between(count.once("active_days", build), spans))
+    persons, programs = (
+        count.between(
+            count.once(("active_days", column), lambda column=column: build(column)), spans
+        )
+        for column in ("person_events", "api_events")
+    )
+    return where(_tracked(count, spans), np.where(api_only(count, spans), programs, persons))
+
+
+def works_by_api_alone(count: Counting, spans: Spans) -> np.ndarray:
+    """1 where the customer is judged by its API events, else 0."""
+    return where(_tracked(count, spans), api_only(count, spans))
 
 
 def active_users(count: Counting, spans: Spans) -> np.ndarray:
     """Distinct users with a person event in the span."""
-    return where(_tracked(count, spans), count.at_ends(spans, count.active_users))
+    return where(_with_users(count, spans), count.at_ends(spans, count.active_users))
 
 
 def daily_active_users(count: Counting, spans: Spans) -> np.ndarray:
-    """Mean over the lived days of the day's distinct users."""
-    total = count.between(count.total("usage_days", "users"), spans)
-    return where(_tracked(count, spans), ratio(total, count.lived_days(spans)))
+    """Mean over the lived and observed days of the day's distinct users."""
+    total = count.between(count.total("usage_days", "users", observed=True), spans)
+    return where(_with_users(count, spans), ratio(total, count.lived_days(spans)))
 
 
 def stickiness(count: Counting, spans: Spans) -> np.ndarray:
     """Mean of DAU ÷ trailing 30-day MAU over the days on which MAU is above zero (Pendo's, weekends in)."""
     shares, days = count.once("sticky_days", lambda: _sticky_days(count))
     total, n = count.between(shares, spans), count.between(days, spans)
-    return where(_tracked(count, spans), ratio(total, n) / STICKY_SCALE)
+    return where(_with_users(count, spans), ratio(total, n) / STICKY_SCALE)
 
 
 def _sticky_days(count: Counting) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative DAU ÷ MAU, and days on which MAU is above zero."""
+    """Cumulative DAU ÷ MAU, and observed days on which MAU is above zero."""
     mau = count.active_users(30)[:, 1:]
+    if count.observed.most_missing:
+        k, slot = (part.ravel() for part in np.indices(mau.shape))
+        day = slot + count.axis.origin
+        missing = count.observed.missing(k, day, day + 1).reshape(mau.shape)
+        mau = np.where(missing > 0, 0, mau)
     dau = np.diff(count.total("usage_days", "users"), axis=1)
     share = np.where(mau > 0, dau * STICKY_SCALE // np.maximum(mau, 1), 0)
     pad = np.zeros((len(mau), 1), dtype=np.int64)
@@ -85,13 +106,18 @@ def _sticky_days(count: Counting) -> tuple[np.ndarray, np.ndarray]:
 
 
 def days_since_last_person_event(count: Counting, spans: Spans) -> np.ndarray:
-    """Days from the last day with a person event to the span's last day; since the beginning where there was none."""
+    """Observed days from the last one with a person event to the span's last; since the beginning where none has."""
     last_seen = count.once("last_seen_by_day", lambda: _last_seen(count))
     last = count.at(last_seen, spans.k, spans.end)
+    programs = api_only(count, spans)
+    if programs.any():
+        called = count.once("last_called_by_day", lambda: _last_called(count))
+        last = np.where(programs, count.at(called, spans.k, spans.end), last)
     began = np.maximum(count.signup[spans.k], count.tracked_from or 0)
     day = spans.end - 1
     measured = count.tracked(spans, day) & (day >= count.signup[spans.k])
-    return where(measured, day - np.where(last < 0, began, last))
+    since = np.where(last < 0, began, last)
+    return where(measured, day - since - count.observed.missing(spans.k, since + 1, spans.end))
 
 
 def _last_seen(count: Counting) -> np.ndarray:
@@ -107,22 +133,40 @@ def _last_seen(count: Counting) -> np.ndarray:
     return np.maximum.accumulate(seen, axis=1)
 
 
+def _last_called(count: Counting) -> np.ndarray:
+    """The last day of the axis with an API event before each day, −1 where there was none."""
+    rows = count.rows("usage_days")
+    rows = rows[rows["api_events"] > 0]
+    day = rows["day"].to_numpy(dtype=np.int64)
+    called = np.full((len(count.clients), count.axis.size), -1, dtype=np.int64)
+    np.maximum.at(called, (rows["k"].to_numpy(), count.axis.slot(day) + 1), day)
+    return np.maximum.accumulate(called, axis=1)
+
+
 def usage_vs_own_baseline(count: Counting, spans: Spans) -> np.ndarray:
-    """Person events of the span ÷ the mean per as many days of the 84 days before it."""
+    """Person events of the span ÷ the mean per as many observed days of the 84 before it."""
     baseline_days = count.portfolio.settings.own_baseline_days
-    start, length = spans.start - baseline_days, spans.days
+    start = count.observed.back(spans.k, spans.start, baseline_days)
+    length = spans.days - count.observed.missing(spans.k, spans.start, spans.end)
     begin = np.maximum(np.maximum(start, count.signup[spans.k]), count.tracked_from or 0)
-    tracked_days = np.clip(spans.start - begin, 0, baseline_days)
-    total = count.total("usage_days", "person_events")
+    missing = count.observed.missing(spans.k, begin, spans.start)
+    tracked_days = np.clip(spans.start - begin - missing, 0, baseline_days)
+    total = count.total("usage_days", "person_events", observed=True)
     now = count.between(total, spans)
     before = count.between(total, Spans(spans.k, start, spans.start))
+    programs = api_only(count, spans)
+    if programs.any():
+        calls = count.total("usage_days", "api_events", observed=True)
+        now = np.where(programs, count.between(calls, spans), now)
+        called_before = count.between(calls, Spans(spans.k, start, spans.start))
+        before = np.where(programs, called_before, before)
     enough = tracked_days >= count.portfolio.settings.baseline_min_tracked_days
     return where(_tracked(count, spans) & enough, ratio(now * tracked_days, before * length))
 
 
 def sessions(count: Counting, spans: Spans) -> np.ndarray:
     begun = count.between(count.total("session_days", "sessions"), spans)
-    return where(_tracked(count, spans) & count.timed(spans), begun)
+    return where(_with_users(count, spans) & count.timed(spans), begun)
 
 
 def sessions_per_user_per_week(count: Counting, spans: Spans) -> np.ndarray:
@@ -144,7 +188,8 @@ def average_session_minutes(count: Counting, spans: Spans) -> np.ndarray:
 def unique_features_used(count: Counting, spans: Spans) -> np.ndarray:
     """Distinct features with a person event, listed or not."""
     used = count.at_ends(spans, lambda length: features_used(count, length))
-    return where(_tracked(count, spans) & count.featured(spans), used)
+    measured = _tracked(count, spans) & count.featured(spans) & ~api_only(count, spans)
+    return where(measured, used)
 
 
 def _above_zero(values: pd.Series) -> pd.Series:
@@ -196,6 +241,20 @@ METRICS = (
         count=other_events,
     ),
     Metric(
+        "api_only",
+        "Works through the API alone",
+        "0 or 1",
+        definition="1 by the setting `api_only_customers`, or where no person ever used it and programs did on 14 days "
+        "(`api_only_min_days`) of the 84 before d: active days, days since use and the own baseline are then those "
+        "of its API events, and users and features are not measured",
+        question="Do programs alone use it?",
+        format="count",
+        missing="events were not tracked yet",
+        uses=ON_PAGES,
+        count=works_by_api_alone,
+        window_days=28,
+    ),
+    Metric(
         "active_days_28d",
         "Active days of 28",
         "days",
@@ -218,7 +277,7 @@ METRICS = (
         definition="mean over the 30 days (lived part) of the day's distinct users with a person event",
         question="How many users does an average day have?",
         better="higher",
-        missing="events were not tracked yet",
+        missing="events were not tracked yet, or name no user",
         count=daily_active_users,
         window_days=30,
         span_name="daily_active_users",
@@ -232,7 +291,7 @@ METRICS = (
         question="How many users does a week have?",
         format="count",
         better="higher",
-        missing="events were not tracked yet",
+        missing="events were not tracked yet, or name no user",
         count=active_users,
         window_days=7,
         span_name="active_users",
@@ -249,7 +308,7 @@ METRICS = (
         question="How many users does a month have?",
         format="count",
         better="higher",
-        missing="events were not tracked yet",
+        missing="events were not tracked yet, or name no user",
         count=active_users,
         window_days=30,
         span_name="active_users",
@@ -313,7 +372,7 @@ METRICS = (
         question="What share of the month's users does an average day have?",
         format="percent",
         better="higher",
-        missing="nobody was active in 60 days",
+        missing="nobody was active in 60 days, or events name no user",
         uses=SCORED,
         count=stickiness,
         window_days=30,
@@ -334,7 +393,7 @@ METRICS = (
         question="How often is it opened?",
         format="count",
         better="higher",
-        missing="events have no times",
+        missing="events have no times, or name no user",
         count=sessions,
         window_days=28,
         span_name="sessions",
@@ -349,7 +408,7 @@ METRICS = (
         "without an active user",
         question="How often does a user come in a week?",
         better="higher",
-        missing="nobody was active in 28 days, or events have no times",
+        missing="nobody was active in 28 days, or events have no times or name no user",
         uses=SCORED,
         count=sessions_per_user_per_week,
         window_days=28,
@@ -369,7 +428,7 @@ METRICS = (
         definition="mean over those sessions of last − first event (+ last `duration_seconds`), zero-length ones "
         "included",
         question="How long is a session?",
-        missing="no session in 28 days, or events have no times",
+        missing="no session in 28 days, or events have no times or name no user",
         count=average_session_minutes,
         window_days=28,
         span_name="average_session_minutes",
@@ -402,7 +461,7 @@ METRICS = (
         question="What share of the seats is used?",
         format="percent",
         better="higher",
-        missing="no seats are known of that day",
+        missing="no seats are known of that day, or events name no user",
         uses=SCORED,
         derive=lambda rows: rows["monthly_active_users"] / _above_zero(rows["seats"]),
         above="{value} of the seats were used in 30 days",
@@ -420,7 +479,7 @@ METRICS = (
         question="What share of the seats is used in a week?",
         format="percent",
         better="higher",
-        missing="no seats are known of that day",
+        missing="no seats are known of that day, or events name no user",
         uses=SCORED,
         derive=lambda rows: rows["weekly_active_users"] / _above_zero(rows["seats"]),
         high="most seats in weekly use",

@@ -21,6 +21,7 @@ from healthseg.metrics.counting import (
     epoch_day,
     where,
 )
+from healthseg.metrics.identity import identified, user_records
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -28,29 +29,6 @@ if TYPE_CHECKING:
 
 WINDOW_DAYS = 28
 COHORTS = ("power", "regular", "at_risk", "inactive")
-
-
-def user_records(count: Counting) -> pd.DataFrame:
-    """Customer, user, first_day, created_day, deactivated_day (days since 1970, NaN unknown), listed; sorted."""
-
-    def build() -> pd.DataFrame:
-        settings = count.portfolio.settings
-        excluded = pd.DataFrame(
-            {
-                "user_id": [*settings.exclude_users, *[None] * len(settings.exclude_email_domains)],
-                "email_domain": [
-                    *[None] * len(settings.exclude_users),
-                    *[name.lower() for name in settings.exclude_email_domains],
-                ],
-            },
-            dtype="str",
-        )
-        frame = count.rows("user_lives", excluded=excluded)
-        days = dict.fromkeys(("first_day", "created_day", "deactivated_day"), float)
-        frame = frame.astype({"user_id": "str", "k": np.int64, "listed": bool, **days})
-        return frame.sort_values(["k", "user_id"], kind="stable", ignore_index=True)
-
-    return count.once("user_records", build)
 
 
 def known_by(count: Counting, end: int) -> pd.DataFrame:
@@ -111,13 +89,19 @@ def days_of(count: Counting) -> pd.DataFrame:
     return count.once("user_days_sorted", build)
 
 
-def active_days_of(count: Counting, start: int, end: int) -> np.ndarray:
-    """Active days of every user of ``user_records`` in ``[start, end)``."""
-    rows = days_of(count)
-    day = rows["day"].to_numpy()
-    return np.bincount(
-        rows["user"].to_numpy()[(day >= start) & (day < end)], minlength=len(user_records(count))
-    )
+def _back(count: Counting, end: int, days: int) -> np.ndarray:
+    """By customer: the day from which on there are so many observed days before ``end``."""
+    k = np.arange(len(count.clients))
+    return count.observed.back(k, np.full(len(k), end, dtype=np.int64), days)
+
+
+def active_days_of(count: Counting, start: np.ndarray | int, end: np.ndarray | int) -> np.ndarray:
+    """Active days of every user of ``user_records`` in ``[start, end)``, one for all or a day for each customer."""
+    rows, frame = days_of(count), user_records(count)
+    user, day = rows["user"].to_numpy(), rows["day"].to_numpy()
+    k = frame["k"].to_numpy()[user]
+    first, last = (np.broadcast_to(at, len(count.clients))[k] for at in (start, end))
+    return np.bincount(user[(day >= first) & (day < last)], minlength=len(frame))
 
 
 def cohorts(count: Counting, end: int) -> pd.DataFrame:
@@ -127,8 +111,9 @@ def cohorts(count: Counting, end: int) -> pd.DataFrame:
     from 1, inactive 0 (settings); for a user with fewer than 28 days the thresholds shrink with them.
     """
     settings, frame = count.portfolio.settings, possible(count, end)
-    last = active_days_of(count, end - WINDOW_DAYS, end)[frame.index]
-    before = active_days_of(count, end - 2 * WINDOW_DAYS, end - WINDOW_DAYS)[frame.index]
+    middle, start = (_back(count, end, days) for days in (WINDOW_DAYS, 2 * WINDOW_DAYS))
+    last = active_days_of(count, middle, end)[frame.index]
+    before = active_days_of(count, start, middle)[frame.index]
     born = frame["created_day"].fillna(frame["first_day"]).fillna(-np.inf).to_numpy()
     lived = np.clip(end - born, 1, WINDOW_DAYS)
     share = last * WINDOW_DAYS / lived
@@ -145,16 +130,17 @@ def cohorts(count: Counting, end: int) -> pd.DataFrame:
     )
 
 
-def _counted(count: Counting, spans: Spans, rows_at: Any, needed_days: int) -> np.ndarray:
-    """How many rows of ``rows_at(end)`` each span's customer has; NaN before tracking."""
+def _counted(
+    count: Counting, spans: Spans, rows_at: Any, needed_days: int, from_events: bool = True
+) -> np.ndarray:
+    """How many rows of ``rows_at(end)`` each span's customer has; NaN before tracking, and where no user is named."""
     out = np.zeros(len(spans.k))
     for end in np.unique(spans.end):
         chosen = spans.end == end
         counts = np.bincount(rows_at(int(end))["k"], minlength=len(count.clients))
         out[chosen] = counts[spans.k[chosen]]
-    return where(
-        count.tracked(spans, spans.end - needed_days) & (spans.end > count.signup[spans.k]), out
-    )
+    tracked = count.tracked(spans, spans.end - needed_days) & (spans.end > count.signup[spans.k])
+    return where(tracked & (identified(count, spans) | ~from_events), out)
 
 
 def _cohort(name: str) -> Any:
@@ -176,7 +162,7 @@ power_users, regular_users, at_risk_users, inactive_users = (_cohort(name) for n
 
 def provisioned_users(count: Counting, spans: Spans) -> np.ndarray:
     """Users created by the span's end and not deactivated; not measured without a ``users`` table."""
-    users = _counted(count, spans, lambda end: provisioned(count, end), 0)
+    users = _counted(count, spans, lambda end: provisioned(count, end), 0, from_events=False)
     return users if count.has("users") else np.full(len(users), np.nan)
 
 
@@ -205,7 +191,7 @@ def users_of(count: Counting, end: dt.date) -> pd.DataFrame:
     stop = epoch_day(end)
     frame, rows = cohorts(count, stop), days_of(count)
     rows = rows[rows["day"] < stop]
-    lately = rows[rows["day"] >= stop - WINDOW_DAYS]
+    lately = rows[rows["day"] >= int(_back(count, stop, WINDOW_DAYS)[0])]
     events = np.bincount(
         lately["user"], lately["person_events"], minlength=len(user_records(count))
     )[frame.index]
@@ -300,7 +286,10 @@ def _measured(count: Counting, spans: Spans) -> np.ndarray:
     old = count.signup[spans.k] < (count.tracked_from or 0)
     days = count.portfolio.settings.tracking_start_days
     since = np.minimum(spans.start - spans.days, np.where(old, spans.start - days, spans.start))
-    return count.tracked(spans, since) & (count.lived_days(spans) > 0)
+    missing = count.observed.missing(spans.k, spans.start - spans.days, spans.end)
+    complete = missing <= count.portfolio.settings.growth_max_missing_share * 2 * spans.days
+    tracked = count.tracked(spans, since) & (count.lived_days(spans) > 0)
+    return tracked & complete & identified(count, spans)
 
 
 def _active(count: Counting, spans: Spans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -413,7 +402,7 @@ METRICS = (
         question="How many users use it three days a week?",
         format="count",
         better="higher",
-        missing="events were not tracked yet",
+        missing="events were not tracked yet, or name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=power_users,
@@ -426,7 +415,7 @@ METRICS = (
         question="How many users use it once a week?",
         format="count",
         better="higher",
-        missing="events were not tracked yet",
+        missing="events were not tracked yet, or name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=regular_users,
@@ -439,7 +428,7 @@ METRICS = (
         question="How many users use it less than once a week?",
         format="count",
         better="lower",
-        missing="events were not tracked yet",
+        missing="events were not tracked yet, or name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=at_risk_users,
@@ -452,7 +441,7 @@ METRICS = (
         question="How many users do not use it?",
         format="count",
         better="lower",
-        missing="events were not tracked yet",
+        missing="events were not tracked yet, or name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=inactive_users,
@@ -477,7 +466,7 @@ METRICS = (
         question="How many users have ever used it?",
         format="count",
         better="higher",
-        missing="events were not tracked yet",
+        missing="events were not tracked yet, or name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=activated_users,
@@ -492,7 +481,7 @@ METRICS = (
         question="How many users are new?",
         format="count",
         better="higher",
-        missing="the span before, or the first 28 days of tracking, were not tracked",
+        missing="the span before, or the first 28 days of tracking, were not tracked, or events name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=new_users,
@@ -505,7 +494,7 @@ METRICS = (
         question="How many users returned?",
         format="count",
         better="higher",
-        missing="the span before, or the first 28 days of tracking, were not tracked",
+        missing="the span before, or the first 28 days of tracking, were not tracked, or events name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=returning_users,
@@ -519,7 +508,7 @@ METRICS = (
         question="How many users were won back?",
         format="count",
         better="higher",
-        missing="the span before, or the first 28 days of tracking, were not tracked",
+        missing="the span before, or the first 28 days of tracking, were not tracked, or events name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=resurrected_users,
@@ -532,7 +521,7 @@ METRICS = (
         question="How many users became dormant?",
         format="count",
         better="lower",
-        missing="the span before, or the first 28 days of tracking, were not tracked",
+        missing="the span before, or the first 28 days of tracking, were not tracked, or events name no user",
         tables=("events", "users"),
         uses=ON_PAGES,
         count=dormant_users,

@@ -110,6 +110,16 @@ class DataSettings(Frozen):
     event_gap_max_share: Annotated[float, Field(ge=0, lt=1)] = 0.001
     # the last day is whole if it has an event at this hour of UTC or later
     whole_day_hour: Annotated[int, Field(ge=0, le=23)] = 23
+    # the portfolio's first and last day have at least this share of the customers usual on their weekday: fewer are
+    # devices with wrong clocks, or what was left of a deleted account
+    active_day_min_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # days without any event are a tracking gap where silence by chance is less likely than ten to this power: nine
+    # customers that use it on each such weekday, once; with independent customers, never by chance
+    gap_min_evidence: Annotated[float, Field(gt=0)] = 10.0
+    # midnights among other times are calendar days (daily aggregates beside single events) from so many on, where they
+    # outnumber all other whole hours: of single events, one in 86,400 is at midnight
+    midnight_days_min_rows: Annotated[int, Field(ge=1)] = 20
+    midnight_days_min_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     # identical rows of one instant are one event unless this is set
     keep_identical_events: bool = False
     # internal and test users, left out everywhere

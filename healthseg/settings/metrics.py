@@ -12,6 +12,10 @@ from healthseg.settings.base import Frozen
 class MetricSettings(Frozen):
     """How metrics are counted: sessions, adoption, champions, cohorts of users, baselines."""
 
+    # customers that work through the API alone are judged by their API events; others are inferred: never a person's
+    # event, and programs on so many days of the twelve weeks before (two of them)
+    api_only_customers: tuple[str, ...] = ()
+    api_only_min_days: Annotated[int, Field(ge=1)] = 14
     session_gap_minutes: Annotated[int, Field(ge=1)] = (
         30  # Google Analytics', Amplitude's and Mixpanel's default
     )
@@ -39,6 +43,8 @@ class MetricSettings(Frozen):
     unlisted_user_active_days: Annotated[int, Field(ge=28)] = 90
     # after tracking began: a user first active then may have been active before
     tracking_start_days: Annotated[int, Field(ge=0)] = 28
+    # of the days of a span and the one before it: with more in a tracking gap, who is new or dormant is not known
+    growth_max_missing_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     paid_late_days: Annotated[int, Field(ge=0)] = 5
 
     @property

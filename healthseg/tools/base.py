@@ -45,6 +45,7 @@ from healthseg.data.tables import id_text
 from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics.money import uncontracted
 from healthseg.rules import TriggeredRule
+from healthseg.tools.traces import Origin, Trace, trace
 
 if TYPE_CHECKING:
     import altair as alt
@@ -309,6 +310,7 @@ class Result(BaseModel):
 
     _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
     _frames: dict[str, pd.DataFrame] = PrivateAttr(default_factory=dict)
+    _origin: Origin | None = PrivateAttr(default=None)
 
     def __init__(self, **values: Any) -> None:
         figures = {name: value for name, value in values.items() if isinstance(value, Figure)}
@@ -363,6 +365,15 @@ class Result(BaseModel):
                 validation_rule="one of " + ", ".join(self._frames),
             )
         return self._frames[name].copy()
+
+    def trace(self, figure: str) -> Trace:
+        """What is behind a figure, by its path (``health_metrics.weekly_active_users``, ``series[3].sessions``)?
+
+        Of what is counted: definition, window, query, the rows as a DataFrame, and a pandas expression over them that
+        gives the figure before it is rounded. Of what is modelled: what it rests on. A result that was stored opens
+        its portfolio again. Raises InvalidParameters for a path that the response does not have.
+        """
+        return trace(self, figure)
 
     def charts(self) -> dict[str, alt.TopLevelMixin]:
         """The result's charts by name; each draws the result's own frames."""
@@ -537,9 +548,12 @@ def tool(
         opened = Portfolio.of(portfolio)
         with _ONE_THREAD:
             result = cast(Any, function)(opened, **arguments)
+        result = _with_extent(result, opened)
         client_id = arguments.get("client_id")
         contracts = Uncontracted.of(opened, result.as_of, client_id)
-        return result.with_quality(opened.quality.of(client_id), contracts)
+        result = result.with_quality(opened.quality.of(client_id), contracts)
+        result._origin = Origin.of(opened, arguments, function.__name__)
+        return result
 
     @functools.wraps(function)
     def call(portfolio: Any, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -587,3 +601,13 @@ class _OneThread:
 
 
 _ONE_THREAD = _OneThread()
+
+
+def _with_extent(result: R, portfolio: Portfolio) -> R:
+    """The result with what its readers have to know of the days that the events cover."""
+    client_id, zone = getattr(result, "client_id", None), None
+    if client_id is not None:
+        zone = portfolio.client(client_id).get("timezone") or portfolio.settings.default_timezone
+    sentences = portfolio.extent.sentences(result.as_of, zone)
+    new = [sentence for sentence in sentences if sentence not in result.warnings]
+    return result.model_copy(update={"warnings": [*result.warnings, *new]}) if new else result

@@ -114,6 +114,18 @@ class CustomerContext:
         """The customer's row of the panel on a day, by default its last day."""
         return panel_rows(self.portfolio, day or self.last_day).loc[self.client_id].to_dict()
 
+    @property
+    def api_only_warning(self) -> str | None:
+        """That the customer works through the API alone, with how often; None of others."""
+        row = self.row()
+        if row.get("api_only") != 1:
+            return None
+        calls = row["api_events_28d"] / 28
+        return (
+            f"the customer works through the API alone ({calls:,.0f} API events a day in 28 days): its activity is "
+            "that of its API events, and users and features are not measured"
+        )
+
     def tier(self, day: dt.date | None = None) -> str | None:
         return panels.tiers_at(self.portfolio, {self.client_id: day or self.last_day})[
             self.client_id

@@ -145,8 +145,8 @@ def test_api_calls_are_no_activity_and_events_without_a_user_are_nobodys(usage):
         api_events_28d=5,
         person_events_28d=3,
         active_days_28d=1,
-        monthly_active_users=0,
-        sessions_28d=0,
+        monthly_active_users=NAN,
+        sessions_28d=NAN,
         sessions_per_user_per_week_28d=NAN,
         top_user_share_28d=NAN,
         days_since_last_person_event=21,
@@ -201,7 +201,8 @@ def test_before_the_first_tracked_day_nothing_is_measured(usage):
     )
     check(usage, "never", october[1], person_events_28d=0, monthly_active_users=NAN)
     check(usage, "never", october[2], monthly_active_users=NAN, stickiness_30d=NAN)
-    check(usage, "never", october[3], monthly_active_users=0, champion_departed=NAN)
+    # tracked, but no event has named a user by then
+    check(usage, "never", october[3], monthly_active_users=NAN, champion_departed=NAN)
 
 
 def test_usage_is_held_against_the_84_days_before(usage):

@@ -111,9 +111,14 @@ def test_the_panel_equals_the_drivers_that_the_demo_counted_by_itself(demo):
     truth = truth[truth["at_risk"]].assign(
         date=lambda rows: pd.to_datetime(rows["step_start"]) - pd.Timedelta(days=1)
     )
+    portfolio = Portfolio.open(demo)
+    # the truth's windows are days of the calendar: those that touch the tracking gap are another test's
+    (gap,) = portfolio.extent.gaps
+    after = (truth["date"] - pd.Timestamp(gap)).dt.days
+    truth = truth[(after < -1) | (after > 120)].reset_index(drop=True)
     dates = [date.date() for date in sorted(truth["date"].unique())]
     rows = truth.merge(
-        panel(Portfolio.open(demo), dates).astype({"client_id": object}),
+        panel(portfolio, dates).astype({"client_id": object}),
         on=["client_id", "date"],
         how="left",
     )

@@ -100,10 +100,10 @@ class CustomerAdoption:
     @cached_property
     def units(self) -> pd.DataFrame:
         """Every user × feature that it could use, with active days ever and in the last 28."""
-        users = pd.DataFrame({"user_id": pd.Series(self.users, dtype="object")})
+        users = pd.DataFrame({"user_id": pd.Series(self.users, dtype="str")})
         grid = self.pairs[["feature", "category", "told"]].merge(users, how="cross")
         for name, rows in (("days_ever", self.ever), ("recent_days", self.recent)):
-            days = rows[["user_id", "feature", "active_days"]]
+            days = rows[["user_id", "feature", "active_days"]].astype({"user_id": "str"})
             grid = grid.merge(
                 days.rename(columns={"active_days": name}), on=["user_id", "feature"], how="left"
             )
@@ -115,7 +115,7 @@ class CustomerAdoption:
         return {"tier": self.context.tier(self.day), "industry": self.context.industry}
 
     def warnings(self) -> list[str]:
-        warnings = []
+        warnings = [text] if (text := self.context.api_only_warning) else []
         if self.context.churned:
             warnings.append(f"churned on {self.context.churned_on}: shown as of {self.day}")
         if self.active_users == 0:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from healthseg.metrics import communication
 from healthseg.metrics import spans as metrics
-from healthseg.metrics.counting import customers
+from healthseg.metrics.counting import customers, observed_spans
 from healthseg.metrics.feature_timelines import feature_timelines
 from healthseg.metrics.feature_times import ADOPTED, FIRST_USE, FeatureTimes, MedianTime
 from healthseg.statistics.rates import wilson
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from healthseg.settings import Settings
 
 CATEGORIES = ("core", "advanced", "premium")
+ALL_TRACKED = 0  # days: since tracking began
 NO_CATEGORY = "uncategorised"
 YEAR_DAYS = 365
 PAIR_COLUMNS = [
@@ -131,14 +132,13 @@ class FeatureUsage:
         """
         if not clients:
             return pd.DataFrame(columns=PAIR_COLUMNS).astype({"adopted": float, "told": bool})
-        tracked_days = max((day - self.portfolio.first_event_day).days + 1, 1)
         period = self._over(
             clients, day, self.period_days, ["adopted", "person_events", "active_users"]
         ).rename(columns={"person_events": "events", "active_users": "users"})
         recent = self._over(
             clients, day, self.portfolio.settings.adoption_recent_days, ["active_days"]
         )
-        ever = self._over(clients, day, tracked_days, ["active_days"])
+        ever = self._over(clients, day, ALL_TRACKED, ["active_days"])
         keys = ["client_id", "feature"]
         frame = period.merge(recent.rename(columns={"active_days": "recent_days"}), on=keys)
         frame = frame.merge(ever.rename(columns={"active_days": "days_ever"}), on=keys)
@@ -154,10 +154,10 @@ class FeatureUsage:
         names: list[str],
         by: str = "entitled_feature",
     ) -> pd.DataFrame:
-        """Metrics over the ``days`` days that end with ``day``, for some customers."""
-        spans = pd.DataFrame(
-            {"client_id": clients, "span_id": 0, "start": day - (days - 1) * DAY, "end": day + DAY}
-        )
+        """Metrics over the ``days`` observed days (or all) that end with ``day``, for some customers."""
+        spans = observed_spans(self.portfolio, clients, day, days)
+        if days == ALL_TRACKED:
+            spans["start"] = self.portfolio.first_event_day
         parts = [
             metrics.over(self.portfolio, spans[spans["client_id"].isin(chunk)], names, by=by)
             for chunk in metrics.chunks(clients)
@@ -198,8 +198,7 @@ class FeatureUsage:
         """Each customer's active users over the period, by client_id; NaN before tracking began."""
         if not clients:
             return pd.Series(dtype=float)
-        start = day - (self.period_days - 1) * DAY
-        spans = pd.DataFrame({"client_id": clients, "span_id": 0, "start": start, "end": day + DAY})
+        spans = observed_spans(self.portfolio, clients, day, self.period_days)
         users = metrics.over(self.portfolio, spans, ["active_users"])
         return users.set_index("client_id")["active_users"]
 
@@ -292,6 +291,8 @@ def customer_features(
     settings = usage.settings
     frame = pairs.set_index("feature")[["adopted", "users", "events", "recent_days"]]
     frame = frame.rename(columns={"events": "events_per_adopter"}).assign(customers=1)
+    if np.isnan(active_users):  # no event names a user, or none was tracked
+        frame["users"] = np.nan
     if active_users > 0:
         frame["rate"] = frame["users"] / active_users
     else:

@@ -515,7 +515,7 @@ class CustomerHealth:
         return fields, {"forecast": forecast[score_forecasts.COLUMNS], "churn": churn_frame}
 
     def _warnings(self) -> list[str]:
-        warnings = []
+        warnings = [text] if (text := self.context.api_only_warning) else []
         if not self.context.has_zone:
             zone = self.settings.default_timezone
             warnings.append(f"the customer has no time zone: days are those of {zone}")

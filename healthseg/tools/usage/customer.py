@@ -12,7 +12,8 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics import people
 from healthseg.metrics import users as lives
-from healthseg.metrics.counting import EPOCH, Counting
+from healthseg.metrics.counting import EPOCH, Counting, Spans, epoch_day
+from healthseg.metrics.identity import identified
 from healthseg.metrics.spans import over, over_one
 from healthseg.metrics.users import retention_of
 from healthseg.periods import grains
@@ -31,18 +32,23 @@ from healthseg.tools.usage.result import (
 )
 from healthseg.tools.usage.sections import (
     GROWTH,
+    SERIES_METRICS,
     SpanOf,
+    covered_share,
     growth_accounting,
     growth_period,
     heatmap,
     no_peers,
     peer_benchmark,
+    percent,
     retention_cohorts,
+    series_records,
     spans_of,
     trends,
     unusual_day_parts,
     unusual_days,
     user_histogram,
+    user_records,
     weeks_before,
 )
 
@@ -50,6 +56,8 @@ TOOL = "track_usage_engagement"
 NOT_REQUESTED = "not requested"
 EARLY = "events were not tracked long enough before the period's end"
 NO_TIMES = "the portfolio's events have no times"
+NO_USERS = "no event of the customer names a user"
+IN_A_GAP = "the day lies in a tracking gap: no customer has an event on it"
 PERIOD_METRICS = (
     "person_events",
     "api_events",
@@ -70,28 +78,8 @@ PERIOD_METRICS = (
     "activated_users",
 )
 COHORT_METRICS = tuple(f"{name}_users" for name in lives.COHORTS)
-SERIES_METRICS = ("person_events", "api_events", "active_users", "sessions")
 FEATURE_METRICS = ("person_events", "active_days", "active_users")
 RETENTION_COLUMNS = ["cohort", "week", "users", "retained", "share"]
-# the figures of which the response's coverage is the share that is measured
-COVERED = {
-    "engagement_metrics": (
-        "weekly_active_users",
-        "monthly_active_users",
-        "daily_active_users",
-        "user_activation_rate",
-        "feature_adoption_rate",
-        "sessions_per_user_per_week",
-        "average_session_duration_minutes",
-    ),
-    "usage_analytics": (
-        "total_sessions",
-        "total_events",
-        "unique_features_used",
-        "api_calls_count",
-    ),
-    "usage_trends": ("trend_direction", "weekly_growth_rate", "usage_velocity"),
-}
 
 
 class CustomerUsage:
@@ -141,7 +129,9 @@ class CustomerUsage:
         untracked = "the 28 days before the period's end were not tracked"
         figures = self.figures(parts)
         if cohorts is None:
-            parts["user_cohorts"] = Figure(None, untracked if segmentation else NOT_REQUESTED)
+            parts["user_cohorts"] = Figure(
+                None, self._reason(untracked) if segmentation else NOT_REQUESTED
+            )
         live = not self.context.churned
         actions = rules.triggered(TOOL, "action", figures) if live else []
         alerts = rules.triggered(TOOL, "alert", figures) if live else []
@@ -150,7 +140,7 @@ class CustomerUsage:
             as_of=self.context.as_of,
             data_until=self.portfolio.data_until,
             fingerprint=self.portfolio.fingerprint(self.context.as_of),
-            coverage=_coverage(parts),
+            coverage=covered_share(parts),
             warnings=self._warnings(),
             not_measured=self._series_reasons(),
             client_id=self.client_id,
@@ -164,9 +154,9 @@ class CustomerUsage:
             if features
             else Figure(None, NOT_REQUESTED),
             benchmark_insights=Figure(None, NOT_REQUESTED) if peers is None else peers,
-            series=_series_records(series),
+            series=series_records(series),
             unusual_days=unusual_day_parts(odd),
-            users=self._user_records() if self.include_users else Figure(None, NOT_REQUESTED),
+            users=user_records(self.users) if self.include_users else Figure(None, NOT_REQUESTED),
             recommendations=[rule.text for rule in actions],
             recommendations_detail=actions,
             alerts=[Alert.of(rule) for rule in alerts],
@@ -205,19 +195,32 @@ class CustomerUsage:
     @cached_property
     def row(self) -> dict[str, Any]:
         """The panel's row at the end of the period: windows that may begin before the period."""
-        return self.context.row(self.period.last_day)
+        return self.context.row(self.period.panel_day)
 
     @cached_property
     def peers(self) -> pd.DataFrame:
-        return live_rows(self.portfolio, self.period.last_day)
+        return live_rows(self.portfolio, self.period.panel_day)
 
     @cached_property
     def weeks(self) -> pd.DataFrame:
-        """Whole weeks of the trend's window, or of the period where it is longer."""
+        """Whole weeks of the trend's window, or of the period where it is longer; NaN of one with a missing day."""
         first = max(self.context.signup_date, self.portfolio.first_event_day)
         days = max(self.period.days, self.settings.usage_trend_days)
         parts, names = weeks_before(self.end, first, days), ("person_events", *GROWTH)
-        return self._over(parts, names) if parts else pd.DataFrame(columns=["start", "end", *names])
+        if not parts:
+            return pd.DataFrame(columns=["start", "end", *names])
+        weeks = self._over(parts, names)
+        missing = [self._missing_days(start, end) > 0 for _, start, end in parts]
+        return weeks.assign(person_events=weeks["person_events"].mask(missing))
+
+    def _missing_days(self, start: dt.date, end: dt.date) -> int:
+        """Days of a span that lie in a tracking gap."""
+        days = [np.array([epoch_day(day)]) for day in (start, end)]
+        return int(self.count.observed.missing(np.zeros(1, np.int64), *days)[0])
+
+    @cached_property
+    def observed_days(self) -> int:
+        return self.period.days - self._missing_days(self.start, self.end)
 
     @cached_property
     def users(self) -> pd.DataFrame:
@@ -231,25 +234,36 @@ class CustomerUsage:
     def timed(self) -> bool:
         return number(self.metrics["sessions"]) is not None
 
+    @cached_property
+    def names_users(self) -> bool:
+        """Whether users can be counted in the period."""
+        days = [np.array([epoch_day(day)]) for day in (self.start, self.end)]
+        return bool(identified(self.count, Spans(np.zeros(1, np.int64), *days))[0])
+
+    def _reason(self, reason: str) -> str:
+        """Why a figure of users is missing: they are not named, or this reason."""
+        return reason if self.names_users else NO_USERS
+
     # -- sections --------------------------------------------------------------------------
 
     def engagement(self) -> EngagementMetrics:
         row, metrics = self.row, self.metrics
         users = number(metrics["active_users"])
         rate, activated, basis = self.activation()
-        active_days = metrics["daily_active_users"] * self.period.days / users if users else None
-        nobody, seats = "nobody was active in the period", "no seats are known of that day"
-        sessions = "no session began in the period" if self.timed else NO_TIMES
+        active_days = metrics["daily_active_users"] * self.observed_days / users if users else None
+        nobody = self._reason("nobody was active in the period")
+        seats = "no seats are known of that day"
+        sessions = self._reason("no session began in the period" if self.timed else NO_TIMES)
         per_user = nobody if self.timed else sessions
         has_users = self.portfolio.has("users")
         no_rate = "no user is provisioned, or old enough" if has_users else seats
         return EngagementMetrics(
-            weekly_active_users=Figure(integer(row["weekly_active_users"]), EARLY),
-            monthly_active_users=Figure(integer(row["monthly_active_users"]), EARLY),
-            daily_active_users=Figure(integer(metrics["daily_active_users"]), EARLY),
-            user_activation_rate=Figure(rounded(rate), no_rate),
-            activated_users=Figure(activated, EARLY),
-            activation_basis=Figure(basis, "no rate"),
+            weekly_active_users=Figure(integer(row["weekly_active_users"]), self._reason(EARLY)),
+            monthly_active_users=Figure(integer(row["monthly_active_users"]), self._reason(EARLY)),
+            daily_active_users=Figure(integer(metrics["daily_active_users"]), self._reason(EARLY)),
+            user_activation_rate=Figure(rounded(rate), self._reason(no_rate)),
+            activated_users=Figure(activated, self._reason(EARLY)),
+            activation_basis=Figure(basis, self._reason("no rate")),
             feature_adoption_rate=Figure(
                 rounded(row["feature_adoption_rate_30d"]), "no event names a feature"
             ),
@@ -259,11 +273,11 @@ class CustomerUsage:
             sessions_per_user_per_week=Figure(
                 rounded(metrics["sessions_per_user_per_week"], 2), per_user
             ),
-            active_users=Figure(integer(users), EARLY),
+            active_users=Figure(integer(users), self._reason(EARLY)),
             active_days_per_user=Figure(rounded(active_days, 2), nobody),
             stickiness=Figure(rounded(metrics["stickiness"]), nobody),
             licensed_seats=Figure(integer(self.seats), seats),
-            seat_utilisation=Figure(rounded(row["seat_utilisation"]), seats),
+            seat_utilisation=Figure(rounded(row["seat_utilisation"]), self._reason(seats)),
             provisioned_users=Figure(integer(metrics["provisioned_users"]), "no users table"),
         )
 
@@ -284,7 +298,7 @@ class CustomerUsage:
         person, calls = number(metrics["person_events"]), number(metrics["api_events"])
         unlisted = None if listed is None else int((~used["feature"].isin(listed)).sum())
         return UsageAnalytics(
-            total_sessions=Figure(integer(metrics["sessions"]), NO_TIMES),
+            total_sessions=Figure(integer(metrics["sessions"]), self._reason(NO_TIMES)),
             total_events=integer(None if person is None else person + (calls or 0)),
             unique_features_used=Figure(
                 integer(metrics["unique_features_used"]), "no event names a feature"
@@ -327,18 +341,24 @@ class CustomerUsage:
         users, departed = number(row["monthly_active_users"]), number(row["champion_departed"])
         share = rounded(row["champion_share"])
         champion = None if share is None else people.champion_of(self.count, self.end)
-        why = "no user has 20% of the usage on 12 days of the 90" if departed is not None else EARLY
+        why = (
+            "no user has 20% of the usage on 12 days of the 90"
+            if departed is not None
+            else self._reason(EARLY)
+        )
         facts = champion or {"active_days": None, "silent_days": None, "user_id": None}
         return Dependence(
             top_user_share=Figure(
-                rounded(row["top_user_share_28d"]), "nobody was active in the period"
+                rounded(row["top_user_share_28d"]), self._reason("nobody was active in the period")
             ),
-            monthly_active_users=Figure(integer(users), EARLY),
-            single_user=Figure(None if users is None else users == 1, EARLY),
+            monthly_active_users=Figure(integer(users), self._reason(EARLY)),
+            single_user=Figure(None if users is None else users == 1, self._reason(EARLY)),
             champion_share=Figure(share, why),
             champion_active_days=Figure(facts["active_days"], why),
             champion_silent_days=Figure(facts["silent_days"], why),
-            champion_departed=Figure(None if departed is None else bool(departed), EARLY),
+            champion_departed=Figure(
+                None if departed is None else bool(departed), self._reason(EARLY)
+            ),
             champion_user_id=Figure(
                 facts["user_id"] if self.include_users else None,
                 why if self.include_users else NOT_REQUESTED,
@@ -368,7 +388,11 @@ class CustomerUsage:
         parts = grains(self.start, self.end, self.granularity)
         spans = [(index, start, end) for index, (start, end, _) in enumerate(parts)]
         frame = self._over(spans, SERIES_METRICS)
-        frame = frame.assign(complete=[complete for *_, complete in parts])
+        frame = frame.assign(
+            complete=[
+                complete and not self._missing_days(start, end) for start, end, complete in parts
+            ]
+        )
         return frame[["start", "end", *SERIES_METRICS, "complete"]]
 
     # -- features --------------------------------------------------------------------------
@@ -385,7 +409,7 @@ class CustomerUsage:
             first_use_day=frame["feature"].map(firsts.groupby("feature")["first_day"].min()),
             users_ever=frame["feature"].map(ever).fillna(0),
             adoption_rate=frame["active_users"] / users if users else np.nan,
-            weekly_usage=frame["person_events"] / (self.period.days / 7),
+            weekly_usage=frame["person_events"] / (max(self.observed_days, 1) / 7),
         )
         order = ["active_users", "person_events", "feature"]
         return frame.sort_values(
@@ -404,12 +428,18 @@ class CustomerUsage:
                 FeatureUse(
                     feature=str(row["feature"]),
                     first_use_date=first,
-                    adoption_rate=Figure(rounded(row["adoption_rate"]), "no user is known"),
+                    adoption_rate=Figure(
+                        rounded(row["adoption_rate"]), self._reason("no user is known")
+                    ),
                     weekly_usage=round(row["weekly_usage"], 1),
                     person_events=int(row["person_events"]),
-                    active_users=int(row["active_users"]),
+                    active_users=Figure(
+                        integer(row["active_users"]) if self.names_users else None, NO_USERS
+                    ),
                     active_days=int(row["active_days"]),
-                    users_ever=int(row["users_ever"]),
+                    users_ever=Figure(
+                        integer(row["users_ever"]) if self.names_users else None, NO_USERS
+                    ),
                     listed=Figure(
                         None if listed is None else row["feature"] in listed, "no features table"
                     ),
@@ -446,7 +476,7 @@ class CustomerUsage:
 
     def _benchmark(self) -> tuple[UsageBenchmark, pd.DataFrame]:
         provisioned = number(self.metrics["provisioned_users"])
-        span = (self.period.last_day, self.end)
+        span = (self.period.panel_day, self.end)
         return peer_benchmark(self.context, span, self.seats, provisioned, self.peers)
 
     # -- rules -----------------------------------------------------------------------------
@@ -491,16 +521,16 @@ class CustomerUsage:
             "below_while_portfolio_holds": None if fell is None else int(fell),
             "champion_departed": number(self.row["champion_departed"]),
             "drop_percent": None if ratio is None else 100 * (1 - ratio),
-            "portfolio_percent": _percent(figures["portfolio_median_ratio"]),
-            "champion_percent": _percent(figures["champion_share"]),
-            "top_user_percent": _percent(figures["top_user_share"]),
-            "seat_percent": _percent(figures["seat_utilisation"]),
-            "growth_percent": _percent(rate),
+            "portfolio_percent": percent(figures["portfolio_median_ratio"]),
+            "champion_percent": percent(figures["champion_share"]),
+            "top_user_percent": percent(figures["top_user_share"]),
+            "seat_percent": percent(figures["seat_utilisation"]),
+            "growth_percent": percent(rate),
             "shrink_percent": None if rate is None else -100 * rate,
             "days_since_last": number(self.row["days_since_last_person_event"]),
             "not_activated": float(max(0, provisioned - activated)) if by_users else None,
-            "activation_percent": _percent(figures["user_activation_rate"]),
-            "adoption_percent": _percent(figures["feature_adoption_rate"]),
+            "activation_percent": percent(figures["user_activation_rate"]),
+            "adoption_percent": percent(figures["feature_adoption_rate"]),
             "days": self.period.days,
             "peak_times": "; ".join(times).strip("; "),
             "peaks": len(peaks),
@@ -513,43 +543,41 @@ class CustomerUsage:
             warnings.append(f"the customer has no time zone: days are those of {zone}")
         if not (self.metrics["person_events"] > 0 or self.metrics["api_events"] > 0):
             warnings.append("no events in this period: it was tracked, and nothing happened")
+        elif text := self.context.api_only_warning:
+            warnings.append(text)
         elif not self.metrics["person_events"] > 0:
             warnings.append("no person's events in this period: only API calls")
+        if self.metrics["person_events"] > 0:
+            share = self._named_share()
+            if share < 1:
+                warnings.append(
+                    f"{NO_USERS}: users, sessions and stickiness are not measured"
+                    if not share
+                    else f"{1 - share:.0%} of the person events name no user: users and sessions are "
+                    "those of the others"
+                )
         if self.context.churned:
             day = self.context.churned_on
             warnings.append(f"the customer churned on {day}: no alerts are raised for it")
         return warnings
 
+    def _named_share(self) -> float:
+        """The share of the period's person events that name a user."""
+        days = [np.array([epoch_day(day)]) for day in (self.start, self.end)]
+        span = Spans(np.zeros(1, np.int64), *days)
+        named, persons = (
+            int(self.count.between(self.count.total("usage_days", name), span)[0])
+            for name in ("named_events", "person_events")
+        )
+        return named / persons
+
     def _series_reasons(self) -> dict[str, str]:
         if self.granularity == "hourly":
             keys = ("$.series[*].api_events", "$.series[*].sessions")
             return dict.fromkeys(keys, "not counted by the hour")
-        return {} if self.timed else {"$.series[*].sessions": NO_TIMES}
-
-    def _user_records(self) -> list[dict[str, Any]]:
-        rows = self.users.astype(object).where(self.users.notna(), None)
-        dates = [name for name in rows if name.endswith("_on")]
-        return [
-            {**row, **{name: row[name] and str(row[name])[:10] for name in dates}}
-            for row in rows.to_dict("records")
-        ]
-
-
-def _coverage(parts: dict[str, Any]) -> float:
-    values = [getattr(parts[part], key) for part, keys in COVERED.items() for key in keys]
-    return round(sum(value is not None for value in values) / len(values), 4)
-
-
-def _series_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {
-            **{name: str(row[name]) for name in ("start", "end")},
-            **{name: integer(row[name]) for name in SERIES_METRICS},
-            "complete": bool(row["complete"]),
-        }
-        for row in frame.to_dict("records")
-    ]
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+        reasons = {} if self.timed else {"$.series[*].sessions": self._reason(NO_TIMES)}
+        if not self.names_users:
+            reasons["$.series[*].active_users"] = NO_USERS
+        if self.observed_days < self.period.days:
+            reasons = {f"$.series[*].{name}": IN_A_GAP for name in SERIES_METRICS} | reasons
+        return reasons

@@ -25,7 +25,7 @@ Moments = tuple[dt.datetime, dt.datetime]
 class UsagePeriod:
     """Days ``[start, end)`` as requested and ``[effective_start, effective_end)`` as counted.
 
-    ``hours`` bound an hourly series; ``notes`` say why less than the requested period was counted.
+    The latter end with the customer's last whole day; ``panel_day`` may be the day after. ``hours`` bound an hourly series; ``notes`` say why less than the requested period was counted.
     """
 
     start: dt.date
@@ -35,6 +35,7 @@ class UsagePeriod:
     hours: Moments
     zone: str
     notes: tuple[str, ...]
+    panel_day: dt.date
 
     @property
     def days(self) -> int:
@@ -86,6 +87,8 @@ def usage_period(
         )
     begin = max(start, context.signup_date, portfolio.first_event_day)
     stop = min(end, context.churned_on or dt.date.max, as_of + DAY)
+    panel_day = stop - DAY
+    stop = min(stop, portfolio.extent.last_whole_day(context.zone) + DAY)
     if stop <= begin:
         known = max(context.signup_date, portfolio.first_event_day)
         until = min(context.churned_on or dt.date.max, as_of + DAY) - DAY
@@ -94,7 +97,9 @@ def usage_period(
     notes = _notes(context, start, end, begin, stop)
     if (first.time(), last.time()) != (MIDNIGHT, MIDNIGHT):
         notes.append("the series holds the requested hours; all other figures are of whole days")
-    return UsagePeriod(start, end, begin, stop, (first, last), context.zone, tuple(notes))
+    return UsagePeriod(
+        start, end, begin, stop, (first, last), context.zone, tuple(notes), panel_day
+    )
 
 
 def _moments(
@@ -144,7 +149,10 @@ def _notes(
     if stop < end:
         churned = stop == context.churned_on
         why = f"the customer churned on {stop}" if churned else f"read as of {context.as_of}"
-        notes.append(f"counted to {stop - DAY}: {why}")
+        if (
+            churned or stop > context.as_of
+        ):  # else the day after is not whole, which every response says
+            notes.append(f"counted to {stop - DAY}: {why}")
     return notes
 
 
@@ -163,9 +171,8 @@ def hourly_series(count: Counting, period: UsagePeriod) -> pd.DataFrame:
         for utc in {at // 3600, (at + 3599) // 3600}:
             position.setdefault((epoch_day(moment.date()), moment.hour, utc), index)
     rows = hours_of(count, start, end)
-    rows["index"] = [
-        position.get((row.day, row.hour, row.hour_utc), -1) for row in rows.itertuples()
-    ]
+    index = [position.get((row.day, row.hour, row.hour_utc), -1) for row in rows.itertuples()]
+    rows["index"] = np.array(index, dtype=np.int64)
     rows = rows[rows["index"] >= 0]
     events, users = np.zeros(len(hours)), np.zeros(len(hours))
     np.add.at(events, rows["index"], rows["person_events"].to_numpy())

@@ -174,6 +174,9 @@ def _growth(
     total = frame.groupby("span_id")[names].sum(min_count=1)
     total = pd.DataFrame(parts, columns=["span_id", "start", "end"]).join(total, on="span_id")
     weeks = total.iloc[1:].reset_index(drop=True)
+    gaps = portfolio.extent.gaps
+    missing = [any(first <= gap < after for gap in gaps) for _, first, after in parts[1:]]
+    weeks["person_events"] = weeks["person_events"].mask(np.array(missing, dtype=bool))
     growth, growth_frame = growth_accounting(
         growth_period(total.iloc[0].to_dict(), start, end), weeks
     )

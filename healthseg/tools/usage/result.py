@@ -188,7 +188,7 @@ class FeatureUse(Part):
     adoption_rate: float | None = Field(description="Its users ÷ active users")
     weekly_usage: float = Field(description="Person events a week")
     person_events: int = Field(description="Person events")
-    active_users: int = Field(description="Distinct users")
+    active_users: int | None = Field(description="Distinct users")
     active_days: int = Field(description="Days with a person event")
     users_ever: int | None = Field(description="Distinct users ever")
     listed: bool | None = Field(description="Whether the features table lists it")

@@ -56,24 +56,47 @@ def weeks_before(end: dt.date, first: dt.date, days: int) -> list[SpanOf]:
     return [(-back, end - back * WEEK, end - (back - 1) * WEEK) for back in range(count, 0, -1)]
 
 
+# the figures of which the response's coverage is the share that is measured
+COVERED = {
+    "engagement_metrics": (
+        "weekly_active_users",
+        "monthly_active_users",
+        "daily_active_users",
+        "user_activation_rate",
+        "feature_adoption_rate",
+        "sessions_per_user_per_week",
+        "average_session_duration_minutes",
+    ),
+    "usage_analytics": (
+        "total_sessions",
+        "total_events",
+        "unique_features_used",
+        "api_calls_count",
+    ),
+    "usage_trends": ("trend_direction", "weekly_growth_rate", "usage_velocity"),
+}
+SERIES_METRICS = ("person_events", "api_events", "active_users", "sessions")
+
+
 # -- trend -----------------------------------------------------------------------------
 
 
 def trends(
     weeks: pd.DataFrame, end: dt.date, settings: Settings
 ) -> tuple[UsageTrends, pd.DataFrame]:
-    """Theil–Sen over log1p of the weeks' person events; the weeks with the fitted line."""
+    """Theil–Sen over log1p of the weeks' person events (NaN: left out); the weeks with the fitted line."""
     values = np.log1p(weeks["person_events"].to_numpy(dtype=float))
     frame = weeks[["start", "end", "person_events"]].assign(fitted=np.nan)
     level, least = settings.interval_level, settings.usage_trend_min_weeks
-    count = len(values)
+    known = np.isfinite(values)
+    count = int(known.sum())
     shared = {
         "weeks": count,
-        "window_start": weeks["start"].iloc[0] if count else end,
+        "window_start": weeks["start"].iloc[0] if len(weeks) else end,
         "interval_level": level,
     }
     few = f"{count} whole weeks with events, at least {least} are needed"
-    if count < least or not np.isfinite(values).all() or not values.any():
+    if count < least or not values[known].any():
         trend = UsageTrends(
             trend_direction=Figure(None, few),
             weekly_growth_rate=Figure(None, few),
@@ -83,12 +106,12 @@ def trends(
             **shared,
         )
         return trend, frame
-    x = np.arange(count, dtype=float)
-    line = theil_sen(x, values, level, least)
+    x = np.arange(len(values), dtype=float)
+    line = theil_sen(x[known], values[known], level, least)
     slope, low, high = (float(part[0]) for part in (line.slope, line.lower, line.upper))
-    frame["fitted"] = np.expm1(slope * x + np.median(values - slope * x))
+    frame["fitted"] = np.expm1(slope * x + np.median((values - slope * x)[known]))
     direction = {1.0: "increasing", -1.0: "decreasing"}.get(float(line.direction[0]), "stable")
-    speed, change = _slope_change(values, settings)
+    speed, change = _slope_change(values[known], settings)
     trend = UsageTrends(
         trend_direction=direction,
         weekly_growth_rate=rounded(np.expm1(slope)),
@@ -129,7 +152,7 @@ def pulse_ratio(row: Mapping[str, Any]) -> float | None:
 def growth_period(row: Mapping[str, Any], start: dt.date, end: dt.date) -> GrowthPeriod:
     counts = {name: integer(row[name]) for name in GROWTH}
     ratio = rounded(pulse_ratio(row), 2)
-    early = "events were not tracked in the period before"
+    early = "events were not tracked in the period before, or name no user"
     return GrowthPeriod(
         start=start,
         end=end,
@@ -450,3 +473,36 @@ def _versus(value: float | None, other: float | None, metric: str, reference: st
     if value is None or not other:
         return None
     return f"{100 * (value / other - 1):+.0f}% {PER[metric]} against {reference}"
+
+
+# -- figures as records -----------------------------------------------------------------
+
+
+def user_records(users: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each user as JSON values."""
+    rows = users.astype(object).where(users.notna(), None)
+    dates = [name for name in rows if name.endswith("_on")]
+    return [
+        {**row, **{name: row[name] and str(row[name])[:10] for name in dates}}
+        for row in rows.to_dict("records")
+    ]
+
+
+def covered_share(parts: dict[str, Any]) -> float:
+    values = [getattr(parts[part], key) for part, keys in COVERED.items() for key in keys]
+    return round(sum(value is not None for value in values) / len(values), 4)
+
+
+def series_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            **{name: str(row[name]) for name in ("start", "end")},
+            **{name: integer(row[name]) for name in SERIES_METRICS},
+            "complete": bool(row["complete"]),
+        }
+        for row in frame.to_dict("records")
+    ]
+
+
+def percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

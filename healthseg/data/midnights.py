@@ -1,0 +1,55 @@
+"""Are the midnights of a timestamp column days or instants? One rule for a column of a table, whatever the format."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+from healthseg.settings.data import DataSettings
+
+
+@dataclass(frozen=True)
+class Midnights:
+    """How a timestamp column of a table is written, in all of its files: what its midnights are.
+
+    Each value is a date alone (its code ``<stem>_midnight`` is 2), a midnight (1), or has another time of day (0).
+    Dates alone and midnights mean the same, whatever the format: calendar days where no value has another time, where
+    any is a date alone, or where midnights are far more than the other whole hours; else instants.
+    """
+
+    rows: int = 0
+    midnights: int = 0
+    dates: int = 0
+    whole_hours: int = 0
+
+    def __add__(self, other: Midnights) -> Midnights:
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Midnights(*(one + another for one, another in pairs))
+
+    def are_days(self, settings: DataSettings) -> bool:
+        least = max(settings.midnight_days_min_rows, settings.midnight_days_min_share * self.rows)
+        many = self.midnights >= least and self.midnights > self.whole_hours
+        return bool(self.dates) or self.midnights == self.rows or many
+
+    def note(self, name: str, settings: DataSettings) -> str | None:
+        """How midnights are read, in words; None where there is none to speak of."""
+        days = self.midnights + self.dates
+        if self.rows and days == self.rows:
+            return f"{name} has no time of day in any row and is read as calendar days"
+        if days and self.are_days(settings):
+            why = (
+                f"{self.dates:,} are dates alone" if self.dates else "midnight is far too frequent"
+            )
+            return f"{name}: {days:,} of {self.rows:,} rows are at midnight and are read as calendar days: {why}"
+        if self.midnights > self.rows * settings.midnight_days_min_share:
+            return f"{name}: {self.midnights:,} of {self.rows:,} rows are at midnight and are read as instants"
+        return None
+
+    @staticmethod
+    def counts(stem: str) -> str:
+        """The four counts of a relation of checked rows."""
+        stamp = f'"{stem}_at"'
+        return (
+            f"COUNT({stamp}), COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 1), "
+            f"COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 2), "
+            f"COUNT(*) FILTER ({stem}_midnight = 0 AND {stamp} = DATE_TRUNC('hour', {stamp}))"
+        )

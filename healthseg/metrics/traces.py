@@ -1,0 +1,367 @@
+"""From a figure back to the rows behind it: the rows, and a pandas expression over them that gives the figure again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.errors import InvalidParameters, hint
+from healthseg.metrics import catalog
+from healthseg.metrics.counting import ObservedDays, epoch_day, observed_spans
+from healthseg.metrics.spans import over
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+DAY = dt.timedelta(days=1)
+PERSON = "(source IS NULL OR source = 'ui')"
+# what is read of a customer, over account-local days ``$start`` to before ``$end``
+ROWS = {
+    "person_events": f"SELECT * FROM events WHERE client_id = $client AND {PERSON} "
+    "AND occurred_day >= $start AND occurred_day < $end ORDER BY occurred_at, user_id, feature",
+    "api_events": "SELECT * FROM events WHERE client_id = $client AND source = 'api' "
+    "AND occurred_day >= $start AND occurred_day < $end ORDER BY occurred_at, user_id",
+    "sessions": "SELECT * FROM sessions WHERE client_id = $client AND start_day >= $start AND day < $end "
+    "ORDER BY session_start, user_id, day",
+    "tickets_opened": "SELECT * FROM tickets WHERE client_id = $client AND opened_day >= $start AND opened_day < $end "
+    "ORDER BY opened_at, ticket_id",
+    "tickets_open": "SELECT * FROM tickets WHERE client_id = $client AND opened_day < $end "
+    "AND (resolved_day IS NULL OR resolved_day >= $end) ORDER BY opened_at, ticket_id",
+    "tickets_resolved": "SELECT * FROM tickets WHERE client_id = $client AND resolved_day >= $start "
+    "AND resolved_day < $end AND opened_has_time AND resolved_has_time ORDER BY resolved_at, ticket_id",
+    "nps": "SELECT * FROM surveys WHERE client_id = $client AND kind = 'nps' AND responded_day >= $start "
+    "AND responded_day < $end QUALIFY user_id IS NULL OR ROW_NUMBER() OVER (PARTITION BY user_id "
+    "ORDER BY responded_at DESC, score DESC) = 1 ORDER BY responded_at, score",
+    "invoices": "SELECT * FROM invoices WHERE client_id = $client AND issued_on < $end ORDER BY issued_on, invoice_id",
+    "contracts": "SELECT * FROM contracts WHERE client_id = $client AND starts_on < $end ORDER BY starts_on",
+    "customers": "SELECT * FROM customers WHERE client_id = $client",
+    "stage_changes": "SELECT * FROM stage_changes WHERE client_id = $client AND effective_day < $end "
+    "ORDER BY effective_at, recorded_at",
+    "milestone_progress": "SELECT * FROM milestone_progress WHERE client_id = $client ORDER BY milestone_id",
+}
+OF_PROGRAMS = ("active_days", "usage_vs_own_baseline")  # counted of API events where those are all
+EVENTS = "rows['count'].fillna(1).sum()"
+HIGH = "rows['severity'].isin(['high', 'critical'])"
+# by the metric's name over spans: its rows, and the expression; ``days`` are the observed days as a customer
+RECOUNT = {
+    "person_events": ("person_events", EVENTS),
+    "api_events": ("api_events", EVENTS),
+    "active_days": ("person_events", "rows['occurred_day'].nunique()"),
+    "active_users": ("person_events", "rows['user_id'].nunique()"),
+    "daily_active_users": (
+        "person_events",
+        "rows.groupby('occurred_day')['user_id'].nunique().sum() / days",
+    ),
+    "unique_features_used": ("person_events", "rows['feature'].nunique()"),
+    "sessions": ("sessions", "(rows['day'] == rows['start_day']).sum()"),
+    "average_session_minutes": (
+        "sessions",
+        "rows['added_seconds'].sum() / (rows['day'] == rows['start_day']).sum() / 60",
+    ),
+    "top_user_share": (
+        "person_events",
+        "rows['count'].fillna(1).groupby(rows['user_id']).sum().max() "
+        "/ rows.loc[rows['user_id'].notna(), 'count'].fillna(1).sum()",
+    ),
+    # MAU of a day is that of its trailing 30 days: the rows begin 29 days earlier
+    "stickiness": (
+        "person_events",
+        "np.mean([rows.loc[rows['occurred_day'] == d, 'user_id'].nunique() / mau for d in dates if (mau := "
+        "rows.loc[(rows['occurred_day'] > d - pd.Timedelta(days=30)) & (rows['occurred_day'] <= d), 'user_id'].nunique())])",
+    ),
+    "sessions_per_user_per_week": (
+        "sessions",
+        "(rows['day'] == rows['start_day']).sum() / active_users / (days / 7)",
+    ),
+    "usage_vs_own_baseline": (
+        "person_events",
+        "rows.loc[rows['occurred_day'] >= start, 'count'].fillna(1).sum() / days "
+        "/ (rows.loc[rows['occurred_day'] < start, 'count'].fillna(1).sum() / days_before)",
+    ),
+    "returning_users": (
+        "person_events",
+        "len(set(rows.loc[rows['occurred_day'] >= start, 'user_id'].dropna()) "
+        "& set(rows.loc[rows['occurred_day'] < start, 'user_id'].dropna()))",
+    ),
+    "dormant_users": (
+        "person_events",
+        "len(set(rows.loc[rows['occurred_day'] < start, 'user_id'].dropna()) "
+        "- set(rows.loc[rows['occurred_day'] >= start, 'user_id'].dropna()))",
+    ),
+    "open_tickets": ("tickets_open", "len(rows)"),
+    "tickets_opened": ("tickets_opened", "len(rows)"),
+    "median_resolution_hours": (
+        "tickets_resolved",
+        "((rows['resolved_at'].dt.floor('s') - rows['opened_at'].dt.floor('s')).dt.total_seconds() / 3600).median()",
+    ),
+    "nps": ("nps", "100 * ((rows['score'] >= 9).mean() - (rows['score'] <= 6).mean())"),
+    "nps_respondents": ("nps", "len(rows)"),
+    "invoices_issued": ("invoices", "len(rows)"),
+}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A figure with what is behind it.
+
+    ``kind`` is counted (``formula`` over ``rows`` gives the value, with the ``names`` in it), derived or modelled: ``rests_on``
+    then names what the value is computed from. ``start`` and ``end`` are account-local days, the end exclusive.
+    """
+
+    figure: str
+    value: Any
+    kind: str
+    definition: str
+    start: dt.date | None = None
+    end: dt.date | None = None
+    query: str = ""
+    formula: str = ""
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    names: Mapping[str, Any] = field(default_factory=dict)
+    rests_on: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        window = f", {self.start} to {self.end} (exclusive)" if self.start else ""
+        how = f"{self.formula} over {len(self.rows):,} rows" if self.formula else ""
+        how = how or "rests on " + ", ".join(self.rests_on)
+        return f"{self.figure} = {self.value}: {self.kind}{window}; {self.definition}; {how}"
+
+
+def rows_of(
+    portfolio: Portfolio, name: str, client_id: str, start: dt.date, end: dt.date
+) -> pd.DataFrame:
+    """The rows of a customer over days ``[start, end)``; internal and test users, by the settings, are left out."""
+    query = ROWS[name]
+    values = {"client": client_id, "start": start, "end": end}
+    known = {key: value for key, value in values.items() if f"${key}" in query}
+    rows = portfolio.connection().execute(query, known).df()
+    excluded = portfolio.settings.exclude_users
+    if excluded and "user_id" in rows and name in ("person_events", "api_events", "sessions"):
+        rows = rows[~rows["user_id"].astype("str").isin(excluded)].reset_index(drop=True)
+    return rows
+
+
+def trace_span(
+    portfolio: Portfolio,
+    figure: str,
+    value: Any,
+    name: str,
+    client_id: str,
+    start: dt.date,
+    end: dt.date,
+) -> Trace:
+    """The trace of a metric over days ``[start, end)``, by its name over spans."""
+    metric = catalog.known_over_spans([name])[0]
+    if name not in RECOUNT:
+        return Trace(
+            figure, value, "counted", metric.definition, start, end, rests_on=metric.tables
+        )
+    source, formula = RECOUNT[name]
+    if name in OF_PROGRAMS and is_api_only(portfolio, client_id, start, end):
+        source = "api_events"
+    first, names = _names(portfolio, name, client_id, start, end)
+    rows = rows_of(portfolio, source, client_id, first, end)
+    if (
+        "days" in names and source != "sessions"
+    ):  # what is set against observed days leaves others out
+        rows = _observed(portfolio, client_id, rows)
+    return Trace(
+        figure, value, "counted", metric.definition, first, end, ROWS[source], formula, rows, names
+    )
+
+
+def _names(
+    portfolio: Portfolio, name: str, client_id: str, start: dt.date, end: dt.date
+) -> tuple[dt.date, dict[str, Any]]:
+    """The first day whose rows are needed, and what the expression names beside them."""
+    names: dict[str, Any] = {
+        "start": pd.Timestamp(start),
+        "days": _lived_days(portfolio, client_id, start, end),
+    }
+    first = start
+    if name == "usage_vs_own_baseline":
+        span = observed_spans(
+            portfolio, [client_id], start - DAY, portfolio.settings.own_baseline_days
+        )
+        first = max(span["start"].iloc[0], portfolio.first_event_day)
+        names["days_before"] = _lived_days(portfolio, client_id, first, start)
+    elif name == "stickiness":
+        first = start - 29 * DAY
+        dates = pd.Series(pd.date_range(start, end - DAY))
+        names["dates"] = dates[~dates.isin(_missing(portfolio, client_id))].tolist()
+    elif name == "sessions_per_user_per_week":
+        names["active_users"] = rows_of(portfolio, "person_events", client_id, start, end)[
+            "user_id"
+        ].nunique()
+    elif name in ("returning_users", "dormant_users"):
+        first = start - (end - start)
+    formula = RECOUNT[name][1]
+    return first, {key: value for key, value in names.items() if key in formula}
+
+
+def is_api_only(portfolio: Portfolio, client_id: str, start: dt.date, end: dt.date) -> bool:
+    """Whether the customer is judged by its API events at the end of a span."""
+    spans = pd.DataFrame({"client_id": [client_id], "span_id": 0, "start": [start], "end": [end]})
+    return bool(over(portfolio, spans, ["api_only"])["api_only"].iloc[0] == 1)
+
+
+def trace_metric(
+    portfolio: Portfolio, figure: str, value: Any, name: str, client_id: str, day: dt.date
+) -> Trace:
+    """The trace of a column of the panel on a day. Raises InvalidParameters for an unknown metric."""
+    metric = catalog.get(name)
+    if metric.count is None:
+        return _trace_derived(portfolio, figure, value, metric, client_id, day)
+    window = metric.window_days or 1
+    if name == "days_since_last_person_event":
+        return _trace_silence(portfolio, figure, value, metric, client_id, day)
+    start, end = day + DAY - window * DAY, day + DAY
+    if metric.from_events:
+        span = observed_spans(portfolio, [client_id], day, window).iloc[0]
+        start, end = span["start"], span["end"]
+    if name == "open_high_tickets":
+        rows = rows_of(portfolio, "tickets_open", client_id, start, end)
+        return Trace(
+            figure,
+            value,
+            "counted",
+            metric.definition,
+            start,
+            end,
+            ROWS["tickets_open"],
+            f"{HIGH}.sum()",
+            rows,
+        )
+    if name == "worst_days_overdue":
+        return _trace_overdue(portfolio, figure, value, metric, client_id, day)
+    return trace_span(portfolio, figure, value, metric.over_spans, client_id, start, end)
+
+
+def _trace_derived(
+    portfolio: Portfolio,
+    figure: str,
+    value: Any,
+    metric: catalog.Metric,
+    client_id: str,
+    day: dt.date,
+) -> Trace:
+    """A share of seats recounts from its users; other derived metrics name what they rest on."""
+    users = {
+        "seat_utilisation": "monthly_active_users",
+        "weekly_active_users_per_seat": "weekly_active_users",
+    }
+    if metric.name in users:
+        from healthseg.metrics.panels import panel
+
+        behind = trace_metric(portfolio, figure, value, users[metric.name], client_id, day)
+        seats = float(panel(portfolio, [day], [client_id])["seats"].iloc[0])
+        return Trace(
+            figure,
+            value,
+            "counted",
+            metric.definition,
+            behind.start,
+            behind.end,
+            behind.query,
+            f"{behind.formula} / seats",
+            behind.rows,
+            {"seats": seats},
+        )
+    return Trace(figure, value, "counted", metric.definition, end=day + DAY, rests_on=metric.tables)
+
+
+def _trace_silence(
+    portfolio: Portfolio,
+    figure: str,
+    value: Any,
+    metric: catalog.Metric,
+    client_id: str,
+    day: dt.date,
+) -> Trace:
+    """All events of persons to the last whole day; the last of them tells the days since, less missing ones."""
+    observed, k = ObservedDays(portfolio, [client_id]), np.zeros(1, np.int64)
+    end = int(observed.until(k, np.array([epoch_day(day) + 1]))[0])
+    last = dt.date(1970, 1, 1) + (end - 1) * DAY
+    programs = is_api_only(portfolio, client_id, last, last + DAY)
+    source = "api_events" if programs else "person_events"
+    rows = rows_of(portfolio, source, client_id, portfolio.first_event_day, last + DAY)
+    seen = pd.Timestamp(rows["occurred_day"].max()).date() if len(rows) else None
+    since = epoch_day(seen) + 1 if seen else end
+    missing = int(observed.missing(k, np.array([since]), np.array([end]))[0])
+    names = {"last_day": pd.Timestamp(last), "missing": missing}
+    formula = "(last_day - pd.to_datetime(rows['occurred_day']).max()).days - missing"
+    return Trace(
+        figure,
+        value,
+        "counted",
+        metric.definition,
+        portfolio.first_event_day,
+        last + DAY,
+        ROWS[source],
+        formula if seen else "",
+        rows,
+        names,
+        () if seen else ("signup_date",),
+    )
+
+
+def _trace_overdue(
+    portfolio: Portfolio,
+    figure: str,
+    value: Any,
+    metric: catalog.Metric,
+    client_id: str,
+    day: dt.date,
+) -> Trace:
+    rows = rows_of(portfolio, "invoices", client_id, day, day + DAY)
+    unpaid = rows["paid_on"].isna() | (pd.to_datetime(rows["paid_on"]) > pd.Timestamp(day))
+    rows = rows[unpaid & (rows["amount"] > 0)].reset_index(drop=True)
+    formula = "max((day - pd.to_datetime(rows['due_on'])).dt.days.max(), 0) if len(rows) else 0"
+    return Trace(
+        figure,
+        value,
+        "counted",
+        metric.definition,
+        None,
+        day + DAY,
+        ROWS["invoices"],
+        formula,
+        rows,
+        {"day": pd.Timestamp(day)},
+    )
+
+
+def _lived_days(portfolio: Portfolio, client_id: str, start: dt.date, end: dt.date) -> int:
+    """Observed days of ``[start, end)`` since the customer signed up."""
+    signup = pd.Timestamp(portfolio.client(client_id)["signup_date"]).date()
+    first = max(start, signup)
+    days = [np.array([epoch_day(day)]) for day in (first, end)]
+    missing = ObservedDays(portfolio, [client_id]).missing(np.zeros(1, np.int64), *days)
+    return (end - first).days - int(missing[0])
+
+
+def _missing(portfolio: Portfolio, client_id: str) -> pd.Series:
+    """The days on which the customer's events are missing."""
+    zone = portfolio.client(client_id).get("timezone") or portfolio.settings.default_timezone
+    return pd.to_datetime(pd.Series(portfolio.extent.missing_days(zone), dtype=object))
+
+
+def _observed(portfolio: Portfolio, client_id: str, rows: pd.DataFrame) -> pd.DataFrame:
+    missing = pd.to_datetime(rows["occurred_day"]).isin(_missing(portfolio, client_id))
+    return rows[~missing].reset_index(drop=True)
+
+
+def require_figure(path: str, paths: list[str]) -> None:
+    """Raises InvalidParameters, with the nearest path, for a figure that a response does not have."""
+    if path not in paths:
+        raise InvalidParameters(
+            f"the response has no figure {path!r}{hint(path, paths)}",
+            parameter="figure",
+            value_provided=path,
+            validation_rule="the path of a figure, as health_metrics.weekly_active_users or components[0].score",
+        )

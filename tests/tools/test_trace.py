@@ -1,0 +1,83 @@
+"""Every counted figure of the tools' responses recounts from the rows that ``trace`` gives, with plain pandas."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import healthseg as hs
+from healthseg.errors import InvalidParameters
+from healthseg.tools.traces import figures
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("traced") / "demo"
+    hs.make_demo(folder, clients=12, months=6, events="light", seed=3)
+    return hs.Portfolio.open(folder)
+
+
+CALLS = {
+    "usage": lambda portfolio, client: hs.track_usage_engagement(portfolio, client),
+    "health": lambda portfolio, client: hs.calculate_health_score(portfolio, client),
+    "adoption": lambda portfolio, client: hs.track_feature_adoption(portfolio, client),
+    "lifecycle": lambda portfolio, client: hs.manage_lifecycle_stages(
+        portfolio, client, "get_stage"
+    ),
+    "milestones": lambda portfolio, client: hs.track_adoption_milestones(portfolio, client),
+    "tiers": lambda portfolio, client: hs.segment_by_value_tier(portfolio),
+    "segments": lambda portfolio, client: hs.segment_customers(
+        portfolio, {}, "value", min_segment_size=1
+    ),
+    "patterns": lambda portfolio, client: hs.analyze_engagement_patterns(
+        portfolio, "single_customer", client_id=client
+    ),
+}
+LEAST = {"usage": 80, "health": 8, "adoption": 10, "milestones": 2, "tiers": 4, "segments": 2}
+
+
+def client_of(portfolio: hs.Portfolio) -> str:
+    """The live customer with most events."""
+    rows = hs.portfolio_usage(portfolio).frame("customers")
+    return str(rows.sort_values("person_events")["client_id"].iloc[-1])
+
+
+def decimals(value: float) -> int:
+    return len(str(value).partition(".")[2]) if isinstance(value, float) else 0
+
+
+@pytest.mark.parametrize("tool", CALLS)
+def test_a_counted_figure_recounts_from_its_rows(demo, tool):
+    result, recounted = CALLS[tool](demo, client_of(demo)), 0
+    for path, value in figures(result):
+        if isinstance(value, bool) or not isinstance(value, int | float) or "data_quality" in path:
+            continue
+        trace = result.trace(path)
+        assert trace.definition and trace.kind in ("counted", "derived", "modelled")
+        assert trace.formula or trace.rests_on or len(trace.rows) or trace.query, path
+        if trace.formula:
+            again = eval(trace.formula, {"pd": pd, "np": np, "rows": trace.rows, **trace.names})
+            assert abs(again - value) <= 0.5 * 10 ** -decimals(value) + 1e-9, path
+            recounted += 1
+    assert recounted >= LEAST.get(tool, 0)
+
+
+def test_a_stored_result_opens_its_portfolio_again(demo):
+    result = pickle.loads(pickle.dumps(CALLS["usage"](demo, client_of(demo))))
+    trace = result.trace("$.usage_analytics.person_events")
+    assert trace.rows["count"].fillna(1).sum() == result.usage_analytics.person_events
+    assert "person" in str(trace) and str(trace.start) in str(trace)
+
+
+def test_an_unknown_figure_is_refused_with_the_nearest(demo):
+    result = CALLS["usage"](demo, client_of(demo))
+    with pytest.raises(InvalidParameters, match="did you mean usage_analytics"):
+        result.trace("usage_analytics.person_event")
+
+
+def test_what_is_modelled_says_what_it_rests_on(demo):
+    trace = CALLS["health"](demo, client_of(demo)).trace("current_health_score")
+    assert trace.kind == "modelled" and 'result.frame("metrics")' in trace.rests_on
