@@ -187,7 +187,8 @@ def layout_of(
     days = {
         column.name
         for column in table.timestamps
-        if usable.get(column.name) == "VARCHAR" and _all_midnight(connection, part, column.name)
+        if usable.get(column.name, "").startswith(("VARCHAR", "TIMESTAMP"))
+        and _all_midnight(connection, part, column.name)
     }
     extra = tuple(name for name in types if name not in usable)
     read = readings(connection, table, usable, part.relation, settings)
@@ -240,7 +241,7 @@ def _canonical(types: dict[str, str], table: Table, part: Part) -> dict[str, str
 
 
 def _all_midnight(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> bool:
-    """Whether every value is written as a date or its midnight: the day is then the one that is written."""
+    """Whether every value is a date or its midnight, as it is written: a text's day is then the one that is written."""
     text = f'TRIM(CAST("{name}" AS VARCHAR))'
     query = f"SELECT 1 FROM {part.relation} WHERE {text} <> '' AND NOT regexp_matches({text}, {_MIDNIGHT}) LIMIT 1"
     return not connection.execute(query).fetchall()
@@ -278,7 +279,7 @@ def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
     if table.name == "events":
         yield Reason(
             "count is missing in a row of a whole day",
-            "count_expected AND NOT has_count AND occurred_midnight > 0",
+            "count_expected AND NOT has_count",
             "count",
         )
     if table.name == "surveys":
@@ -446,7 +447,9 @@ def _usable(
             dated.append(f"{column.stem}_midnight")
             items.append(f"{column.stem}_midnight")
     if table.name == "events":
-        items.append(f"{'TRUE' if 'count' in layout.filled else 'FALSE'} AS count_expected")
+        whole_days = 1 if "occurred_at" in layout.day_only else 2
+        expected = f"occurred_midnight >= {whole_days}" if "count" in layout.filled else "FALSE"
+        items.append(f"{expected} AS count_expected")
     parsed = _parsed(table, layout, relation, settings, row, carried)
     return f"SELECT {', '.join(items)} FROM (SELECT {', '.join([*_carried(carried), *dated])} FROM ({parsed}))"
 
