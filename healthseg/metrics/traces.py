@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from healthseg.data.behind import ROWS, rows_of
 from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.metrics.counting import ObservedDays, epoch_day, observed_spans
@@ -19,31 +20,6 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 DAY = dt.timedelta(days=1)
-PERSON = "(source IS NULL OR source = 'ui')"
-# what is read of a customer, over account-local days ``$start`` to before ``$end``
-ROWS = {
-    "person_events": f"SELECT * FROM events WHERE client_id = $client AND {PERSON} "
-    "AND occurred_day >= $start AND occurred_day < $end ORDER BY occurred_at, user_id, feature",
-    "api_events": "SELECT * FROM events WHERE client_id = $client AND source = 'api' "
-    "AND occurred_day >= $start AND occurred_day < $end ORDER BY occurred_at, user_id",
-    "sessions": "SELECT * FROM sessions WHERE client_id = $client AND start_day >= $start AND day < $end "
-    "ORDER BY session_start, user_id, day",
-    "tickets_opened": "SELECT * FROM tickets WHERE client_id = $client AND opened_day >= $start AND opened_day < $end "
-    "ORDER BY opened_at, ticket_id",
-    "tickets_open": "SELECT * FROM tickets WHERE client_id = $client AND opened_day < $end "
-    "AND (resolved_day IS NULL OR resolved_day >= $end) ORDER BY opened_at, ticket_id",
-    "tickets_resolved": "SELECT * FROM tickets WHERE client_id = $client AND resolved_day >= $start "
-    "AND resolved_day < $end AND opened_has_time AND resolved_has_time ORDER BY resolved_at, ticket_id",
-    "nps": "SELECT * FROM surveys WHERE client_id = $client AND kind = 'nps' AND responded_day >= $start "
-    "AND responded_day < $end QUALIFY user_id IS NULL OR ROW_NUMBER() OVER (PARTITION BY user_id "
-    "ORDER BY responded_at DESC, score DESC) = 1 ORDER BY responded_at, score",
-    "invoices": "SELECT * FROM invoices WHERE client_id = $client AND issued_on < $end ORDER BY issued_on, invoice_id",
-    "contracts": "SELECT * FROM contracts WHERE client_id = $client AND starts_on < $end ORDER BY starts_on",
-    "customers": "SELECT * FROM customers WHERE client_id = $client",
-    "stage_changes": "SELECT * FROM stage_changes WHERE client_id = $client AND effective_day < $end "
-    "ORDER BY effective_at, recorded_at",
-    "milestone_progress": "SELECT * FROM milestone_progress WHERE client_id = $client ORDER BY milestone_id",
-}
 OF_PROGRAMS = ("active_days", "usage_vs_own_baseline")  # counted of API events where those are all
 EVENTS = "rows['count'].fillna(1).sum()"
 HIGH = "rows['severity'].isin(['high', 'critical'])"
@@ -130,20 +106,6 @@ class Trace:
         how = f"{self.formula} over {len(self.rows):,} rows" if self.formula else ""
         how = how or "rests on " + ", ".join(self.rests_on)
         return f"{self.figure} = {self.value}: {self.kind}{window}; {self.definition}; {how}"
-
-
-def rows_of(
-    portfolio: Portfolio, name: str, client_id: str, start: dt.date, end: dt.date
-) -> pd.DataFrame:
-    """The rows of a customer over days ``[start, end)``; internal and test users, by the settings, are left out."""
-    query = ROWS[name]
-    values = {"client": client_id, "start": start, "end": end}
-    known = {key: value for key, value in values.items() if f"${key}" in query}
-    rows = portfolio.connection().execute(query, known).df()
-    excluded = portfolio.settings.exclude_users
-    if excluded and "user_id" in rows and name in ("person_events", "api_events", "sessions"):
-        rows = rows[~rows["user_id"].astype("str").isin(excluded)].reset_index(drop=True)
-    return rows
 
 
 def trace_span(

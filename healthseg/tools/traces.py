@@ -12,16 +12,15 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
+from healthseg.data.behind import ROWS, rows_of
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError
 from healthseg.metrics import catalog
 from healthseg.metrics.counting import observed_spans
 from healthseg.metrics.traces import (
     RECOUNT,
-    ROWS,
     Trace,
     require_figure,
-    rows_of,
     trace_metric,
     trace_span,
 )
