@@ -26,7 +26,7 @@ import pandas as pd
 import scipy
 
 from healthseg.settings import Settings
-from healthseg.statistics.departures import Days, against_weekday, beyond_earlier
+from healthseg.statistics.departures import Days, WeekdayRule, against_weekday, beyond_earlier
 from healthseg.statistics.level_changes import LevelChange, LevelRule, level_changes
 
 SEVERITIES = ("critical", "high", "medium")
@@ -87,7 +87,7 @@ def anomalies(
     for change in changes:
         single[change.first : change.last + 1] = False
     usual = single & tracked
-    people = against_weekday(users, of_usual, usual)
+    people = against_weekday(users, weekday_rule(settings), of_usual, usual)
     parts = [
         _people(people, max_p, single),
         _doing(events, np.where(np.isfinite(sessions), sessions, users), settings),
@@ -97,12 +97,12 @@ def anomalies(
         comparable = tracked & beyond_earlier(calls, settings.anomaly_min_days, spans=(1,))
         if "of_usual_length" in days:
             comparable &= np.asarray(days["of_usual_length"], dtype=bool)
-        parts.append(_calls(calls, comparable, max_p))
+        parts.append(_calls(calls, comparable, settings))
     recent = [part for part in parts if (day[part["place"]] >= since).any()]
     lasting = [change for change in changes if day[change.last] >= since]
     if not recent and not lasting:
         return pd.DataFrame({name: [] for name in COLUMNS})
-    events_usual = against_weekday(events, usual=usual)
+    events_usual = against_weekday(events, weekday_rule(settings), usual=usual)
     usual_events = np.full(len(day), np.nan)
     usual_events[events_usual.place] = events_usual.expected
     tables = []
@@ -118,6 +118,14 @@ def anomalies(
     table = table.assign(person_events=events[place], usual_person_events=usual_events[place])
     order = ["first_day", "anomaly_type", "about"]
     return table.sort_values(order, kind="stable", ignore_index=True)[COLUMNS]
+
+
+def weekday_rule(settings: Settings) -> WeekdayRule:
+    return WeekdayRule(
+        settings.anomaly_weeks_around,
+        settings.anomaly_min_weekdays_around,
+        settings.anomaly_min_change,
+    )
 
 
 def lasting_changes(
@@ -208,10 +216,10 @@ def _doing(events: np.ndarray, sessions: np.ndarray, settings: Settings) -> dict
     return _passing("doing", np.arange(len(events)), events, expected, z, p, passes)
 
 
-def _calls(calls: np.ndarray, comparable: np.ndarray, max_p: float) -> dict[str, Any]:
-    days = against_weekday(calls)
+def _calls(calls: np.ndarray, comparable: np.ndarray, settings: Settings) -> dict[str, Any]:
+    days = against_weekday(calls, weekday_rule(settings))
     part = _people(days, 1.0, np.ones(len(calls), dtype=bool))
-    passes = (1 / part["return_days"] <= max_p) & comparable[part["place"]]
+    passes = (1 / part["return_days"] <= settings.anomaly_max_p) & comparable[part["place"]]
     return {
         name: column if name == "about" else column[passes] for name, column in part.items()
     } | {"about": "calls"}

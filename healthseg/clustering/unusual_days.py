@@ -17,7 +17,13 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.clustering.anomalies import COLUMNS, anomalies, lasting_changes, lasting_rows
+from healthseg.clustering.anomalies import (
+    COLUMNS,
+    anomalies,
+    lasting_changes,
+    lasting_rows,
+    weekday_rule,
+)
 from healthseg.clustering.support import tickets
 from healthseg.metrics.counting import (
     EPOCH,
@@ -30,7 +36,7 @@ from healthseg.metrics.counting import (
 )
 from healthseg.periods import zone_offsets
 from healthseg.settings import Settings
-from healthseg.statistics.departures import LEAST_Z, against_weekday
+from healthseg.statistics.departures import against_weekday
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -87,11 +93,12 @@ class DailySeries:
             del columns["api_events"]
         return columns
 
-    def rest_of_usual(self, rows: np.ndarray) -> np.ndarray:
+    def rest_of_usual(self, rows: np.ndarray, settings: Settings) -> np.ndarray:
         """By day: the share of its usual people that the rest of the portfolio had; 1 where it was as on its weekday."""
         users = self.counts["users"]
-        days = against_weekday(self.users_of_all - users[rows].sum(axis=0, dtype=np.int64))
-        departs = (np.abs(days.z) >= LEAST_Z) & days.is_change
+        others = self.users_of_all - users[rows].sum(axis=0, dtype=np.int64)
+        days = against_weekday(others, weekday_rule(settings))
+        departs = (np.abs(days.z) >= settings.anomaly_rest_min_spreads) & days.is_change
         rest = np.ones(users.shape[1])
         rest[days.place[departs]] = days.ratio[departs]
         return rest
@@ -204,7 +211,7 @@ class _AnomalySearch:
 
     def of(self, rows: np.ndarray, client_id: str | None) -> pd.DataFrame:
         """The anomalies of one customer, or of the sum of some, with their causes."""
-        rest = self.days.rest_of_usual(rows)
+        rest = self.days.rest_of_usual(rows, self.settings)
         # somewhat before the window, so that an anomaly that lasts into it is whole
         since = self.first - self.settings.anomaly_min_days
         columns = self.days.columns_of(rows)
@@ -246,7 +253,9 @@ class _AnomalySearch:
         table = pd.concat(tables, ignore_index=True).assign(about="kind")
         at = table["day"].to_numpy(dtype=np.int64) - day[0]
         table = table.assign(person_events=columns["person_events"][at], usual_person_events=np.nan)
-        return self._with_causes(table, rows, client_id, self.days.rest_of_usual(rows))
+        return self._with_causes(
+            table, rows, client_id, self.days.rest_of_usual(rows, self.settings)
+        )
 
     def _with_causes(
         self, table: pd.DataFrame, rows: np.ndarray, client_id: str | None, rest: np.ndarray
@@ -310,7 +319,7 @@ def gaps(portfolio: Portfolio, until: dt.date) -> list[int]:
         values = events.to_numpy(dtype=float)
     else:
         values = daily(portfolio, until).counts["person_events"].sum(axis=0).astype(float)
-    days = against_weekday(values)
+    days = against_weekday(values, weekday_rule(portfolio.settings))
     least = portfolio.settings.data_gap_min_events
     empty = first + days.place[(days.value == 0) & (days.expected >= least)]
     known = [epoch_day(day) for day in portfolio.extent.gaps if day < until]

@@ -89,6 +89,11 @@ class PatternSettings(Frozen):
     # days of a series before which nothing is compared: four of each weekday
     anomaly_min_days: Count = 28
     anomaly_open_days: Count = 7  # an anomaly this recent may still last
+    # weeks on each side whose same weekday a day is held against, and how many of these days it needs
+    anomaly_weeks_around: Count = 8
+    anomaly_min_weekdays_around: Count = 6
+    # spreads from which on a wider event explains a customer's: one day of three years in counts without any
+    anomaly_rest_min_spreads: Annotated[float, Field(gt=0)] = 4.5
     # a departure that lasts: pairs of allowance and limit, in spreads, of the sum over days. One finds a silence of 15 users
     # in a day, a half of 40 in two; the other slower ones; together 0 to 0.05 false alarms a customer and year
     # on simulated Poisson, negative binomial and autocorrelated counts (docs/evidence.md)

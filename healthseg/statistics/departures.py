@@ -7,13 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-WEEKS_AROUND = 8  # on each side, as far as the series goes
-LEAST_DAYS = 6
-LEAST_Z = 4.5  # one day of three years in a series of counts without any
-LEAST_CHANGE = 0.20
 EXTREMES = 3  # of two earlier spikes neither hides the next
 RECORD_MARGIN = 0.2
 SPANS = (1, 12, 72)  # of five-minute values an hour and six
+
+
+@dataclass(frozen=True)
+class WeekdayRule:
+    """What a day is held against: the same weekday of ``weeks`` on each side (``min_days`` of them at least), and the
+    share of it that makes a change."""
+
+    weeks: int
+    min_days: int
+    min_change: float
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Days:
     value: np.ndarray
     expected: np.ndarray
     z: np.ndarray
+    min_change: float
 
     @property
     def ratio(self) -> np.ndarray:
@@ -34,43 +41,45 @@ class Days:
 
     @property
     def is_change(self) -> np.ndarray:
-        """Whether the day is at least a fifth away from what was expected."""
-        return (np.abs(self.value - self.expected) >= LEAST_CHANGE * self.expected) & (
+        """Whether the day is at least ``min_change`` of what was expected away from it."""
+        return (np.abs(self.value - self.expected) >= self.min_change * self.expected) & (
             self.expected > 0
         )
 
 
 def against_weekday(
     values: np.ndarray,
+    rule: WeekdayRule,
     of_usual: np.ndarray | float = 1.0,
     usual: np.ndarray | None = None,
 ) -> Days:
     """How far is each day from its weekday?
 
-    A day is held against the median m of the same weekday in the eight weeks before and after it (as far as the series
-    goes, at least 6 of them), times ``of_usual`` (the share of that day that a wider event spared), on the scale of roots, where
+    A day is held against the median m of the same weekday in the weeks before and after it (``rule``, as far as the series
+    goes), times ``of_usual`` (the share of that day that a wider event spared), on the scale of roots, where
     counts of any size have like spreads: 2·(√value − √m). The spread is 1.4826 × the median absolute value of that over
-    all days of the series, at least 1 (Poisson's): sixteen weekdays alone tell it too badly. Days with fewer than six
+    all days of the series, at least 1 (Poisson's): sixteen weekdays alone tell it too badly. Days with too few
     like them are left out, and days that are not ``usual`` (all are, by default) are not what others are held against.
     """
     values = np.asarray(values, dtype=float)
     is_usual = np.ones(len(values), dtype=bool) if usual is None else np.asarray(usual, dtype=bool)
-    like = around(np.where(is_usual, values, np.nan), np.arange(len(values)))
-    position = np.flatnonzero(np.isfinite(like).sum(axis=1) >= LEAST_DAYS)
+    like = around(np.where(is_usual, values, np.nan), rule.weeks)
+    position = np.flatnonzero(np.isfinite(like).sum(axis=1) >= rule.min_days)
     value = values[position]
     if not len(position):
-        return Days(position, value, value, value)
+        return Days(position, value, value, value, rule.min_change)
     middle = _medians(like[position])
     away = np.abs(2 * (np.sqrt(value) - np.sqrt(middle)))[is_usual[position]]
     spread = max(1.4826 * float(np.median(away)) if len(away) else 1.0, 1.0)
     expected = middle * np.broadcast_to(np.asarray(of_usual, dtype=float), values.shape)[position]
-    return Days(position, value, expected, 2 * (np.sqrt(value) - np.sqrt(expected)) / spread)
+    z = 2 * (np.sqrt(value) - np.sqrt(expected)) / spread
+    return Days(position, value, expected, z, rule.min_change)
 
 
-def around(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """The same weekday's values in the weeks around each place, NaN beyond the series' ends."""
-    shifts = 7 * np.r_[np.arange(-WEEKS_AROUND, 0), np.arange(1, WEEKS_AROUND + 1)]
-    position = np.asarray(positions)[:, None] + shifts[None, :]
+def around(values: np.ndarray, weeks: int) -> np.ndarray:
+    """The same weekday's values in the weeks around each day, NaN beyond the series' ends."""
+    shifts = 7 * np.r_[np.arange(-weeks, 0), np.arange(1, weeks + 1)]
+    position = np.arange(len(values))[:, None] + shifts[None, :]
     inside = (position >= 0) & (position < len(values))
     return np.where(inside, values[np.clip(position, 0, max(len(values) - 1, 0))], np.nan)
 

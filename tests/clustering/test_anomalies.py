@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import anomalies_lasting
-from healthseg.clustering.anomalies import anomalies, intensity, severity
+from healthseg.clustering.anomalies import anomalies, intensity, severity, weekday_rule
 from healthseg.clustering.unusual_days import anomalies_of
 from healthseg.settings import Settings
 from healthseg.statistics.departures import against_weekday, beyond_earlier
@@ -117,7 +117,7 @@ def test_a_short_series_says_nothing():
         0.0,
         0.0,
     ]
-    assert len(against_weekday(np.arange(10.0)).place) == 0
+    assert len(against_weekday(np.arange(10.0), weekday_rule(Settings())).place) == 0
 
 
 def test_scores_of_intensity_are_calibrated_where_sessions_are_geometric():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from healthseg.clustering.anomalies import weekday_rule
 from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, rhythms
 from healthseg.clustering.unusual_days import anomalies_of, daily
 from healthseg.metrics.counting import EPOCH, epoch_day
@@ -330,7 +331,7 @@ def usual_days(portfolio: Portfolio, clients: Sequence[str], until: dt.date) -> 
     empty = pd.DataFrame({"day": [], "person_events": []}, dtype=np.int64)
     days = (series.of(places) if len(places) else empty)[["day", "person_events"]]
     events = days["person_events"].to_numpy(dtype=float)
-    like = against_weekday(events)
+    like = against_weekday(events, weekday_rule(portfolio.settings))
     expected, ratio = np.full(len(days), np.nan), np.full(len(days), np.nan)
     expected[like.place], ratio[like.place] = like.expected, like.ratio
     return days.assign(person_events=events, expected=expected, ratio=ratio)
