@@ -16,7 +16,7 @@ EFFECTS = {
     "contracts.seats": "its seats are not measured",
     "events.user_id": "activity counts, users do not",
     "events.feature": "the event is of no feature",
-    "events.session_id": "sessions are told apart by pauses",
+    "events.session_id": "pauses separate sessions",
     "events.duration_seconds": "the event lasts no time",
     "events.source": "no person's: counted in `other_events`; a person's where no row of the file names one",
     "events.count": "the row is left out; an empty one is one event, unless other rows have counts and it is of a whole day",
@@ -27,7 +27,7 @@ EFFECTS = {
     "tickets.csat": "no answer",
     "invoices.paid_on": "the invoice is unpaid",
     "arr_changes.arr": "0 where the reason is churn; else the row is not used",
-    "entitlements.ends_on": "the entitlement goes on",
+    "entitlements.ends_on": "the entitlement continues",
     "milestone_progress.completed_at": "the milestone is not completed",
 }
 
