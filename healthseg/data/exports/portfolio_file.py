@@ -12,7 +12,8 @@ from typing import Any
 from healthseg.data.database import refused_queries
 from healthseg.data.discovery import TOML
 from healthseg.data.engine import connect
-from healthseg.data.exports.draft import Draft, DraftTable, draft
+from healthseg.data.exports.draft import Draft, draft
+from healthseg.data.exports.draft_table import DraftTable
 from healthseg.data.exports.from_database import (
     address_of,
     comments_of,
