@@ -297,10 +297,10 @@ class Check:
         ]
         for name, report in self.tables.items():
             lost = sum(issue.count for issue in report.drops if issue.kind not in HARMLESS)
-            of_columns = {f"values of {column}": n for column, n in report.corrected.items()}
+            columns = {f"values of {column}, in": n for column, n in report.corrected.items()}
             losses += [
-                f"{name}: {count:,} {what} of {report.read:,} rows ({count / report.read:.1%})"
-                for what, count in {"rows": lost, **of_columns}.items()
+                f"{name}: {count:,} {what} {report.read:,} rows ({count / report.read:.1%})"
+                for what, count in {"of": lost, **columns}.items()
                 if count > share * report.read
             ]
         return losses

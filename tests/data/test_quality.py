@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import healthseg as hs
+from healthseg.scoring.health import score_panel
 
 CUSTOMERS = (
     "client_id,signup_date,arr\nacme,2025-01-01,1000\nbeta,2025-01-01,200\ncora,2025-01-01,\n"
@@ -100,7 +101,7 @@ def test_contradictions_between_tables_name_their_customers(make_portfolio):
 def test_strict_names_what_lost_more_than_its_share(make_portfolio):
     tickets = _tickets("t1,acme,2025-03-02,low", "t2,acme,soon,low")
     check = make_portfolio(customers=CUSTOMERS, events=EVENTS, tickets=tickets).check()
-    assert check.losses_above(0.01) == ["tickets: 1 rows of 42 rows (2.4%)"]
+    assert check.losses_above(0.01) == ["tickets: 1 of 42 rows (2.4%)"]
     assert check.losses_above(0.03) == []
 
 
@@ -108,3 +109,28 @@ def test_one_customer_does_not_refuse_the_table_of_the_others(make_portfolio):
     rows = [f"b{n},acme,soon,low" for n in range(60)]
     portfolio = make_portfolio(customers=CUSTOMERS, events=EVENTS, tickets=_tickets(*rows))
     assert portfolio.has("tickets") and portfolio.losses.withheld == {"tickets": {"acme"}}
+
+
+def test_an_open_ticket_of_unknown_severity_leaves_serious_tickets_unmeasured(make_portfolio):
+    tickets = _tickets("t1,acme,2025-03-02,odd", "t2,cora,2025-03-02,Urgent")
+    portfolio = make_portfolio(customers=CUSTOMERS, events=EVENTS, tickets=tickets)
+    rows = hs.panel(portfolio, [portfolio.data_until]).set_index("client_id")
+    assert rows["open_tickets"].to_dict() == {"acme": 1, "beta": 40, "cora": 1}
+    serious = rows["open_high_tickets"].astype(object)
+    assert serious.isna().to_dict() == {"acme": True, "beta": False, "cora": False}
+    assert (serious["beta"], serious["cora"]) == (0, 1)
+
+
+def test_lost_rows_lower_the_coverage_and_widen_the_possible_range(make_portfolio):
+    events = EVENTS + "".join(f"beta,bob,2025-03-04 {n:02d}:00:00\n" for n in range(12))
+    tickets = _tickets("t1,beta,soon,low")
+    figures = {}
+    for name, table in {"clean": _tickets(), "dirty": tickets}.items():
+        portfolio = make_portfolio(customers=CUSTOMERS, events=events, tickets=table)
+        rows = hs.panel(portfolio, [portfolio.data_until])
+        figures[name] = (
+            score_panel(rows, portfolio.settings).frame.set_index("client_id").loc["beta"]
+        )
+    clean, dirty = figures["clean"], figures["dirty"]
+    assert dirty["coverage"] < clean["coverage"]
+    assert dirty["lowest"] < clean["lowest"] and dirty["highest"] >= clean["highest"]
