@@ -45,7 +45,7 @@ def features(frame: pd.DataFrame) -> Picture:
         "Adoption by feature",
         "Share of the customers that could use it and adopted it; lighter: the interval; n = {n} features",
         bars.row(
-            "{feature:words}",
+            "{feature:Words}",
             lambda row: _how_often("{rate:percent} · {adopted:number} of {customers:number}", row),
             "rate",
             colour=lambda row: CATEGORIES.get(row["category"], BLUE),
@@ -61,7 +61,7 @@ def own_features(frame: pd.DataFrame) -> Picture:
         "Users of each feature",
         "Share of the active users who used it; grey: not adopted; n = {n} features",
         bars.row(
-            "{feature:words}",
+            "{feature:Words}",
             lambda row: _how_often("{rate:percent} of users", row),
             "rate",
             colour=lambda row: (
@@ -104,7 +104,7 @@ def own_times(times: pd.DataFrame) -> Picture:
         "From when it could be used; grey: not adopted yet; mark: half of the portfolio had; n = {n}",
         "All its features could be used before events were tracked.",
         bars.row(
-            "{name:words}",
+            "{name:Words}",
             figure,
             "length",
             colour=lambda row: theme.FAINT if formats.is_missing(row["days"]) else BLUE,
@@ -158,7 +158,7 @@ def effects(features: pd.DataFrame) -> Picture:
         "with its interval; mark: not adjusted; blue: significant; n = {n} features",
         "Too few customers churned, or were retained, for a correlation.",
         bars.row(
-            "{name:words}",
+            "{name:Words}",
             "{adjusted:signed.2} · raw {raw:signed.2}",
             None,
             colour=lambda row: BLUE if row["found"] else theme.FAINT,

@@ -132,7 +132,7 @@ CUSTOMER = Page(
                     Table(
                         "feature_details",
                         {
-                            "Feature": "feature_name:words",
+                            "Feature": "feature_name:Words",
                             "Category": "feature_category:words",
                             "Of active users": Cell("adoption_rate:percent", bar=True),
                             "Users": "users:number",
@@ -220,7 +220,7 @@ def _paths(adoption: PortfolioAdoption) -> tuple[str, ...]:
 EFFECTS = Table(
     "frames.effects",
     {
-        "Feature": "name:words",
+        "Feature": "name:Words",
         "Adjusted": "adjusted:number.2",
         "At least": "lower:number.2",
         "At most": "upper:number.2",
@@ -254,7 +254,7 @@ PORTFOLIO = Page(
                     Table(
                         "frames.features",
                         {
-                            "Feature": Cell("feature:words", under="{category:words}"),
+                            "Feature": Cell("feature:Words", under="{category:words}"),
                             "Adopted": Cell("rate:percent", bar=True),
                             "Customers": "adopted:number",
                             "Could use it": "customers:number",
@@ -283,7 +283,7 @@ PORTFOLIO = Page(
                     Table(
                         "feature_details",
                         {
-                            "Feature": "feature_name:words",
+                            "Feature": "feature_name:Words",
                             "Half adopted it by day": "time_to_adopt.days:number",
                             "Interval": "{time_to_adopt.lower:number} to "
                             "{time_to_adopt.upper:number?not reached}",
@@ -327,7 +327,7 @@ PORTFOLIO = Page(
                 Table(
                     "abandoned",
                     {
-                        "Feature": "feature:words",
+                        "Feature": "feature:Words",
                         "Observed to adopt it": "adopters:number",
                         "Abandoned it": "abandoned:number",
                         "Adopted it again": "readopted:number",
