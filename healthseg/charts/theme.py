@@ -59,7 +59,6 @@ VARIABLES = {
         if band != "unknown"
     },
 }
-BRIEF = "datum.value ? format(datum.value, '~s') : '0'"  # an axis of large figures: 0, 5k, 10k
 _TITLE_ROOM = 52
 
 
@@ -207,28 +206,6 @@ def spec(chart: Picture) -> dict[str, Any]:
     found["padding"]["top"] = chart.usermeta["top"]
     found["config"]["background"] = None
     return found
-
-
-def time_scale(first: str, last: str) -> alt.Scale:
-    """A scale of days in UTC, so that a day is the same day in every reader's browser.
-
-    The bounds are one expression: where a mark has two ends, Vega-Lite would read bounds that are texts as dates at
-    the one end and as words at the other, and say so on the reader's console.
-
-    >>> time_scale("2025-03-03", "2025-03-10").to_dict()["domain"]
-    {'expr': '[datetime("2025-03-03"), datetime("2025-03-10")]'}
-    """
-    bounds = ", ".join(f"datetime({json.dumps(text)})" for text in (first, last))
-    return alt.Scale(type="utc", domain=alt.ExprRef(f"[{bounds}]"), nice=False)
-
-
-def percent_axis(ticks: int = 5) -> alt.Axis:
-    """An axis of shares, written as in texts: a figure, a narrow gap, the sign.
-
-    >>> percent_axis().to_dict()["labelExpr"]
-    "format(100 * datum.value, 'd') + '%'"
-    """
-    return alt.Axis(labelExpr="format(100 * datum.value, 'd') + '%'", tickCount=ticks, title=None)
 
 
 @functools.lru_cache(maxsize=64)
