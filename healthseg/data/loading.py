@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pandas as pd
 
+from healthseg.data import facts
 from healthseg.data.cache import code_digest
-from healthseg.data.cleaning import clean_table, read_frame, unreadable
+from healthseg.data.cleaning import ROWS, clean_table, empty_select, read_frame, unreadable
 from healthseg.data.copies import COPIES, prepare
-from healthseg.data.engine import NO_ACCOUNTS, BuildConnection, Connect
+from healthseg.data.engine import (
+    NO_ACCOUNTS,
+    BuildConnection,
+    Connect,
+    create_accounts,
+    parquet,
+)
 from healthseg.data.events import Events
+from healthseg.data.ledger.location import stage_view
 from healthseg.data.losses import TableReport, refusal
 from healthseg.data.sources import Refused, Sources
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES, Table
 from healthseg.settings import Settings
 from healthseg.settings.base import fingerprint
+
+if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import StageEvent
 
 _REPORT = "report.json"
 _UNUSED_DAYS = 30
@@ -74,6 +86,42 @@ class LoadedTables:
     def usable(self, name: str) -> bool:
         report = self.report(name)
         return report is not None and not report.refused
+
+    def recorded_days(self, today: dt.date) -> tuple[dt.date, dt.date]:
+        """The first and last day on which tables of customers record something, up to today: later days are plans."""
+        frames = [
+            read_frame(self.folders[name], table.recorded_on)
+            for name, table in TABLES.items()
+            if name != "events" and table.recorded_on and self.usable(name)
+        ]
+        days = pd.concat([frame[name] for frame in frames for name in frame]).dropna()
+        days = days[days < pd.Timestamp(today) + pd.Timedelta(days=1)]
+        return (days.min().date(), days.max().date()) if len(days) else (today, today)
+
+    def create_views(
+        self, connection: duckdb.DuckDBPyConnection, stages: Sequence[StageEvent]
+    ) -> None:
+        """A view for each clean table and fact, without rows where the table is missing or refused.
+
+        ``stages`` are those that were recorded, beside the imported ones.
+        """
+        create_accounts(connection, self.accounts)
+        for name, table in TABLES.items():
+            usable = self.usable(name)
+            if name == "events" and usable:
+                continue
+            rows = parquet([self.folders[name] / ROWS]) if usable else ""
+            select = f"SELECT * FROM {rows}" if usable else empty_select(table)
+            if name == "stage_changes":
+                connection.execute(f"CREATE VIEW imported_stage_changes AS {select}")
+                zones = dict(self.accounts.itertuples(index=False, name=None))
+                select = stage_view(connection, select, stages, zones)
+            connection.execute(f'CREATE VIEW "{name}" AS {select}')
+        if self.events is not None:
+            self.events.create_views(connection)
+            return
+        for name, select in facts.empty_views().items():
+            connection.execute(f"CREATE VIEW {name} AS {select}")
 
     @contextlib.contextmanager
     def _building(self) -> Iterator[BuildConnection]:

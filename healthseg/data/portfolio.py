@@ -20,15 +20,15 @@ import duckdb
 import pandas as pd
 
 from healthseg.data import content as contents
-from healthseg.data import engine, facts
+from healthseg.data import engine
 from healthseg.data.cache import Cache
-from healthseg.data.cleaning import ROWS, empty_select, read_frame, read_records
+from healthseg.data.cleaning import read_frame, read_records
 from healthseg.data.contracts import contract_issues
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
 from healthseg.data.extent import Extent, gaps_of
 from healthseg.data.ledger import FILE_NAME
-from healthseg.data.ledger.location import LedgerLocation, stage_view
+from healthseg.data.ledger.location import LedgerLocation
 from healthseg.data.loading import LoadedTables, contract_version
 from healthseg.data.losses import Issue, Losses, TableReport, with_issues
 from healthseg.data.quality import Check, LoadQuality, arr_by_customer, cross_checks
@@ -298,19 +298,7 @@ class Portfolio:
 
     @functools.cached_property
     def _recorded_days(self) -> tuple[dt.date, dt.date]:
-        """The first and last day on which tables of customers record something, up to today: later days are plans."""
-        today = self.clock().date()
-        frames = [
-            read_frame(self._loaded.folders[name], table.recorded_on)
-            for name, table in TABLES.items()
-            if name != "events"
-            and table.recorded_on
-            and self.has(name)
-            and name in self._loaded.folders
-        ]
-        days = pd.concat([frame[name] for frame in frames for name in frame]).dropna()
-        days = days[days < pd.Timestamp(today) + DAY]
-        return (days.min().date(), days.max().date()) if len(days) else (today, today)
+        return self._loaded.recorded_days(self.clock().date())
 
     @functools.cached_property
     def extent(self) -> Extent:
@@ -366,25 +354,8 @@ class Portfolio:
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
         self.require("customers")
-        events, loaded = self._events, self._loaded
         connection = engine.connect(self._spill)
-        engine.create_accounts(connection, loaded.accounts)
-        for name, table in TABLES.items():
-            usable = loaded.usable(name)
-            if name == "events" and usable:
-                continue
-            rows = engine.parquet([loaded.folders[name] / ROWS]) if usable else ""
-            select = f"SELECT * FROM {rows}" if usable else empty_select(table)
-            if name == "stage_changes":
-                connection.execute(f"CREATE VIEW imported_stage_changes AS {select}")
-                zones = dict(loaded.accounts.itertuples(index=False, name=None))
-                select = stage_view(connection, select, self.recorded_stages, zones)
-            connection.execute(f'CREATE VIEW "{name}" AS {select}')
-        if events:
-            events.create_views(connection)
-        else:
-            for name, select in facts.empty_views().items():
-                connection.execute(f"CREATE VIEW {name} AS {select}")
+        self._loaded.create_views(connection, self.recorded_stages)
         return connection
 
     @contextlib.contextmanager

@@ -5,7 +5,7 @@ Imported and recorded changes are one history: the view ``stage_changes`` of an 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ class LedgerLocation:
 def stage_view(
     connection: duckdb.DuckDBPyConnection,
     imported: str,
-    events: list[StageEvent],
+    events: Sequence[StageEvent],
     zones: Mapping[str, str],
 ) -> str:
     """The relation of all stage changes: those imported and those recorded, of known customers."""
