@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -235,12 +235,13 @@ def tracking_gaps(
     return tuple(first + day * DAY for day in missing)
 
 
-def gaps_of(
+def with_gaps(
     connection: duckdb.DuckDBPyConnection, extent: Extent, settings: DataSettings
-) -> tuple[dt.date, ...]:
-    """The tracking gaps between the ends of a portfolio, by its facts."""
+) -> Extent:
+    """The extent with the tracking gaps between its ends, by the portfolio's facts."""
     active = engine.run(connection, "facts/person_days", {})
-    return tracking_gaps(active, extent.first_day, extent.last_active_day, settings)
+    gaps = tracking_gaps(active, extent.first_day, extent.last_active_day, settings)
+    return replace(extent, gaps=gaps)
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime as dt
 import functools
 import os
@@ -26,7 +25,7 @@ from healthseg.data.cleaning import read_frame, read_records
 from healthseg.data.contracts import contract_issues
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
-from healthseg.data.extent import Extent, gaps_of
+from healthseg.data.extent import Extent, with_gaps
 from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.location import LedgerLocation
 from healthseg.data.loading import LoadedTables, contract_version
@@ -305,13 +304,8 @@ class Portfolio:
         """The days that the events cover: both ends, days that are not whole in a zone, tracking gaps."""
         if self._events is None:
             return Extent(self.first_event_day, self.data_until, self.data_until)
-        extent = self._events.extent
-        if not self._events.has_empty_days:
-            return extent
-        gaps = self.cache.get(
-            "gaps", None, lambda: gaps_of(self.connection(), extent, self.settings), disk=False
-        )
-        return dataclasses.replace(extent, gaps=gaps)
+        extent, complete = self._events.extent, not self._events.has_empty_days
+        return extent if complete else with_gaps(self.connection(), extent, self.settings)
 
     def as_of(self, value: str | dt.date | None = None) -> dt.date:
         """The date to read the portfolio at, ``data_until`` by default; raises InvalidParameters outside the data."""

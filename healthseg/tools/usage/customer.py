@@ -34,6 +34,7 @@ from healthseg.tools.usage.sections import (
     GROWTH,
     SERIES_METRICS,
     SpanOf,
+    adopters,
     covered_share,
     growth_accounting,
     growth_period,
@@ -165,7 +166,7 @@ class CustomerUsage:
             weeks=weeks,
             growth=growth_frame,
             features=used,
-            adopters=self.adopters(used),
+            adopters=adopters(self.count, self.weeks, used, self.end),
             **rhythm_frames,
             histogram=user_histogram(users),
             **({"users": self.users} if self.include_users else {}),
@@ -237,8 +238,12 @@ class CustomerUsage:
     @cached_property
     def names_users(self) -> bool:
         """Whether users can be counted in the period."""
+        return bool(identified(self.count, self._span)[0])
+
+    @property
+    def _span(self) -> Spans:
         days = [np.array([epoch_day(day)]) for day in (self.start, self.end)]
-        return bool(identified(self.count, Spans(np.zeros(1, np.int64), *days))[0])
+        return Spans(np.zeros(1, np.int64), *days)
 
     def _reason(self, reason: str) -> str:
         """Why a figure of users is missing: they are not named, or this reason."""
@@ -459,21 +464,6 @@ class CustomerUsage:
             disk=False,
         )
 
-    def adopters(self, used: pd.DataFrame) -> pd.DataFrame:
-        """Users that had used each of the period's features by the end of each week."""
-        firsts = lives.feature_firsts(self.count, self.end).dropna(subset="user_id")
-        ends = self.weeks["end"].tolist() or [self.end]
-        days = [(end - EPOCH).days for end in ends]
-        rows = []
-        for feature in used["feature"]:
-            first = np.sort(firsts.loc[firsts["feature"] == feature, "first_day"].to_numpy())
-            counts = np.searchsorted(first, days)
-            rows += [
-                (end - DAY, str(feature), int(count))
-                for end, count in zip(ends, counts, strict=True)
-            ]
-        return pd.DataFrame(rows, columns=["week_end", "feature", "users"])
-
     def _benchmark(self) -> tuple[UsageBenchmark, pd.DataFrame]:
         provisioned = number(self.metrics["provisioned_users"])
         span = (self.period.panel_day, self.end)
@@ -563,12 +553,10 @@ class CustomerUsage:
 
     def _named_share(self) -> float:
         """The share of the period's person events that name a user."""
-        days = [np.array([epoch_day(day)]) for day in (self.start, self.end)]
-        span = Spans(np.zeros(1, np.int64), *days)
-        named, persons = (
-            int(self.count.between(self.count.total("usage_days", name), span)[0])
-            for name in ("named_events", "person_events")
-        )
+        columns = [
+            self.count.total("usage_days", name) for name in ("named_events", "person_events")
+        ]
+        named, persons = (int(self.count.between(column, self._span)[0]) for column in columns)
         return named / persons
 
     def _series_reasons(self) -> dict[str, str]:

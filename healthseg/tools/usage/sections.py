@@ -12,8 +12,9 @@ import pandas as pd
 from healthseg.clustering.anomalies import weekday_rule
 from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, rhythms
 from healthseg.clustering.unusual_days import anomalies_of, daily
-from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.metrics.counting import EPOCH, Counting, epoch_day
 from healthseg.metrics.spans import over
+from healthseg.metrics.users import feature_firsts
 from healthseg.statistics.departures import against_weekday
 from healthseg.statistics.peers import peer_standing
 from healthseg.statistics.robust import VELOCITY_MIN_POINTS, theil_sen, velocity
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.settings import Settings
 
+DAY = dt.timedelta(days=1)
 WEEK = dt.timedelta(days=7)
 GROWTH = ("active_users", "new_users", "returning_users", "resurrected_users", "dormant_users")
 MEDIAN = 50
@@ -474,6 +476,23 @@ def _versus(value: float | None, other: float | None, metric: str, reference: st
     if value is None or not other:
         return None
     return f"{100 * (value / other - 1):+.0f}% {PER[metric]} against {reference}"
+
+
+def adopters(
+    count: Counting, weeks: pd.DataFrame, used: pd.DataFrame, end: dt.date
+) -> pd.DataFrame:
+    """Users that had used each of the period's features by the end of each week."""
+    firsts = feature_firsts(count, end).dropna(subset="user_id")
+    ends = weeks["end"].tolist() or [end]
+    days = [(end - EPOCH).days for end in ends]
+    rows = []
+    for feature in used["feature"]:
+        first = np.sort(firsts.loc[firsts["feature"] == feature, "first_day"].to_numpy())
+        counts = np.searchsorted(first, days)
+        rows += [
+            (end - DAY, str(feature), int(count)) for end, count in zip(ends, counts, strict=True)
+        ]
+    return pd.DataFrame(rows, columns=["week_end", "feature", "users"])
 
 
 # -- figures as records -----------------------------------------------------------------
