@@ -22,7 +22,6 @@ from healthseg.data import content as contents
 from healthseg.data import engine
 from healthseg.data.cache import Cache
 from healthseg.data.cleaning import read_frame, read_records
-from healthseg.data.contracts import contract_issues
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
 from healthseg.data.extent import Extent, with_gaps
@@ -194,19 +193,12 @@ class Portfolio:
             self.state(),
             lambda: {
                 name: [asdict(issue) for issue in issues]
-                for name, issues in self._cross_checks().items()
+                for name, issues in cross_checks(
+                    self.connection(), self.data_until, self.settings
+                ).items()
             },
         )
         return {name: [Issue(**issue) for issue in issues] for name, issues in rows.items()}
-
-    def _cross_checks(self) -> dict[str, list[Issue]]:
-        issues = cross_checks(self.connection(), self.data_until)
-        if any(self.has(name) for name in ("contracts", "arr_changes", "customer_changes")):
-            for name, more in contract_issues(
-                self.connection(), self.data_until, self.settings
-            ).items():
-                issues.setdefault(name, []).extend(more)
-        return issues
 
     @functools.cached_property
     def losses(self) -> Losses:

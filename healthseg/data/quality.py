@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field
 
+from healthseg.data.contracts import contract_issues
 from healthseg.data.engine import sql_text
 from healthseg.data.losses import HARMLESS, Issue, IssueKind, Losses, TableReport
 from healthseg.settings.data import DataSettings
@@ -55,12 +56,14 @@ CROSS_CHECKS = {
 }
 
 
-def cross_checks(connection: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, list[Issue]]:
+def cross_checks(
+    connection: duckdb.DuckDBPyConnection, day: dt.date, settings: DataSettings
+) -> dict[str, list[Issue]]:
     """By table, where it contradicts another on the portfolio's last day; nothing is corrected."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE portfolio_day AS SELECT CAST(? AS DATE) AS day", [day]
     )
-    issues: dict[str, list[Issue]] = {}
+    issues = contract_issues(connection, day, settings)
     for name, check in CROSS_CHECKS.items():
         query = (
             f"SELECT client_id, COUNT(*) FROM ({sql_text(f'checks/{name}')}) GROUP BY 1 ORDER BY 1"

@@ -38,14 +38,13 @@ from pydantic import (
 )
 from threadpoolctl import threadpool_limits
 
-from healthseg.charts.formats import brief_money, quantity
 from healthseg.data.portfolio import Portfolio
 from healthseg.data.quality import DataQuality
 from healthseg.data.tables import id_text
 from healthseg.errors import InvalidParameters, hint
-from healthseg.metrics.money import uncontracted
 from healthseg.rules import TriggeredRule
 from healthseg.tools.traces import Origin, Trace, trace
+from healthseg.tools.uncontracted import Uncontracted
 
 if TYPE_CHECKING:
     import altair as alt
@@ -236,43 +235,6 @@ def reasons(value: Any, path: str = "$") -> Iterator[tuple[str, str]]:
 
 
 # -- results ---------------------------------------------------------------------------
-
-
-class Uncontracted(BaseModel):
-    """Live customers past their contract's end without a new one; their ARR is part of all sums."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    customers: int = Field(default=0, description="Customers")
-    longest_days: int = Field(default=0, description="The longest of them, in days")
-    arr: dict[str, float] = Field(default_factory=dict, description="Their ARR by currency")
-    client_ids: list[str] = Field(default_factory=list, description="The customers, longest first")
-    summary: list[str] = Field(default_factory=list, description="The same as a sentence")
-
-    @classmethod
-    def of(cls, portfolio: Portfolio, as_of: dt.date, client_id: str | None) -> Uncontracted:
-        """Those of the portfolio, or whether a customer is one."""
-        if not portfolio.has("contracts"):
-            return cls()
-        rows = uncontracted(portfolio, as_of)
-        rows = rows if client_id is None else rows[rows["client_id"] == client_id]
-        if rows.empty:
-            return cls()
-        sums = rows.groupby(rows["currency"].fillna("unknown"))["arr"].sum()
-        arr = {str(name): round(float(value), 2) for name, value in sums.sort_index().items()}
-        days = int(rows["days"].max())
-        amounts = " and ".join(
-            brief_money(value, None if name == "unknown" else name) for name, value in arr.items()
-        )
-        words = quantity(days, "days")
-        if client_id is None:
-            who = "1 customer is" if len(rows) == 1 else f"{len(rows)} customers are"
-            text = f"{who} past the end of the contract without a new one ({amounts} ARR), for up to {words}"
-        else:
-            text = f"Uncontracted for {words}: the contract ended without a new one ({amounts} ARR)"
-        clients = rows["client_id"].astype(str).tolist()
-        return cls(
-            customers=len(rows), longest_days=days, arr=arr, client_ids=clients, summary=[text]
-        )
 
 
 class Result(BaseModel):
