@@ -131,7 +131,7 @@ def _decide_midnights(
     """Midnights of each column that are instants get a time in ``loaded``; returns how midnights are read, in words."""
     notes = []
     for column in table.timestamps:
-        query = f"SELECT {Midnights.counts(column.stem)} FROM loaded WHERE fault = 0"
+        query = f"SELECT {Midnights.counts(column.name)} FROM loaded WHERE fault = 0"
         midnights = Midnights(*connection.execute(query).fetchall()[0])
         if not midnights.are_days(settings):
             connection.execute(

@@ -220,7 +220,7 @@ def tracking_gaps(
     codes = pd.factorize(active["client_id"], sort=True)[0]
     present = np.zeros((int(codes.max(initial=-1)) + 1, size), dtype=bool)
     present[codes[inside], place[inside]] = True
-    empty = ~present.any(axis=0)
+    empty = np.asarray(~present.any(axis=0))
     missing: list[int] = []
     for start, stop in _runs(empty):
         evidence = [_evidence(present, day, start, set(missing)) for day in range(start, stop)]

@@ -45,9 +45,9 @@ class Midnights:
         return None
 
     @staticmethod
-    def counts(stem: str) -> str:
-        """The four counts of a relation of checked rows."""
-        stamp = f'"{stem}_at"'
+    def counts(name: str) -> str:
+        """The four counts of a timestamp column of a relation of checked rows."""
+        stamp, stem = f'"{name}"', name.removesuffix("_at")
         return (
             f"COUNT({stamp}), COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 1), "
             f"COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 2), "

@@ -317,7 +317,7 @@ def _entries(
     rows = connection.execute(
         f"SELECT file, CASE WHEN fault = 0 THEN CAST(occurred_at AS DATE) END AS day, COUNT(*), "
         f"COUNT(*) FILTER (fault > 0 OR mask > 0), SUM(CAST(HASH({_VALUES}) AS HUGEINT)), "
-        f"{Midnights.counts('occurred')} "
+        f"{Midnights.counts('occurred_at')} "
         f"FROM {relation} GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
     for file, day, count, _, total, *midnights in rows:

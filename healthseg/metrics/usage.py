@@ -5,6 +5,8 @@ Every function takes the counting and the spans and gives a float per span, NaN 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -57,9 +59,7 @@ def active_days(count: Counting, spans: Spans) -> np.ndarray:
         return count.cumulate(days["k"], days["day"], active)
 
     persons, programs = (
-        count.between(
-            count.once(("active_days", column), lambda column=column: build(column)), spans
-        )
+        count.between(count.once(("active_days", column), partial(build, column)), spans)
         for column in ("person_events", "api_events")
     )
     return where(_tracked(count, spans), np.where(api_only(count, spans), programs, persons))

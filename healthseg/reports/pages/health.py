@@ -213,7 +213,7 @@ def _outlook(health: HealthScore) -> tuple[str, ...]:
         else "",
         "No forecast of the past was better than no change, which was off by "
         "{forecast.mean_absolute_error:number.1} points on average of {forecast.origins:number date}"
-        if tested and health.forecast.method == "no change"
+        if tested and health.forecast and health.forecast.method == "no change"
         else "On {forecast.origins:number past forecast} it was off by "
         "{forecast.mean_absolute_error:number.1} points on average, a forecast of no change by "
         "{forecast.naive_mean_absolute_error:number.1}"

@@ -164,8 +164,9 @@ class ChurnModel:
             of_step = (base, timing[ahead], odds[ahead], lost[ahead])
             later.append((ahead, *(values[known] for values in of_step)))
         known = ~np.isnan(lost[0])
-        first = (values[known] for values in (base, timing[0], odds[0], lost[0]))
-        calibration = calibrate(*first, self.step_days, later)
+        calibration = calibrate(
+            base[known], timing[0][known], odds[0][known], lost[0][known], self.step_days, later
+        )
         return replace(calibration, unobserved_sd=self.config.churn_unobserved_log_odds)
 
     def _judged_horizons(self, past: pd.DataFrame) -> tuple[int, ...]:
