@@ -21,7 +21,7 @@ from healthseg.scoring import score_trend
 from healthseg.scoring.churn.expected import ChurnedArr, churn_probabilities, simulate_churned_arr
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.statistics.rates import percentages
-from healthseg.tools.base import number, word
+from healthseg.tools.values import number, word
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -18,7 +18,6 @@ from healthseg.data.cache import code_digest
 from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.settings import fingerprint
-from healthseg.tools.base import slug
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.segmenters import (
     BaseSegment,
@@ -27,6 +26,7 @@ from healthseg.tools.segmenters import (
     ThresholdSegmenter,
     segmenter_of,
 )
+from healthseg.tools.values import slug
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import SegmentRun

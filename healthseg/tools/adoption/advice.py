@@ -23,7 +23,8 @@ from healthseg.tools.adoption.result import (
     LowFeature,
     Recommendation,
 )
-from healthseg.tools.base import Figure, integer, number, rounded, word
+from healthseg.tools.base import Figure
+from healthseg.tools.values import integer, number, rounded, word
 
 TOOL = "track_feature_adoption"
 MAX_BARRIERS = MAX_RECOMMENDATIONS = 5

@@ -29,8 +29,9 @@ from healthseg.tools.adoption.result import (
     PeerStanding,
     Recommendation,
 )
-from healthseg.tools.base import Figure, number, rounded
+from healthseg.tools.base import Figure
 from healthseg.tools.context import DAY, CustomerContext
+from healthseg.tools.values import number, rounded
 
 BENCHMARK_KEYS = {
     "tier": "vs_tier_average",

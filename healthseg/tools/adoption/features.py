@@ -25,8 +25,8 @@ from healthseg.tools.adoption.result import (
     NamedFunnel,
     TimeTo,
 )
-from healthseg.tools.base import integer, number, rounded, word
 from healthseg.tools.context import DAY, panel_rows
+from healthseg.tools.values import integer, number, rounded, word
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -40,8 +40,9 @@ from healthseg.tools.adoption.result import (
     PatternEvidence,
     PortfolioAdoption,
 )
-from healthseg.tools.base import Figure, records, rounded
+from healthseg.tools.base import Figure
 from healthseg.tools.context import DAY, CustomerContext
+from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

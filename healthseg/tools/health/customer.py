@@ -33,7 +33,7 @@ from healthseg.scoring.scored_panel import (
 from healthseg.settings import COMPONENTS, settings
 from healthseg.statistics.peers import peers_of
 from healthseg.tools import score_forecasts
-from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
+from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.health import outlook as ahead
 from healthseg.tools.health import words
@@ -53,6 +53,7 @@ from healthseg.tools.health.result import (
     Opportunity,
     Trend,
 )
+from healthseg.tools.values import integer, number, rounded, word
 
 TOOL = words.TOOL
 METRIC_FLOATS = ["value", "points", "weight", "effective_weight", "target"]

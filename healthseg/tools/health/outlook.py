@@ -23,7 +23,7 @@ from healthseg.scoring.explanation import (
     predictive_parts,
 )
 from healthseg.scoring.scored_panel import PREDICTIVE
-from healthseg.tools.base import Figure, Interval, integer, number, rounded
+from healthseg.tools.base import Figure, Interval
 from healthseg.tools.health import words
 from healthseg.tools.health.result import (
     ChurnFactor,
@@ -33,6 +33,7 @@ from healthseg.tools.health.result import (
     Forecast,
     PredictedScore,
 )
+from healthseg.tools.values import integer, number, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -23,7 +23,7 @@ from healthseg.scoring.scored_panel import (
     scored_panel,
 )
 from healthseg.settings import BANDS, COMPONENTS
-from healthseg.tools.base import Figure, rounded
+from healthseg.tools.base import Figure
 from healthseg.tools.health import words
 from healthseg.tools.health.outlook import (
     expected_loss_basis,
@@ -31,6 +31,7 @@ from healthseg.tools.health.outlook import (
     model_score_change,
 )
 from healthseg.tools.health.result import PortfolioHealth
+from healthseg.tools.values import rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -12,7 +12,7 @@ from healthseg import rules
 from healthseg.charts import formats
 from healthseg.metrics import catalog
 from healthseg.metrics.catalog import Metric
-from healthseg.tools.base import number
+from healthseg.tools.values import number
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -23,9 +23,9 @@ from healthseg.scoring import score_panel
 from healthseg.scoring.scored_panel import with_todays_values
 from healthseg.settings.lifecycle import Criterion, Edge
 from healthseg.statistics.robust import theil_sen
-from healthseg.tools.base import number
 from healthseg.tools.lifecycle.moves import LONGEST_REASON, TRANSITION, RequestedMove, record_move
 from healthseg.tools.lifecycle.result import Disagreement, SuggestedStage
+from healthseg.tools.values import number
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -24,7 +24,7 @@ from healthseg.metrics.stages import (
     spells,
 )
 from healthseg.settings.lifecycle import Edge
-from healthseg.tools.base import Figure, Interval, TriggeredRule, integer, number, rounded
+from healthseg.tools.base import Figure, Interval, TriggeredRule
 from healthseg.tools.lifecycle.criteria import (
     CriterionState,
     DayFigures,
@@ -51,6 +51,7 @@ from healthseg.tools.lifecycle.result import (
     TriggeredAction,
     TypicalDuration,
 )
+from healthseg.tools.values import integer, number, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

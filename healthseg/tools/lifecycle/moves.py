@@ -21,7 +21,7 @@ from healthseg.metrics.stages import StageChange, history, in_force, of_event
 from healthseg.periods import UTC, end_of_day_utc, local_day
 from healthseg.settings import Settings, fingerprint
 from healthseg.settings.lifecycle import Action, Lifecycle
-from healthseg.tools.base import word
+from healthseg.tools.values import word
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import Ledger, StageEvent

@@ -26,7 +26,7 @@ from healthseg.metrics.stages import (
 from healthseg.periods import weekly
 from healthseg.settings.lifecycle import STAGES, Lifecycle
 from healthseg.statistics.rates import wilson
-from healthseg.tools.base import TriggeredRule, records
+from healthseg.tools.base import TriggeredRule
 from healthseg.tools.lifecycle.criteria import (
     contract_figures,
     contracts,
@@ -36,6 +36,7 @@ from healthseg.tools.lifecycle.criteria import (
 )
 from healthseg.tools.lifecycle.customer import TOOL, PositionOnCurve, position_on_curve
 from healthseg.tools.lifecycle.result import PortfolioLifecycle
+from healthseg.tools.values import records
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

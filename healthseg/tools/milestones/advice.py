@@ -12,7 +12,7 @@ from healthseg import rules
 from healthseg.metrics.milestone_plan import date_of
 from healthseg.statistics.effects import resamples
 from healthseg.statistics.survival import median_times
-from healthseg.tools.base import Figure, integer, number, rounded, word
+from healthseg.tools.base import Figure
 from healthseg.tools.milestones.milestone_day import OPEN, TOOL, MilestoneDay
 from healthseg.tools.milestones.result import (
     Acceleration,
@@ -23,6 +23,7 @@ from healthseg.tools.milestones.result import (
     SuccessProbability,
     TimeToValue,
 )
+from healthseg.tools.values import integer, number, rounded, word
 
 MAX_RECOMMENDATIONS = 5
 SEVERITIES = ("high", "medium", "low")

@@ -14,7 +14,7 @@ from healthseg.metrics.milestone_plan import CATEGORIES, MARKS, date_of
 from healthseg.metrics.milestone_times import Ahead, MilestoneMark, ahead, forecast
 from healthseg.metrics.milestones import DATA, STATUSES
 from healthseg.statistics.survival import Median, quantile_time, survival_at
-from healthseg.tools.base import Figure, integer, number, rounded, word
+from healthseg.tools.base import Figure
 from healthseg.tools.context import DAY, CustomerContext
 from healthseg.tools.milestones.advice import (
     Milestone,
@@ -42,6 +42,7 @@ from healthseg.tools.milestones.result import (
     ValueTime,
     ValueVersusTarget,
 )
+from healthseg.tools.values import integer, number, rounded, word
 
 NO_MILESTONES = "no milestone applies to this customer, or none was tracked while it began"
 UNTRACKED_USE = "use completed it, and use before tracking began is not known"

@@ -19,8 +19,8 @@ from healthseg.metrics.milestones import present_spells, states
 from healthseg.statistics.effects import Likelihood, likelihood
 from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.survival import LogRank, Median, kaplan_meier, log_rank, quantile_time
-from healthseg.tools.base import rounded
 from healthseg.tools.milestones.result import SuccessCalibration
+from healthseg.tools.values import rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -15,7 +15,6 @@ from healthseg.metrics.milestone_times import spells
 from healthseg.metrics.milestones import STATUSES
 from healthseg.rules import TriggeredRule
 from healthseg.statistics.survival import quantile_time, survival_at
-from healthseg.tools.base import records, rounded
 from healthseg.tools.context import PortfolioContext, share
 from healthseg.tools.milestones.advice import blocker_effect, severity
 from healthseg.tools.milestones.milestone_day import (
@@ -28,6 +27,7 @@ from healthseg.tools.milestones.milestone_day import (
     survival_curve,
 )
 from healthseg.tools.milestones.result import PortfolioMilestones
+from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

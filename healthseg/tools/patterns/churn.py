@@ -27,7 +27,7 @@ from healthseg.statistics.spells import (
     spell_outcomes,
     spell_starts,
 )
-from healthseg.tools.base import Figure, rounded
+from healthseg.tools.base import Figure
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.patterns.result import (
     ChurnOutcome,
@@ -39,6 +39,7 @@ from healthseg.tools.patterns.result import (
     TreatedSpells,
 )
 from healthseg.tools.patterns.study import SEGMENT, Study, StudyScope, pattern_in_groups
+from healthseg.tools.values import rounded
 
 RECOVERY_SHARES = (
     "success_rate",

@@ -18,7 +18,7 @@ from healthseg.clustering.sequences import ARROW, AdoptionOrders
 from healthseg.clustering.temporal import SeasonalCycle, peaks_and_lows
 from healthseg.clustering.unusual_days import anomalies_of
 from healthseg.metrics.counting import customers
-from healthseg.tools.base import Figure, records, rounded, word
+from healthseg.tools.base import Figure
 from healthseg.tools.patterns.result import (
     ActivityAnomaly,
     ActivityTimes,
@@ -32,6 +32,7 @@ from healthseg.tools.patterns.result import (
     UserPersona,
 )
 from healthseg.tools.patterns.study import SEGMENT, SINGLE, Study, StudyScope
+from healthseg.tools.values import records, rounded, word
 
 NOT_REQUESTED = "not requested"
 PERSONA_COLUMNS = ["persona", "feature", "factor", "percentage"]

@@ -45,13 +45,13 @@ from healthseg.metrics import panels
 from healthseg.metrics.feature_timelines import feature_timelines
 from healthseg.metrics.profile import customers_as_of
 from healthseg.settings import fingerprint
-from healthseg.tools.base import rounded
 from healthseg.tools.patterns.result import (
     HypothesisCounts,
     HypothesisFigures,
     PatternInGroup,
     RejectedPattern,
 )
+from healthseg.tools.values import rounded
 
 SINGLE, SEGMENT, ALL = "single_customer", "segment", "all_customers"
 CATEGORIES = ("temporal", "feature_usage", "communication", "support")

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, TypeVar
 import pandas as pd
 from pydantic import Field
 
-from healthseg.tools.base import Figure, Part, Result, records
+from healthseg.tools.base import Figure, Part, Result
+from healthseg.tools.values import records
 
 TOO_FEW = "too few customers churned, or the score was not known"
 NO_PROBABILITY = "the score is no probability"

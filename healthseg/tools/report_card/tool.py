@@ -9,9 +9,10 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.scoring import report_card
 from healthseg.scoring.report_card.card import RANGES
-from healthseg.tools.base import AsOf, Figure, rounded, tool
+from healthseg.tools.base import AsOf, Figure, tool
 from healthseg.tools.report_card import result as parts
 from healthseg.tools.report_card.result import ScoreReportCard
+from healthseg.tools.values import rounded
 
 Horizon = Annotated[
     int | None,

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.tools.base import Figure, integer, number, rounded, word
+from healthseg.tools.base import Figure
 from healthseg.tools.segmenters import border_distance, label, written
 from healthseg.tools.segments.result import SegmentPlace
+from healthseg.tools.values import integer, number, rounded, word
 
 if TYPE_CHECKING:
     from healthseg.tools.segmentation import MergedSegment

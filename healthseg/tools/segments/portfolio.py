@@ -15,7 +15,7 @@ from healthseg.charts.formats import brief_money
 from healthseg.errors import CalculationError, DataRetrievalError
 from healthseg.settings import BANDS, tier_names
 from healthseg.statistics.rates import gini, lorenz, percentages, top_fifth
-from healthseg.tools.base import Figure, TriggeredRule, rounded, slugs
+from healthseg.tools.base import Figure, TriggeredRule
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.segmentation import MergedSegment, run_inputs, run_key, segmented
 from healthseg.tools.segmenters import segmenter_of
@@ -39,6 +39,7 @@ from healthseg.tools.segments.result import (
     SegmentPlace,
     ValueHealthCell,
 )
+from healthseg.tools.values import rounded, slugs
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

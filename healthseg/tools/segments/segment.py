@@ -12,10 +12,11 @@ from healthseg import rules
 from healthseg.charts.formats import number, percent
 from healthseg.clustering.mixture import QUARTILES_TO_SD
 from healthseg.metrics import communication as messages
-from healthseg.tools.base import Figure, TriggeredRule, rounded
+from healthseg.tools.base import Figure, TriggeredRule
 from healthseg.tools.context import mean_interval
 from healthseg.tools.segmenters import described_metrics, label, written
 from healthseg.tools.segments.result import Characteristic, MessageAnswers, Strategy
+from healthseg.tools.values import rounded
 
 if TYPE_CHECKING:
     from healthseg.tools.context import PortfolioContext

@@ -10,9 +10,10 @@ import pandas as pd
 
 from healthseg.clustering.rules import UNPLACED
 from healthseg.metrics.families import CHILD_COLUMNS
-from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
+from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES
 from healthseg.tools.tiers.result import CustomerValue
+from healthseg.tools.values import integer, number, rounded, word
 
 if TYPE_CHECKING:
     from healthseg.tools.tiers.portfolio import TierRun

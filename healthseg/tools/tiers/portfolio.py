@@ -19,7 +19,7 @@ from healthseg.metrics.spells import merged_into
 from healthseg.periods import year_before
 from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
 from healthseg.statistics.rates import gini, lorenz, percentages, top_fifth
-from healthseg.tools.base import Figure, TriggeredRule, integer, rounded, slugs
+from healthseg.tools.base import Figure, TriggeredRule
 from healthseg.tools.context import DAY, PortfolioContext
 from healthseg.tools.expansion import arr_per_seat, expansion_potential, premium_effects
 from healthseg.tools.renewals import renewal_windows, renewals, revenue_by_month
@@ -45,6 +45,7 @@ from healthseg.tools.tiers.result import (
     ValueTiers,
     WeightSensitivity,
 )
+from healthseg.tools.values import integer, rounded, slugs
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

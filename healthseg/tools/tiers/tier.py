@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.metrics.money import retention, waterfall
-from healthseg.tools.base import Figure, Interval, rounded
+from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES, mean_interval
 from healthseg.tools.tiers.allocation import by_rank
 from healthseg.tools.tiers.result import (
@@ -20,6 +20,7 @@ from healthseg.tools.tiers.result import (
     TierHealth,
     ValueTier,
 )
+from healthseg.tools.values import rounded
 
 if TYPE_CHECKING:
     from healthseg.tools.tiers.portfolio import TierRun

@@ -17,9 +17,9 @@ from healthseg.metrics.identity import identified
 from healthseg.metrics.spans import over, over_one
 from healthseg.metrics.users import retention_of
 from healthseg.periods import grains
-from healthseg.tools.base import Alert, Figure, integer, number, rounded
+from healthseg.tools.base import Alert, Figure
 from healthseg.tools.context import DAY, CustomerContext, live_rows
-from healthseg.tools.usage.period import UsagePeriod, hourly_series
+from healthseg.tools.usage.period import NO_USERS, UsagePeriod, hourly_series, who_was_active
 from healthseg.tools.usage.result import (
     Dependence,
     EngagementMetrics,
@@ -52,12 +52,12 @@ from healthseg.tools.usage.sections import (
     user_records,
     weeks_before,
 )
+from healthseg.tools.values import integer, number, rounded
 
 TOOL = "track_usage_engagement"
 NOT_REQUESTED = "not requested"
 EARLY = "events were not tracked long enough before the period's end"
 NO_TIMES = "the portfolio's events have no times"
-NO_USERS = "no event of the customer names a user"
 IN_A_GAP = "the day lies in a tracking gap: no customer has an event on it"
 PERIOD_METRICS = (
     "person_events",
@@ -531,33 +531,17 @@ class CustomerUsage:
         if not self.context.has_zone:
             zone = self.settings.default_timezone
             warnings.append(f"the customer has no time zone: days are those of {zone}")
-        if not (self.metrics["person_events"] > 0 or self.metrics["api_events"] > 0):
-            warnings.append("no events in this period: it was tracked, and nothing happened")
-        elif text := self.context.api_only_warning:
-            warnings.append(text)
-        elif not self.metrics["person_events"] > 0:
-            warnings.append("no person's events in this period: only API calls")
-        if self.metrics["person_events"] > 0:
-            share = self._named_share()
-            if share < 1:
-                warnings.append(
-                    f"{NO_USERS}: users, sessions and stickiness are not measured"
-                    if not share
-                    else f"{1 - share:.0%} of the person events name no user: users and sessions are "
-                    "those of the others"
-                )
+        persons, programs = (int(self.metrics[name]) for name in ("person_events", "api_events"))
+        warnings += who_was_active(persons, programs, self._named_events(), self.context)
         if self.context.churned:
             day = self.context.churned_on
             warnings.append(f"the customer churned on {day}: no alerts are raised for it")
         return warnings
 
-    def _named_share(self) -> float:
-        """The share of the period's person events that name a user."""
-        columns = [
-            self.count.total("usage_days", name) for name in ("named_events", "person_events")
-        ]
-        named, persons = (int(self.count.between(column, self._span)[0]) for column in columns)
-        return named / persons
+    def _named_events(self) -> int:
+        """The period's person events that name a user."""
+        column = self.count.total("usage_days", "named_events")
+        return int(self.count.between(column, self._span)[0])
 
     def _series_reasons(self) -> dict[str, str]:
         if self.granularity == "hourly":

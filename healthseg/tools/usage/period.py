@@ -17,6 +17,7 @@ from healthseg.tools.context import DAY, CustomerContext
 from healthseg.tools.usage.result import AnalysisPeriod
 
 DEFAULT_DAYS = 30
+NO_USERS = "no event of the customer names a user"
 MIDNIGHT = dt.time()
 Moments = tuple[dt.datetime, dt.datetime]
 
@@ -193,3 +194,22 @@ def hourly_series(count: Counting, period: UsagePeriod) -> pd.DataFrame:
             "complete": True,
         }
     )
+
+
+def who_was_active(persons: int, programs: int, named: int, context: CustomerContext) -> list[str]:
+    """What a reader must know of a period's events: none, by programs alone, or without a user."""
+    warnings = []
+    if not persons and not programs:
+        warnings.append("no events in this period: it was tracked, and nothing happened")
+    elif text := context.api_only_warning:
+        warnings.append(text)
+    elif not persons:
+        warnings.append("no person's events in this period: only API calls")
+    if persons and not named:
+        warnings.append(f"{NO_USERS}: users, sessions and stickiness are not measured")
+    elif named < persons:
+        warnings.append(
+            f"{1 - named / persons:.0%} of the person events name no user: users and sessions are "
+            "those of the others"
+        )
+    return warnings

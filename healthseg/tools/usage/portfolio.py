@@ -13,7 +13,7 @@ from healthseg.metrics.counting import EPOCH, counting, epoch_days
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.spans import over
 from healthseg.metrics.users import hours_of, retention
-from healthseg.tools.base import Alert, Figure, integer, rounded
+from healthseg.tools.base import Alert, Figure
 from healthseg.tools.context import DAY, live_rows
 from healthseg.tools.usage.result import GrowthAccounting, PortfolioUsage
 from healthseg.tools.usage.sections import (
@@ -29,6 +29,7 @@ from healthseg.tools.usage.sections import (
     usual_days,
     weeks_before,
 )
+from healthseg.tools.values import integer, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -18,7 +18,7 @@ from healthseg.metrics.users import feature_firsts
 from healthseg.statistics.departures import against_weekday
 from healthseg.statistics.peers import peer_standing
 from healthseg.statistics.robust import VELOCITY_MIN_POINTS, theil_sen, velocity
-from healthseg.tools.base import Figure, Interval, integer, number, rounded, word
+from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.usage.result import (
     GrowthAccounting,
@@ -31,6 +31,7 @@ from healthseg.tools.usage.result import (
     UsageBenchmark,
     UsageTrends,
 )
+from healthseg.tools.values import integer, number, rounded, word
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

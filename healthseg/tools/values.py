@@ -1,0 +1,88 @@
+"""Figures of frames as plain values of a response: rounded numbers, whole numbers, words, rows, slugs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def number(value: Any) -> float | None:
+    """A plain float, None for what is missing.
+
+    >>> number(float("nan")) is None
+    True
+    """
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def rounded(value: Any, decimals: int = 4) -> float | None:
+    """A float with at most ``decimals`` decimals.
+
+    >>> rounded(2 / 3), rounded(None) is None
+    (0.6667, True)
+    """
+    value = number(value)
+    return None if value is None else round(value, decimals)
+
+
+def integer(value: Any) -> int | None:
+    """The nearest integer, halves up.
+
+    >>> integer(59.5), integer(float("nan")) is None
+    (60, True)
+    """
+    value = number(value)
+    return None if value is None else int(np.floor(round(value, 9) + 0.5))
+
+
+def word(value: Any) -> str | None:
+    """A text, None for anything else.
+
+    >>> word("basic"), word(float("nan")) is None
+    ('basic', True)
+    """
+    return value if isinstance(value, str) else None
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON values: missing values are null, whole figures integers, others have 4 decimals."""
+    return [
+        {str(key): _json_value(value) for key, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
+def _json_value(value: Any) -> Any:
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, float | np.floating):
+        return int(value) if float(value).is_integer() else round(float(value), 4)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def slug(name: str) -> str:
+    """A name as part of an id or a key.
+
+    >>> slug("At Risk + Healthy"), slug("日本")
+    ('at_risk_healthy', 'segment')
+    """
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].strip("_") or "segment"
+
+
+def slugs(names: Iterable[str]) -> list[str]:
+    """A key for each name, all different: a slug that is taken gets the first free number.
+
+    >>> slugs(["Tier A", "Tier-A", "日本", "中国"])
+    ['tier_a', 'tier_a_2', 'segment', 'segment_2']
+    """
+    keys: list[str] = []
+    for name in names:
+        key, number = slug(name), 2
+        while key in keys:
+            key, number = f"{slug(name)}_{number}", number + 1
+        keys.append(key)
+    return keys
