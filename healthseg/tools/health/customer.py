@@ -43,7 +43,6 @@ from healthseg.tools.health.result import (
     ComponentDetail,
     ComponentScores,
     CustomerCard,
-    Factor,
     Factors,
     HealthMetrics,
     HealthScore,
@@ -347,7 +346,7 @@ class CustomerHealth:
         else:
             rows = score_factors(self.points, self.settings)
             positive, negative = (
-                [_factor(row, side) for row in rows[rows["side"] == side].itertuples()]
+                [words.factor_of(row, side) for row in rows[rows["side"] == side].itertuples()]
                 for side in ("positive", "negative")
             )
         return Factors(
@@ -532,18 +531,6 @@ class CustomerHealth:
         if not self.now["live"]:
             return NEVER_LIVE
         return ahead.NO_MODEL_SCORE if self.model.predictive else WITHHELD
-
-
-def _factor(row: Any, side: str) -> Factor:
-    effect = row.contribution if side == "positive" else -row.lost
-    return Factor(
-        text=words.factor(row.metric, row.label, row.value, side),
-        metric=row.metric,
-        unit=row.unit,
-        value=rounded(row.value),
-        points=rounded(row.points),
-        effect=round(effect, 2),
-    )
 
 
 def _opportunity(row: Any, group: str) -> Opportunity:

@@ -12,7 +12,8 @@ from healthseg import rules
 from healthseg.charts import formats
 from healthseg.metrics import catalog
 from healthseg.metrics.catalog import Metric
-from healthseg.tools.values import number
+from healthseg.tools.health.result import Factor
+from healthseg.tools.values import number, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -205,3 +206,15 @@ def _negative(value: float | None) -> float | None:
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
+
+
+def factor_of(row: Any, side: str) -> Factor:
+    effect = row.contribution if side == "positive" else -row.lost
+    return Factor(
+        text=factor(row.metric, row.label, row.value, side),
+        metric=row.metric,
+        unit=row.unit,
+        value=rounded(row.value),
+        points=rounded(row.points),
+        effect=round(effect, 2),
+    )
