@@ -21,7 +21,7 @@ from healthseg.reports.render import ReportPage
 from healthseg.rules import Rule
 from healthseg.rules.expressions import Condition
 from healthseg.scoring import explain_change, score_panel
-from healthseg.scoring.churn.predictors import predictors_of, values_of
+from healthseg.scoring.churn.predictors import StepAhead, predictors_of, values_of
 from healthseg.settings import COMPONENTS, DEFAULT_SCORECARD, Settings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import calculate_health_score, segment_customers, segmenters
@@ -195,10 +195,11 @@ def test_a_change_of_the_score_is_explained_by_a_registered_metric():
 def test_churn_models_read_a_registered_metric():
     with catalog.registered(EVENTS_PER_SEAT):
         rows = panel(portfolio(), [DAY])
-        chosen = predictors_of(rows, Settings())
+        step = StepAhead(30, 0)
+        chosen = predictors_of(rows, Settings(), step)
         mine = [each for each in chosen if each.metric == "events_per_seat"]
         assert [each.label for each in mine] == ["Events per seat"]
-        assert values_of(rows, mine, Settings()).ravel().tolist() == [2.0, 7.0]
+        assert values_of(rows, mine, Settings(), step).ravel().tolist() == [2.0, 7.0]
 
 
 def test_customers_are_segmented_by_a_registered_metric():

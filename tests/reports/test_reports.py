@@ -98,9 +98,9 @@ def test_the_portfolios_page_shows_the_figures_of_the_response(made, small_portf
         assert row["name"] in text
 
 
-def test_the_footer_says_when_by_the_faces_clock(made, small_portfolio: Portfolio):
+def test_the_footer_says_when_it_was_computed_by_the_clock_given(made, small_portfolio: Portfolio):
     assert (
-        "Made on 2 Jan 2026 at 03:04 UTC in "
+        "Computed on 2 Jan 2026 at 03:04 UTC in "
         in _page(made[1], f"customers/{small_portfolio.client_id}").text
     )
 
