@@ -444,6 +444,5 @@ def test_over_stdio_the_command_serves(tmp_path):
         )
 
     listed, result = talk(command, conversation)
-    assert [tool.name for tool in listed.tools] == list(TOOLS) and result.structured_content[
-        "client_id"
-    ] == "a"
+    assert [tool.name for tool in listed.tools] == [*TOOLS, "score_report_card"]
+    assert result.structured_content["client_id"] == "a"
