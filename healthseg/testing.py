@@ -33,7 +33,7 @@ def tiny_portfolio(
 ) -> Portfolio:
     """A portfolio of a few events, each ``(client_id, occurred_at[, user_id[, feature[, source]]])``, in its own folder.
 
-    Without ``customers`` they are those of the events, signed up on 2024-01-01. Other tables are passed by name.
+    Without a source or a count, an event is one of a person. Without ``customers`` they are those of the events, signed up on 2024-01-01. Other tables are passed by name.
 
     >>> tiny_portfolio([("a", "2025-03-03 09:00", "u1")]).data_until.isoformat()
     '2025-03-03'
@@ -42,6 +42,8 @@ def tiny_portfolio(
         [(*event, *[None] * (len(EVENT) - len(event))) for event in events], columns=list(EVENT)
     )
     frame = frame.dropna(axis=1, how="all")
+    usual = {"source": "ui", "count": 1}
+    frame = frame.fillna({name: value for name, value in usual.items() if name in frame})
     if customers is None:
         customers = pd.DataFrame(
             {"client_id": sorted(frame["client_id"].unique()), "signup_date": "2024-01-01"}

@@ -158,7 +158,7 @@ def _events(dice: Dice) -> pd.DataFrame:
                         "feature": dice.maybe(
                             dice.roll.choice(("search", "export", "unlisted")), 0.8
                         ),
-                        "source": dice.roll.choice(("ui", "ui", "ui", "api", None)),
+                        "source": dice.roll.choice(("ui", "ui", "ui", "api", "ui")),
                         "session_id": session,
                         "count": dice.maybe(dice.roll.randint(1, 5), 0.3),
                         "duration_seconds": dice.maybe(dice.roll.choice((10.7, 600, 4000)), 0.3),

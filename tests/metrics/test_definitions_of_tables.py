@@ -39,7 +39,7 @@ def test_tickets_are_open_until_the_day_they_are_resolved():
         "ticket_id client_id opened_at resolved_at severity csat",
         ("1", "a", "2025-03-31 23:59:59", None, "high", None),
         ("2", "a", "2025-04-01 00:00:00", None, "critical", None),
-        ("3", "a", "2025-01-01 00:00:00", "2025-03-31 12:00:00", "critical", 2),
+        ("3", "a", "2025-01-01 01:00:00", "2025-03-31 13:00:00", "critical", 2),
         ("4", "a", "2024-12-31 23:59:59", "2025-04-01 00:00:00", "critical", 5),
         ("5", "a", "2025-03-30", "2025-03-31", "low", 4),
         ("6", "a", "2025-03-30 06:00:00", "2025-03-30 16:00:00", "low", None),

@@ -52,7 +52,7 @@ def progress(*rows):
 
 def portfolio(plan, done=None, events=(), who=WHO, settings=None, **tables):
     """The plan, with what was entered for customer a; the portfolio's first entry ever is of the 2nd of December."""
-    first = progress({"milestone_id": "none", "started_at": "2024-12-02"})
+    first = progress({"milestone_id": "earlier", "started_at": "2024-12-02"})
     done = first if done is None else pd.concat([first, done])
     return tiny_portfolio(
         [*EVENTS, *events], who, settings, milestones=plan, milestone_progress=done, **tables
