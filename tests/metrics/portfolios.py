@@ -138,7 +138,12 @@ def _events(dice: Dice) -> pd.DataFrame:
     """Some busy weeks, some silence; runs of events a few minutes apart; and a machine that calls now and then."""
     first = dice.roll.choice((0, 0, 60))
     rows = [
-        {"client_id": "c0", "occurred_at": str(FIRST + dt.timedelta(days=day)), "source": "api"}
+        {
+            "client_id": "c0",
+            "occurred_at": str(FIRST + dt.timedelta(days=day)),
+            "source": "api",
+            "count": 1,
+        }
         for day in range(first, DAYS, 20)
     ]
     for client in dice.clients:
@@ -160,7 +165,8 @@ def _events(dice: Dice) -> pd.DataFrame:
                         ),
                         "source": dice.roll.choice(("ui", "ui", "ui", "api", "ui")),
                         "session_id": session,
-                        "count": dice.maybe(dice.roll.randint(1, 5), 0.3),
+                        # a day without its count is no event
+                        "count": dice.maybe(dice.roll.randint(1, 5), 0.3 if len(at) > 10 else 1.0),
                         "duration_seconds": dice.maybe(dice.roll.choice((10.7, 600, 4000)), 0.3),
                     }
                 )
