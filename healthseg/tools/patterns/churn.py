@@ -102,6 +102,8 @@ class ChurnPatterns:
     @cached_property
     def risks(self) -> list[RiskPattern]:
         rows = self.rows[self.rows["key"].isin(self.risk_keys)]
+        if not len(rows):
+            return []
         rows = rows.sort_values("hazard_ratio", ascending=False, kind="stable")
         return [self._risk(row) for row in rows.to_dict("records") if self._is_relevant(row)]
 
@@ -185,6 +187,8 @@ class ChurnPatterns:
     @cached_property
     def successes(self) -> list[SuccessPattern]:
         rows = self.rows[self.rows["kind"].isin([SUCCESS, "habit"]) & (self.rows["lift"] < 1)]
+        if not len(rows):
+            return []
         rows = rows.sort_values(["hazard_ratio", "key"], kind="stable")
         return [self._success(row) for row in rows.to_dict("records") if self._is_relevant(row)]
 
