@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from healthseg.data import sync_state
 from healthseg.data.sources import (
     Part,
     Refused,
@@ -183,6 +184,7 @@ def _files_below(folder: Path) -> list[Path]:
         if path.is_file()
         and split_name(path.name)[1] not in (None, "sqlite")
         and not path.name.startswith(_IGNORED)
+        and path.name != sync_state.FILE
     )
 
 

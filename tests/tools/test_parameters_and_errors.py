@@ -181,7 +181,9 @@ def test_the_registry_names_the_parameters_that_the_functions_take():
 # -- the six codes -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("client_id", ["cs_client@123", "", "a" * 101, "a b", "ä", "a\n", None, 7])
+@pytest.mark.parametrize(
+    "client_id", ["cs_client@123", "", "a" * 101, "a b", "ä", "a\n", None, 7.5]
+)
 def test_an_id_of_other_letters_is_invalid(demo, conform, client_id):
     kind = InvalidClientId if isinstance(client_id, str) else InvalidParameters
     error = error_of(kind, hs.calculate_health_score, demo, client_id)
@@ -218,9 +220,11 @@ def test_a_model_that_the_portfolio_cannot_carry_is_refused_with_the_reason(demo
 def test_a_refused_table_gives_no_number(tmp_path, conform):
     (tmp_path / "customers.csv").write_text("client_id,name,signup_date\na,A,2025-01-01\n")
     (tmp_path / "events.csv").write_text("client_id,occurred_at\na,2025-01-02\na,soon\na,later\n")
-    error = error_of(
-        DataRetrievalError, hs.calculate_health_score, hs.Portfolio.open(tmp_path), "a"
-    )
+    portfolio = hs.Portfolio.open(tmp_path)
+    health = hs.calculate_health_score(portfolio, "a")
+    assert health.current_health_score is None
+    assert "events: refused, 2 of 3" in health.data_quality.summary[0]
+    error = error_of(DataRetrievalError, hs.track_usage_engagement, portfolio, "a")
     assert "events" in error["error_message"] and "2 of 3" in error["error_message"]
     assert conform("error", error) == []
 
