@@ -29,8 +29,6 @@ ROWS = {
     "AND responded_day < $end QUALIFY user_id IS NULL OR ROW_NUMBER() OVER (PARTITION BY user_id "
     "ORDER BY responded_at DESC, score DESC) = 1 ORDER BY responded_at, score",
     "invoices": "SELECT * FROM invoices WHERE client_id = $client AND issued_on < $end ORDER BY issued_on, invoice_id",
-    "contracts": "SELECT * FROM contracts WHERE client_id = $client AND starts_on < $end ORDER BY starts_on",
-    "customers": "SELECT * FROM customers WHERE client_id = $client",
     "stage_changes": "SELECT * FROM stage_changes WHERE client_id = $client AND effective_day < $end "
     "ORDER BY effective_at, recorded_at",
     "milestone_progress": "SELECT * FROM milestone_progress WHERE client_id = $client ORDER BY milestone_id",

@@ -17,6 +17,7 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError
 from healthseg.metrics import catalog
 from healthseg.metrics.counting import observed_spans
+from healthseg.metrics.money_rows import rows_behind
 from healthseg.metrics.traces import (
     RECOUNT,
     Trace,
@@ -89,8 +90,24 @@ TABLE = {
     "current_stage": "stage_changes",
     "days_in_current_stage": "stage_changes",
     "health_metrics.payment_status": "invoices",
-    "value_metrics.current_arr": "contracts",
-    "arr": "contracts",
+}
+# figures in money, by the end of their path: what ``money_rows`` calls them, the expression where no rate converts
+ARR = "rows['amount'].sum()"
+_BY_DAY = (
+    "rows.pivot_table(index='client_id', columns='date', values='amount', aggfunc='sum').fillna(0)"
+)
+MONEY = {
+    "total_arr": ("arr", ARR),
+    "current_arr": ("arr", ARR),
+    "arr": ("arr", ARR),
+    "retention.nrr": (
+        "nrr",
+        f"(lambda arr: arr.iloc[:, 1].sum() / arr.iloc[:, 0].sum())({_BY_DAY})",
+    ),
+    "retention.grr": (
+        "grr",
+        f"(lambda arr: arr.min(axis=1).sum() / arr.iloc[:, 0].sum())({_BY_DAY})",
+    ),
 }
 FEATURE = {
     "person_events": "rows['count'].fillna(1).sum()",
@@ -152,11 +169,13 @@ def trace(result: Any, path: str) -> Trace:
     path = path.removeprefix("$.")
     require_figure(path, list(values))
     value = values[path]
-    counted = _group(result, path, value) or _counted(result, origin, path, value)
-    return counted or _modelled(result, path, value)
+    for find in (_group, _money, _counted):
+        if (known := find(result, origin, path, value)) is not None:
+            return known
+    return _modelled(result, path, value)
 
 
-def _group(result: Any, path: str, value: Any) -> Trace | None:
+def _group(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
     """A number of customers or milestones, or a sum over them, from the result's own list of them."""
     for pattern, (frame, column, name, formula) in GROUPS.items():
         match = re.fullmatch(pattern, path)
@@ -173,6 +192,24 @@ def _group(result: Any, path: str, value: Any) -> Trace | None:
             path, value, "counted", _description(result, path), None, end, query, formula, rows
         )
     return None
+
+
+def _money(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
+    """ARR and retention: of the customer that the figure belongs to, else of all live ones."""
+    name = next((name for name in MONEY if path == name or path.endswith(f".{name}")), None)
+    client_id = getattr(result, "client_id", None) or _parent(result, path, "client_id")
+    if value is None or name is None or (client_id is None and path != name):
+        return None
+    figure, formula = MONEY[name]
+    portfolio = origin.portfolio()
+    clients = [client_id] if isinstance(client_id, str) else None
+    rows = rows_behind(portfolio, figure, result.as_of, clients)
+    formula = "" if portfolio.has("fx") or not len(rows) else formula
+    query = f"statements of {', '.join(sorted(set(rows['table'])))}" if len(rows) else ""
+    end = result.as_of + DAY
+    return Trace(
+        path, value, "counted", _description(result, path), None, end, query, formula, rows
+    )
 
 
 def _counted(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
@@ -206,8 +243,6 @@ def _counted(result: Any, origin: Origin, path: str, value: Any) -> Trace | None
         return trace_metric(portfolio, path, value, name, client_id, day)
     if name in TABLE:
         source = TABLE[name]
-        if source == "contracts" and not portfolio.has("contracts"):
-            source = "customers"
         rows, formula, names = rows_of(portfolio, source, client_id, day, day + DAY), "", {}
         if name == "current_stage" and len(rows):
             formula = STAGE

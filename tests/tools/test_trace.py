@@ -87,3 +87,11 @@ def test_an_unknown_figure_is_refused_with_the_nearest(demo):
 def test_what_is_modelled_says_what_it_rests_on(demo):
     trace = CALLS["health"](demo, client_of(demo)).trace("current_health_score")
     assert trace.kind == "modelled" and 'result.frame("metrics")' in trace.rests_on
+
+
+@pytest.mark.parametrize("path", ["total_arr", "retention.nrr", "retention.grr"])
+def test_a_figure_in_money_recounts_from_the_statements_behind_it(demo, path):
+    trace = CALLS["tiers"](demo, "").trace(path)
+    assert set(trace.rows["table"]) <= {"contracts", "arr_changes", "customer_changes", "customers"}
+    again = eval(trace.formula, {"pd": pd, "np": np, "rows": trace.rows})
+    assert again == pytest.approx(trace.value, abs=1e-4)
