@@ -1,4 +1,4 @@
-"""Unusual days of customers and of the portfolio, each told from the other, and their likely
+"""Unusual days of customers and of the portfolio, distinguished from each other, and their likely
 causes.
 
 A customer's days are compared with what the rest of the portfolio had of its usual people. Only

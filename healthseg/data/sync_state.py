@@ -51,8 +51,8 @@ def folder_of(portfolio: Path) -> Path:
 def read(portfolio: Path) -> SyncState | None:
     """The state of a portfolio's sync; None where there never was one."""
     try:
-        told = json.loads((folder_of(portfolio) / FILE).read_text(encoding="utf-8"))
-        return SyncState(**told)
+        values = json.loads((folder_of(portfolio) / FILE).read_text(encoding="utf-8"))
+        return SyncState(**values)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):

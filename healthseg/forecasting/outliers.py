@@ -14,11 +14,11 @@ FIRST, SECOND = np.triu_indices(WINDOW, 1)
 def without_outliers(values: np.ndarray, settings: ForecastSettings) -> np.ndarray:
     """``values`` (without season) with short excursions replaced by what the values before foretell.
 
-    Each value is held against a robust line (Theil and Sen) through the seven before it, on the scale
+    Each value is compared with a robust line (Theil and Sen) through the seven before it, on the scale
     of roots where all are at least 0. Farther off than ``forecast_outlier_spreads`` times the usual
     miss, for at most ``forecast_outlier_max_steps`` and back on the line after it, it is an outlier:
     a longer excursion is a new level. Where more than ``forecast_outlier_max_share`` are, they belong
-    to the series and stay.
+    to the series and remain.
 
     >>> without_outliers(np.r_[np.full(30, 4.0), 90.0], ForecastSettings())[-2:].tolist()
     [4.0, 4.0]
@@ -30,8 +30,8 @@ def without_outliers(values: np.ndarray, settings: ForecastSettings) -> np.ndarr
     start, slope = _lines(scaled)
     miss = np.abs(scaled[WINDOW:] - start - slope * WINDOW)
     rare = max(1, int(settings.forecast_outlier_max_share * len(values)))
-    kept = np.sort(miss)[:-rare]
-    spread = max(1.4826 * float(np.median(miss)), float(np.sqrt((kept**2).mean())))
+    usual = np.sort(miss)[:-rare]
+    spread = max(1.4826 * float(np.median(miss)), float(np.sqrt((usual**2).mean())))
     reach = settings.forecast_outlier_spreads * spread + 1e-9 * np.abs(scaled).max()
     far = np.flatnonzero(miss > reach)
     cleaned, total = scaled.copy(), 0

@@ -33,7 +33,7 @@ OVERALL = ("adoption_vs_health_score", "adoption_vs_retention", "adoption_vs_exp
 class Effects:
     """A row per hypothesis: raw and adjusted figures, n, rates, p and q, and the monthly odds of churn.
 
-    ``name`` is a feature, one of ``OVERALL``, or ``messages`` (being told of a feature, on having
+    ``name`` is a feature, one of ``OVERALL``, or ``messages`` (a message about a feature, on having
     adopted it 60 days later, in points). Figures are NaN where ``reason`` says why.
     """
 
@@ -161,7 +161,7 @@ class _Hypotheses:
         )
 
     def _messages(self, pairs: pd.DataFrame) -> dict[str, Any]:
-        """Do more of the customers without a feature adopt it within 60 days where they were told of it?"""
+        """Do more of the customers without a feature adopt it within 60 days after a message about it?"""
         if not self.messages_known or not len(self.rows):
             return self._missing("messages", "no message names a feature")
         horizon = pd.Timedelta(days=self.settings.adoption_message_horizon_days)
@@ -171,14 +171,14 @@ class _Hypotheses:
             later, on=["span_id", "feature"], suffixes=("", "_later")
         )
         at = rows["span_id"].to_numpy(dtype=int)
-        told = landmarks.told_before(
+        messaged = landmarks.told_before(
             self.portfolio, self.rows.iloc[at], rows["feature"], self.settings.adoption_message_days
         )
         which = pd.get_dummies(rows["feature"], drop_first=True, dtype=float).to_numpy()
         return self._result(
             "messages",
             at,
-            told,
+            messaged,
             rows["adopted_later"].to_numpy(dtype=float),
             extra=which,
             points=True,

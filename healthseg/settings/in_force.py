@@ -1,7 +1,7 @@
 """Which settings are in force, and where each comes from: healthseg.toml, the environment over it, defaults beneath.
 
 The file is named by ``HEALTHSEG_CONFIG``, else it is the ``healthseg.toml`` beside the portfolio. A variable
-``HEALTHSEG_<SECTION>__<KEY>`` stands over the file. Secrets come from their variables, or from a TOML file that only
+``HEALTHSEG_<SECTION>__<KEY>`` overrides the file. Secrets come from their variables, or from a TOML file that only
 its owner can read (``HEALTHSEG_SECRETS``, else ``healthseg.secrets.toml`` beside healthseg.toml).
 """
 
@@ -212,7 +212,7 @@ def _target(variable: str) -> tuple[str, str]:
 
 
 def _typed(section: str, key: str, text: str) -> Any:
-    """A variable's text as JSON where that is of the setting's type, else as it stands."""
+    """A variable's text as JSON where that is of the setting's type, else unchanged."""
     try:
         value = json.loads(text)
         kind: Any = SECTIONS[section].model_fields[key].annotation

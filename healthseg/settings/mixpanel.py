@@ -46,7 +46,7 @@ class MixpanelSettings(Frozen):
         5  # events arrive up to 5 days late: read again until then
     )
     window_days: Annotated[int, Field(ge=1, le=100)] = (
-        30  # days asked for at once; halved where that is too much
+        30  # days requested at once; halved where that is too much
     )
     queries_per_hour: Annotated[int, Field(ge=1)] = 60  # Mixpanel's limit for a project
     attempts: Annotated[int, Field(ge=1, le=20)] = 7

@@ -37,7 +37,7 @@ class LimitSettings(Frozen):
 class McpSettings(Frozen):
     """``[mcp]``: where the server listens over HTTP, and which folder's reports it offers."""
 
-    host: str = "127.0.0.1"  # this machine only; another address must be asked for
+    host: str = "127.0.0.1"  # this machine only; another address has to be set
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
     reports: str = "reports"
 
@@ -53,7 +53,7 @@ class AlertSettings(Frozen):
     anomaly: bool = True  # usage that breaks away while the portfolio holds
     lookback_days: Annotated[int, Field(ge=7, le=365)] = 30
     cooldown_days: Annotated[int, Field(ge=0, le=90)] = (
-        7  # an alert that goes on is told again after this
+        7  # an alert that continues is repeated after this
     )
     minimum_severity: Severity = "low"
     recipients: tuple[str, ...] = ()  # addresses for customers whose manager has none

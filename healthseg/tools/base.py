@@ -123,7 +123,7 @@ class Interval(Part):
 
 
 class Alert(Part):
-    """A triggered rule that somebody is told of."""
+    """A triggered rule that somebody is notified of."""
 
     type: str = Field(description="The rule's name")
     severity: str = Field(description="low, medium, high or critical")

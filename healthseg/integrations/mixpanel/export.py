@@ -41,7 +41,7 @@ class TransientFailure(Exception):
 
 
 class DayNotBegun(Exception):
-    """The last day asked for has not begun in the project's time zone."""
+    """The last requested day has not begun in the project's time zone."""
 
 
 @dataclass(frozen=True)
@@ -197,15 +197,15 @@ def _said(response: Any) -> str:
         return ""
     text = raw.decode("utf-8", errors="replace").strip()
     try:
-        told = json.loads(text)
-        text = str(told["error"]) if isinstance(told, dict) and "error" in told else text
+        body = json.loads(text)
+        text = str(body["error"]) if isinstance(body, dict) and "error" in body else text
     except ValueError:
         pass
     return " ".join(text.split())[:300]
 
 
 def _whole(response: Any) -> Iterator[bytes]:
-    """The body, decompressed; raises TransientFailure where its end is missing or cannot be told."""
+    """The body, decompressed; raises TransientFailure where its end is missing or unknown."""
     zipped = "gzip" in response.headers.get("Content-Encoding", "").lower()
     if not zipped and "Content-Length" not in response.headers and not response.chunked:
         raise TransientFailure("the response has no end marker")

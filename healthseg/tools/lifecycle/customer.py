@@ -69,8 +69,8 @@ FIGURES = (
     "tenure_days",
     "contract_ended",
 )
-# of those still in the stage: the largest share whose day was observed is told
-TOLD_SHARES = (0.7, 0.5, 0.3)
+# of those still in the stage: the largest share whose day was observed is stated
+STATED_SHARES = (0.7, 0.5, 0.3)
 
 
 # -- time in the stage, against the portfolio's curve ----------------------------------
@@ -111,7 +111,7 @@ def position_on_curve(
 def _position_text(curve: TimeInStage, day: int, still: float) -> str | None:
     if still <= 0 or day > curve.observed_until():
         return f"no other stay was observed to end after day {curve.observed_until():.0f}"
-    for share in TOLD_SHARES:
+    for share in STATED_SHARES:
         by = curve.exited_by(day, share)
         if by is not None:
             percent = f"{100 * share:.0f}%"
