@@ -79,7 +79,12 @@ class Extent:
     def state(self, day: dt.date | None) -> list[Any]:
         """What of the extent the figures of ``day`` depend on: part of the keys of what is cached."""
         gaps = [str(gap) for gap in self.gaps if day is None or gap <= day + DAY]
-        partial = day is None or day >= self.last_day - DAY
+        partial = day is None or (
+            self.whole_until is not None
+            # where a day ends last, twelve hours west of UTC, it may not be whole
+            and self.whole_until
+            < dt.datetime.combine(day + DAY, dt.time(12), self.whole_until.tzinfo)
+        )
         return [str(self.first_day), gaps, str(self.whole_until) if partial else None]
 
 

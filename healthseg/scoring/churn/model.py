@@ -132,7 +132,7 @@ class ChurnModel:
         """With calibration, kindred metrics, usual values, the horizons that could be judged, and intervals' width."""
         settings = self.config
         usual = tuple(
-            float(np.nanmedian(measured(rows, predictor))) for predictor in fitted.predictors
+            float(pd.Series(measured(rows, predictor)).median()) for predictor in fitted.predictors
         )
         model = replace(
             self,
