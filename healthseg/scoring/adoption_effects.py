@@ -89,7 +89,7 @@ class _Hypotheses:
         self.messages_known, self.settings = messages_known, portfolio.settings
         self.horizon_days = self.settings.adoption_effect_horizon_days
         self.rows = landmarks.landmark_rows(portfolio, as_of, period_days, self.horizon_days)
-        nothing = (np.empty((0, 0)), [], [])
+        nothing: tuple[np.ndarray, list[str], list[str]] = (np.empty((0, 0)), [], [])
         self.covariates, self.names, self.left_out = (
             landmarks.given(self.rows, self.settings) if len(self.rows) else nothing
         )
@@ -225,7 +225,8 @@ class _Hypotheses:
 
     def _rates(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         """Both retention rates with their n."""
-        level, out = self.settings.effects_interval_level, {}
+        level = self.settings.effects_interval_level
+        out: dict[str, Any] = {}
         for name, side in (("adopters", x == 1), ("others", x == 0)):
             lower, upper = wilson(y[side].sum(), side.sum(), level)
             out |= {
@@ -260,7 +261,8 @@ class _Hypotheses:
     def _sides(self, at: np.ndarray, y: np.ndarray) -> tuple[int, int]:
         """Customers that met the rarer outcome at some landmark, and those that met the other."""
         rarer = 1.0 if y.mean() <= 0.5 else 0.0
-        return tuple(len(np.unique(self.customer[at[y == side]])) for side in (rarer, 1 - rarer))
+        customers = [len(np.unique(self.customer[at[y == side]])) for side in (rarer, 1 - rarer)]
+        return customers[0], customers[1]
 
     def _counts(self, name: str, at: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         two = len(np.unique(y)) <= 2
@@ -276,7 +278,8 @@ class _Hypotheses:
     def _missing(
         self, name: str, reason: str, at: np.ndarray | None = None, y: np.ndarray | None = None
     ) -> dict[str, Any]:
-        at, y = (np.empty(0, dtype=int), np.empty(0)) if at is None else (at, y)
+        at = np.empty(0, dtype=int) if at is None else at
+        y = np.empty(0) if y is None else y
         return {
             **self._counts(name, at, y),
             "p": np.nan,
@@ -311,8 +314,8 @@ class MonthlyOdds:
         if pairs is None:
             return {}
         at, x = pairs["span_id"].to_numpy(dtype=int), pairs["adopted"].to_numpy(dtype=float)
-        keep = self.complete[at]
-        at, x = at[keep], x[keep]
+        complete = np.asarray(self.complete)[at]
+        at, x = at[complete], x[complete]
         churned = int(self.churned[at].sum())
         retained = len(np.unique(self.customer[at])) - churned
         ratio = (

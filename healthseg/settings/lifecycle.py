@@ -7,7 +7,8 @@ tokens) may be written as ``$NAME`` of an environment variable; they are in no f
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -15,6 +16,8 @@ from healthseg.errors import InvalidParameters
 from healthseg.rules.expressions import Condition
 from healthseg.settings.base import Frozen
 
+Value = TypeVar("Value")
+Default = TypeVar("Default")
 SETBACKS = ("at_risk", "churned")
 Stage = Literal[
     "prospect",
@@ -311,9 +314,15 @@ class Lifecycle(Frozen):
         """The stages that a customer may enter from a stage; from None any."""
         if stage is None:
             return STAGES
-        allowed = {str(source): targets for source, targets in self.transitions.items()}
         churned = ("churned",) if stage != "churned" else ()
-        return tuple(dict.fromkeys((*allowed.get(stage, ()), *churned)))
+        return tuple(dict.fromkeys((*_of_stage(self.transitions, stage, ()), *churned)))
+
+    def actions_on_entry(self, stage: str) -> tuple[Action, ...]:
+        return _of_stage(self.actions, stage, ())
+
+    def lowest_health(self, stage: str | None) -> float | None:
+        """The lowest score that fits a stage, where it has one."""
+        return _of_stage(self.minimum_health, stage, None)
 
     def allows(self, source: str | None, target: str) -> bool:
         return target in self.targets(source)
@@ -324,6 +333,12 @@ class Lifecycle(Frozen):
             (edge for edge in self.edges if edge.source == stage and edge.target not in SETBACKS),
             None,
         )
+
+
+def _of_stage(
+    values: Mapping[Stage, Value], stage: str | None, default: Default
+) -> Value | Default:
+    return next((value for name, value in values.items() if name == stage), default)
 
 
 class Handler(Frozen):

@@ -46,7 +46,7 @@ from healthseg.tools.traces import Origin, Trace, trace
 from healthseg.tools.uncontracted import Uncontracted
 
 if TYPE_CHECKING:
-    import altair as alt
+    from healthseg.charts.theme import Picture
 
 __all__ = [
     "Alert",
@@ -251,7 +251,7 @@ class Result(BaseModel):
         """
         return trace(self, figure)
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         """The result's charts by name; each draws the result's own frames."""
         return {}
 

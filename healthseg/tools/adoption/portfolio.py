@@ -398,20 +398,20 @@ def _patterns(usage: FeatureUsage) -> PatternsFound:
         usage.settings.paths_days,
     )
     groups = stable_groups(measured, usage.settings)
-    stable = groups.labels is not None
-    frame = measured.assign(group=groups.labels if stable else -1)
+    labels = groups.labels
+    frame = measured.assign(group=-1 if labels is None else labels)
     evidence = PatternEvidence(
-        stable=stable,
+        stable=labels is not None,
         reason=groups.reason,
         customers=groups.customers,
-        groups=int(groups.labels.max() + 1) if stable else None,
+        groups=None if labels is None else int(labels.max() + 1),
         silhouette=rounded(groups.silhouette),
         silhouette_p=rounded(groups.silhouette_p),
         stability=rounded(groups.stability),
     )
-    if not stable:
+    if labels is None:
         return [], evidence, frame.reset_index()
-    shares = percentages(groups.labels.value_counts().sort_index().tolist())
+    shares = percentages(labels.value_counts().sort_index().tolist())
     retention = _retention_spells(usage, known, signup)
     parts = [
         _pattern(usage, frame, group, groups.used, share, retention)

@@ -10,7 +10,7 @@ from pydantic import Field
 from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
-    import altair as alt
+    from healthseg.charts.theme import Picture
 
 
 class TimeTo(Part):
@@ -280,7 +280,7 @@ class FeatureAdoption(Result):
     recommendations: list[Recommendation] = Field(description="Features to promote")
     low_adoption_features: list[LowFeature] = Field(description="Features that are little adopted")
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import adoption
 
         features = self.frame("features")

@@ -12,7 +12,7 @@ from pydantic import Field, computed_field
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
-    import altair as alt
+    from healthseg.charts.theme import Picture
 
 STEP_COLUMNS = [
     "kind",
@@ -344,7 +344,7 @@ class HealthScore(Result):
     alerts: list[TriggeredRule] = Field(description="Alerts that hold")
     marks: list[HistoryMark] = Field(description="Events on the time axis")
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import health, timeline
 
         history, forecast, marks = (self.frame(name) for name in ("history", "forecast", "marks"))
@@ -435,7 +435,7 @@ class PortfolioHealth(Result):
     )
     alerts: list[TriggeredRule] = Field(description="Alerts that hold, by customer")
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import health as charts
 
         edges = self.band_edges

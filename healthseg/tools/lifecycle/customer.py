@@ -390,7 +390,7 @@ class CustomerStage:
     def stage_health(self) -> StageHealth:
         rules_in_force, curve = self.settings.lifecycle, self.curve
         score = integer(self.figure("health_score"))
-        least = rules_in_force.minimum_health.get(self.stage) if self.stage else None
+        least = rules_in_force.lowest_health(self.stage)
         median = curve.median if curve and curve.n >= rules_in_force.min_spells else None
         typical = None if median is None else integer(median.time)
         detail = None
@@ -475,7 +475,7 @@ class CustomerStage:
             "first_open": pending[0] if pending else "nothing",
             "disagreements": len(contradictions),
             "disagreement": contradictions[0].text if contradictions else "nothing",
-            "minimum_health": self.settings.lifecycle.minimum_health.get(self.stage or ""),
+            "minimum_health": self.settings.lifecycle.lowest_health(self.stage),
         }
         return rules.triggered(TOOL, "action", figures)
 

@@ -346,7 +346,7 @@ class Announcer:
         self.notify_team = notify_team
 
     def __call__(self, event: StageEvent, previous: str | None, first: bool) -> list[Message]:
-        actions = self.settings.lifecycle.actions.get(event.stage, ())
+        actions = self.settings.lifecycle.actions_on_entry(event.stage)
         return [
             self._message(action, event, previous)
             for action in actions
@@ -392,7 +392,7 @@ class Announcer:
             return list(outbox.customers.get(str(self.customer["client_id"]), ()))
         if action.to != "manager":
             return []
-        manager = self.customer.get("csm_id")
+        manager = self.customer.get("csm_id") or ""
         contact = contacts(self.portfolio).get(manager)
         own = outbox.managers.get(manager, ()) or ((contact,) if contact else ())
         return list(own or (outbox.tiers.get(self._tier() or "", ()) if outbox.tiers else ()))

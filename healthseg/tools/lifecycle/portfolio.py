@@ -309,7 +309,7 @@ class LifecycleOfPortfolio:
         return warnings
 
     def _not_measured(self) -> dict[str, str]:
-        reasons = {}
+        reasons: dict[str, str] = {}
         if not self.money.addable:
             reasons |= dict.fromkeys(
                 ("$.total_arr", "$.stage_arr"), "several currencies and no rates"

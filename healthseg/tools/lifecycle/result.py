@@ -10,7 +10,7 @@ from pydantic import Field
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
-    import altair as alt
+    from healthseg.charts.theme import Picture
 
 
 class ProgressionStep(Part):
@@ -189,7 +189,7 @@ class LifecycleStage(Result):
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
     history: list[RecordedChange] = Field(description="Each recorded change")
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import lifecycle
 
         return {
@@ -229,9 +229,9 @@ class LifecycleStage(Result):
         return {
             "Stage": "none recorded" if self.current_stage is None else _words(self.current_stage),
             "Since": self.transition_date or "unknown",
-            "Typical duration": {None: "unknown", "ongoing": "ongoing"}.get(
-                typical, f"{typical} days"
-            ),
+            "Typical duration": f"{typical} days"
+            if isinstance(typical, int)
+            else typical or "unknown",
             "Next": self.next_stage_criteria.target_stage or "none",
             "Recommendations": "; ".join(self.recommended_actions) or "none",
         }
@@ -271,7 +271,7 @@ class PortfolioLifecycle(Result):
     recommended_actions: list[str] = Field(description="Recommendations, most severe first")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import lifecycle as charts
 
         return {

@@ -11,7 +11,7 @@ from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
-    import altair as alt
+    from healthseg.charts.theme import Picture
 
 Lower = Annotated[float | None, Field(description="Lower end, in the unit of its figure")]
 Upper = Annotated[float | None, Field(description="Upper end; null: not reached")]
@@ -261,7 +261,7 @@ class AdoptionMilestones(Result):
         description="When all required milestones are completed"
     )
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import milestones
 
         return {
@@ -333,7 +333,7 @@ class PortfolioMilestones(Result):
     calibration: SuccessCalibration | None = Field(description="How well the probability did")
     actions: list[TriggeredRule] = Field(description="What to do")
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import milestones
 
         first_value_p = self.log_rank.get("first_value")

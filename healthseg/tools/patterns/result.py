@@ -10,7 +10,7 @@ from pydantic import Field
 from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
-    import altair as alt
+    from healthseg.charts.theme import Picture
 
 
 Lower = Annotated[float | None, Field(description="Lower end of its interval")]
@@ -349,7 +349,7 @@ class EngagementPatterns(Result):
     def client_id(self) -> str | None:
         return self.analysis_scope.client_id
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import patterns
 
         return {

@@ -17,7 +17,7 @@ from healthseg.statistics.rates import standard_errors
 from healthseg.statistics.robust import dominance
 from healthseg.tools.base import Figure
 from healthseg.tools.score_forecasts import score_error_sd
-from healthseg.tools.segmenters import Segmenter, described_metrics, label, written
+from healthseg.tools.segmenters import Segmenter, UsageSegmenter, described_metrics, label, written
 from healthseg.tools.segments.result import (
     MoveNoise,
     SegmentDifference,
@@ -119,7 +119,8 @@ def differences(
 
 def _compare(tried: Hypotheses, metric: str, values: dict[str, np.ndarray], level: float) -> None:
     """Adds the comparison of two segments, the one with the higher values first."""
-    (name, other), effect = values, dominance(*values.values(), level)
+    name, other = values
+    effect = dominance(values[name], values[other], level)
     test = f"{metric}: {name} and {other}"
     if effect.delta < 0:
         name, other = other, name
@@ -287,7 +288,7 @@ def _error_sd(context: PortfolioContext, segmenter: Segmenter) -> float | None:
     """The standard deviation of a value's measurement error."""
     if segmenter.kind == "health":
         return score_error_sd(context.portfolio, context.as_of)
-    if segmenter.kind != "usage":
+    if not isinstance(segmenter, UsageSegmenter):
         return None
     changes = np.diff(segmenter.weekly_values().to_numpy(dtype=float), axis=1)
     changes = changes[np.isfinite(changes)]

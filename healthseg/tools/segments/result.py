@@ -13,7 +13,7 @@ from healthseg.tools.base import Part, Result, TriggeredRule
 from healthseg.tools.segmenters import border_distance
 
 if TYPE_CHECKING:
-    import altair as alt
+    from healthseg.charts.theme import Picture
 
 STRATEGY = (
     "recommended_engagement_strategy",
@@ -332,7 +332,7 @@ class Segmentation(Result):
             parts.append(f"on {customer.since} it was in {customer.before}")
         return "; ".join(parts)
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import segment_groups, segments
 
         frame, money = self.frame, self.currency

@@ -30,7 +30,7 @@ def by_amount(values: pd.Series, thresholds: Sequence[float]) -> pd.Series:
     return pd.Series(number, index=values.index)
 
 
-def composite(parts: pd.DataFrame, weights: Sequence[float]) -> pd.Series:
+def composite(parts: pd.DataFrame, weights: Sequence[float] | np.ndarray) -> pd.Series:
     """The weighted mean of the mid-ranks (0 to 1) of the known parts; a missing part's weight goes to the others.
 
     >>> frame = pd.DataFrame({"arr": [1.0, 2.0], "potential": [5.0, None]})

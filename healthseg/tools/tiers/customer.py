@@ -79,7 +79,10 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
             "client_id": run.rows.index,
             "name": context.names,
             "tier": run.tier,
-            "reason": np.where(at != UNPLACED, None, np.where(no_rate, NO_RATE, NO_ARR)),
+            "reason": [
+                (NO_RATE if lacks_rate else NO_ARR) if number == UNPLACED else None
+                for number, lacks_rate in zip(at, no_rate, strict=True)
+            ],
             "arr": run.arr.astype(float),
             "classified_by": run.classified_by,
             "share_of_arr": run.arr / total if total else np.nan,

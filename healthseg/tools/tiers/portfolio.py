@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -484,11 +485,12 @@ class TierRun:
     def _threshold_frame(self, suggestion: SuggestedThresholds) -> pd.DataFrame:
         """Thresholds in use beside the suggested ones, with the customers of each tier."""
         count = len(self.names)
-        columns = {
+        suggested: Sequence[float | None] = suggestion.thresholds or [None] * (count - 1)
+        columns: dict[str, Sequence[Any]] = {
             "tier": self.names,
             "given_above": [None, *self.thresholds],
             "given_customers": [len(self.members(name)) for name in self.names],
-            "suggested_above": [None, *(suggestion.thresholds or [None] * (count - 1))],
+            "suggested_above": [None, *suggested],
             "suggested_customers": suggestion.customers or [None] * count,
         }
         return pd.DataFrame(columns)[::-1].reset_index(drop=True)

@@ -12,7 +12,7 @@ from healthseg.errors import ClientNotFound, hint
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
-    import altair as alt
+    from healthseg.charts.theme import Picture
 
 DETAILS = ("characteristics", "engagement_strategy", "expansion_pipeline", "retention", "at_risk")
 
@@ -345,7 +345,7 @@ class ValueTiers(Result):
             parts.append(f"potential {brief_money(customer.potential, self.currency)}")
         return "; ".join(parts)
 
-    def charts(self) -> dict[str, alt.TopLevelMixin]:
+    def charts(self) -> dict[str, Picture]:
         from healthseg.charts import tiers as draw
 
         frame, money = self.frame, self.currency
@@ -358,7 +358,7 @@ class ValueTiers(Result):
             "moves": draw.moves(frame("moves"), names),
             "capacity": draw.capacity(frame("capacity")),
             "at_risk": draw.at_risk(
-                frame("at_risk"), self.at_risk and self.at_risk.expected, money
+                frame("at_risk"), self.at_risk.expected if self.at_risk else None, money
             ),
             "pipeline": draw.pipeline(frame("tiers"), money),
         }

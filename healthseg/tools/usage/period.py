@@ -172,8 +172,8 @@ def hourly_series(count: Counting, period: UsagePeriod) -> pd.DataFrame:
         for utc in {at // 3600, (at + 3599) // 3600}:
             position.setdefault((epoch_day(moment.date()), moment.hour, utc), index)
     rows = hours_of(count, start, end)
-    index = [position.get((row.day, row.hour, row.hour_utc), -1) for row in rows.itertuples()]
-    rows["index"] = np.array(index, dtype=np.int64)
+    positions = [position.get((row.day, row.hour, row.hour_utc), -1) for row in rows.itertuples()]
+    rows["index"] = np.array(positions, dtype=np.int64)
     rows = rows[rows["index"] >= 0]
     events, users = np.zeros(len(hours)), np.zeros(len(hours))
     np.add.at(events, rows["index"], rows["person_events"].to_numpy())
