@@ -78,6 +78,9 @@ class ReportPage:
             spec.Points("data_quality.summary", "{page_item}"), self.scope, "warnings"
         )
         quality += layout.points(
+            spec.Points("overrides.summary", "{page_item}"), self.scope, "warnings"
+        )
+        quality += layout.points(
             spec.Points("uncontracted.summary", "{page_item}"), self.scope, "warnings"
         )
         warnings = layout.points(

@@ -9,7 +9,14 @@ from healthseg.scoring.churn.training import churn_model
 from healthseg.scoring.components import custom_weights, model_weights
 from healthseg.scoring.drivers import factors, opportunities, risk_indicators
 from healthseg.scoring.explanation import ScoreChange, explain_change
-from healthseg.scoring.health import Scores, bands_of, risk_level, score_panel, shown
+from healthseg.scoring.health import (
+    Scores,
+    bands_of,
+    risk_level,
+    row_risk_level,
+    score_panel,
+    shown,
+)
 from healthseg.scoring.report_card.card import ReportCard, report_card
 from healthseg.scoring.trend import freeze, portfolio_by_date, score_trend, trend_window_days
 
@@ -33,6 +40,7 @@ __all__ = [
     "report_card",
     "risk_indicators",
     "risk_level",
+    "row_risk_level",
     "score_panel",
     "score_trend",
     "shown",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from healthseg.scoring.overrides import holds
 from healthseg.settings import Settings
 from healthseg.statistics.peers import order_statistic
 
@@ -72,13 +73,14 @@ def risk_indicators(
     rows = low.assign(kind="metric", severity=np.where(critical, "critical", "high"))
     extra = []
     if not pd.isna(score["cap"]):
-        overdue = points.loc[points["metric"] == "worst_days_overdue", "value"]
+        metric = settings.overrides[score["override"]].metric
+        values = points.loc[points["metric"] == metric, "value"]
         indicator = {
             "kind": "cap",
-            "metric": "worst_days_overdue",
-            "label": "An overdue invoice caps the score",
+            "metric": metric,
+            "label": "The score is capped",
             "unit": "days",
-            "value": float(overdue.iloc[0]) if len(overdue) else np.nan,
+            "value": float(values.iloc[0]) if len(values) else np.nan,
             "severity": "critical",
             "lost": float(score["uncapped"]) - float(score["score"]),
         }
@@ -145,9 +147,10 @@ def _next_step(
     if earned > peers_points:
         return None
     raw = score["uncapped"] + metric["effective_weight"] * (earned - metric["points"])
-    uncaps = metric["metric"] == "worst_days_overdue" and target < settings.overdue_cap_days
-    if not pd.isna(score["cap"]) and not uncaps:
-        raw = min(raw, score["cap"])
+    if not pd.isna(score["cap"]):
+        override = settings.overrides[score["override"]]
+        if metric["metric"] != override.metric or holds(override, np.asarray(target)):
+            raw = min(raw, score["cap"])
     return {
         **{name: metric[name] for name in METRIC},
         "target": target,

@@ -189,6 +189,8 @@ def scored_side(
     """A row of the panel under settings, exact; its points and its score are those of ``score_panel``."""
     row = {**row}
     columns = {name: np.array([row[name]], dtype=float) for name in metrics_of(settings)}
+    for override in settings.overrides.values():
+        columns.setdefault(override.metric, np.array([row.get(override.metric)], dtype=float))
     words = (row.get(name) for name in ("plan", "tier", "stage"))
     card = settings.scorecard_for(*(word if isinstance(word, str) else None for word in words))
     metrics = weighted_metrics(card, weights)
@@ -202,7 +204,7 @@ def scored_side(
     return ScoredSide(
         plain=_known(metrics, score_metrics(columns, metrics, settings, ramp=False)),
         ramped=ramped,
-        final=min(raw, _exact(settings.overdue_cap_score)) if veto and raw is not None else raw,
+        final=min(raw, _exact(figures["cap"][0])) if veto and raw is not None else raw,
         values={weighted.key: float(value) for weighted, value in values},
         metrics={weighted.key: weighted for weighted in metrics},
         shown=None if withheld else int(figures["shown"][0]),

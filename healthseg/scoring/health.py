@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from healthseg.scoring.components import (
     score_metrics,
     weighted_metrics,
 )
+from healthseg.scoring.overrides import caps, overriding
 from healthseg.settings import BANDS, COMPONENTS, Scorecard, ScorecardMetric, Settings
 
 NEEDED = (*SILENCE_METRICS, "worst_days_overdue")
@@ -45,6 +47,7 @@ SCORE_COLUMNS = (
     "withheld",
     "ramping",
     "band",
+    "override",
 )
 PER_METRIC = ("component", "component_weight", "share", "metric", "label", "unit", "weight")
 
@@ -67,7 +70,8 @@ class Scores:
 
     Columns of ``frame``: client_id, date, live, usage_score … payment_score, score (exact, NaN where
     withheld), shown (rounded half up), band, uncapped, cap (NaN where no veto holds), capped (the cap
-    lowered the score), coverage (0–1), lowest, highest (what the missing inputs allow), withheld, ramping.
+    lowered the score), coverage (0–1), lowest, highest (what the missing inputs allow), withheld, ramping, override
+    (the first of the setting ``overrides`` that holds).
     """
 
     frame: pd.DataFrame
@@ -107,9 +111,10 @@ def score_panel(
     weights = None if weights is None else custom_weights(weights)
     names = metrics_of(settings)
     _refuse_unknown_metrics(ordered, names)
-    names += [name for name in ordered if name.startswith(catalog.LOST)]
+    extra = {override.metric for override in settings.overrides.values()} - set(names)
+    names += [name for name in ordered if name.startswith(catalog.LOST) or name in extra]
     columns = {name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in names}
-    figures = {name: np.full(len(ordered), np.nan) for name in SCORE_COLUMNS if name != "band"}
+    figures = {name: np.full(len(ordered), np.nan) for name in SCORE_COLUMNS[:-2]}
     groups = []
     for rows, card in _by_scorecard(ordered, settings):
         of_card = {name: column[rows] for name, column in columns.items()}
@@ -193,21 +198,19 @@ def score_rows(
     in_use = sum(shares[name] for name in ("usage", "engagement") if name in shares) > 0
     withheld = ~in_use | (coverage < settings.min_coverage) | np.isnan(raw)
     raw = np.where(withheld, np.nan, np.round(raw, DECIMALS))
-    overdue, cap = columns["worst_days_overdue"], settings.overdue_cap_score
-    veto = overdue >= settings.overdue_cap_days
-    ceiling = np.where(veto, cap, 100.0)
-    # an unknown overdue invoice can be a veto: the lowest possible score allows for it
-    lowest_ceiling = np.where(veto | np.isnan(overdue), cap, 100.0)
+    cap, lowest_ceiling = caps(columns, len(raw), settings)
+    ceiling = np.fmin(cap, 100.0)
     # an invoice may be paid whose date of payment is lost
     lost = np.asarray(columns.get(f"{catalog.LOST}invoices", 0.0))
-    highest_ceiling = np.where(veto & (lost == 0), cap, 100.0)
+    sure = columns if not np.any(lost) else _without_overdue(columns, lost)
+    highest_ceiling = np.fmin(caps(sure, len(raw), settings)[0], 100.0)
     score = np.minimum(raw, ceiling)
     return {
         **{f"{name}_score": np.round(mean, DECIMALS) for name, mean in means.items()},
         "score": score,
         "shown": shown(score),
         "uncapped": raw,
-        "cap": np.where(veto, cap, np.nan),
+        "cap": cap,
         "capped": raw > ceiling,
         "coverage": coverage,
         "lowest": np.clip(np.round(np.minimum(low, lowest_ceiling), DECIMALS), 0, 100),
@@ -215,6 +218,12 @@ def score_rows(
         "withheld": withheld,
         "ramping": ramp_scale(columns["tenure_days"], settings) < 1,
     }
+
+
+def _without_overdue(columns: Columns, lost: np.ndarray) -> Columns:
+    """The columns, with overdue days unknown where invoices are lost."""
+    overdue = np.where(lost > 0, np.nan, columns["worst_days_overdue"])
+    return {**columns, "worst_days_overdue": overdue}
 
 
 def _possible(
@@ -314,6 +323,15 @@ def risk_level(shown_score: float | None, threshold: float, step_points: float) 
     return ("critical", "high", "medium", "low")[at]
 
 
+def row_risk_level(row: Mapping[str, Any], threshold: float, settings: Settings) -> str | None:
+    """The risk level of a scored row: that of what overrides the score, else by the score."""
+    override = settings.overrides.get(row["override"]) if row["override"] else None
+    if override is not None and override.risk_level is not None:
+        return override.risk_level
+    shown_score = None if row["shown"] is None else float(row["shown"])
+    return risk_level(shown_score, threshold, settings.risk_step_points)
+
+
 def _framed(
     ordered: pd.DataFrame, figures: dict[str, np.ndarray], settings: Settings
 ) -> pd.DataFrame:
@@ -323,7 +341,10 @@ def _framed(
     )
     for name in ("capped", "withheld", "ramping"):
         frame[name] = live & (figures[name] == 1)
-    return frame.assign(band=words(bands_of(frame["shown"].to_numpy(), settings)))
+    override = overriding(ordered, settings)
+    override[~live] = None
+    bands = bands_of(frame["shown"].to_numpy(), settings)
+    return frame.assign(band=words(bands), override=words(override))
 
 
 def words(values: Sequence[str | None] | np.ndarray, index: pd.Index | None = None) -> pd.Series:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator
 
 from healthseg.settings.base import Frozen
+from healthseg.settings.overrides import DEFAULT_OVERRIDES, Override, merged_overrides
 from healthseg.settings.scorecard import DEFAULT_SCORECARD, Component, Scorecard, Variant
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -19,8 +20,9 @@ class ScoringSettings(Frozen):
     scorecard_variants: tuple[Variant, ...] = ()
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.30
     ramp_days: Annotated[int, Field(ge=0)] = 90
-    overdue_cap_days: Annotated[int, Field(ge=1)] = 60
-    overdue_cap_score: Annotated[float, Field(ge=0, le=100)] = 59.0
+    overrides: dict[str, Override] = Field(default_factory=lambda: dict(DEFAULT_OVERRIDES))
+    # customers that a sentence about overrides names
+    overrides_named: Annotated[int, Field(ge=1)] = 5
     band_edges: tuple[float, float, float] = (40.0, 60.0, 80.0)
     peers_min: Annotated[int, Field(ge=2)] = 8
     # a step that earns more points than three quarters of the peers have is out of reach
@@ -74,6 +76,11 @@ class ScoringSettings(Frozen):
     # share of the draws among the riskiest from which on that is "always", "sometimes"
     ranks_always_share: Share = 0.9
     ranks_sometimes_share: Share = 0.1
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _beside_the_usual(cls, value: Any) -> Any:
+        return merged_overrides(value)
 
     @field_validator("band_edges")
     @classmethod

@@ -42,6 +42,7 @@ from healthseg.data.quality import DataQuality
 from healthseg.data.tables import id_text
 from healthseg.errors import InvalidParameters, hint
 from healthseg.rules import TriggeredRule
+from healthseg.tools.overrides import Overrides
 from healthseg.tools.traces import Origin, Trace, trace
 from healthseg.tools.uncontracted import Uncontracted
 
@@ -184,6 +185,10 @@ class Result(BaseModel):
         default=Uncontracted(), description="Customers whose contract ended without a new one"
     )
 
+    overrides: Overrides = Field(
+        default=Overrides(), description="What overrides scores: notice given, an invoice overdue"
+    )
+
     _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
     _frames: dict[str, pd.DataFrame] = PrivateAttr(default_factory=dict)
     _origin: Origin | None = PrivateAttr(default=None)
@@ -214,9 +219,12 @@ class Result(BaseModel):
         known |= dict(reasons(part, path))
         return self.model_copy(update={name: part, "not_measured": dict(sorted(known.items()))})
 
-    def with_quality(self, quality: DataQuality, contracts: Uncontracted) -> Self:
-        """The same result with what was lost in its data, and whose contract has ended."""
-        return self.model_copy(update={"data_quality": quality, "uncontracted": contracts})
+    def with_context(
+        self, quality: DataQuality, contracts: Uncontracted, overrides: Overrides
+    ) -> Self:
+        """The same result with what was lost in its data, whose contract has ended, what overrides scores."""
+        update = {"data_quality": quality, "uncontracted": contracts, "overrides": overrides}
+        return self.model_copy(update=update)
 
     def to_dict(self) -> dict[str, Any]:
         """The response as JSON values: dates are texts, missing figures null."""
@@ -427,7 +435,8 @@ def tool(
         result = _with_extent(result, opened)
         client_id = arguments.get("client_id")
         contracts = Uncontracted.of(opened, result.as_of, client_id)
-        result = result.with_quality(opened.quality.of(client_id), contracts)
+        overrides = Overrides.of(opened, result.as_of, client_id)
+        result = result.with_context(opened.quality.of(client_id), contracts, overrides)
         result._origin = Origin.of(opened, arguments, function.__name__)
         return result
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DAY = dt.timedelta(days=1)
 EXPANSION_RULES = {
+    "no_notice": "no notice given",
     "healthy": "score of 80 or more",
     "not_declining": "score not declining",
     "seats_in_use": "nine of ten seats in use",
@@ -349,6 +350,7 @@ class PortfolioContext:
         seats = figures["seat_utilisation"]
         rules = pd.DataFrame(
             {
+                "no_notice": rows["days_since_notice"].isna().astype(object),
                 "healthy": _known(figures["shown"], figures["shown"] >= settings.band_edges[2]),
                 "not_declining": _known(trend, trend != "declining"),
                 "seats_in_use": _known(seats, seats >= settings.expansion_min_utilisation),

@@ -119,6 +119,7 @@ def health(
         "possible_range": Interval(lower=63.0, upper=72.0),
         "ramping": False,
         "caps": [],
+        "uncapped_score": 69,
         "health_trend": "declining",
         "trend": Trend(
             slope_per_week=-0.52,

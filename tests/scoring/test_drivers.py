@@ -65,7 +65,7 @@ def test_under_a_cap_only_the_invoice_helps(panel):
 
 
 def test_an_invoice_paid_too_late_to_lift_the_cap_brings_nothing(panel):
-    config = Settings(overdue_cap_days=20)
+    config = Settings(overrides={"long_overdue": {"at_least": 20}})
     scores = score_panel(
         panel({"worst_days_overdue": 40}), config
     )  # the next anchor, 30 days, is still capped

@@ -109,7 +109,9 @@ def test_the_cap_is_a_part_of_its_own(panel):
 
 def test_a_cap_that_was_set_lower_is_configuration(panel):
     frame = panel({"worst_days_overdue": 70})
-    change = explain_change(row(frame), row(frame), Settings(), Settings(overdue_cap_score=50))
+    change = explain_change(
+        row(frame), row(frame), Settings(), Settings(overrides={"long_overdue": {"cap": 50}})
+    )
     assert parts_of(change) == {("configuration", None): pytest.approx(-9.0)}
 
 
@@ -221,6 +223,7 @@ ROWS = st.fixed_dictionaries(
     {
         **dict.fromkeys(COUNTED, VALUE),
         "tenure_days": st.integers(0, 120),
+        "days_since_notice": st.sampled_from([float("nan"), 3.0]),
         "plan": st.sampled_from(["pro", "free", None]),
     }
 )
@@ -246,8 +249,13 @@ def configs(draw):
         scorecard_variants=draw(st.sampled_from([(), (variant,)])),
         min_coverage=draw(st.sampled_from([0.0, 0.3])),
         ramp_days=draw(st.sampled_from([0, 60, 90])),
-        overdue_cap_days=draw(st.sampled_from([1, 60])),
-        overdue_cap_score=draw(st.sampled_from([0.0, 33.3, 59])),
+        overrides={
+            "long_overdue": {
+                "at_least": draw(st.sampled_from([1, 60])),
+                "cap": draw(st.sampled_from([0.0, 33.3, 59])),
+            },
+            "notice_given": {"cap": draw(st.sampled_from([None, 20, 39]))},
+        },
     )
 
 

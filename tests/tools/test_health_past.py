@@ -213,6 +213,6 @@ def test_a_response_says_what_it_was_made_from(demo, frames, tmp_path, response)
     health = response("cs_client_001")
     assert health.fingerprint == demo.fingerprint(health.as_of)
     assert hs.calculate_health_score(other, "cs_client_001").fingerprint != health.fingerprint
-    softer = hs.Portfolio.open(demo.path, {"overdue_cap_score": 50})
+    softer = hs.Portfolio.open(demo.path, {"overrides": {"long_overdue": {"cap": 50}}})
     assert hs.calculate_health_score(softer, "cs_client_001").fingerprint != health.fingerprint
     assert json.loads(health.to_json())["fingerprint"] == health.fingerprint

@@ -182,7 +182,7 @@ def test_the_score_is_the_weighted_mean_of_the_metrics_that_are_measured(respons
             weight = metrics.loc[metrics["component"] == rows["component"].iloc[0], "weight"].sum()
             by_hand += weight * (rows["points"] * rows["weight"]).sum() / rows["weight"].sum()
             total += weight
-        capped = 59.0 if health.caps else 100.0
+        capped = min([100.0, *(float(text.split()[2].rstrip(":")) for text in health.caps)])
         score = health.frame("history")["score"].iloc[-1]
         if health.current_health_score is None:
             assert np.isnan(score)

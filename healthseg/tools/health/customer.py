@@ -16,8 +16,9 @@ from healthseg.periods import end_of_day_utc
 from healthseg.rules import alerts
 from healthseg.scoring import (
     explain_change,
-    risk_level,
+    row_risk_level,
     score_trend,
+    shown,
     trend_window_days,
 )
 from healthseg.scoring import factors as score_factors
@@ -52,6 +53,7 @@ from healthseg.tools.health.result import (
     Opportunity,
     Trend,
 )
+from healthseg.tools.overrides import overrides_of
 from healthseg.tools.values import integer, number, rounded, word
 
 TOOL = words.TOOL
@@ -121,8 +123,7 @@ class CustomerHealth:
         opportunities, reason = self.opportunities()
         not_measured = {"$.improvement_opportunities": reason} if reason else {}
         why_withheld = self._why_withheld()
-        step_points = self.settings.risk_step_points
-        level = risk_level(number(now["shown"]), self.risk_threshold, step_points)
+        level = row_risk_level(now, self.risk_threshold, self.settings)
         weeks, least = int(self.trend["weeks"]), self.settings.trend_min_scores
         few_scores = f"{weeks} weekly scores, at least {least} are needed"
         return HealthScore(
@@ -146,6 +147,7 @@ class CustomerHealth:
             possible_range=Interval(lower=round(now["lowest"], 1), upper=round(now["highest"], 1)),
             ramping=bool(now["ramping"]),
             caps=self.caps(),
+            uncapped_score=Figure(integer(shown(now["uncapped"])), why_withheld),
             health_trend=Figure(self.trend["trend"], few_scores),
             trend=self.trend_part(),
             score_change=Figure(self.score_change, "no score at one end of the look-back"),
@@ -320,11 +322,14 @@ class CustomerHealth:
         return HealthMetrics(**{key: Figure(value, "no data") for key, value in values.items()})
 
     def caps(self) -> list[str]:
-        row = self.now
-        if pd.isna(row["cap"]):
+        held = overrides_of(self.now, self.client_id, self.context.name, self.day, self.settings)
+        if pd.isna(self.now["cap"]):
             return []
-        days = row["worst_days_overdue"]
-        return [f"capped at {row['cap']:.0f}: an invoice is {days:.0f} days overdue"]
+        return [
+            f"capped at {item.cap:.0f}: {item.text[:1].lower()}{item.text[1:]}"
+            for item in held
+            if item.cap is not None
+        ]
 
     def trend_part(self) -> Trend:
         row = self.trend

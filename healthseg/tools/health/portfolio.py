@@ -15,7 +15,7 @@ from healthseg.metrics.counting import customers
 from healthseg.metrics.families import rolled_up
 from healthseg.metrics.money import money
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
-from healthseg.scoring import ScoreChange, bands_of, explain_change, factors, risk_level, shown
+from healthseg.scoring import ScoreChange, bands_of, explain_change, factors, row_risk_level, shown
 from healthseg.scoring.churn import training
 from healthseg.scoring.scored_panel import (
     ScoredPanel,
@@ -31,6 +31,7 @@ from healthseg.tools.health.outlook import (
     model_score_change,
 )
 from healthseg.tools.health.result import PortfolioHealth
+from healthseg.tools.overrides import overrides_of
 from healthseg.tools.values import rounded
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ LISTED = [
     "change",
     "trend",
     "risk_level",
+    "override",
     "reason",
     "arr",
     "currency",
@@ -202,9 +204,10 @@ class HealthOfPortfolio:
                 "change": [self.figures[client]["score_change"] for client in ids],
                 "trend": self.trends["trend"].reindex(ids),
                 "risk_level": [
-                    risk_level(score, self.risk_threshold, self.settings.risk_step_points)
-                    for score in rows["shown"]
+                    row_risk_level(row, self.risk_threshold, self.settings)
+                    for row in rows.to_dict("records")
                 ],
+                "override": pd.Series(map(self._override, ids), index=ids, dtype=object),
                 "reason": [self._reason(client) for client in ids],
                 "arr": self.money.amounts.reindex(ids),
                 "currency": self._currency(rows, known),
@@ -229,6 +232,12 @@ class HealthOfPortfolio:
         )
         order = order.sort_values(["unknown", "stake", "low", "client_id"], kind="stable")
         return table.loc[order.index].reset_index(drop=True)
+
+    def _override(self, client: str) -> str | None:
+        """What overrides the score, in words."""
+        row = self.today.loc[client].to_dict()
+        held = overrides_of(row, client, client, self.as_of, self.settings)
+        return "; ".join(item.text for item in held) or None
 
     def _rate(self, rows: pd.DataFrame) -> pd.Series | float:
         """What each customer's own currency is worth in the one that amounts are shown in."""

@@ -320,6 +320,7 @@ class HealthScore(Result):
     )
     ramping: bool = Field(description="Whether anchors are still scaled to the customer's tenure")
     caps: list[str] = Field(description="What caps the score")
+    uncapped_score: int | None = Field(description="The score without its caps")
     health_trend: str | None = Field(description="improving, declining or stable")
     trend: Trend = Field(description="Figures behind health_trend")
     score_change: int | None = Field(description="Points in the look-back")
@@ -363,6 +364,12 @@ class HealthScore(Result):
         text = f"{name}: {self.current_health_score}, {band}, {self._moved()}"
         if self.status == "churned":
             return text + "; churned, frozen at its last day"
+        decisive = [item.text for item in self.overrides.held if item.risk_level is not None]
+        if decisive:
+            score = f"score {self.current_health_score}"
+            if self.uncapped_score != self.current_health_score:
+                score += f", {self.uncapped_score} without it"
+            text = f"{name}: {'; '.join(decisive)}; {score}"
         renewal = self.customer.days_to_renewal
         if renewal is not None and renewal >= 0:
             text += f"; renewal in {renewal} day{'' if renewal == 1 else 's'}"
