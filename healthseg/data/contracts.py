@@ -24,7 +24,20 @@ from healthseg.settings.data import DataSettings
 PAIRS_AT_ONCE = 2_000_000
 # shorter contracts roll on: their end is no renewal
 ROLLING_DAYS = 60
-NUMBERS = ("arr", "seats", "renews", "ends", "auto_renews", "list_price", "term")
+# a contract that begins so many days before or after the end of a term follows the one that would have renewed by itself
+SUCCESSOR_DAYS = 60
+NUMBERS = (
+    "arr",
+    "seats",
+    "renews",
+    "ends",
+    "auto_renews",
+    "list_price",
+    "term",
+    "stop",
+    "months",
+    "length",
+)
 WORDS = ("plan", "currency")
 # contradictions of ARR that are listed with their figures
 CONTRADICTIONS_SHOWN = 20
@@ -89,19 +102,24 @@ def end_convention(rows: pd.DataFrame, setting: str) -> EndConvention:
 
 def _whole_months(rows: pd.DataFrame) -> np.ndarray:
     """1 where a term with its last day is whole months, −1 where it is without it, else 0."""
-    start = rows["starts"].to_numpy(dtype="datetime64[D]")
     sign = np.zeros(len(rows), dtype=np.int64)
     for extra, value in ((1, 1), (0, -1)):
-        stop = (rows["ends"].astype(np.int64) + extra).to_numpy(dtype="datetime64[D]")
-        months = (stop.astype("datetime64[M]") - start.astype("datetime64[M]")).astype(int)
-        same_day = stop - stop.astype("datetime64[M]") == start - start.astype("datetime64[M]")
-        sign[(months > 0) & same_day] = value
+        sign[_months(rows["starts"], rows["ends"] + extra) > 0] = value
     return sign
 
 
-def prepared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Contracts with ``version``, the number of the contract that a row is a version of, and ``replaced``, the day from
-    which another has taken its place (NaN: never)."""
+def _months(start: pd.Series, stop: pd.Series) -> np.ndarray:
+    """How many months lie between two days, 0 where they are not whole."""
+    first, last = (days.to_numpy(dtype=float).astype("datetime64[D]") for days in (start, stop))
+    months = (last.astype("datetime64[M]") - first.astype("datetime64[M]")).astype(int)
+    same_day = last - last.astype("datetime64[M]") == first - first.astype("datetime64[M]")
+    return np.where(same_day, np.maximum(months, 0), 0)
+
+
+def prepared(rows: pd.DataFrame, losses: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Contracts with ``version``, the number of the contract that a row is a version of, and two days (NaN: never):
+    ``replaced``, from which another has taken its place, and ``lost``, from which a loss of the customer (``losses``: k, day,
+    known) ended its renewals."""
     named = rows["contract_id"].notna()
     parts = [
         rows["k"],
@@ -121,12 +139,28 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
         first = listed.groupby(["k", "contract_id"])["replaced"].min()
         keys = pd.MultiIndex.from_arrays([rows["k"], rows["contract_id"].astype(object)])
         replaced = pd.Series(first.reindex(keys).to_numpy(dtype=float), index=rows.index)
-    return rows.assign(version=version, replaced=replaced, term=rows["ends"] - rows["starts"])
+    return rows.assign(
+        version=version,
+        replaced=replaced,
+        term=rows["ends"] - rows["starts"],
+        lost=_lost(rows, losses),
+    )
+
+
+def _lost(rows: pd.DataFrame, losses: pd.DataFrame | None) -> pd.Series:
+    """The first day on which a loss after a contract's begin was known."""
+    if losses is None or losses.empty:
+        return pd.Series(np.nan, index=rows.index)
+    pairs = rows[["k", "starts"]].reset_index(names="row").merge(losses, on="k")
+    pairs = pairs[pairs["day"] > pairs["starts"]]
+    known = pairs[["day", "known"]].max(axis=1)
+    return known.groupby(pairs["row"]).min().reindex(rows.index).astype(float)
 
 
 def boundaries(rows: pd.DataFrame) -> pd.DataFrame:
     """The days (k, day) on which what is in force may change."""
-    days = [rows["starts"], rows["known"], rows["ends"], rows["ends"] + 1, rows["replaced"]]
+    names = ("starts", "known", "ends", "replaced", "lost")
+    days = [*(rows[name] for name in names), rows["ends"] + 1]
     frame = pd.concat([pd.DataFrame({"k": rows["k"], "day": day}) for day in days]).dropna()
     return frame.astype(np.int64).drop_duplicates(ignore_index=True)
 
@@ -135,14 +169,86 @@ def known_versions(
     rows: pd.DataFrame, convention: EndConvention, moments: pd.DataFrame
 ) -> pd.DataFrame:
     """Pairs of a moment (``at``: its row) and a contract's standing version that had begun by then, with ``stop`` (the
-    first day without it, inf while it is open) and ``in_force``."""
+    first day without it, inf while it is open) and ``in_force``.
+
+    A contract that renews by itself runs on by whole terms, until the customer is lost or another contract follows it: one
+    that begins within ``SUCCESSOR_DAYS`` of the end of a term.
+    """
     pairs = moments.reset_index(names="at").merge(rows, on="k")
     pairs = pairs[(pairs["starts"] <= pairs["day"]) & (pairs["known"] <= pairs["day"])]
     pairs = pairs[~pairs.duplicated(["at", "version"], keep="last")]
     pairs = pairs[~(pairs["replaced"] <= pairs["day"])]
     stop = pairs["ends"] + convention.inclusive(pairs["day"].to_numpy())
-    pairs = pairs.assign(stop=stop.fillna(np.inf))
+    pairs = _renewed(pairs.assign(stop=stop.fillna(np.inf)))
     return pairs.assign(in_force=pairs["stop"] > pairs["day"])
+
+
+def _renewed(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs with the present terms of contracts that renewed by themselves; ``months`` and ``length`` are those of a
+    term (0 of contracts that don't). One that another contract followed is left out."""
+    # an open contract's term ends with the day of renewal, or on the day before it
+    last_day = _months(pairs["starts"], pairs["renews"] + 1) > 0
+    end = pairs["stop"].where(pairs["ends"].notna(), pairs["renews"] + last_day)
+    length = (end - pairs["starts"]).clip(lower=1)
+    renews = pairs["auto_renews"].eq(1) & ~(pairs["lost"] <= pairs["day"]) & length.notna()
+    length = length.where(renews, 0).astype(np.int64)
+    months = np.zeros(len(pairs), dtype=np.int64)
+    months[renews] = _months(pairs.loc[renews, "starts"], end[renews])
+    pairs = pairs.assign(months=months, length=length)
+    over = pairs[renews & (pairs["stop"] <= pairs["day"])]
+    others = over.reset_index(names="row")[["row", "at", "version", "starts", "stop", "length"]]
+    others = others.merge(pairs[["at", "version", "starts"]], on="at", suffixes=("", "_other"))
+    later = (others["version"] != others["version_other"]) & (
+        others["starts_other"] > others["starts"]
+    )
+    gap = others["starts_other"] - others["stop"]
+    phase = gap % others["length"]
+    near = np.minimum(phase, others["length"] - phase) <= SUCCESSOR_DAYS
+    followed = others.loc[later & near & (gap >= -SUCCESSOR_DAYS), "row"].unique()
+    pairs, over = pairs.drop(index=followed), over.drop(index=followed)
+    stop = rolled(over["stop"], 0, over)
+    for name in ("ends", "renews"):
+        moved = over[name] + (stop - over["stop"])
+        pairs[name] = moved.reindex(pairs.index).where(pairs.index.isin(over.index), pairs[name])
+    pairs.loc[over.index, "stop"] = stop
+    return pairs
+
+
+def rolled(date: pd.Series, gap: pd.Series | int, rows: pd.DataFrame) -> pd.Series:
+    """Dates moved by whole terms (``months``, else ``length`` days) until, ``gap`` days later, they lie beyond the ``day``
+    of their row.
+
+    >>> rows = pd.DataFrame({"day": [400, 400], "months": [12, 0], "length": [365, 100]})
+    >>> rolled(pd.Series([365.0, 365.0]), 1, rows).tolist()
+    [730.0, 465.0]
+    """
+    moved = date.copy()
+    late = date.notna() & (date + gap <= rows["day"]) & (rows["length"] > 0)
+    if not late.any():
+        return moved
+    start, day, space = date[late], rows.loc[late, "day"], (date * 0 + gap)[late]
+    months, length = (rows.loc[late, name].astype(np.int64) for name in ("months", "length"))
+    terms = np.floor((day - space - start) / length) + 1
+    by_days = start + terms * length
+    first = start.to_numpy().astype("datetime64[D]")
+    behind = (day - space).to_numpy().astype("datetime64[D]").astype("datetime64[M]")
+    since = (behind - first.astype("datetime64[M]")).astype(int)
+    size = months.clip(lower=1).to_numpy()
+    number = np.maximum(since // size, 1)
+    by_months = _months_later(first, number * size)
+    short = by_months <= (day - space).to_numpy()
+    by_months = np.where(short, _months_later(first, (number + 1) * size), by_months)
+    moved[late] = np.where(months > 0, by_months, by_days)
+    return moved
+
+
+def _months_later(day: np.ndarray, months: np.ndarray) -> np.ndarray:
+    """The same day of a later month, or that month's last."""
+    month = day.astype("datetime64[M]")
+    place = (day - month).astype(int)
+    target = month + months
+    last = ((target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")).astype(int) - 1
+    return (target.astype("datetime64[D]") + np.minimum(place, last)).astype(np.int64).astype(float)
 
 
 def contracts_at(
@@ -156,7 +262,8 @@ def contracts_at(
 
     ``arr`` and ``seats`` are sums, the rest is the largest contract's. ``since``: the day from which the sum holds,
     ``recorded``: when that was known. Where nothing is in force, they are those of the contracts that ended last, and
-    ``lapsed`` is the first day without them (NaN while one is in force, renews by itself, or a new one is signed).
+    ``lapsed`` is the first day without them (NaN while one is in force or a new one is signed). Terms of contracts that
+    renew by themselves pass without a new row: ``renewal_days`` reads their day of renewal.
     Contracts in another currency than the largest one's are converted by ``fx`` (currency, day, rate), else left out.
     """
     parts = [
@@ -206,9 +313,9 @@ def _sums(
     frame["since"] = np.where(in_force, np.fmax(begun, ended), begun)
     frame["recorded"] = np.fmax(frame["since"], chosen.groupby("at")["known"].max())
     frame["ended"] = ended.where(~in_force)
-    renews = chosen.groupby("at")["auto_renews"].max().eq(1)
-    frame["lapsed"] = frame["ended"].where(~renews & ~_signed(rows, frame))
-    frame["renews"] = _renewal(frame, renews & ~in_force)
+    frame["lapsed"] = frame["ended"].where(~_signed(rows, frame))
+    own = frame["renews"].fillna(frame["ends"].where(frame["term"] >= ROLLING_DAYS))
+    frame["renews"] = own.where(in_force, frame["ends"])
     return frame.reset_index(drop=True)
 
 
@@ -245,13 +352,12 @@ def _signed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:
     return pd.Series(frame.index.isin(ahead["at"]), index=frame.index)
 
 
-def _renewal(frame: pd.DataFrame, renewed: pd.Series) -> pd.Series:
-    """The day of renewal: the contract's own, else its end unless it rolls on; of one that renewed by itself the end of
-    its present term, of one that ended the end itself."""
-    own = frame["renews"].fillna(frame["ends"].where(frame["term"] >= ROLLING_DAYS))
-    terms = np.floor((frame["day"] - frame["ends"]) / frame["term"].clip(lower=1)) + 1
-    again = frame["ends"] + terms * frame["term"].clip(lower=1)
-    return own.where(frame["ended"].isna(), frame["ends"]).where(~renewed, again)
+def renewal_days(contract: pd.DataFrame) -> np.ndarray:
+    """The day of renewal of rows of ``contracts_at``, read on their ``day``: the contract's own, else its end unless it rolls
+    on; of one that renews by itself the end of its present term, of one that ended the end itself."""
+    date = contract["renews"].astype(float)
+    gap = (contract["stop"].astype(float) - date).clip(0, 1).fillna(1)
+    return rolled(date, gap, contract).to_numpy(dtype=float)
 
 
 # -- what ``check`` says -------------------------------------------------------------------

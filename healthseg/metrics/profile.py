@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from healthseg.data.contracts import renewal_days
 from healthseg.metrics.catalog import ONLY_CHURN, RULES_AND_PAGES, SCORED, Metric
 from healthseg.metrics.counting import Counting, Spans, customers, epoch_day, epoch_days_or_nan
 from healthseg.metrics.spells import lives, spells_as_of
@@ -162,7 +163,10 @@ def _renewal(
     """The contract's renewal, else the last change of the date, else today's; of contracts that ended without a new one
     their end, which is overdue."""
     dates = epoch_days_or_nan(said.change("renewal_date", at, day)["value"])
-    renews, ended = numbers(contract["renews"]), ~np.isnan(numbers(contract["ended"]))
+    renews, ended = (
+        renewal_days(contract.assign(day=day)),
+        ~np.isnan(numbers(contract["ended"])),
+    )
     other = np.where(np.isnan(dates), today, dates)
     own = np.where(ended & (other > renews), other, renews)
     return np.where(np.isnan(own), other, own)
@@ -323,8 +327,8 @@ METRICS = (
         "Days to renewal",
         "days",
         definition="renewal_on − d; renewal_on is the largest contract's renews_on, else its end if it runs for 60 days or "
-        "more (shorter ones roll on); of contracts that ended without a new one their end, which is overdue; where there "
-        "is no contract, as `seats`",
+        "more (shorter ones roll on); of one that renews by itself the end of its present term; of contracts that ended "
+        "without a new one their end, which is overdue; where there is no contract, as `seats`",
         question="When is the renewal?",
         format="days",
         missing="no renewal date is known of that day",

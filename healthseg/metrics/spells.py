@@ -2,7 +2,8 @@
 
 A customer is lost on ``churned_on``, when its ARR ends, or in the stage ``churned``; it is live again from any later
 contract, ARR above zero, or stage. Each loss ends one spell and stays in the history; what is learnt later begins the
-next spell and never takes a loss back. A contract or ARR from the very day of the loss continues the spell.
+next spell and never takes a loss back. A contract or ARR from the very day of the loss continues the spell; one that
+began before it and was only recorded after it is no return.
 """
 
 from __future__ import annotations
@@ -55,20 +56,22 @@ def spells(facts: Iterable[Fact], signup: int, day: int) -> list[Spell]:
     """
     known = [fact for fact in facts if fact.visible <= day]
     result = [Spell(signup)]
-    for at, is_return, source in sorted(_turns(known, signup)):
+    for at, is_return, source, since in sorted(_turns(known, signup)):
         began, lost, dated_by = result[-1]
         if not is_return:
             if lost is None or (dated_by is not None and source < dated_by):
                 result[-1] = Spell(began, at, source)
-        elif lost is not None and at == lost and source != STAGE:
+        elif lost is None or since < lost + (source == STAGE):
+            continue
+        elif at == lost:
             result[-1] = Spell(began)
-        elif lost is not None and at > lost:
+        else:
             result.append(Spell(at))
     return result
 
 
-def _turns(known: list[Fact], signup: int) -> Iterator[tuple[int, bool, int]]:
-    """Days on which the customer may be lost, or live again (True), with the source."""
+def _turns(known: list[Fact], signup: int) -> Iterator[tuple[int, bool, int, int]]:
+    """Days on which the customer may be lost, or live again (True), with the source and the day of the fact itself."""
     latest = {(fact.source, fact.day): fact for fact in known}
     highest, stage = 0.0, -1.0
     for fact in sorted(latest.values(), key=lambda fact: (fact.source, fact.day)):
@@ -80,9 +83,9 @@ def _turns(known: list[Fact], signup: int) -> Iterator[tuple[int, bool, int]]:
             highest = max(highest, fact.level)
         ends = fact.level == 0 and (fact.source != ARR or highest > 0 or fact.ended)
         if ends and fact.day >= signup:
-            yield fact.day, False, fact.source
+            yield fact.day, False, fact.source, fact.day
         elif fact.level > 0:
-            yield max(fact.day, fact.visible), True, fact.source
+            yield max(fact.day, fact.visible), True, fact.source, fact.day
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data import contracts
-from healthseg.metrics.counting import customers, epoch_days
+from healthseg.metrics.counting import customers, epoch_days, epoch_days_or_nan
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -112,7 +112,7 @@ def _read(portfolio: Portfolio) -> Statements:
         for name in ("contract", "arr", "change", "stage")
     }
     settings = portfolio.settings
-    contract_rows = contracts.prepared(rows["contract"])
+    contract_rows = contracts.prepared(rows["contract"], _losses(portfolio, clients, rows))
     convention = contracts.end_convention(contract_rows, settings.contract_ends)
     moments = contracts.boundaries(contract_rows).sort_values(["k", "day"], ignore_index=True)
     sums = contracts.contracts_at(contract_rows, convention, moments, settings, _fx(portfolio))
@@ -126,6 +126,21 @@ def _read(portfolio: Portfolio) -> Statements:
         rows["change"],
         rows["stage"],
     )
+
+
+def _losses(portfolio: Portfolio, clients: pd.Index, rows: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The days on which customers were lost by any table, and when that was known: they end renewals of contracts."""
+    table = customers(portfolio).loc[clients]
+    churned = epoch_days_or_nan(table["churned_on"]) if "churned_on" in table else np.array([])
+    k = np.flatnonzero(~np.isnan(churned))
+    arr, stage, change = rows["arr"], rows["stage"], rows["change"]
+    zero = change["field"].eq("arr") & pd.to_numeric(change["value"], errors="coerce").eq(0)
+    said = [arr[arr["arr"] == 0], stage[stage["stage"] == "churned"], change[zero]]
+    parts = [
+        part[["k", "effective", "recorded"]].set_axis(["k", "day", "known"], axis=1)
+        for part in said
+    ]
+    return pd.concat([pd.DataFrame({"k": k, "day": churned[k], "known": churned[k]}), *parts])
 
 
 def _fx(portfolio: Portfolio) -> pd.DataFrame | None:

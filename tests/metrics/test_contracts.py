@@ -271,3 +271,67 @@ def test_monthly_contracts_with_inclusive_ends_leave_no_hole():
     assert set(every["arr"]) == {120} and every["uncontracted_days"].isna().all()
     (note,) = [text for text in portfolio.check().warnings if "ends_on" in text]
     assert "9 contracts start on the day after another's end" in note
+
+
+@pytest.fixture(scope="module")
+def renewing():
+    columns = "client_id starts_on ends_on arr seats auto_renews renews_on"
+    year = ("2023-01-01", "2023-12-31", 100, 10, True, None)
+    contracts = frame(
+        columns,
+        ("year", *year),
+        ("yearly", *year),  # a row a year, each said to renew by itself
+        ("yearly", "2024-01-01", "2024-12-31", 110, 10, True, None),
+        ("late", *year),
+        ("late", "2024-01-20", "2026-01-19", 110, 10, True, None),
+        ("early", *year),
+        ("early", "2023-12-01", "2025-12-31", 110, 10, True, None),
+        ("add_on", *year),
+        ("add_on", "2024-07-01", "2026-06-30", 20, 2, False, None),
+        ("ends", "2023-01-01", "2023-12-31", 100, 10, False, None),
+        ("open", "2023-01-01", None, 100, 10, True, "2023-12-31"),
+        ("lost", *year),
+        ("back", *year),
+        ("back", "2025-06-01", "2026-05-31", 70, 7, True, None),
+    )
+    churned = {"lost": "2025-03-01", "back": "2025-03-01"}
+    names = [*contracts["client_id"].unique(), "pulse"]
+    customers = frame(
+        "client_id signup_date churned_on",
+        *((name, "2022-01-01", churned.get(name)) for name in names),
+    )
+    return portfolio_of(customers=customers, contracts=contracts)
+
+
+@pytest.mark.parametrize(
+    ("client", "arr", "seats", "renewal"),
+    [
+        ("year", 100, 10, "2025-12-31"),
+        ("yearly", 110, 10, "2025-12-31"),
+        ("late", 110, 10, "2026-01-19"),
+        ("early", 110, 10, "2025-12-31"),
+        ("add_on", 120, 12, "2025-12-31"),
+        ("ends", 100, 10, "2023-12-31"),
+        ("open", 100, 10, "2025-12-31"),
+        ("back", 70, 7, "2026-05-31"),
+    ],
+)
+def test_a_contract_that_renews_by_itself_runs_on_by_whole_terms(
+    renewing, client, arr, seats, renewal
+):
+    row = on(renewing, client, "2025-10-31")
+    assert (row["arr"], row["seats"]) == (arr, seats)
+    assert row["days_to_renewal"] == (dt.date.fromisoformat(renewal) - LAST).days
+    assert pd.isna(row["uncontracted_days"]) == (client != "ends")
+
+
+def test_a_term_that_renews_by_itself_ends_on_its_last_day_and_keeps_its_length(renewing):
+    days = {day: on(renewing, "year", day) for day in ("2023-12-31", "2024-01-01", "2024-12-31")}
+    assert [row["days_to_renewal"] for row in days.values()] == [0, 365, 0]
+    assert {row["contract_term_days"] for row in days.values()} == {364}
+
+
+def test_a_loss_ends_what_renews_by_itself(renewing):
+    assert on(renewing, "lost", "2025-02-28")["arr"] == 100
+    row = on(renewing, "lost", "2025-10-31")
+    assert row["arr"] == 0 and row["days_to_renewal"] < 0

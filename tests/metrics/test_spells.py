@@ -17,6 +17,7 @@ from healthseg.metrics.spells import (
     CONTRACT,
     STAGE,
     Fact,
+    Spell,
     merged_into,
     spells,
     spells_as_of,
@@ -89,6 +90,15 @@ def test_a_contract_from_the_very_day_of_the_loss_continues_the_spell(returns):
         100,
         80,
     ]
+
+
+@pytest.mark.parametrize("source", [ARR, STAGE, CONTRACT])
+@pytest.mark.parametrize(("began", "lives"), [(90, 1), (99, 1), (100, 2), (101, 2)])
+def test_what_began_before_the_loss_and_was_recorded_after_it_is_no_return(source, began, lives):
+    lost, late = Fact(100, 100, CHURNED_ON, 0), Fact(began, 120, source, 1)
+    lives -= source == STAGE and began == 100  # a stage of the very day is that of before
+    assert len(spells([lost, late], 0, 130)) == lives
+    assert spells([lost, late], 0, 110) == [Spell(0, 100, CHURNED_ON)]
 
 
 def test_a_churn_that_leaves_arr_is_a_contraction(returns):
