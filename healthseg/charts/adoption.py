@@ -27,8 +27,8 @@ MOST = 20
 def _by_category(frame: pd.DataFrame) -> pd.DataFrame:
     """The categories in their order, the most adopted feature of each first."""
     order = [*CATEGORIES, *sorted(set(frame["category"]) - set(CATEGORIES))]
-    place = frame["category"].map(order.index)
-    return frame.assign(place=place).sort_values(
+    position = frame["category"].map(order.index)
+    return frame.assign(place=position).sort_values(
         ["place", "rate", "feature"], ascending=[True, False, True], kind="stable"
     )
 
@@ -125,7 +125,7 @@ def time_to_adopt(curves: pd.DataFrame) -> Picture:
     )
 
 
-def kept(curves: pd.DataFrame) -> Picture:
+def durations(curves: pd.DataFrame) -> Picture:
     return lines.curves(
         curves,
         "Retention after adoption",
@@ -175,6 +175,6 @@ def _both_ways(reach: float) -> bars.Axis:
     """An axis of correlations around zero."""
     step = 0.1 if reach <= 0.35 else 0.25
     most = int(reach // step)
-    ticks = tuple(round(step * place, 2) for place in range(-most, most + 1))
+    ticks = tuple(round(step * index, 2) for index in range(-most, most + 1))
     labels = tuple(formats.signed(tick, 2) if tick else "0" for tick in ticks)
     return bars.Axis(-reach * 1.03, reach * 1.03, 0, ticks, labels)

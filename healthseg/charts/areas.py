@@ -58,14 +58,14 @@ def arr_over_time(
     ]
     ends = _ends(stacked[stacked["day"] == days[-1]], form, top, name)
     look = {"opacity": 0.9, "stroke": theme.PAPER, "strokeWidth": 1}
-    place = {"x": x, "y": {**y, "field": "place"}}
+    encoding = {"x": x, "y": {**y, "field": "place"}}
     layers = [
         canvas.layer(values, "area", look, x=x, y=y, y2="high", color="colour", detail="part"),
         canvas.layer(
-            ends, "circle", {"size": 60, "opacity": 1, "xOffset": 10}, **place, color="colour"
+            ends, "circle", {"size": 60, "opacity": 1, "xOffset": 10}, **encoding, color="colour"
         ),
         canvas.layer(
-            ends, "text", {"align": "left", "dx": 19, "fontSize": 12}, **place, text="text"
+            ends, "text", {"align": "left", "dx": 19, "fontSize": 12}, **encoding, text="text"
         ),
     ]
     unit = "ARR" if metric == "arr" else "Customers"
@@ -99,8 +99,8 @@ def _ends(last: pd.DataFrame, form: str, top: float, name: Callable[[str], str])
         {
             "day": row["day"],
             "colour": row["colour"],
-            "place": place,
+            "place": height,
             "text": f"{name(row['part'])} {formats.written(row['value'], form)}",
         }
-        for row, place in zip(parts, canvas.apart(middles, gap, gap / 2, top), strict=True)
+        for row, height in zip(parts, canvas.apart(middles, gap, gap / 2, top), strict=True)
     ]

@@ -70,7 +70,7 @@ def scale(low: float, high: float, form: str = "number", currency: Any = None) -
         power * times for times in (1, 2, 5, 10, 20, 50, 100) if reach / (power * times) <= 5
     )
     ticks = tuple(
-        round(step * place, 9) for place in range(-int(-low // step), int(high // step) + 1)
+        round(step * index, 9) for index in range(-int(-low // step), int(high // step) + 1)
     )
     labels = [
         formats.written(tick, form, {"currency": currency if tick == ticks[-1] else None}.get)
@@ -87,7 +87,7 @@ def shares(high: float = 1.0) -> Axis:
 def days(high: float) -> Axis:
     """An axis of days from zero, with ticks at weeks, months or years."""
     step = next((step for step in DAY_STEPS if high / step <= 5), 2 * DAY_STEPS[-1])
-    ticks = tuple(float(step * place) for place in range(int(high // step) + 1))
+    ticks = tuple(float(step * index) for index in range(int(high // step) + 1))
     return Axis(0, max(1.02 * high, 1.0), 0, ticks, tuple(map(formats.number, ticks)))
 
 
@@ -220,8 +220,8 @@ def _fitting(axis: Axis) -> list[tuple[float, str]]:
 
 def _align(tick: float, axis: Axis) -> str:
     """A label at an end of the axis stays within it."""
-    place = (tick - axis.low) / (axis.high - axis.low)
-    return "left" if place < 0.03 else "right" if place > 0.97 else "center"
+    share = (tick - axis.low) / (axis.high - axis.low)
+    return "left" if share < 0.03 else "right" if share > 0.97 else "center"
 
 
 def _baseline(
@@ -255,14 +255,14 @@ def _bar_layers(items: Sequence[Row], tops: list[float], x: Record, y: Record) -
             dots.append({"x": item.dot, "y": middle, "colour": item.dot_colour, "tip": tip})
         if item.target is not None:
             targets.append({"x": item.target, "y": middle - 8, "y2": middle + 8})
-    place: Record = {"x": at("x", x), "y": at("y", y)}
+    encoding: Record = {"x": at("x", x), "y": at("y", y)}
     marks: list[tuple[list[Record], str, Record, Record]] = [
         (spans, "rect", {"cornerRadius": 2}, {"x2": "x2", "y2": "y2", "opacity": "opacity"}),
         (targets, "rule", {"color": theme.INK, "strokeWidth": 2}, {"y2": "y2"}),
         (dots, "circle", {"size": 80, "opacity": 1, "stroke": theme.PAPER, "strokeWidth": 1.5}, {}),
     ]
     return [
-        canvas.layer(values, kind, mark, **place, **more, **({} if kind == "rule" else _PAINT))
+        canvas.layer(values, kind, mark, **encoding, **more, **({} if kind == "rule" else _PAINT))
         for values, kind, mark, more in marks
         if values
     ]

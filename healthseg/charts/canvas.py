@@ -28,7 +28,7 @@ def layer(
     """Marks of a kind, one for each row, placed by channels (``x="start"`` reads a quantity)."""
     if kind == "text":
         rows, mark = _legible(rows, mark or {}, channels.get("color"))
-    encoding = {name: _channel(name, given) for name, given in channels.items()}
+    encoding = {name: _channel(name, value) for name, value in channels.items()}
     if rows and "tip" in rows[0] and kind not in _WITHOUT_TIP:
         encoding["tooltip"] = {"field": "tip", "type": "nominal"}
     look: Any = {
@@ -61,15 +61,15 @@ _NOMINAL = {"text", "detail"}
 _AS_GIVEN = {"color", "opacity", "size"}
 
 
-def _channel(name: str, given: Any) -> dict[str, Any]:
-    if not isinstance(given, str):
-        return dict(given)
+def _channel(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, str):
+        return dict(value)
     if name in _FIELD_ONLY:
-        return {"field": given}
+        return {"field": value}
     if name in _AS_GIVEN:
         kind = "nominal" if name == "color" else "quantitative"
-        return {"field": given, "type": kind, "scale": None}
-    return {"field": given, "type": "nominal" if name in _NOMINAL else "quantitative"}
+        return {"field": value, "type": kind, "scale": None}
+    return {"field": value, "type": "nominal" if name in _NOMINAL else "quantitative"}
 
 
 def at(
@@ -140,8 +140,8 @@ def apart(places: Iterable[float], room: float, low: float, high: float) -> list
     [0.1, 0.2, 0.99]
     """
     free, moved = low - room, []
-    for place in places:
-        free = max(place, free + room)
+    for wanted in places:
+        free = max(wanted, free + room)
         moved.append(round(free, 6))
     ceiling = high + room
     for position in range(len(moved) - 1, -1, -1):

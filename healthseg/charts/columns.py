@@ -49,8 +49,8 @@ def columns(
     rows = canvas.records(frame, *needed)
     if not any(row[name] for row in rows for name, _, _ in parts):
         return theme.nothing(title, empty)
-    place = canvas.moment if time else float
-    boxes = _boxes(rows, start, end, parts, below, by, place, unit, form, light, colour)
+    convert = canvas.moment if time else float
+    boxes = _boxes(rows, start, end, parts, below, by, convert, unit, form, light, colour)
     points = _line(rows, start, end, line, form)
     high = max([box["high"] for box in boxes] + [point["value"] for point in points])
     low = min(box["low"] for box in boxes)
@@ -101,7 +101,7 @@ def _boxes(
     parts: Sequence[Part],
     below: Sequence[Part],
     by: tuple[str, Mapping[str, str]] | None,
-    place: Callable[[Any], Any],
+    convert: Callable[[Any], Any],
     unit: str,
     form: str,
     light: Callable[[dict[str, Any]], bool] | None,
@@ -111,8 +111,8 @@ def _boxes(
     boxes: Rows = []
     tops: dict[Any, float] = {}
     for row in rows:
-        first = place(row[start])
-        spans = {"start": first, "end": place(row[end]), "opacity": 1.0}
+        first = convert(row[start])
+        spans = {"start": first, "end": convert(row[end]), "opacity": 1.0}
         if light and light(row):
             spans["opacity"] = 0.45
         when = f"{formats.day(str(row[start])[:10])}: " if isinstance(first, str) else ""

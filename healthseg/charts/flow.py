@@ -45,13 +45,13 @@ def flow(
         for name, (top, bottom, count) in ends.items()
     ]
     x, y = at("x", canvas.span(0, inner)), at("y", canvas.pixels(HEIGHT))
-    place = {"x": x, "y": y, "y2": "y2", "color": "colour"}
+    encoding = {"x": x, "y": y, "y2": "y2", "color": "colour"}
     bands = _bands(frame, left, right, paint, inner)
     layers = [
         canvas.layer(
-            bands, "area", {"interpolate": "linear"}, **place, opacity="strength", detail="key"
+            bands, "area", {"interpolate": "linear"}, **encoding, opacity="strength", detail="key"
         ),
-        canvas.layer(blocks, "rect", None, **place, x2="x2"),
+        canvas.layer(blocks, "rect", None, **encoding, x2="x2"),
         *(_names(ends, side, x, y) for ends, side in ((left, -6), (right, inner + 6))),
     ]
     moved = frame.loc[frame["from"] != frame["to"], "customers"].sum()

@@ -209,7 +209,7 @@ def prose(text: Any) -> str:
     >>> prose("after 1 days, 21 days and 1.1 days")
     'after 1 day, 21 days and 1.1 days'
     """
-    dated = _ISO_DAY.sub(lambda found: day(found.group()), plain(text))
+    dated = _ISO_DAY.sub(lambda match: day(match.group()), plain(text))
     signed = re.sub(r"(^|[\s(])-(?=\d)", rf"\1{MINUS}", dated)
     return _ONE_OF_MANY.sub(r"1\1", re.sub(r"(?<=\d)\s%", "%", signed))
 

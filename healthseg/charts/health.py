@@ -43,7 +43,7 @@ def _ticks(low: float, high: float) -> tuple[float, ...]:
     """Round values within a span, at most six."""
     step = next(size for size in (1, 2, 5, 10, 20, 50, 100) if (high - low) / size <= 5)
     first = -(-low // step) * step
-    return tuple(first + step * place for place in range(int((high - first) // step) + 1))
+    return tuple(first + step * index for index in range(int((high - first) // step) + 1))
 
 
 # -- one customer ---------------------------------------------------------------------------------

@@ -41,28 +41,28 @@ def heat_map(
     cell, ``tip`` under the pointer. A cell without a value is not drawn.
     """
     cells = canvas.records(frame, value)
-    if not any(one[value] for one in cells):
+    if not any(record[value] for record in cells):
         return theme.nothing(title, empty)
     names = rows or {key: formats.plain(key) for key in dict.fromkeys(frame[row])}
     heads = columns or {key: formats.plain(key) for key in dict.fromkeys(frame[column])}
     down, across = list(names), list(heads)
-    most = strongest or max(abs(float(one[value])) for one in cells)
+    most = strongest or max(abs(float(record[value])) for record in cells)
     boxes = [
         {
-            "x": across.index(one[column]),
-            "x2": across.index(one[column]) + 1,
-            "y": cell * down.index(one[row]),
-            "y2": cell * (down.index(one[row]) + 1),
-            "strength": 0.06 + 0.8 * min(1.0, abs(float(one[value])) / most),
-            "colour": colour(one) if colour else BLUE,
-            "text": text(one) if text else "",
-            "under": under(one) if under else "",
-            "tip": tip(one)
+            "x": across.index(record[column]),
+            "x2": across.index(record[column]) + 1,
+            "y": cell * down.index(record[row]),
+            "y2": cell * (down.index(record[row]) + 1),
+            "strength": 0.06 + 0.8 * min(1.0, abs(float(record[value])) / most),
+            "colour": colour(record) if colour else BLUE,
+            "text": text(record) if text else "",
+            "under": under(record) if under else "",
+            "tip": tip(record)
             if tip
-            else f"{names[one[row]]}, {heads[one[column]]}: {formats.number(one[value])}",
+            else f"{names[record[row]]}, {heads[record[column]]}: {formats.number(record[value])}",
         }
-        for one in cells
-        if one[column] in heads and one[row] in names
+        for record in cells
+        if record[column] in heads and record[row] in names
     ]
     room = left or min(
         220.0, 16 + max(canvas.text_width(name, canvas.PHONE_LETTER) for name in names.values())
@@ -103,11 +103,11 @@ def _texts(
         for box in boxes
     ]
     mark = {"baseline": "middle", "fontSize": 13 if under else SMALL, "tooltip": None}
-    place = {"x": at("x", x), "y": at("y", y)}
-    layers = [canvas.layer(_bare(middle), "text", mark, text="text", **place)]
+    encoding = {"x": at("x", x), "y": at("y", y)}
+    layers = [canvas.layer(_bare(middle), "text", mark, text="text", **encoding)]
     if under:
         small = {**mark, "dy": 16, "fontSize": SMALL}
-        layers.append(canvas.layer(_bare(middle), "text", small, text="under", **place))
+        layers.append(canvas.layer(_bare(middle), "text", small, text="under", **encoding))
     return layers
 
 
@@ -127,11 +127,11 @@ def _names(
 ) -> list[Any]:
     """The rows' names at the left, the columns' above, by turns on as many lines, or, with ``foot``, below."""
     rows = [
-        {"y": cell * (place + 0.5), "text": formats.fitted(name, 210)}
-        for place, name in enumerate(names.values())
+        {"y": cell * (index + 0.5), "text": formats.fitted(name, 210)}
+        for index, name in enumerate(names.values())
     ]
     columns = [
-        {"x": place + 0.5, "text": name} for place, name in enumerate(heads.values()) if name
+        {"x": index + 0.5, "text": name} for index, name in enumerate(heads.values()) if name
     ]
     side = {"align": "right", "baseline": "middle", "x": -8, "color": theme.SOFT, "fontSize": 12}
     layers = [canvas.layer(rows, "text", side, y=at("y", y), text="text")]
@@ -147,9 +147,9 @@ def weekly(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme.
     hours = {hour: f"{hour:02d}:00" if hour % 6 == 0 else "" for hour in range(24)}
     days = dict(enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")))
 
-    def tip(one: Row) -> str:
-        counted = formats.written(one["user_hours"], "number active user-hour")
-        return f"{days[one['weekday']]} {one['hour']:02d}:00: {counted}"
+    def tip(record: Row) -> str:
+        counted = formats.written(record["user_hours"], "number active user-hour")
+        return f"{days[record['weekday']]} {record['hour']:02d}:00: {counted}"
 
     return heat_map(
         frame,
@@ -176,9 +176,9 @@ def cohorts(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme
         if len(known)
     }
 
-    def tip(one: Row) -> str:
-        share = formats.percent(one["share"])
-        return f"{share} of the users of {names[one['cohort']]} in week {one['week']}"
+    def tip(record: Row) -> str:
+        share = formats.percent(record["share"])
+        return f"{share} of the users of {names[record['cohort']]} in week {record['week']}"
 
     return heat_map(
         known,
@@ -188,7 +188,7 @@ def cohorts(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme
         "cohort",
         "week",
         "share",
-        text=lambda one: formats.percent(one["share"]),
+        text=lambda cell: formats.percent(cell["share"]),
         tip=tip,
         rows=names,
         columns={week: str(week) for week in range(int(known["week"].max()) + 1)} if names else {},

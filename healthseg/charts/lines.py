@@ -155,7 +155,7 @@ def end_labels(ends: Rows, x: Mapping[str, Any], scale: Mapping[str, Any], last:
     ordered = sorted(ends, key=lambda end: end["share"])
     places = canvas.apart((end["share"] for end in ordered), 0.075, 0.0, 1.0)
     rows = [
-        {**end, "days": last, "place": place} for end, place in zip(ordered, places, strict=True)
+        {**end, "days": last, "place": height} for end, height in zip(ordered, places, strict=True)
     ]
     mark = {"align": "left", "dx": 6}
     y = at("place", scale, canvas.axis("percent"))

@@ -34,7 +34,7 @@ MOST_QUARTERS = 8
 def _days(reach: float) -> Axis:
     """An axis of days from 0 with at most six ticks."""
     step = next((size for size in STEPS if reach / size <= 5), 1460)
-    ticks = tuple(float(step * place) for place in range(int(reach // step) + 1))
+    ticks = tuple(float(step * index) for index in range(int(reach // step) + 1))
     return Axis(
         0,
         max(reach, 1.0),
@@ -102,7 +102,7 @@ def _milestone(row: dict, reach: float) -> Row:
     median = row["median"]
     return Row(
         formats.plain(row["name"]),
-        _told(row),
+        _end_text(row),
         bars=tuple(bars),
         dot=None if formats.is_missing(median) or median > reach else float(median),
         dot_colour=STATUSES[status] if status != "not_started" else theme.FAINT,
@@ -113,7 +113,7 @@ def _milestone(row: dict, reach: float) -> Row:
     )
 
 
-def _told(row: dict) -> str:
+def _end_text(row: dict) -> str:
     """What the row says at its end."""
     due = "" if formats.is_missing(row["target"]) else f" · due {formats.number(row['target'])}"
     if row["status"] == "completed":
@@ -139,7 +139,9 @@ def value(curves: pd.DataFrame, marks: pd.DataFrame) -> theme.Picture:
         for name in ("portfolio", row["quarter"])
     }
     ends = [
-        one[1] for one in spread.values() if one is not None and one[1] == one[1]
+        quartiles[1]
+        for quartiles in spread.values()
+        if quartiles is not None and quartiles[1] == quartiles[1]
     ]  # a tenth can take for years
     known = max(
         [
@@ -177,13 +179,13 @@ def _mark(row: dict, spread: dict, reach: float) -> Row:
         ("portfolio", "portfolio", 0.35, 17),
         (row["quarter"], "quarter", 0.8, 9),
     ):
-        found = spread[row["mark"], name]
-        if found is not None and found[0] == found[0]:
-            last = reach if found[2] != found[2] else min(found[2], reach)
-            bars.append(Bar(min(found[0], reach), last, theme.FAINT, opacity, thickness))
+        quartiles = spread[row["mark"], name]
+        if quartiles is not None and quartiles[0] == quartiles[0]:
+            last = reach if quartiles[2] != quartiles[2] else min(quartiles[2], reach)
+            bars.append(Bar(min(quartiles[0], reach), last, theme.FAINT, opacity, thickness))
             medians.append(
-                f"{words} {formats.number(found[1])}"
-                if found[1] == found[1]
+                f"{words} {formats.number(quartiles[1])}"
+                if quartiles[1] == quartiles[1]
                 else f"half of {words} not yet"
             )
     own = (
@@ -218,10 +220,10 @@ def funnel(frame: pd.DataFrame) -> theme.Picture:
 
 
 def _step(row: dict) -> Row:
-    asked = row["customers"] - row["skipped"]
+    concerned = row["customers"] - row["skipped"]
     bars, at = [], 0.0
     for status in ("completed", "in_progress", "not_started", "overdue"):
-        share = row[status] / asked if asked else 0.0
+        share = row[status] / concerned if concerned else 0.0
         if share:
             bars.append(Bar(at, at + share, STATUSES[status], thickness=14))
         at += share
@@ -250,9 +252,9 @@ def _cut(curves: pd.DataFrame) -> pd.DataFrame:
     if not len(half):
         return curves
     reach = min(4 * float(half.max()), float(curves["days"].max())) or 1.0
-    kept = curves[curves["days"] <= reach]
-    ends = kept.groupby("name", sort=False).tail(1).assign(days=reach)
-    return pd.concat([kept, ends], ignore_index=True)
+    within = curves[curves["days"] <= reach]
+    ends = within.groupby("name", sort=False).tail(1).assign(days=reach)
+    return pd.concat([within, ends], ignore_index=True)
 
 
 def quarters(frame: pd.DataFrame, p: float | None) -> theme.Picture:

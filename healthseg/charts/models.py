@@ -13,7 +13,7 @@ MOST = 15
 def _shares(top: float = 1.0, low: float = 0.0) -> Axis:
     step = next(size for size in (0.05, 0.1, 0.2, 0.25) if (top - low) / size <= 5.5)
     ticks = tuple(
-        round(low + step * place, 4) for place in range(int((top - low) / step + 1e-9) + 1)
+        round(low + step * index, 4) for index in range(int((top - low) / step + 1e-9) + 1)
     )
     return Axis(
         low, top, baseline=low, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks)
@@ -53,9 +53,9 @@ def accuracy(frame: pd.DataFrame) -> theme.Picture:
     axis = Axis(
         low, 1.0, baseline=0.5, ticks=ticks, labels=tuple(formats.number(tick, 1) for tick in ticks)
     )
-    leavers = formats.number(known["leavers"].max())
+    churned = formats.number(known["leavers"].max())
     return rows(
-        items, axis, title, f"AUC with its interval; 0.5 is chance; n = {leavers} churned at most"
+        items, axis, title, f"AUC with its interval; 0.5 is chance; n = {churned} churned at most"
     )
 
 

@@ -90,7 +90,7 @@ def risks(frame: pd.DataFrame) -> theme.Picture:
     known = known.sort_values("probability_of_churn", ascending=False, kind="stable").head(MOST)
     top = min(1.0, float(known["probability_upper"].max()) * 1.1)
     step = 0.1 if top <= 0.65 else 0.25
-    ticks = tuple(round(step * place, 2) for place in range(int(top / step) + 1))
+    ticks = tuple(round(step * index, 2) for index in range(int(top / step) + 1))
     axis = Axis(0, top, 0, ticks, tuple(formats.percent(tick) for tick in ticks))
     subtitle = "Bar: after the sign's first day, lighter: the interval; mark: at the same time without it; n: times"
     return rows([_risk(row) for row in known.to_dict("records")], axis, title, subtitle)
@@ -126,9 +126,11 @@ def leads(frame: pd.DataFrame) -> theme.Picture:
     )
     known = known.assign(lower=float("nan"), upper=float("nan")).dropna(subset=["share"])
     colours = dict(zip(chosen, (RED, BLUE, AMBER, GREEN), strict=False))
-    stayers = frame.groupby("sign")["stayers"].first()
-    told = ", ".join(f"{formats.percent(stayers[name])} ({formats.plain(name)})" for name in chosen)
-    subtitle = f"Share of churned customers that showed the sign so many days before churn; among retained customers: {told}"
+    retained = frame.groupby("sign")["stayers"].first()
+    shares_of_retained = ", ".join(
+        f"{formats.percent(retained[name])} ({formats.plain(name)})" for name in chosen
+    )
+    subtitle = f"Share of churned customers that showed the sign so many days before churn; among retained customers: {shares_of_retained}"
     return shares(known, title, subtitle, nothing, colours)
 
 

@@ -79,26 +79,26 @@ def evidence(frame: pd.DataFrame) -> theme.Picture:
     )
 
 
-def standing(frame: pd.DataFrame, place: dict[str, Any]) -> theme.Picture:
+def standing(frame: pd.DataFrame, customer: dict[str, Any]) -> theme.Picture:
     """Where does this customer stand? Its value among all customers', with the borders of its segment."""
     title = "Where it stands"
-    if not len(frame) or formats.is_missing(place["value"]):
+    if not len(frame) or formats.is_missing(customer["value"]):
         return theme.nothing(
             title, "These segments come from words or from several metrics: there is no one scale."
         )
-    ends = [edge for edge in (place["above"], place["up_to"]) if edge is not None]
-    low = -math.inf if place["above"] is None else place["above"]
-    high = math.inf if place["up_to"] is None else place["up_to"]
+    ends = [edge for edge in (customer["above"], customer["up_to"]) if edge is not None]
+    low = -math.inf if customer["above"] is None else customer["above"]
+    high = math.inf if customer["up_to"] is None else customer["up_to"]
     rows = [
         {"value": float(row["value"]), "tip": _tip(row)}
         for row in frame.sort_values("value", kind="stable").to_dict("records")
     ]
-    subtitle = f"A point a customer, blue in its segment ({place['segment_name']}); dashed: its borders; n = {len(frame)}"
+    subtitle = f"A point a customer, blue in its segment ({customer['segment_name']}); dashed: its borders; n = {len(frame)}"
     return scatter.heap(
         rows,
         title,
         subtitle,
-        (float(place["value"]), place["name"]),
+        (float(customer["value"]), customer["name"]),
         ends,
         (low, high),
         canvas.axis("", 9, grid=False),

@@ -60,7 +60,7 @@ def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
 
 def percent_axis(reach: float) -> Axis:
     step = next(size for size in (0.05, 0.1, 0.2, 0.25, 0.5) if reach / size <= 5 or size == 0.5)
-    ticks = tuple(round(step * place, 2) for place in range(int(reach // step) + 1))
+    ticks = tuple(round(step * index, 2) for index in range(int(reach // step) + 1))
     return Axis(
         0,
         reach * 1.02 or 1,

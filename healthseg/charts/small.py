@@ -29,17 +29,17 @@ def sparkline(
     room = max(0.0, least - (max(known) - min(known))) / 2
     low, high = min(known) - room, max(known) + room
     step = (width - 8) / (len(values) - 1)
-    places = [
+    points = [
         None
         if value is None or value != value
         else (4 + step * at, height - 4 - (height - 8) * (float(value) - low) / (high - low))
         for at, value in enumerate(values)
     ]
     runs: list[list[str]] = [[]]
-    for place in places:
-        runs[-1].append(f"{place[0]:.1f},{place[1]:.1f}") if place else runs.append([])
+    for point in points:
+        runs[-1].append(f"{point[0]:.1f},{point[1]:.1f}") if point else runs.append([])
     lines = "".join(f'<polyline points="{" ".join(run)}"/>' for run in runs if len(run) > 1)
-    last = next(place for place in reversed(places) if place)
+    last = next(point for point in reversed(points) if point)
     return (
         f'<svg class="hs-spark" role="img" aria-label="{html.escape(label)}" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}"><g fill="none" stroke="{_paint(theme.SOFT)}" stroke-width="1.75" '

@@ -47,8 +47,8 @@ def spans(
     )
     y = at("y", canvas.pixels(height))
     names = [
-        {"y": LANE * (place + 0.5), "text": formats.sentence(formats.words(name))}
-        for place, name in enumerate(lanes)
+        {"y": LANE * (index + 0.5), "text": formats.sentence(formats.words(name))}
+        for index, name in enumerate(lanes)
     ]
     joints = [
         {"start": after["start"], "y": before["middle"], "y2": after["middle"]}
@@ -66,7 +66,7 @@ def spans(
     ]
     side = {"align": "left", "baseline": "middle", "x": -LEFT + 2, "fontSize": 12.5}
     bold = {"baseline": "middle", "fontWeight": 600, "fontSize": SMALL}
-    rules = [{"y": LANE * place} for place in range(len(lanes) + 1)]
+    rules = [{"y": LANE * index} for index in range(len(lanes) + 1)]
     layers = [
         canvas.layer(rules, "rule", {"color": theme.GRID}, y=y),
         canvas.layer(joints, "rule", {"color": theme.FAINT}, x=x, y=y, y2="y2"),

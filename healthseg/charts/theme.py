@@ -193,19 +193,19 @@ def svg(chart: Picture, titled: bool = False) -> str:
     return svg_of(chart.to_dict(validate=False) if titled else spec(chart), chart)
 
 
-def svg_of(given: dict[str, Any], chart: Picture) -> str:
+def svg_of(grammar: dict[str, Any], chart: Picture) -> str:
     """The SVG of a chart whose grammar is at hand."""
-    return _finished(draw(json.dumps(given, sort_keys=True)), describe(chart))
+    return _finished(draw(json.dumps(grammar, sort_keys=True)), describe(chart))
 
 
 def spec(chart: Picture) -> dict[str, Any]:
     """The chart in Vega-Lite's grammar, without the title that a page sets in its own type."""
-    found = chart.to_dict(validate=False)
+    grammar = chart.to_dict(validate=False)
     for name in ("title", "$schema"):
-        found.pop(name)
-    found["padding"]["top"] = chart.usermeta["top"]
-    found["config"]["background"] = None
-    return found
+        grammar.pop(name)
+    grammar["padding"]["top"] = chart.usermeta["top"]
+    grammar["config"]["background"] = None
+    return grammar
 
 
 @functools.lru_cache(maxsize=64)
@@ -248,10 +248,10 @@ def _tidy(tag: re.Match[str]) -> str:
     return _PAINT.sub(_variable, _FINE.sub(r"\1", _NOISE.sub("", tag.group())))
 
 
-def _variable(found: re.Match[str]) -> str:
-    colour = found.group(2).lower()
+def _variable(match: re.Match[str]) -> str:
+    colour = match.group(2).lower()
     name = VARIABLES.get(colour)
-    return f'{found.group(1)}="var(--hs-{name},{colour})"' if name else found.group(0)
+    return f'{match.group(1)}="var(--hs-{name},{colour})"' if name else match.group(0)
 
 
 def _own_ids(body: str, salt: str) -> str:
@@ -259,6 +259,6 @@ def _own_ids(body: str, salt: str) -> str:
     import hashlib
 
     mark = "h" + hashlib.sha256(salt.encode()).hexdigest()[:8]
-    for place, name in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', body))):
-        body = re.sub(rf'(id="|url\(#){re.escape(name)}(?=["\)])', rf"\g<1>{mark}-{place}", body)
+    for index, name in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', body))):
+        body = re.sub(rf'(id="|url\(#){re.escape(name)}(?=["\)])', rf"\g<1>{mark}-{index}", body)
     return body

@@ -30,7 +30,7 @@ def money_axis(low: float, high: float, currency: str | None) -> Axis:
     reach = (high - low) or 1.0
     size = 10.0 ** len(str(int(reach))) / 100
     step = next(size * times for times in (1, 2, 5, 10, 20, 50, 100) if reach / (size * times) <= 4)
-    ticks = tuple(step * place for place in range(-int(-low // step), int(high // step) + 1))
+    ticks = tuple(step * index for index in range(-int(-low // step), int(high // step) + 1))
     names = tuple(
         formats.brief_money(tick, currency if tick == ticks[-1] else None) for tick in ticks
     )
@@ -241,14 +241,14 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
 
 def standing(
     frame: pd.DataFrame,
-    place: dict[str, Any],
+    customer: dict[str, Any],
     thresholds: list[float],
     currency: str | None,
 ) -> theme.Picture:
     """Where does this customer stand by value? Its ARR among all, with the thresholds, on a scale of ratios."""
     title = "ARR among all customers"
     known = frame[frame["arr"].fillna(0) > 0] if len(frame) else frame
-    if not len(known) or formats.is_missing(place["arr"]) or not place["arr"] > 0:
+    if not len(known) or formats.is_missing(customer["arr"]) or not customer["arr"] > 0:
         return theme.nothing(title, "Its ARR is not known, or 0.")
     rows_ = [
         {
@@ -258,14 +258,14 @@ def standing(
         for row in known.sort_values("arr", kind="stable").to_dict("records")
     ]
     axis = canvas.axis(title=formats.plain(currency) or None, values=list(thresholds), grid=False)
-    subtitle = f"A point a customer, blue in its tier ({place['tier']}); dashed: thresholds; n = {len(known)}"
+    subtitle = f"A point a customer, blue in its tier ({customer['tier']}); dashed: thresholds; n = {len(known)}"
     return scatter.heap(
         rows_,
         title,
         subtitle,
-        (float(place["arr"]), place["name"]),
+        (float(customer["arr"]), customer["name"]),
         thresholds,
-        (place["above"] or 0.0, place["up_to"] or math.inf),
+        (customer["above"] or 0.0, customer["up_to"] or math.inf),
         axis,
         log=True,
     )

@@ -140,13 +140,13 @@ class _Chart:
         text = {"dy": 18 if falls or last["score"] > 85 else -15, "fontSize": 16, "fontWeight": 700}
         dot = {"size": 90, "stroke": theme.PAPER, "strokeWidth": 2}
         ink = {"color": theme.INK, "opacity": 1}
-        place = {"x": self.x, "y": _up("score")}
+        encoding = {"x": self.x, "y": _up("score")}
         words = [{key: value for key, value in last.items() if key != "tip"}]
         return [
-            canvas.layer(rows, "line", {"color": theme.INK}, **place, detail="run"),
-            canvas.layer(lonely, "circle", {"size": 26, **ink}, **place),
-            canvas.layer([last], "circle", {**dot, **ink}, **place),
-            canvas.layer(words, "text", {"align": "center", **text}, **place, text="text"),
+            canvas.layer(rows, "line", {"color": theme.INK}, **encoding, detail="run"),
+            canvas.layer(lonely, "circle", {"size": 26, **ink}, **encoding),
+            canvas.layer([last], "circle", {**dot, **ink}, **encoding),
+            canvas.layer(words, "text", {"align": "center", **text}, **encoding, text="text"),
         ]
 
     def fan(self) -> list[Any]:
@@ -179,10 +179,10 @@ class _Chart:
         point = {**words, "tip": f"{formats.day(row['day'])}: forecast {span}"}
         text = {"dy": -13 if words["score"] < 88 else 15, "dx": -4, "align": "right"}
         look = {"color": BLUE, "fontWeight": 600, "fontSize": 13}
-        place = {"x": self.x, "y": _up("score")}
+        encoding = {"x": self.x, "y": _up("score")}
         return [
-            canvas.layer([point], "circle", {"color": BLUE, "size": 50, "opacity": 1}, **place),
-            canvas.layer([words], "text", {**text, **look}, **place, text="text"),
+            canvas.layer([point], "circle", {"color": BLUE, "size": 50, "opacity": 1}, **encoding),
+            canvas.layer([words], "text", {**text, **look}, **encoding, text="text"),
         ]
 
     def flags(self, marks: pd.DataFrame) -> tuple[Rows, int]:
@@ -193,7 +193,7 @@ class _Chart:
             inside = inside.sort_values(["day", "kind", "label"], kind="stable")
         flags: Rows = []
         lines: list[list[tuple[float, float]]] = []
-        for place, row in enumerate(canvas.records(inside)):
+        for index, row in enumerate(canvas.records(inside)):
             label = formats.words(row["label"]) if row["kind"] == "stage" else row["label"]
             flag = {
                 "day": row["day"],
@@ -203,7 +203,7 @@ class _Chart:
                 "line": 0,
                 "align": "left",
             }
-            if place >= len(inside) - LAST_FLAGS:
+            if index >= len(inside) - LAST_FLAGS:
                 flag |= self._words(row["day"], label, lines)
             flags.append(flag)
         return flags, len(lines)

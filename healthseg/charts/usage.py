@@ -51,11 +51,11 @@ def series(parts: pd.DataFrame) -> Picture:
 
 def trend(weeks: pd.DataFrame) -> Picture:
     fitted = weeks["fitted"].notna().any() if len(weeks) else False
-    said = "the line is their trend" if fitted else "too few weeks for a trend"
+    note = "the line is their trend" if fitted else "too few weeks for a trend"
     return columns.columns(
         weeks,
         "Events by week, and their trend",
-        f"Blocks of seven days; {said}; n = {len(weeks)} weeks",
+        f"Blocks of seven days; {note}; n = {len(weeks)} weeks",
         "No whole week with events lies before the end of the period.",
         "start",
         "end",

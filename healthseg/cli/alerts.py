@@ -25,18 +25,18 @@ def add(commands: Commands) -> None:
     json_option(parser)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.integrations.alerts import digest
     from healthseg.integrations.alerts import run as alerts
     from healthseg.reports import portfolios
     from healthseg.settings.in_force import in_force
 
-    address = portfolios.address(given.portfolio)
+    address = portfolios.address(arguments.portfolio)
     portfolio = portfolios.open_portfolio(address)
-    run = alerts.run(portfolio, in_force(address), delivers=not given.no_deliver)
-    path = digest.write(run, given.out, portfolios.now(), portfolios.manager_names(portfolio))
+    run = alerts.run(portfolio, in_force(address), delivers=not arguments.no_deliver)
+    path = digest.write(run, arguments.out, portfolios.now(), portfolios.manager_names(portfolio))
     value = {**run.to_dict(), "page": str(path)}
-    show(given, value, _lines(value))
+    show(arguments, value, _lines(value))
     return OK
 
 

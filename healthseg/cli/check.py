@@ -40,14 +40,16 @@ def add(commands: Commands) -> None:
     json_option(check)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import portfolios
 
-    portfolio = portfolios.open_portfolio(given.portfolio)
+    portfolio = portfolios.open_portfolio(arguments.portfolio)
     check = portfolio.check()
-    share = portfolio.settings.strict_loss_share if given.max_loss is None else given.max_loss
-    losses = check.losses_above(share) if given.strict or given.max_loss is not None else []
-    if given.json:
+    share = (
+        portfolio.settings.strict_loss_share if arguments.max_loss is None else arguments.max_loss
+    )
+    losses = check.losses_above(share) if arguments.strict or arguments.max_loss is not None else []
+    if arguments.json:
         print_json(check.to_dict() | {"losses": losses})
     else:
         print("\n".join([check.to_text(), *(f"lost too much: {loss}" for loss in losses)]))

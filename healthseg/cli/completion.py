@@ -50,13 +50,13 @@ def add(commands: Commands) -> None:
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.cli.main import command_parser
 
-    if given.shell == "words":
-        print("\n".join(candidates(command_parser(), given.words or [""])))
+    if arguments.shell == "words":
+        print("\n".join(candidates(command_parser(), arguments.words or [""])))
     else:
-        print(SCRIPTS[given.shell])
+        print(SCRIPTS[arguments.shell])
     return OK
 
 

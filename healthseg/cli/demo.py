@@ -38,22 +38,22 @@ def add(commands: Commands) -> None:
     json_option(demo)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.demo import make_demo
 
     try:
         make_demo(
-            given.out,
-            clients=given.clients,
-            months=given.months,
-            seed=given.seed,
-            scenario=given.scenario,
-            events=given.events,
+            arguments.out,
+            clients=arguments.clients,
+            months=arguments.months,
+            seed=arguments.seed,
+            scenario=arguments.scenario,
+            events=arguments.events,
         )
     except InvalidParameters as problem:
         parser.error(problem.message)
-    if given.json:
-        print_json({"portfolio": given.out})
+    if arguments.json:
+        print_json({"portfolio": arguments.out})
     else:
-        print(given.out)
+        print(arguments.out)
     return OK

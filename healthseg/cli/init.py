@@ -36,11 +36,11 @@ def add(commands: Commands) -> None:
     json_option(parser)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.data.exports.portfolio_file import write_portfolio
 
-    outline = write_portfolio(given.sources, given.out, force=given.force)
-    if given.json:
+    outline = write_portfolio(arguments.sources, arguments.out, force=arguments.force)
+    if arguments.json:
         print_json(outline.to_dict())
     else:
         print(outline.to_text())

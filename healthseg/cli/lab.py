@@ -33,14 +33,14 @@ def add(commands: Commands) -> None:
     lab.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import portfolios
 
     require("jupyterlab", "lab")
-    folder = copied_notebooks(Path(given.notebooks))
-    os.environ[portfolios.VARIABLE] = portfolios.resolved(given.portfolio)
+    folder = copied_notebooks(Path(arguments.notebooks))
+    os.environ[portfolios.VARIABLE] = portfolios.resolved(arguments.portfolio)
     command = [sys.executable, "-m", "jupyterlab", str(folder)]
-    if given.no_browser:
+    if arguments.no_browser:
         command.append("--no-browser")
     os.execv(command[0], command)
 

@@ -42,26 +42,26 @@ def add(commands: Commands) -> None:
     json_option(advance)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Print the plan; with ``--apply`` the outcome of each move."""
     from healthseg.reports import portfolios
     from healthseg.tools.lifecycle import criteria
 
-    portfolio = portfolios.open_portfolio(given.portfolio)
-    clients = [portfolio.client(client)["client_id"] for client in given.client] or None
-    as_of = portfolio.as_of(given.as_of)
-    steps = criteria.plan(portfolio, as_of, clients, present=given.as_of is None)
-    head: dict[str, Any] = {"as_of": as_of.isoformat(), "applied": given.apply}
-    if not given.apply:
-        return _show(given, {**head, "moves": [step.to_dict() for step in steps]})
-    moves = criteria.apply(portfolio, steps, notify_team=not given.no_notify)
+    portfolio = portfolios.open_portfolio(arguments.portfolio)
+    clients = [portfolio.client(client)["client_id"] for client in arguments.client] or None
+    as_of = portfolio.as_of(arguments.as_of)
+    steps = criteria.plan(portfolio, as_of, clients, present=arguments.as_of is None)
+    head: dict[str, Any] = {"as_of": as_of.isoformat(), "applied": arguments.apply}
+    if not arguments.apply:
+        return _show(arguments, {**head, "moves": [step.to_dict() for step in steps]})
+    moves = criteria.apply(portfolio, steps, notify_team=not arguments.no_notify)
     manual = [
         {**step.to_dict(), "outcome": "left to a person"} for step in steps if not step.automatic
     ]
-    return _show(given, {**head, "moves": [*moves, *manual]})
+    return _show(arguments, {**head, "moves": [*moves, *manual]})
 
 
-def _show(given: argparse.Namespace, value: dict[str, Any]) -> int:
+def _show(arguments: argparse.Namespace, value: dict[str, Any]) -> int:
     """Prints the moves; status 1 where one was refused."""
     count = len(value["moves"])
     words = f"{count} move{'' if count == 1 else 's'} as of {value['as_of']}"
@@ -70,6 +70,6 @@ def _show(given: argparse.Namespace, value: dict[str, Any]) -> int:
         outcome = f": {move['outcome']}" if "outcome" in move else ""
         stages = f"{move.get('from_stage', '?')} → {move.get('to_stage', '?')}"
         lines.append(f"  {move['client_id']}: {stages}{outcome}")
-    show(given, value, lines)
+    show(arguments, value, lines)
     refused = any(move.get("outcome") == "refused" for move in value["moves"])
     return ERROR if refused else OK

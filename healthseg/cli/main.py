@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        given = command_parser().parse_args(arguments)
-        return int(given.command(given, given.parser))
+        parsed = command_parser().parse_args(arguments)
+        return int(parsed.command(parsed, parsed.parser))
     except HealthsegError as problem:
         return _refused(problem)
     except KeyboardInterrupt:

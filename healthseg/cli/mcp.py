@@ -33,8 +33,8 @@ def add(commands: Commands) -> None:
     mcp.add_argument("--no-cache", action="store_true", help="compute every response anew")
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    if not given.http and (given.host or given.port is not None):
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if not arguments.http and (arguments.host or arguments.port is not None):
         parser.error("--host and --port go with --http")
     try:
         import anyio
@@ -42,14 +42,14 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         from healthseg.integrations.mcp import server
     except ImportError as problem:
         raise missing_extra(problem, "mcp") from None
-    desk = server.Desk(given.portfolio, cache=not given.no_cache)
-    if given.http:
-        return _over_http(desk, given)
+    desk = server.Desk(arguments.portfolio, cache=not arguments.no_cache)
+    if arguments.http:
+        return _over_http(desk, arguments)
     anyio.run(server.over_stdio, desk)
     return OK
 
 
-def _over_http(desk: Desk, given: argparse.Namespace) -> int:
+def _over_http(desk: Desk, arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from healthseg.errors import InvalidParameters
@@ -62,8 +62,8 @@ def _over_http(desk: Desk, given: argparse.Namespace) -> int:
             parameter="mcp.token",
             validation_rule=f"at least {SHORTEST_TOKEN} characters",
         )
-    host = given.host or desk.settings.mcp.host
-    port = desk.settings.mcp.port if given.port is None else given.port
+    host = arguments.host or desk.settings.mcp.host
+    port = desk.settings.mcp.port if arguments.port is None else arguments.port
     print(f"http://{host}:{port}/mcp", file=sys.stderr, flush=True)
     uvicorn.run(server.http_app(desk, token, host), host=host, port=port, log_level="warning")
     return OK

@@ -130,23 +130,23 @@ def tool_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parameters(
-    given: argparse.Namespace, tools: Sequence[str], parser: argparse.ArgumentParser
+    arguments: argparse.Namespace, tools: Sequence[str], parser: argparse.ArgumentParser
 ) -> dict[str, Any]:
     """The parameters of --params, then those of -p, then --as-of; later ones override earlier ones."""
     from healthseg.reports import registry
 
     try:
-        values = json.loads(given.params) if given.params else {}
+        values = json.loads(arguments.params) if arguments.params else {}
     except json.JSONDecodeError as problem:
         parser.error(f"--params is not JSON: {problem}")
     if not isinstance(values, dict):
         parser.error('--params must be a JSON object, as {"client_id": "…"}')
-    for pair in given.given:
+    for pair in arguments.given:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             parser.error(f"-p takes NAME=VALUE, not {pair!r}")
         values[name] = registry.from_text(tools[0], name, text)
-    return values | ({"as_of": given.as_of} if given.as_of else {})
+    return values | ({"as_of": arguments.as_of} if arguments.as_of else {})
 
 
 def known_tools(
@@ -168,9 +168,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def show(given: argparse.Namespace, value: Any, lines: Sequence[str]) -> None:
+def show(arguments: argparse.Namespace, value: Any, lines: Sequence[str]) -> None:
     """What a command did: sentences for people, JSON with --json."""
-    if given.json:
+    if arguments.json:
         print_json(value)
     else:
         print("\n".join(lines))

@@ -26,12 +26,12 @@ def add(commands: Commands) -> None:
     json_option(parser)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Print what happened; status 1 where messages are given up."""
     from healthseg.data.outbox import delivery
     from healthseg.reports import portfolios
 
-    portfolio = portfolios.open_portfolio(given.portfolio)
+    portfolio = portfolios.open_portfolio(arguments.portfolio)
     outcome = delivery.run(portfolio.ledger(), portfolio.settings.outbox, portfolio.folder)
     problems = [
         "  " + ", ".join(f"{key} {value}" for key, value in problem.items())
@@ -41,5 +41,5 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         f"{outcome['delivered']} delivered, {outcome['to_be_retried']} to be retried, "
         f"{outcome['given_up']} given up"
     )
-    show(given, outcome, [counts, *problems])
+    show(arguments, outcome, [counts, *problems])
     return ERROR if outcome["given_up"] else OK

@@ -35,27 +35,29 @@ def add(commands: Commands) -> None:
     json_option(parser)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.demo import make_demo
     from healthseg.reports.batches.run import BatchProgress, make_reports
 
-    data, pages = Path(given.out) / "data", Path(given.out) / "reports"
+    data, pages = Path(arguments.out) / "data", Path(arguments.out) / "reports"
     print(f"writing {CLIENTS} simulated customers, then the pages…", file=sys.stderr, flush=True)
     make_demo(data, clients=CLIENTS, months=MONTHS, events="light")
-    made = make_reports(
+    batch = make_reports(
         str(data), [TOOL], riskiest=1, overview=True, out=str(pages), progress=BatchProgress(True)
     )
-    index = made.index.resolve()
-    if given.json:
-        print_json({"portfolio": str(data), "index": str(index), "seconds": round(made.seconds, 1)})
+    index = batch.index.resolve()
+    if arguments.json:
+        print_json(
+            {"portfolio": str(data), "index": str(index), "seconds": round(batch.seconds, 1)}
+        )
     else:
-        print(_said(data, index))
-    if not given.no_open and sys.stdout.isatty():
+        print(_outcome(data, index))
+    if not arguments.no_open and sys.stdout.isatty():
         webbrowser.open(index.as_uri())
-    return made.status
+    return batch.status
 
 
-def _said(data: Path, index: Path) -> str:
+def _outcome(data: Path, index: Path) -> str:
     return "\n".join(
         (
             f"the portfolio: {data} ({CLIENTS} simulated customers)",

@@ -117,72 +117,72 @@ def _limits_of(run: argparse._ArgumentGroup) -> None:
     )
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Make the reports, print where they are, and return the exit status."""
     from healthseg.reports import registry
     from healthseg.reports.batches import plan
     from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
 
-    options.known_tools(given.tools, parser, with_reports=True)
-    if not (given.client or given.all_clients or given.riskiest or given.overview):
+    options.known_tools(arguments.tools, parser, with_reports=True)
+    if not (arguments.client or arguments.all_clients or arguments.riskiest or arguments.overview):
         parser.error("which reports? use --client ID, --all-clients, --riskiest N or --overview")
     try:
-        plan.shard(given.shard)
+        plan.shard(arguments.shard)
     except InvalidParameters as problem:
         parser.error(f"--shard: {problem.message}")
-    if "pdf" in given.format:
+    if "pdf" in arguments.format:
         options.require("typst", "pdf")
-    tools = given.tools or registry.names()
+    tools = arguments.tools or registry.names()
     try:
-        made = make_reports(
-            given.portfolio,
-            given.tools or None,
-            given.client,
-            all_clients=given.all_clients,
-            riskiest=given.riskiest,
-            overview=given.overview,
-            out=given.out,
-            parameters=options.parameters(given, tools, parser),
-            workers=given.workers,
-            progress=BatchProgress(given.quiet),
-            resume=given.resume,
-            fail_fast=given.fail_fast,
-            due=given.due,
-            shard=given.shard,
-            formats=given.format,
-            charts=given.charts,
-            show_users=given.show_users,
-            keep_days=given.keep_days,
-            limits=_limits(given),
+        batch = make_reports(
+            arguments.portfolio,
+            arguments.tools or None,
+            arguments.client,
+            all_clients=arguments.all_clients,
+            riskiest=arguments.riskiest,
+            overview=arguments.overview,
+            out=arguments.out,
+            parameters=options.parameters(arguments, tools, parser),
+            workers=arguments.workers,
+            progress=BatchProgress(arguments.quiet),
+            resume=arguments.resume,
+            fail_fast=arguments.fail_fast,
+            due=arguments.due,
+            shard=arguments.shard,
+            formats=arguments.format,
+            charts=arguments.charts,
+            show_users=arguments.show_users,
+            keep_days=arguments.keep_days,
+            limits=_limits(arguments),
         )
     except Stopped as stopped:
         print(f"{stopped}; finished reports are there, and --resume continues", file=sys.stderr)
         return 128 + stopped.number
-    if given.json:
-        print_json(_outcome(made))
-    elif not given.quiet or made.failed:
-        print(_summary(made))
-    return made.status
+    if arguments.json:
+        print_json(_outcome(batch))
+    elif not arguments.quiet or batch.failed:
+        print(_summary(batch))
+    return batch.status
 
 
-def _limits(given: argparse.Namespace) -> dict[str, float]:
+def _limits(arguments: argparse.Namespace) -> dict[str, float]:
     """The limits among the options; the settings hold the others."""
-    limits = {"deadline_seconds": given.deadline, "memory_mb": given.memory}
+    limits = {"deadline_seconds": arguments.deadline, "memory_mb": arguments.memory}
     return {name: value for name, value in limits.items() if value is not None}
 
 
-def _outcome(made: BatchRun) -> dict[str, Any]:
+def _outcome(batch: BatchRun) -> dict[str, Any]:
     return {
-        "index": str(made.index),
-        "reports": len(made.outcomes),
-        "unchanged": made.skipped,
-        "failed": len(made.failed),
-        "seconds": round(made.seconds, 1),
+        "index": str(batch.index),
+        "reports": len(batch.outcomes),
+        "unchanged": batch.skipped,
+        "failed": len(batch.failed),
+        "seconds": round(batch.seconds, 1),
     }
 
 
-def _summary(made: BatchRun) -> str:
-    done = len(made.outcomes) - len(made.failed)
-    skipped = f", {made.skipped} of them unchanged" if made.skipped else ""
-    failed = f"; {len(made.failed)} failed" if made.failed else ""
-    return f"{done} of {len(made.outcomes)} reports{skipped}{failed} in {made.seconds:.0f} s: {made.index}"
+def _summary(batch: BatchRun) -> str:
+    done = len(batch.outcomes) - len(batch.failed)
+    skipped = f", {batch.skipped} of them unchanged" if batch.skipped else ""
+    failed = f"; {len(batch.failed)} failed" if batch.failed else ""
+    return f"{done} of {len(batch.outcomes)} reports{skipped}{failed} in {batch.seconds:.0f} s: {batch.index}"

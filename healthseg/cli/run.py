@@ -59,22 +59,22 @@ class ToolHelp(argparse.Action):
         parser.exit()
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import registry
     from healthseg.reports.responses import Responses
 
     def parameters() -> dict[str, Any]:  # read only where no response is cached
-        _load(given.tool)
-        values = options.parameters(given, [given.tool], parser)
-        if given.actor is not None:
-            values["actor"] = given.actor
-        return registry.signed(given.tool, values, registry.user())
+        _load(arguments.tool)
+        values = options.parameters(arguments, [arguments.tool], parser)
+        if arguments.actor is not None:
+            values["actor"] = arguments.actor
+        return registry.signed(arguments.tool, values, registry.user())
 
-    options.known_tools([given.tool], parser)
+    options.known_tools([arguments.tool], parser)
     names = ("given", "params", "as_of", "actor")
-    typed = {name: getattr(given, name) for name in names}
-    responses = Responses(given.portfolio, cache=not given.no_cache)
-    print(responses.typed_response(given.tool, typed, parameters).to_json())
+    typed = {name: getattr(arguments, name) for name in names}
+    responses = Responses(arguments.portfolio, cache=not arguments.no_cache)
+    print(responses.typed_response(arguments.tool, typed, parameters).to_json())
     return OK
 
 

@@ -34,16 +34,16 @@ def add(commands: Commands) -> None:
     settings.add_argument("--schema", action="store_true", help="the JSON Schema of healthseg.toml")
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.errors import DataRetrievalError
     from healthseg.reports import portfolios
     from healthseg.settings import in_force
 
-    if given.schema:
+    if arguments.schema:
         print_json(in_force.schema())
         return OK
     try:
-        address = portfolios.address(given.portfolio)
+        address = portfolios.address(arguments.portfolio)
     except (
         DataRetrievalError
     ):  # without any portfolio the environment's settings are still in force
@@ -51,9 +51,9 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     rows = [
         row
         for row in in_force.in_force(address).rows()
-        if not given.changed or row[2] != in_force.DEFAULT
+        if not arguments.changed or row[2] != in_force.DEFAULT
     ]
-    if given.json:
+    if arguments.json:
         print_json({name: {"value": value, "from": origin} for name, value, origin in rows})
     else:
         print("\n".join(f"{name} = {_short(value)}  ({origin})" for name, value, origin in rows))

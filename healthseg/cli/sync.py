@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
     json_option(sync)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import portfolios
     from healthseg.settings.in_force import in_force
 
@@ -62,9 +62,9 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         from healthseg.integrations.mixpanel.sync import Sync
     except ImportError as problem:
         raise missing_extra(problem, "mixpanel") from None
-    if given.first and given.last and given.first > given.last:
-        parser.error(f"--from {given.first} is after --to {given.last}")
-    address = given.portfolio or os.environ.get(portfolios.VARIABLE, "")
+    if arguments.first and arguments.last and arguments.first > arguments.last:
+        parser.error(f"--from {arguments.first} is after --to {arguments.last}")
+    address = arguments.portfolio or os.environ.get(portfolios.VARIABLE, "")
     if not address:
         parser.error(f"which portfolio? use --portfolio, or set {portfolios.VARIABLE}")
     settings = in_force(address)
@@ -80,8 +80,8 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         sleep=time.sleep,
         say=_say,
     )
-    outcome = sync.run(_date(given.first), _date(given.last))
-    show(given, outcome.to_dict(), _lines(outcome.to_dict()))
+    outcome = sync.run(_date(arguments.first), _date(arguments.last))
+    show(arguments, outcome.to_dict(), _lines(outcome.to_dict()))
     return ERROR if outcome.incomplete else OK
 
 

@@ -19,12 +19,12 @@ def add(commands: Commands) -> None:
     json_option(tools)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import registry
 
-    names = [given.tool] if given.tool else registry.served()
+    names = [arguments.tool] if arguments.tool else registry.served()
     known_tools(names, parser)
-    if given.json:
+    if arguments.json:
         print_json({name: registry.schema(name) for name in names})
         return OK
     print("\n\n".join(registry.described(name) for name in names))

@@ -61,7 +61,7 @@ class ChurnHypotheses:
         self.covariates, self.names = np.empty((len(rows), 0)), list[str]()
         self.late = np.zeros(0, dtype=bool)
         if len(rows):
-            self.covariates, self.names, _ = landmarks.given(rows, settings)
+            self.covariates, self.names, _ = landmarks.adjustment_columns(rows, settings)
             date = pd.to_datetime(rows["date"])
             self.late = (date > date.quantile(0.5)).to_numpy()
         self.complete = np.isfinite(self.covariates).all(axis=1)
@@ -290,7 +290,9 @@ class QuarterRetention:
         self.level, self.least = settings.effects_interval_level, settings.effects_min_customers
         self.month = month[known].astype(int)
         self.retained = 1 - rows["outcome"].to_numpy(dtype=float)
-        self.covariates = landmarks.given(rows, settings)[0] if len(rows) else np.empty((0, 0))
+        self.covariates = (
+            landmarks.adjustment_columns(rows, settings)[0] if len(rows) else np.empty((0, 0))
+        )
         self.customer, ids = pd.factorize(rows["client_id"], sort=True)
         self.draws = resamples(max(len(ids), 1), settings.seed)
 

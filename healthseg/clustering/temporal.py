@@ -315,7 +315,7 @@ def _week_of_quarter(date: dt.date) -> int:
     return min((date - start).days // 7, 12)
 
 
-def _season(name: str, logs: np.ndarray, place: np.ndarray, settings: Settings) -> SeasonalCycle:
+def _season(name: str, logs: np.ndarray, position: np.ndarray, settings: Settings) -> SeasonalCycle:
     length = CYCLES[name]
     cycles = len(logs) / length
     if cycles < settings.season_min_cycles:
@@ -329,7 +329,7 @@ def _season(name: str, logs: np.ndarray, place: np.ndarray, settings: Settings) 
     strong = strength >= settings.season_min_strength
     p = _turned_p(logs - parts.trend, length, settings) if strong else 1.0
     effect = [
-        float(np.exp(np.mean(parts.seasonal[place == at]))) if (place == at).any() else 1.0
+        float(np.exp(np.mean(parts.seasonal[position == at]))) if (position == at).any() else 1.0
         for at in range(length)
     ]
     significant = strong and p <= settings.season_max_p

@@ -191,7 +191,7 @@ def _account(
 ) -> TableReport:
     faults = _counts(connection, table, "fault", "fault > 0")
     masks = _counts(connection, table, "mask", "mask > 0 AND fault = 0")
-    ((rows, kept),) = connection.execute(
+    ((rows, remaining),) = connection.execute(
         "SELECT COUNT(*), COUNT(*) FILTER (fault = 0) FROM judged"
     ).fetchall()
     read = rows + sum(issue.count for issue in rejected)
@@ -205,7 +205,7 @@ def _account(
     report = TableReport(
         table.name,
         read,
-        kept,
+        remaining,
         issues,
         _warnings(layouts) + ([] if read else ["holds a header but no rows"]),
         sorted({name for _, layout in layouts.values() for name in layout.types}),

@@ -95,7 +95,7 @@ class Events:
                     client=shown.client,
                 )
             )
-        kept = read - sum(issue.count for issue in issues if issue.rows)
+        remaining = read - sum(issue.count for issue in issues if issue.rows)
         if event_sums(self.months):
             issues += [
                 Issue(reason, rows, kind="note", column="occurred_at", rows=False)
@@ -105,7 +105,7 @@ class Events:
         report = TableReport(
             "events",
             read,
-            kept,
+            remaining,
             issues,
             notes,
             sorted({name for entry in entries.values() for name in entry["types"]}),

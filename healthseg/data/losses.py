@@ -162,10 +162,10 @@ def _excessive_loss(report: TableReport, settings: DataSettings) -> str | None:
 
     A single row refuses no table, and neither does a single customer among others: its own metrics are withheld.
     """
-    read, kept = report.read, report.kept
+    read, remaining = report.read, report.kept
     losses = [issue for issue in report.issues if issue.rows and issue.kind not in HARMLESS]
     lost = sum(issue.count for issue in losses)
-    if not lost or (lost == 1 and kept):
+    if not lost or (lost == 1 and remaining):
         return None
     by_client: dict[str, int] = {}
     for issue in losses:

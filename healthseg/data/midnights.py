@@ -23,7 +23,7 @@ class Midnights:
 
     def __add__(self, other: Midnights) -> Midnights:
         pairs = zip(astuple(self), astuple(other), strict=True)
-        return Midnights(*(one + another for one, another in pairs))
+        return Midnights(*(own + another for own, another in pairs))
 
     def are_days(self, settings: DataSettings) -> bool:
         least = max(settings.midnight_days_min_rows, settings.midnight_days_min_share * self.rows)

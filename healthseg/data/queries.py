@@ -70,10 +70,10 @@ def parse(name: str, text: Any, folders: Sequence[Path]) -> Query:
     for node in _nodes(parsed):
         if re.fullmatch(r"(INSERT|UPDATE|DELETE|MERGE)\w*_NODE", str(node.get("type"))):
             raise _invalid(name, text, "changes rows; a query is one SELECT")
-    found = [
+    references = [
         _reference(name, *literal, folders) for literal in _file_literals(parsed, text.encode())
     ]
-    return Query(text, tuple(found))
+    return Query(text, tuple(references))
 
 
 def _parsed(name: str, text: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from healthseg.data.storage import FOLDER, writing
 from healthseg.errors import CalculationError
 
-PLACE = ("events", "mixpanel")
+SUBFOLDERS = ("events", "mixpanel")
 FILE = "sync.json"
 DAY = dt.timedelta(days=1)
 
@@ -45,7 +45,7 @@ class SyncState:
 
 def folder_of(portfolio: Path) -> Path:
     """Where a portfolio's exported days lie."""
-    return portfolio.joinpath(*PLACE)
+    return portfolio.joinpath(*SUBFOLDERS)
 
 
 def read(portfolio: Path) -> SyncState | None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from healthseg.settings import Settings
 
 
-GIVEN = ("log seats", "log tenure", "log person events of the period before")
+LOGGED = ("log seats", "log tenure", "log person events of the period before")
 
 
 def period_ends(first: dt.date, last: dt.date, every: str) -> list[dt.date]:
@@ -103,7 +103,9 @@ def adopted_at(portfolio: Portfolio, rows: pd.DataFrame, rule_days: int) -> pd.D
     return pairs[["span_id", "feature", "adopted"]].dropna(ignore_index=True)
 
 
-def given(rows: pd.DataFrame, settings: Settings) -> tuple[np.ndarray, list[str], list[str]]:
+def adjustment_columns(
+    rows: pd.DataFrame, settings: Settings
+) -> tuple[np.ndarray, list[str], list[str]]:
     """What effects are adjusted for: columns (NaN where a row does not know), their names, and what could not be.
 
     Size, tenure and activity before the period (that of the period itself is caused by adoption, too) enter as logs
@@ -114,7 +116,7 @@ def given(rows: pd.DataFrame, settings: Settings) -> tuple[np.ndarray, list[str]
         "log tenure": rows["tenure_days"] + 1,
         "log person events of the period before": rows["person_events_before"] + 1,
     }
-    known = {name: np.log(size[name].to_numpy(dtype=float, na_value=np.nan)) for name in GIVEN}
+    known = {name: np.log(size[name].to_numpy(dtype=float, na_value=np.nan)) for name in LOGGED}
     columns, names, left_out = [], [], []
     for name, values in known.items():
         if (

@@ -193,8 +193,8 @@ def _tenure(
     """Adds tenure and whether the customer is live; a churned one has no ARR."""
     k, day = out["k"].to_numpy(), out["day"].to_numpy()
     notice = epoch_days_or_nan(_column(count.customers, "notice_on"))[k]
-    given = (notice <= day) & ((notice >= began) | (began == count.signup[k]))
-    out["days_since_notice"] = np.where(given, day - notice, np.nan)
+    noticed = (notice <= day) & ((notice >= began) | (began == count.signup[k]))
+    out["days_since_notice"] = np.where(noticed, day - notice, np.nan)
     out["tenure_days"] = (day - count.signup[k]).astype(np.float64)
     out["live"] = (day >= count.signup[k]) & np.isnan(lost)
     out["arr"] = np.where(np.isnan(lost), out["arr"], 0.0)

@@ -33,8 +33,8 @@ def address(portfolio: str = "") -> str:
     chosen = portfolio or os.environ.get(VARIABLE, "")
     if chosen:
         return chosen
-    here = Path("data") / "demo"
-    for demo in (Path(__file__).resolve().parents[2] / here, here):
+    relative = Path("data") / "demo"
+    for demo in (Path(__file__).resolve().parents[2] / relative, relative):
         if demo.is_dir():
             return str(demo.resolve())
     raise DataRetrievalError(
@@ -111,10 +111,10 @@ def record_predictions(
     """Record in the ledger the probabilities of churn of the day, if its place can be written; whether they are new."""
     from healthseg.scoring.report_card.predictions import predictions_of
 
-    said = predictions_of(portfolio, as_of)
-    if said is None:
+    predictions = predictions_of(portfolio, as_of)
+    if predictions is None:
         return False
-    new: RecordedPredictions = said
+    new: RecordedPredictions = predictions
     return _recorded(portfolio, clock, lambda ledger: ledger.record_predictions(new))
 
 

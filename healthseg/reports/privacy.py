@@ -24,15 +24,15 @@ def key(portfolio: Any) -> str:
         return path.read_text("utf-8")
     except OSError:
         pass
-    made = secrets.token_hex(16)
+    fresh = secrets.token_hex(16)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text("utf-8")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(made)
-    return made
+        file.write(fresh)
+    return fresh
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ class _Hypotheses:
         self.rows = landmarks.landmark_rows(portfolio, as_of, period_days, self.horizon_days)
         nothing: tuple[np.ndarray, list[str], list[str]] = (np.empty((0, 0)), [], [])
         self.covariates, self.names, self.left_out = (
-            landmarks.given(self.rows, self.settings) if len(self.rows) else nothing
+            landmarks.adjustment_columns(self.rows, self.settings) if len(self.rows) else nothing
         )
         self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer, ids = pd.factorize(self.rows["client_id"], sort=True)
@@ -300,7 +300,9 @@ class MonthlyOdds:
         self.settings = portfolio.settings
         days = self.settings.adoption_effect_step_days
         rows = landmarks.landmark_rows(portfolio, as_of, period_days, days, every="ME")
-        self.covariates = landmarks.given(rows, self.settings)[0] if len(rows) else np.empty((0, 0))
+        self.covariates = (
+            landmarks.adjustment_columns(rows, self.settings)[0] if len(rows) else np.empty((0, 0))
+        )
         self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer = pd.factorize(rows["client_id"], sort=True)[0]
         self.churned = rows["outcome"].to_numpy(dtype=float)

@@ -139,10 +139,10 @@ class DataSettings(Frozen):
 
     @field_validator("synonyms")
     @classmethod
-    def _added(cls, given: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    def _added(cls, synonyms: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         return {
             **SYNONYMS,
-            **{name: SYNONYMS.get(name, {}) | words for name, words in given.items()},
+            **{name: SYNONYMS.get(name, {}) | words for name, words in synonyms.items()},
         }
 
     @field_validator("default_timezone")

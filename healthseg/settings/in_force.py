@@ -91,13 +91,13 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     beside = _folder(portfolio)
     origins: dict[str, str] = {}
     path = _config_path(environment, beside)
-    given = _read(path) if path else {}
+    content = _read(path) if path else {}
     if path:
-        _refuse_secrets(given, path)
+        _refuse_secrets(content, path)
     origins |= {
-        f"{section}.{key}": str(path) for section, values in given.items() for key in values
+        f"{section}.{key}": str(path) for section, values in content.items() for key in values
     }
-    values = {section: dict(given.get(section, {})) for section in SECTIONS}
+    values = {section: dict(content.get(section, {})) for section in SECTIONS}
     given_by_variables = _from_environment(environment)
     for (section, key), (variable, value) in given_by_variables.items():
         values[section][key] = value
@@ -148,7 +148,7 @@ def _config_path(environment: Mapping[str, str], beside: Path | None) -> Path | 
 def _read(path: Path) -> dict[str, Any]:
     """The sections of a TOML file, each known; what does not parse is not quoted, since it may hold anything."""
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         where = str(problem).rpartition("(")[2].rstrip(")")
         raise InvalidParameters(
@@ -157,7 +157,7 @@ def _read(path: Path) -> dict[str, Any]:
             value_provided=path.name,
             validation_rule="a TOML file in UTF-8",
         ) from None
-    for section, values in given.items():
+    for section, values in content.items():
         if section not in SECTIONS or not isinstance(values, dict):
             raise InvalidParameters(
                 f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
@@ -165,7 +165,7 @@ def _read(path: Path) -> dict[str, Any]:
                 value_provided=section,
                 validation_rule="the sections are " + ", ".join(SECTIONS),
             )
-    return given
+    return content
 
 
 def _of_portfolio(beside: Path | None, origins: dict[str, str]) -> dict[str, Any]:
@@ -174,25 +174,25 @@ def _of_portfolio(beside: Path | None, origins: dict[str, str]) -> dict[str, Any
     if path is None or not path.is_file():
         return {}
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8")).get("settings", {})
+        content = tomllib.loads(path.read_text(encoding="utf-8")).get("settings", {})
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
         return {}  # opening the portfolio says what is wrong with it
-    for key in found:
+    for key in content:
         origins.setdefault(f"settings.{key}", str(path))
-    return dict(found)
+    return dict(content)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, Any]]:
     """By section and key, the variable that sets it and its value; unknown names are refused with the nearest."""
-    found: dict[tuple[str, str], tuple[str, Any]] = {}
+    variables: dict[tuple[str, str], tuple[str, Any]] = {}
     for variable, text in environment.items():
         if variable in NAMED and text != "":
             section, key = NAMED[variable]
-            found.setdefault((section, key), (variable, _typed(section, key, text)))
+            variables.setdefault((section, key), (variable, _typed(section, key, text)))
         elif variable.startswith(PREFIX) and BETWEEN in variable:
             section, key = _target(variable)
-            found[section, key] = variable, _typed(section, key, text)
-    return found
+            variables[section, key] = variable, _typed(section, key, text)
+    return variables
 
 
 def _target(variable: str) -> tuple[str, str]:
@@ -239,27 +239,27 @@ def _section(name: str, values: Mapping[str, Any], origins: Mapping[str, str]) -
     except ValidationError as problem:
         first = problem.errors()[0]
         where = f"{name}.{first['loc'][0]}" if first["loc"] else name
-        given = (
+        shown = (
             "" if where.endswith("_url") else str(first["input"])[:80]
         )  # an address may hold a password
         raise InvalidParameters(
-            f"setting {where} ({origins.get(where, DEFAULT)}): {first['msg']}{f', given {given!r}' if given else ''}",
+            f"setting {where} ({origins.get(where, DEFAULT)}): {first['msg']}{f', shown {shown!r}' if shown else ''}",
             parameter=where,
-            value_provided=given or None,
+            value_provided=shown or None,
             validation_rule=first["msg"],
         ) from None
 
 
-def _refuse_secrets(given: Mapping[str, Any], path: Path) -> None:
+def _refuse_secrets(content: Mapping[str, Any], path: Path) -> None:
     for secret in SECRETS:
-        if secret.key in given.get(secret.section, {}):
+        if secret.key in content.get(secret.section, {}):
             raise InvalidParameters(
                 f"{path.name} holds {secret.name}, which is a secret: set {secret.variable}, or put it into "
                 f"{SECRETS_FILE} with mode 0600",
                 parameter=secret.name,
                 validation_rule=f"{FILE} holds no secrets",
             )
-    for name in _written_out(given.get("settings", {})) if not private(path) else ():
+    for name in _written_out(content.get("settings", {})) if not private(path) else ():
         raise InvalidParameters(
             f"{path.name} holds settings.{name}, which is a secret, and others can read it: write $NAME of a variable "
             f"instead, or chmod 600 {path.name}",
@@ -268,13 +268,13 @@ def _refuse_secrets(given: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _written_out(given: Mapping[str, Any]) -> Iterator[str]:
+def _written_out(content: Mapping[str, Any]) -> Iterator[str]:
     """The secrets of the outbox and the ledger that stand in the file itself."""
-    for name, handler in given.get("outbox", {}).get("handlers", {}).items():
+    for name, handler in content.get("outbox", {}).get("handlers", {}).items():
         for key in ("token", "password"):
             if not str(handler.get(key, "$")).startswith("$"):
                 yield f"outbox.handlers.{name}.{key}"
-    address = str(given.get("ledger", {}).get("address", "$"))
+    address = str(content.get("ledger", {}).get("address", "$"))
     if not address.startswith("$") and "@" in address:
         yield "ledger.address"
 
@@ -283,17 +283,17 @@ def _secrets(
     environment: Mapping[str, str], path: Path | None, beside: Path | None, origins: dict[str, str]
 ) -> dict[str, str]:
     """The secrets that are set: the file's, then the environment's over them."""
-    found: dict[str, str] = {}
-    place = _secrets_path(environment, path, beside)
-    if place is not None:
-        kept = _read_secrets(place)
-        found |= kept
-        origins |= dict.fromkeys(kept, str(place))
+    secrets: dict[str, str] = {}
+    file = _secrets_path(environment, path, beside)
+    if file is not None:
+        of_file = _read_secrets(file)
+        secrets |= of_file
+        origins |= dict.fromkeys(of_file, str(file))
     for secret in SECRETS:
         if environment.get(secret.variable):
-            found[secret.name] = environment[secret.variable]
+            secrets[secret.name] = environment[secret.variable]
             origins[secret.name] = f"environment {secret.variable}"
-    return found
+    return secrets
 
 
 def _secrets_path(
@@ -306,40 +306,40 @@ def _secrets_path(
     return there if there is not None and there.is_file() else None
 
 
-def _read_secrets(place: Path) -> dict[str, str]:
-    if not place.is_file():
+def _read_secrets(file: Path) -> dict[str, str]:
+    if not file.is_file():
         raise DataRetrievalError(
-            f"{SECRETS_VARIABLE} names {place}, which is not a file",
+            f"{SECRETS_VARIABLE} names {file}, which is not a file",
             parameter=SECRETS_VARIABLE,
-            value_provided=str(place),
+            value_provided=str(file),
         )
-    if not private(place):
+    if not private(file):
         raise InvalidParameters(
-            f"others can read {place.name}, which holds secrets: chmod 600 {place.name}",
+            f"others can read {file.name}, which holds secrets: chmod 600 {file.name}",
             parameter=SECRETS_VARIABLE,
-            value_provided=place.name,
+            value_provided=file.name,
             validation_rule="mode 0600",
         )
     try:
-        given = tomllib.loads(place.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
         raise InvalidParameters(
-            f"{place.name} is not valid TOML",
+            f"{file.name} is not valid TOML",
             parameter=SECRETS_VARIABLE,
-            value_provided=place.name,
+            value_provided=file.name,
             validation_rule="a TOML file in UTF-8",
         ) from None
-    return dict(_named(given, place))
+    return dict(_named(content, file))
 
 
-def _named(given: Mapping[str, Any], place: Path) -> Iterator[tuple[str, str]]:
+def _named(content: Mapping[str, Any], file: Path) -> Iterator[tuple[str, str]]:
     known: dict[str, Secret] = {secret.name: secret for secret in SECRETS}
-    for section, values in given.items():
+    for section, values in content.items():
         for key, value in values.items() if isinstance(values, dict) else [("", values)]:
             name = f"{section}.{key}"
             if name not in known or not isinstance(value, str):
                 raise InvalidParameters(
-                    f"{place.name} holds {name!r}, which is not a secret's name{hint(name, known)}",
+                    f"{file.name} holds {name!r}, which is not a secret's name{hint(name, known)}",
                     parameter=SECRETS_VARIABLE,
                     value_provided=name,
                     validation_rule="one of " + ", ".join(known),

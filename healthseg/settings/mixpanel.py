@@ -58,8 +58,8 @@ class MixpanelSettings(Frozen):
 
     @field_validator("account_key", mode="before")
     @classmethod
-    def _one_or_more(cls, given: object) -> object:
-        return (given,) if isinstance(given, str) else given
+    def _one_or_more(cls, keys: object) -> object:
+        return (keys,) if isinstance(keys, str) else keys
 
     @field_validator("event_timezone")
     @classmethod

@@ -330,12 +330,12 @@ class RuleSegmenter(Segmenter):
             rows = rows.assign(health_trend=self.context.trends["trend"].reindex(rows.index))
         rows = rows.assign(score=rows["shown"]).reindex(columns=names)
         plain = rows.astype(object).where(rows.notna(), None)
-        placed = [self._place(record) for record in plain.to_dict("records")]
+        placed = [self._matching_rule(record) for record in plain.to_dict("records")]
         number = pd.Series([position for position, _ in placed], index=rows.index, dtype=int)
         reason = pd.Series([reason for _, reason in placed], index=rows.index, dtype=object)
         return Placement(number, pd.Series(np.nan, index=rows.index), reason)
 
-    def _place(self, figures: dict[str, Any]) -> tuple[int, str | None]:
+    def _matching_rule(self, figures: dict[str, Any]) -> tuple[int, str | None]:
         for position, condition in enumerate(self.conditions):
             if condition.holds(figures):
                 return position, None

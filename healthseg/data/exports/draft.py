@@ -180,10 +180,10 @@ def _customer_key(
     sides = keys_of(survey, item)
     if len(sides) == 1:
         return sides[0], ""
-    found = {side: _references(survey, item, side, recognised) for side in sides}
-    best = max(sides, key=lambda side: (found[side], -sides.index(side)))
+    references = {side: _references(survey, item, side, recognised) for side in sides}
+    best = max(sides, key=lambda side: (references[side], -sides.index(side)))
     counts = ", ".join(
-        f"{side.name} ({found[side]:,} of its values are in other tables)" for side in sides
+        f"{side.name} ({references[side]:,} of its values are in other tables)" for side in sides
     )
     return best, f"two columns could be the id of a customer: {counts}; {best.name} is used"
 

@@ -104,14 +104,16 @@ def _guess(source: ExportTable, table: str) -> dict[str, MappedColumn]:
     known = _vocabulary_of(table)["columns"]
     guesses, used = {}, set()
     for column in TABLES[table].columns:
-        found = [name for name in _names_in(source, known.get(column.name, ())) if name not in used]
+        matches = [
+            name for name in _names_in(source, known.get(column.name, ())) if name not in used
+        ]
         monthly = _names_in(source, known.get(_MONTHLY + column.name, ()))
         unclear = _names_in(source, known.get(_UNCLEAR + column.name, ()))
-        if not (found or monthly or unclear):
+        if not (matches or monthly or unclear):
             continue
-        guesses[column.name] = _mapped(table, column, found, monthly, unclear)
+        guesses[column.name] = _mapped(table, column, matches, monthly, unclear)
         if column.name not in ("client_id", "user_id", "feature"):
-            used |= {*found[:1]}
+            used |= {*matches[:1]}
     if table == "surveys" and "kind" not in guesses and "score" in guesses:
         guesses["kind"] = _survey_kind(source)
     return guesses
@@ -130,30 +132,32 @@ def _survey_kind(source: ExportTable) -> MappedColumn:
 
 
 def _mapped(
-    table: str, column: Column, found: list[str], monthly: list[str], unclear: list[str]
+    table: str, column: Column, matches: list[str], monthly: list[str], unclear: list[str]
 ) -> MappedColumn:
     kind = _READ_AS.get(column.kind, "")
     form = f"{{{{{{}}:{kind}}}}}" if kind else "{{{}}}"
-    if found:
-        ask = _doubt(column, found, monthly)
+    if matches:
+        ask = _doubt(column, matches, monthly)
         if column.allowed and column.kind == "text":
-            return MappedColumn((f"LOWER({form.format(found[0])})",), _why(found[0], column), ask)
-        return MappedColumn((form.format(found[0]),), _why(found[0], column), ask)
+            return MappedColumn(
+                (f"LOWER({form.format(matches[0])})",), _why(matches[0], column), ask
+            )
+        return MappedColumn((form.format(matches[0]),), _why(matches[0], column), ask)
     if monthly:
         return MappedColumn((f"12 * {form.format(monthly[0])}",), f"{monthly[0]} × 12")
     return MappedColumn((form.format(unclear[0]),), "", _UNCLEAR_ASK.format(name=unclear[0]))
 
 
-def _doubt(column: Column, found: list[str], monthly: list[str]) -> str:
+def _doubt(column: Column, matches: list[str], monthly: list[str]) -> str:
     """A question where several columns fit, or where a day may mean another thing."""
     if column.name == "client_id":
         return ""
-    others = [] if plain(found[0]) == plain(column.name) else found[1:]
+    others = [] if plain(matches[0]) == plain(column.name) else matches[1:]
     others += [f"{name} × 12" for name in monthly]
     if others:
-        return f"{found[0]} is used; {_listed(others)} would fit as well"
+        return f"{matches[0]} is used; {_listed(others)} would fit as well"
     beginnings, doubt = _AMBIGUOUS_DAYS.get(column.name, ((), ""))
-    return doubt.format(name=found[0]) if plain(found[0]).startswith(beginnings) else ""
+    return doubt.format(name=matches[0]) if plain(matches[0]).startswith(beginnings) else ""
 
 
 def _why(name: str, column: Column) -> str:

@@ -152,9 +152,9 @@ def _write(path: Path, text: str) -> None:
 def _nothing_recognised(
     sources: Sequence[str | os.PathLike[str]], content: Draft
 ) -> DataRetrievalError:
-    found = [*content.decisions, *_unrecognised(content), *content.survey.unread]
+    remarks = [*content.decisions, *_unrecognised(content), *content.survey.unread]
     named = ", ".join(str(source) for source in sources)
-    more = f": {'; '.join(found[:6])}" if found else ""
+    more = f": {'; '.join(remarks[:6])}" if remarks else ""
     return DataRetrievalError(
         f"no table was recognised in {named}{more}. Rename columns as docs/data.md has them (customers needs client_id and "
         "signup_date), or write portfolio.toml by hand, one query per table",
@@ -232,14 +232,16 @@ def _source_section(survey: Survey, out: Path) -> list[str]:
         hint = [f"# {survey.address} is an environment variable with the database's address"]
         address = f"address = {_quoted(survey.address)}"
         return ["", "[source]", *(hint if survey.address.startswith("$") else []), address, ""]
-    folder, here = survey.folder, out.resolve()
-    if folder == here:
+    folder, target = survey.folder, out.resolve()
+    if folder == target:
         return [""]
     near = (
-        folder.is_relative_to(here) or here.is_relative_to(folder) or folder.parent == here.parent
+        folder.is_relative_to(target)
+        or target.is_relative_to(folder)
+        or folder.parent == target.parent
     )
-    place = os.path.relpath(folder, here) if near else str(folder)
-    escaped = Path(place).as_posix().replace("$", "$$")
+    path = os.path.relpath(folder, target) if near else str(folder)
+    escaped = Path(path).as_posix().replace("$", "$$")
     return ["", "[source]", f"folder = {_quoted(escaped)}", ""]
 
 

@@ -252,14 +252,14 @@ class Ledger(AppendOnlyTables):
                 )
         return run_id
 
-    def record_predictions(self, said: RecordedPredictions) -> bool:
+    def record_predictions(self, predictions: RecordedPredictions) -> bool:
         """Records what a model said on a day; whether it is the first time: what is said later changes nothing."""
         row = {
-            "predicted_on": said.predicted_on.isoformat(),
-            "horizon_days": said.horizon_days,
-            "model": said.model,
-            "method": said.method,
-            "probabilities": stored_json(said.probabilities),
+            "predicted_on": predictions.predicted_on.isoformat(),
+            "horizon_days": predictions.horizon_days,
+            "model": predictions.model,
+            "method": predictions.method,
+            "probabilities": stored_json(predictions.probabilities),
         }
         keys = ("predicted_on", "horizon_days", "model")
         same = select(PREDICTIONS.c.seq).where(*(PREDICTIONS.c[key] == row[key] for key in keys))

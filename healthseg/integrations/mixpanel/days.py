@@ -101,21 +101,21 @@ class ExportWindow:
         """
         self._flush()
         self._writer.close()
-        kept = {day: self._day(day, rows) if rows else 0 for day, rows in counts.items()}
+        written = {day: self._day(day, rows) if rows else 0 for day, rows in counts.items()}
         target = folder_of(self._portfolio)
         target.mkdir(parents=True, exist_ok=True)
-        for day, rows in kept.items():
+        for day, rows in written.items():
             name = f"{EPOCH + dt.timedelta(days=day)}.parquet"
             if rows:
                 with writing(target / name) as temporary:
                     (self._folder / name).replace(temporary)
             else:
                 (target / name).unlink(missing_ok=True)
-        return kept
+        return written
 
     def _day(self, day: int, rows: int) -> int:
         """Writes a day's events; keys are compared in buckets, so that a day of any size fits into memory."""
-        buckets, kept = -(-rows // _BUCKET), 0
+        buckets, written = -(-rows // _BUCKET), 0
         connection = engine.connect(self._folder / "spill", memory=_MEMORY)
         spool = quoted(str(self._folder / "spool.parquet"))
         connection.execute("SET threads = 1")
@@ -135,7 +135,7 @@ class ExportWindow:
                             "count", pa.array([1] * len(batch), pa.int64())
                         )
                         writer.write_batch(counted.select(_EVENTS.names).cast(_EVENTS))
-                        kept += len(batch)
+                        written += len(batch)
         finally:
             connection.close()
-        return kept
+        return written

@@ -113,7 +113,7 @@ class Export:
         Raises TransientFailure, DayNotBegun or IntegrationError; when the lines end without one of them, the answer was whole.
         """
         try:
-            response = self._asked(first, last)
+            response = self._response(first, last)
             try:
                 if response.status != 200:
                     raise self._refusal(response)
@@ -126,7 +126,7 @@ class Export:
                 f"{type(problem).__name__} while reading", smaller=True
             ) from None
 
-    def _asked(self, first: dt.date, last: dt.date) -> Any:
+    def _response(self, first: dt.date, last: dt.date) -> Any:
         """The answer's beginning; a server that is slow to begin may be quicker with fewer days."""
         try:
             return self._request(first, last)
@@ -158,12 +158,12 @@ class Export:
 
     def _refusal(self, response: Any) -> Exception:
         """What a status other than 200 means."""
-        status, said = response.status, self._credentials.hidden(_said(response))
-        lowered = said.lower()
+        status, message = response.status, self._credentials.hidden(_message(response))
+        lowered = message.lower()
         if status == 429:
             return TransientFailure("429: the limit of queries is met", busy=True)
         if status >= 500 or status == 408:
-            return TransientFailure(f"{status}: {said}" if said else str(status))
+            return TransientFailure(f"{status}: {message}" if message else str(status))
         if status == 400 and "timeout error" in lowered:
             return TransientFailure("400: the query took too long", smaller=True)
         if status == 400 and "later than today" in lowered:
@@ -172,7 +172,7 @@ class Export:
         if status == 400 and "authenticate" in lowered:
             rule = _RULES[401]
         return IntegrationError(
-            f"Mixpanel refuses the export ({status}{': ' + said if said else ''})"
+            f"Mixpanel refuses the export ({status}{': ' + message if message else ''})"
             + (f": {rule}" if rule else ""),
             parameter="mixpanel",
             value_provided=str(status),
@@ -189,7 +189,7 @@ def _pool(url: str) -> Any:
     return urllib3.PoolManager()
 
 
-def _said(response: Any) -> str:
+def _message(response: Any) -> str:
     """The first words of an error's body: JSON with ``error``, or plain text."""
     try:
         raw = response.read(1 << 16, decode_content=True)
@@ -213,15 +213,15 @@ def _whole(response: Any) -> Iterator[bytes]:
         yield from response.stream(_CHUNK, decode_content=False)
         return
     unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    given = 0
+    received = 0
     for chunk in response.stream(_CHUNK, decode_content=False):
-        given += len(chunk)
+        received += len(chunk)
         while chunk:
             yield unzip.decompress(chunk)
             chunk = unzip.unused_data
             if unzip.eof and chunk:
                 unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    if given and not unzip.eof:
+    if received and not unzip.eof:
         raise TransientFailure("the gzip stream is cut off", smaller=True)
 
 

@@ -213,10 +213,10 @@ class Reader:
     def _accounts(self, properties: dict[str, Any]) -> list[str]:
         for key in self._settings.account_key:
             value = properties.get(key)
-            given = value if isinstance(value, list) else [value]
+            values = value if isinstance(value, list) else [value]
             words = [
                 word
-                for word in map(_word, given)
+                for word in map(_word, values)
                 if word is not None and word.lower() not in NOBODY
             ]
             good = [word for word in dict.fromkeys(words) if _CLIENT_ID.match(word)]

@@ -244,8 +244,8 @@ class Sync:
             reader.check_zone()
             self._refuse_sudden_emptiness(window, reader)
             days = range((window[0] - EPOCH).days, (window[1] - EPOCH).days + 1)
-            kept = rows.place({day: reader.accounting.rows[day] for day in days})
-        self._there(kept, reader, outcome)
+            events_by_day = rows.place({day: reader.accounting.rows[day] for day in days})
+        self._record_days(events_by_day, reader, outcome)
 
     def _refuse_sudden_emptiness(self, window: Span, reader: Reader) -> None:
         """An empty answer for days that had events before is none."""
@@ -256,9 +256,11 @@ class Sync:
         if before and not reader.accounting.received.total():
             raise TransientFailure(f"an empty response where there were {before:,} events before")
 
-    def _there(self, kept: dict[int, int], reader: Reader, outcome: SyncOutcome) -> None:
+    def _record_days(
+        self, events_by_day: dict[int, int], reader: Reader, outcome: SyncOutcome
+    ) -> None:
         fetched, accounting = self._now().isoformat(), reader.accounting
-        for number, events in kept.items():
+        for number, events in events_by_day.items():
             day = str(EPOCH + dt.timedelta(days=number))
             self._state.days[day] = {
                 "fetched_at": fetched,
@@ -268,8 +270,8 @@ class Sync:
             self._state.incomplete.pop(day, None)
             outcome.fetched.append(day)
         outcome.received += accounting.received.total()
-        outcome.events += sum(kept.values())
-        outcome.repeats += accounting.rows.total() - sum(kept.values())
+        outcome.events += sum(events_by_day.values())
+        outcome.repeats += accounting.rows.total() - sum(events_by_day.values())
         outcome.left_out = dict(Counter(outcome.left_out) + accounting.left_out)
         outcome.no_account_example = outcome.no_account_example or accounting.example
         states.write(self._portfolio, self._state)

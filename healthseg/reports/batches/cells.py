@@ -204,10 +204,10 @@ class NotebookShell(InteractiveShell):
     display_pub_class = Type(DisplayCollector)
     displayhook_class = Type(ResultHook)
 
-    def __init__(self, outputs: Outputs, **given: Any) -> None:
+    def __init__(self, outputs: Outputs, **options: Any) -> None:
         self.outputs = outputs
         self.exit_now = False
-        super().__init__(**given)
+        super().__init__(**options)
         self.set_hook("show_in_pager", lambda *_, **__: None, priority=99)
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:

@@ -22,7 +22,7 @@ class HealthsegEngine:
 
     @staticmethod
     def execute_notebook(
-        nb: nbformat.NotebookNode, kernel_name: str, *given: Any, **more: Any
+        nb: nbformat.NotebookNode, kernel_name: str, *arguments: Any, **more: Any
     ) -> Any:
         """The executed notebook."""
         from papermill.engines import Engine, NBClientEngine
@@ -30,12 +30,12 @@ class HealthsegEngine:
 
         if not is_plain(kernel_name):
             logger.info(f"Kernel {kernel_name!r} is not this Python's own: nbclient starts it")
-            return NBClientEngine.execute_notebook(nb, kernel_name, *given, **more)
+            return NBClientEngine.execute_notebook(nb, kernel_name, *arguments, **more)
 
         class WorkerEngine(Engine):
             execute_managed_notebook = staticmethod(_execute)
 
-        return WorkerEngine.execute_notebook(nb, kernel_name, *given, **more)
+        return WorkerEngine.execute_notebook(nb, kernel_name, *arguments, **more)
 
     @staticmethod
     def nb_kernel_name(nb: nbformat.NotebookNode, name: str | None = None) -> str:

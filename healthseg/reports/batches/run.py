@@ -187,9 +187,9 @@ class _Batch:
             lines.end(self.clock(), stopped=stopped.number)
             raise
         self.progress.end()
-        made = tuple(done[index] for index in sorted(done))
-        page = self._write_index(made, lines.name)
-        run = BatchRun(made, page, time.monotonic() - self.started)
+        finished = tuple(done[index] for index in sorted(done))
+        page = self._write_index(finished, lines.name)
+        run = BatchRun(finished, page, time.monotonic() - self.started)
         day, scores = str(self.health.as_of), _scores(self.health)
         lines.end(self.clock(), status=run.status, customers=scores, as_of=day)
         if keep_days:

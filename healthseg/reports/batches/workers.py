@@ -73,13 +73,13 @@ class Worker:
         self.connection: Connection = ours
         self.settings, self.peak_mb, self.retires = settings, 0.0, False
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        with tempfile.TemporaryFile() as given:
-            pickle.dump((setup, settings), given)
-            given.seek(0)
+        with tempfile.TemporaryFile() as parcel:
+            pickle.dump((setup, settings), parcel)
+            parcel.seek(0)
             command = [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), str(os.getpid())]
             self.process = psutil.Popen(
                 command,
-                stdin=given,
+                stdin=parcel,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
                 env={**os.environ, **ONE_THREAD, "PYTHONPATH": python_path()},
@@ -149,8 +149,8 @@ class Worker:
             self.process.wait(5)
         self._log.seek(0)
         lines = self._log.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-        said = f": {lines[-1][:300]}" if lines else ""
-        return ending(self.process.returncode) + said
+        last_line = f": {lines[-1][:300]}" if lines else ""
+        return ending(self.process.returncode) + last_line
 
     def close(self) -> None:
         """End the process and all that it started."""

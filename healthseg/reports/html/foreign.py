@@ -50,8 +50,8 @@ def blocks(output: Mapping[str, Any]) -> list[printed.Block]:
     tables = parse("".join(data.get("text/html", ""))).all("table")
     if tables:
         return [block for table in tables for block in printed.grid(_grid(table))]
-    said = output.get("text", "") if output.get("name") == "stdout" else ""
-    return printed.text("p", "".join(data.get("text/plain", said)))
+    stdout = output.get("text", "") if output.get("name") == "stdout" else ""
+    return printed.text("p", "".join(data.get("text/plain", stdout)))
 
 
 def _grid(table: Node) -> document.Grid:

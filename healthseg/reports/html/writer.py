@@ -154,8 +154,8 @@ def _grid(grid: document.Grid) -> str:
 def _line(grid: document.Grid, number: int) -> str:
     later = "hs-later" * (number >= document.ROWS_SHOWN)
     cells = [
-        _cell(column, cell, "td" if place else "th")
-        for place, (column, cell) in enumerate(zip(grid.columns, grid.lines[number], strict=True))
+        _cell(column, cell, "td" if index else "th")
+        for index, (column, cell) in enumerate(zip(grid.columns, grid.lines[number], strict=True))
     ]
     return f"<tr{_classes(later)}>{''.join(cells)}</tr>"
 

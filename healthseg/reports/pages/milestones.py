@@ -42,10 +42,10 @@ def _customer_cards(customer: AdoptionMilestones) -> tuple[Card, ...]:
         if progress.skipped_milestones
         else ""
     )
-    late = any(one.days_overdue is not None for one in customer.milestone_details or [])
+    late = any(milestone.days_overdue is not None for milestone in customer.milestone_details or [])
     oldest = "; the oldest by {milestone_details[*].days_overdue:max day}" if late else ""
     blockers = [
-        f"{{blockers[{place}].blocker:words}}" for place in range(len(customer.blockers or []))
+        f"{{blockers[{index}].blocker:words}}" for index in range(len(customer.blockers or []))
     ]
     cards = [
         Card(
@@ -61,15 +61,15 @@ def _customer_cards(customer: AdoptionMilestones) -> tuple[Card, ...]:
         ),
         Card("Blocked", "{blockers:count}", "; ".join(blockers[:2]) or "no blocker"),
     ]
-    marks = [one.mark for one in customer.time_to_value.detail]
+    marks = [milestone.mark for milestone in customer.time_to_value.detail]
     if "first_value" in marks:
         cards.append(_value_card(customer, marks.index("first_value")))
     return (*cards, _likely_card(customer))
 
 
-def _value_card(customer: AdoptionMilestones, place: int) -> Card:
-    path = f"time_to_value.detail[{place}]"
-    reached = customer.time_to_value.detail[place].reached_on is not None
+def _value_card(customer: AdoptionMilestones, index: int) -> Card:
+    path = f"time_to_value.detail[{index}]"
+    reached = customer.time_to_value.detail[index].reached_on is not None
     days = f"{{{path}.days:number.1 day}}" if reached else "not yet"
     return Card(
         "First value",
@@ -139,21 +139,21 @@ def _slower(blocker: Row) -> str:
 
 
 def _actions(customer: AdoptionMilestones) -> tuple[Block, ...]:
-    details = [one.milestone_id for one in customer.milestone_details or []]
+    details = [milestone.milestone_id for milestone in customer.milestone_details or []]
 
     def under(action: Row) -> str:
         parts = []
         if action["milestone_id"] in details:
-            place = details.index(action["milestone_id"])
-            if customer.milestone_details[place].owner:  # type: ignore[index]
-                parts.append(f"owner: {{milestone_details[{place}].owner}}")
+            index = details.index(action["milestone_id"])
+            if customer.milestone_details[index].owner:  # type: ignore[index]
+                parts.append(f"owner: {{milestone_details[{index}].owner}}")
         if action["estimated_acceleration"]:
             parts.append("those who got past it finished sooner by {estimated_acceleration}")
         return "; ".join(parts)
 
     if customer.recommendations is None:
         return (Missing("Recommendations", "recommendations"),)
-    saved = any(one.estimated_acceleration for one in customer.recommendations)
+    saved = any(milestone.estimated_acceleration for milestone in customer.recommendations)
     why = "$.recommendations[*].estimated_acceleration"
     points = Points(
         "recommendations",
@@ -366,9 +366,9 @@ CUSTOMER = Page(
         "Category": "{milestone_category}",
         "Quarters compared": lambda customer: log_ranks(
             {
-                one.mark: f"time_to_value.detail[{place}].log_rank_p"
-                for place, one in enumerate(customer.time_to_value.detail)
-                if one.log_rank_p is not None
+                mark.mark: f"time_to_value.detail[{index}].log_rank_p"
+                for index, mark in enumerate(customer.time_to_value.detail)
+                if mark.log_rank_p is not None
             }
         ),
         "Brier score, left out": "{success_probability.calibration.brier:number.3} (plain share "

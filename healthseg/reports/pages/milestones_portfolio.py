@@ -70,7 +70,7 @@ def _worst(portfolio: PortfolioMilestones) -> tuple[str, ...]:
     )
 
 
-def _said(portfolio: PortfolioMilestones) -> Points:
+def _notes(portfolio: PortfolioMilestones) -> Points:
     def text(value: Row) -> str:
         half = (
             "fewer than half reached it"
@@ -93,7 +93,7 @@ def _value_blocks(portfolio: PortfolioMilestones) -> tuple[Block, ...]:
     if not portfolio.values:
         return (Missing("Time to value", why="$.values", reason="no milestone defines it"),)
     return (
-        _said(portfolio),
+        _notes(portfolio),
         Chart("value"),
         Chart(
             "quarters",

@@ -72,8 +72,8 @@ def _portfolio_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
 def _whole(pattern: Row) -> str:
     """A pattern with its figures, and the groups in which it is the other way round."""
     groups = [
-        f"{{within[{place}].group}} ({{within[{place}].lift:number.2}} ×)"
-        for place, part in enumerate(pattern["within"])
+        f"{{within[{index}].group}} ({{within[{index}].lift:number.2}} ×)"
+        for index, part in enumerate(pattern["within"])
         if part["reversed"]
     ]
     reversed_in = f". The opposite holds in {', '.join(groups)}" if groups else ""
@@ -82,7 +82,7 @@ def _whole(pattern: Row) -> str:
 
 def _signs(customer: Row) -> str:
     shown = "; ".join(
-        f"{{signs[{place}]}}" for place in range(min(SIGNS_SHOWN, len(customer["signs"])))
+        f"{{signs[{index}]}}" for index in range(min(SIGNS_SHOWN, len(customer["signs"])))
     )
     return shown + (
         "; and more: {signs:count} in all" if len(customer["signs"]) > SIGNS_SHOWN else ""

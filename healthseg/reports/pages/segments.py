@@ -97,9 +97,13 @@ def strategy(segment: Row) -> tuple[Block, ...]:
 
 def own(segmentation: Segmentation) -> str:
     """The path of the customer's segment; empty without a customer."""
-    place = segmentation.customer_standing
+    standing = segmentation.customer_standing
     ids = [segment.segment_id for segment in segmentation.segments]
-    return f"segments[{ids.index(place.segment_id)}]" if place and place.segment_id in ids else ""
+    return (
+        f"segments[{ids.index(standing.segment_id)}]"
+        if standing and standing.segment_id in ids
+        else ""
+    )
 
 
 def _customer_cards(segmentation: Segmentation) -> tuple[Card, ...]:
@@ -126,18 +130,18 @@ def _customer_cards(segmentation: Segmentation) -> tuple[Card, ...]:
     )
 
 
-def _certainty(place: SegmentPlace) -> tuple[Card, ...]:
-    if place.certainty is None:
+def _certainty(standing: SegmentPlace) -> tuple[Card, ...]:
+    if standing.certainty is None:
         return ()
     certainty = "{customer_standing.certainty:percent}"
     return (Card("Certainty", certainty, "that it belongs to this segment"),)
 
 
-def _border(place: SegmentPlace) -> tuple[Card, ...]:
-    if place.border is None or not place.next_segment:
+def _border(standing: SegmentPlace) -> tuple[Card, ...]:
+    if standing.border is None or not standing.next_segment:
         return ()
     unit = {"score": "number point", "arr": "brief_money", None: "number.2 sd|sd"}
-    form = unit.get(place.metric, "number.2")
+    form = unit.get(standing.metric, "number.2")
     return (
         Card(
             "To the next segment",
@@ -147,7 +151,7 @@ def _border(place: SegmentPlace) -> tuple[Card, ...]:
     )
 
 
-def _place(segmentation: Segmentation) -> tuple[str, ...]:
+def _standing_lead(segmentation: Segmentation) -> tuple[str, ...]:
     path = own(segmentation)
     if not path:
         return ()
@@ -158,12 +162,12 @@ def _place(segmentation: Segmentation) -> tuple[str, ...]:
 
 
 def _before(segmentation: Segmentation) -> tuple[str, ...]:
-    place = segmentation.customer_standing
-    if place is None or place.since is None:
+    standing = segmentation.customer_standing
+    if standing is None or standing.since is None:
         return ()
-    if place.before is None:
+    if standing.before is None:
         text = "It was not yet a customer on {customer_standing.since:day}"
-    elif place.before == place.segment_name:
+    elif standing.before == standing.segment_name:
         text = "It is in the same segment as on {customer_standing.since:day}"
     else:
         text = (
@@ -174,12 +178,12 @@ def _before(segmentation: Segmentation) -> tuple[str, ...]:
 
 
 def _next(segmentation: Segmentation) -> tuple[Block, ...]:
-    place = segmentation.customer_standing
-    if place is None:
+    standing = segmentation.customer_standing
+    if standing is None:
         return (Missing("What would move it", "customer_standing", NO_CUSTOMER),)
-    if place.what_would_move_it:
+    if standing.what_would_move_it:
         return (Points("customer_standing.what_would_move_it", "{page_item:prose}"),)
-    if place.next_segment:
+    if standing.next_segment:
         text = (
             "The next segment is {customer_standing.next_segment}, "
             "{customer_standing.border:number.1 standard deviation} within segments away"
@@ -223,7 +227,7 @@ CUSTOMER = Page(
         Section(
             "place",
             "Which segment is it in, and why?",
-            _place,
+            _standing_lead,
             (
                 Missing("A customer’s segment", "customer_standing", NO_CUSTOMER),
                 Points("customer_standing.why", "{page_item:prose}"),

@@ -57,13 +57,15 @@ METHOD_FACTS = {
 def _own(tiers: ValueTiers) -> str:
     """The path of the customer's tier."""
     names = [tier.tier_name for tier in tiers.value_tiers]
-    place = tiers.customer_standing
-    return f"value_tiers[{names.index(place.tier)}]" if place and place.tier in names else ""
+    standing = tiers.customer_standing
+    return (
+        f"value_tiers[{names.index(standing.tier)}]" if standing and standing.tier in names else ""
+    )
 
 
 def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
-    place = tiers.customer_standing
-    if place is None:
+    standing = tiers.customer_standing
+    if standing is None:
         return _portfolio_cards(tiers)
     return (
         Card("Tier", "{customer_standing.tier}", "a year ago {customer_standing.tier_a_year_ago}"),
@@ -71,7 +73,7 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
             "ARR",
             "{customer_standing.arr:brief_money}",
             "number {customer_standing.rank:number} of {customer_standing.of:number}"
-            if place.rank
+            if standing.rank
             else "not known",
             "{customer_standing.arr_change:signed_percent} in a year",
             "customer_standing.arr_change",
@@ -79,12 +81,12 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
         Card(
             "To the next tier",
             "{customer_standing.to_next:brief_money}",
-            "{customer_standing.next_tier}" if place.next_tier else "no tier is above",
+            "{customer_standing.next_tier}" if standing.next_tier else "no tier is above",
         ),
         Card(
             "Potential",
             "{customer_standing.potential:brief_money}",
-            "{customer_standing.potential_source}" if place.potential_source else "not known",
+            "{customer_standing.potential_source}" if standing.potential_source else "not known",
         ),
         Card(
             "Expected churned ARR",
@@ -94,7 +96,7 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
     )
 
 
-def _place(tiers: ValueTiers) -> tuple[str, ...]:
+def _standing_lead(tiers: ValueTiers) -> tuple[str, ...]:
     own, standing = _own(tiers), tiers.customer_standing
     if not own or standing is None or standing.reason:
         return ()
@@ -111,11 +113,11 @@ def _no_place(what: str) -> Block:
     return Missing(what, "customer_standing", NO_CUSTOMER)
 
 
-def _place_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
-    place = tiers.customer_standing
-    if place is None:
+def _standing_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
+    standing = tiers.customer_standing
+    if standing is None:
         return (_no_place("A customer’s tier"),)
-    if place.reason:
+    if standing.reason:
         return (Missing("Its tier", reason="{customer_standing.reason:sentence}"),)
     own = _own(tiers)
     plan = f"{own}.engagement_strategy"
@@ -133,20 +135,22 @@ def _place_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
 
 
 def _next_tier(tiers: ValueTiers) -> tuple[str, ...]:
-    place = tiers.customer_standing
-    if place is None or place.reason:
+    standing = tiers.customer_standing
+    if standing is None or standing.reason:
         return ()
     sentences = []
-    if place.to_next is not None:
+    if standing.to_next is not None:
         sentences.append(
             "{customer_standing.to_next:money} more ARR to {customer_standing.next_tier}"
         )
-        if place.potential:
-            reach = "enough for it" if place.potential > place.to_next else "less than it takes"
+        if standing.potential:
+            reach = (
+                "enough for it" if standing.potential > standing.to_next else "less than it takes"
+            )
             sentences.append(f"Its potential is {{customer_standing.potential:money}}, {reach}")
-    elif place.next_tier is None:
+    elif standing.next_tier is None:
         sentences.append("No tier is above")
-    if place.to_lower is not None:
+    if standing.to_lower is not None:
         sentences.append(
             "{customer_standing.to_lower:money} less would move it to {customer_standing.lower_tier}"
         )
@@ -154,10 +158,10 @@ def _next_tier(tiers: ValueTiers) -> tuple[str, ...]:
 
 
 def _potential(tiers: ValueTiers) -> tuple[str, ...]:
-    place = tiers.customer_standing
-    if place is None or place.potential is None:
+    standing = tiers.customer_standing
+    if standing is None or standing.potential is None:
         return ()
-    if not place.potential and not place.potential_interval.upper:
+    if not standing.potential and not standing.potential_interval.upper:
         return (
             "No more is to be expected: {customer_standing.potential_source} point to no amount beyond "
             "what it pays",
@@ -171,9 +175,9 @@ def _potential(tiers: ValueTiers) -> tuple[str, ...]:
 
 
 def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
-    place = tiers.customer_standing
-    if place is None or place.potential is None:
-        why = NO_POTENTIAL if place is not None else NO_CUSTOMER
+    standing = tiers.customer_standing
+    if standing is None or standing.potential is None:
+        why = NO_POTENTIAL if standing is not None else NO_CUSTOMER
         return (Missing("Its potential", reason=why),)
     return (
         Within(
@@ -191,26 +195,26 @@ def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
             ),
         ),
         Heading("Ready to expand?"),
-        Note((_ready(place),)),
+        Note((_ready(standing),)),
         Facts(
             {words: f"{{customer_standing.rules.{name}:met?}}" for name, words in READINESS.items()}
         ),
     )
 
 
-def _ready(place: CustomerValue) -> str:
-    if place.ready is None:
+def _ready(standing: CustomerValue) -> str:
+    if standing.ready is None:
         return "Not known: a figure is missing"
-    if place.ready:
+    if standing.ready:
         return "Yes: all six conditions are met"
     return "Not yet: {customer_standing.rules:total} of {customer_standing.rules:count} conditions are met"
 
 
 def _churn(tiers: ValueTiers) -> tuple[str, ...]:
-    place = tiers.customer_standing
-    if place is None or place.churn_probability is None:
+    standing = tiers.customer_standing
+    if standing is None or standing.churn_probability is None:
         return ()
-    if place.gave_notice:
+    if standing.gave_notice:
         return ("It gave notice: its ARR churns unless it is won back",)
     return (
         "{customer_standing.churn_probability:percent} probability of churn in 90 days (90% interval "
@@ -237,7 +241,12 @@ CUSTOMER = Page(
     ),
     cards=_customer_cards,
     sections=(
-        Section("place", "Which tier is it in, and what does that mean?", _place, _place_blocks),
+        Section(
+            "place",
+            "Which tier is it in, and what does that mean?",
+            _standing_lead,
+            _standing_blocks,
+        ),
         Section(
             "next",
             "What would it take to reach the next tier?",

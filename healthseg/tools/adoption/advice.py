@@ -144,9 +144,9 @@ def portfolio_figures(
     }
 
 
-def voice_figures(row: Mapping[str, Any], found: list[Barrier] | None) -> dict[str, Any]:
+def voice_figures(row: Mapping[str, Any], hindrances: list[Barrier] | None) -> dict[str, Any]:
     """The largest topic of its tickets, and satisfaction."""
-    topic = next((barrier for barrier in found or [] if not _is_answers(barrier)), None)
+    topic = next((barrier for barrier in hindrances or [] if not _is_answers(barrier)), None)
     return {
         "tickets": topic and topic.of,
         "topic": topic and topic.barrier,
@@ -181,23 +181,23 @@ def low_features(usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes) 
     rows = frame[(frame["rate"] < settings.low_adoption_share) & aged & enough]
     parts = []
     for row in rows.sort_values(["rate", "feature"], kind="stable").to_dict("records"):
-        found = barriers(usage, row["feature"])
-        held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, found))
-        parts.append(low_feature(row, found, held))
+        hindrances = barriers(usage, row["feature"])
+        held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, hindrances))
+        parts.append(low_feature(row, hindrances, held))
     return parts
 
 
 def low_feature(
-    row: Mapping[str, Any], found: list[Barrier] | None, held: list[TriggeredRule]
+    row: Mapping[str, Any], hindrances: list[Barrier] | None, held: list[TriggeredRule]
 ) -> LowFeature:
-    texts = None if found is None else [_barrier_text(barrier) for barrier in found]
+    texts = None if hindrances is None else [_barrier_text(barrier) for barrier in hindrances]
     return LowFeature(
         feature=row["feature"],
         feature_category=row["category"],
         adoption_rate=rounded(row["rate"]),
         barriers=Figure(texts, "no tickets or answers name a feature"),
         improvement_strategies=[rule.text for rule in held],
-        barriers_detail=found,
+        barriers_detail=hindrances,
         total_customers=int(row["customers"]),
     )
 
@@ -214,8 +214,8 @@ def portfolio_recommendations(
         gap = None if target is None or number(row["rate"]) is None else target - row["rate"]
         if target is None or gap is None or gap <= 0 or row["customers"] < least:
             continue
-        found = barriers(usage, row["feature"])
-        held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, found))
+        hindrances = barriers(usage, row["feature"])
+        held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, hindrances))
         if held:
             reason = (
                 f"{100 * row['rate']:.0f}% have adopted it, {100 * target:.0f}% in the upper "

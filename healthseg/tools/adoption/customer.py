@@ -216,7 +216,7 @@ class CustomerAdoption:
 
     # -- what to adopt next ----------------------------------------------------------------
 
-    def _figures(self, row: Mapping[str, Any], found: list[Barrier] | None) -> dict[str, Any]:
+    def _figures(self, row: Mapping[str, Any], barriers: list[Barrier] | None) -> dict[str, Any]:
         """The named figures of a feature that the rules read."""
         ever = int(self._users_ever.get(row["feature"], 0))
         return {
@@ -226,7 +226,7 @@ class CustomerAdoption:
             "peer_percent": advice.percent(row["peer_share"]),
             "kept_percent": advice.percent(row["kept_share"]),
             "abandoned_here": self.times.outcome(row["feature"])["abandoned"],
-            **advice.voice_figures(row, found),
+            **advice.voice_figures(row, barriers),
         }
 
     @cached_property
@@ -234,8 +234,8 @@ class CustomerAdoption:
         return self.ever.groupby("feature")["user_id"].nunique()
 
     def _advised(self, row: Mapping[str, Any]) -> tuple[list[Barrier] | None, list[Any]]:
-        found = advice.barriers(self.usage, row["feature"], [self.client_id])
-        return found, rules.triggered(advice.TOOL, "action", self._figures(row, found))
+        barriers = advice.barriers(self.usage, row["feature"], [self.client_id])
+        return barriers, rules.triggered(advice.TOOL, "action", self._figures(row, barriers))
 
     def low_features(self) -> list[LowFeature]:
         """All that it could use and has not adopted."""

@@ -143,7 +143,7 @@ class FeatureUsage:
         frame = period.merge(recent.rename(columns={"active_days": "recent_days"}), on=keys)
         frame = frame.merge(ever.rename(columns={"active_days": "days_ever"}), on=keys)
         frame["category"] = frame["feature"].map(self.features["category"])
-        frame["told"] = self._told(frame, clients, day)
+        frame["told"] = self._messaged(frame, clients, day)
         return frame.dropna(subset=["category"]).reset_index(drop=True)
 
     def _over(
@@ -164,7 +164,7 @@ class FeatureUsage:
         ]
         return pd.concat(parts, ignore_index=True).drop(columns=["span_id", "start", "end"])
 
-    def _told(self, frame: pd.DataFrame, clients: list[str], day: dt.date) -> np.ndarray:
+    def _messaged(self, frame: pd.DataFrame, clients: list[str], day: dt.date) -> np.ndarray:
         sent = communication.said_about_features(
             self.portfolio, "messages", dt.date(1970, 1, 1), day, clients
         )
@@ -465,13 +465,13 @@ def funnel_frame(usage: FeatureUsage, units: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for scope, members in scopes:
         counts = stages.loc[members.index, names].sum()
-        for place, stage in enumerate(names):
-            before = counts[names[max(place - 1, 0)]]
+        for index, stage in enumerate(names):
+            before = counts[names[max(index - 1, 0)]]
             rows.append(
                 {
                     "scope": str(scope),
                     "stage": stage,
-                    "place": place,
+                    "place": index,
                     "units": int(counts[stage]),
                     "share": counts[stage] / len(members) if len(members) else np.nan,
                     "of_before": counts[stage] / before if before else np.nan,

@@ -296,7 +296,7 @@ class FeatureAdoption(Result):
         return charts | {
             "features": adoption.features(features),
             "time_to_adopt": adoption.time_to_adopt(self.frame("category_curves")),
-            "kept": adoption.kept(self.frame("kept")),
+            "kept": adoption.durations(self.frame("kept")),
         }
 
     @property

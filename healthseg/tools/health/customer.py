@@ -539,10 +539,10 @@ class CustomerHealth:
 
 
 def _opportunity(row: Any, group: str) -> Opportunity:
-    target = words.said(row.metric, row.target)
+    target = words.written_value(row.metric, row.target)
     return Opportunity(
         area=words.area(row.metric, row.label),
-        current_state=words.said(row.metric, row.value),
+        current_state=words.written_value(row.metric, row.value),
         target_state=f"{target}, as at least a quarter of the peers ({group})",
         impact=f"+{row.impact:.1f} points health score",
         effort=words.effort(row.metric),

@@ -249,8 +249,8 @@ class HealthOfPortfolio:
     def _currency(self, rows: pd.DataFrame, known: pd.DataFrame) -> pd.Series | str | None:
         if self.money.converted:
             return self.money.currency
-        given = rows["currency"].where(rows["currency"].notna(), _column(known, "currency"))
-        return given.where(given.notna(), self.settings.reporting_currency)
+        own = rows["currency"].where(rows["currency"].notna(), _column(known, "currency"))
+        return own.where(own.notna(), self.settings.reporting_currency)
 
     def _reason(self, client: str) -> str:
         """Why this customer is where it is: its most severe risk, else the metric that costs it most, else its best; of a
@@ -327,11 +327,11 @@ class HealthOfPortfolio:
             .sort_values(["change", "client_id"])
             .head(self.settings.score_max_movers)
         )
-        found = pd.concat(
+        movers = pd.concat(
             [up.assign(direction="up"), down.assign(direction="down")], ignore_index=True
         )
-        found["reason"] = [self._why_moved(client) for client in found["client_id"]]
-        return found[
+        movers["reason"] = [self._why_moved(client) for client in movers["client_id"]]
+        return movers[
             ["client_id", "name", "change", "score", "arr", "currency", "direction", "reason"]
         ]
 
@@ -360,10 +360,10 @@ class HealthOfPortfolio:
         )
 
     def _disagreements(self, table: pd.DataFrame) -> pd.DataFrame:
-        found = []
+        disagreements = []
         for client in table["client_id"]:
             for rule in rules.triggered(TOOL, "disagreement", self.figures[client]):
-                found.append(
+                disagreements.append(
                     {
                         "client_id": client,
                         "kind": rule.rule,
@@ -372,7 +372,7 @@ class HealthOfPortfolio:
                     }
                 )
         columns = ["client_id", "name", "score", "arr", "currency", "arr_change", "kind", "reason"]
-        frame = pd.DataFrame(found, columns=["client_id", "kind", "reason", "arr_change"])
+        frame = pd.DataFrame(disagreements, columns=["client_id", "kind", "reason", "arr_change"])
         frame = frame.merge(
             table[["client_id", "name", "score", "arr", "currency"]], on="client_id", how="left"
         )
@@ -407,36 +407,36 @@ class HealthOfPortfolio:
             for back in range(self.settings.score_history_days // 7 + 1)
         ]
         first = pd.Timestamp(self.portfolio.first_event_day or self.as_of)
-        here = (frame["live"] & frame["date"].isin(grid) & (frame["date"] >= first)).to_numpy()
+        shown = (frame["live"] & frame["date"].isin(grid) & (frame["date"] >= first)).to_numpy()
         rows = pd.DataFrame(
             {
                 "date": frame["date"],
                 "band": frame["band"].fillna("unknown"),
                 "arr": self.scored.rows["arr"],
             }
-        )[here]
-        found = (
+        )[shown]
+        counts = (
             rows.groupby(["date", "band"])
             .agg(customers=("arr", "size"), arr=("arr", "sum"))
             .reset_index()
         )
-        place = found["band"].map({band: at for at, band in enumerate([*BANDS, "unknown"])})
-        order = found.assign(place=place).sort_values(["date", "place"], ignore_index=True)
+        position = counts["band"].map({band: at for at, band in enumerate([*BANDS, "unknown"])})
+        order = counts.assign(place=position).sort_values(["date", "place"], ignore_index=True)
         return order.drop(columns="place")
 
     def _distribution(self, table: pd.DataFrame) -> pd.DataFrame:
         """Customers and ARR by steps of the score."""
         scored = table[table["score"].notna()]
         low = (np.minimum(scored["score"], 99) // STEP * STEP).astype(int)
-        found = (
+        counts = (
             scored.assign(low=low)
             .groupby("low")
             .agg(customers=("client_id", "size"), arr=("arr", "sum"))
         )
-        found = found.reindex(range(0, 100, STEP), fill_value=0).reset_index(names="low")
-        return found.assign(
-            high=found["low"] + STEP,
-            band=bands_of(found["low"].to_numpy(dtype=float), self.settings),
+        counts = counts.reindex(range(0, 100, STEP), fill_value=0).reset_index(names="low")
+        return counts.assign(
+            high=counts["low"] + STEP,
+            band=bands_of(counts["low"].to_numpy(dtype=float), self.settings),
         )[["low", "high", "band", "customers", "arr"]]
 
     def _input_coverage(self) -> pd.DataFrame:
@@ -444,14 +444,14 @@ class HealthOfPortfolio:
         points = self.points.obj
         points = points[points["client_id"].isin(self.today.index)]
         by = points.assign(measured=~points["missing"]).groupby(["component", "metric"], sort=False)
-        found = by.agg(
+        coverage = by.agg(
             label=("label", "first"),
             weight=("weight", "first"),
             measured=("measured", "sum"),
             customers=("measured", "size"),
         ).reset_index()
-        found["measured_share"] = found["measured"] / found["customers"]
-        return found[
+        coverage["measured_share"] = coverage["measured"] / coverage["customers"]
+        return coverage[
             ["component", "metric", "label", "weight", "measured_share", "measured", "customers"]
         ]
 
@@ -468,7 +468,7 @@ class HealthOfPortfolio:
         }
 
     def _warnings(self, mixed: bool) -> list[str]:
-        found = (
+        warnings = (
             ["several currencies and no rates: totals are given by currency and never added up"]
             if mixed
             else []
@@ -476,11 +476,11 @@ class HealthOfPortfolio:
         if self.scored.notes:
             count = len(self.scored.notes)
             plural = "" if count == 1 else "s"
-            found.append(
+            warnings.append(
                 f"past scores of {count} customer{plural} use today's seats and plan: "
                 "no earlier ones are known"
             )
-        return found
+        return warnings
 
 
 def _column(known: pd.DataFrame, name: str) -> pd.Series:

@@ -92,12 +92,12 @@ def of_components(metrics: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def said(metric: str, value: float) -> str:
+def written_value(metric: str, value: float) -> str:
     """A metric's value as a reader meets it.
 
-    >>> said("seat_utilisation", 0.64), said("usage_vs_own_baseline", 0.8)
+    >>> written_value("seat_utilisation", 0.64), written_value("usage_vs_own_baseline", 0.8)
     ('64%', '20% below')
-    >>> said("days_since_last_person_event", 1)
+    >>> written_value("days_since_last_person_event", 1)
     '1\\xa0day'
     """
     entry = _entry(metric)
@@ -113,8 +113,8 @@ def measured(metric: str, label: str, value: float, usual: float) -> str:
     """
     if metric == "tier":
         return label if value == 1 else "Its value tier"
-    now = "not measured" if value != value else said(metric, value)
-    often = said(metric, usual)
+    now = "not measured" if value != value else written_value(metric, value)
+    often = written_value(metric, usual)
     return f"{label}: {now}" + ("" if now == often else f", usually {often}")
 
 
@@ -125,7 +125,9 @@ def differs(driver: Mapping[str, Any]) -> bool:
     False
     """
     metric = str(driver["metric"])
-    return metric == "tier" or said(metric, driver["value"]) != said(metric, driver["usual"])
+    return metric == "tier" or written_value(metric, driver["value"]) != written_value(
+        metric, driver["usual"]
+    )
 
 
 def factor(metric: str, label: str, value: float, side: str) -> str:
@@ -136,7 +138,7 @@ def factor(metric: str, label: str, value: float, side: str) -> str:
     """
     entry = _entry(metric)
     sentence = (entry.above if side == "positive" else entry.below) if entry else ""
-    return rules.words(sentence or f"{label}: {{value}}", {"value": said(metric, value)})
+    return rules.words(sentence or f"{label}: {{value}}", {"value": written_value(metric, value)})
 
 
 def of_change(
@@ -150,7 +152,7 @@ def of_change(
     if kind == "configuration":
         return f"{label}: the rules changed"
     if kind == "data" and metric and then is not None and now is not None:
-        return f"{area(metric, label)} {said(metric, then)} → {said(metric, now)}"
+        return f"{area(metric, label)} {written_value(metric, then)} → {written_value(metric, now)}"
     return label
 
 

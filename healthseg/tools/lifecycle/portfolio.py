@@ -382,9 +382,9 @@ def over_time_frame(rows: pd.DataFrame, times: pd.DataFrame, addable: bool) -> p
         .agg(customers=("client_id", "size"), arr=("arr", "sum"))
         .reset_index()
     )
-    place = by["stage"].map({stage: at for at, stage in enumerate((*STAGES, NO_STAGE))})
+    position = by["stage"].map({stage: at for at, stage in enumerate((*STAGES, NO_STAGE))})
     by = (
-        by.assign(place=place)
+        by.assign(place=position)
         .sort_values(["date", "place"], ignore_index=True)
         .drop(columns="place")
     )

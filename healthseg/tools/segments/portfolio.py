@@ -198,9 +198,9 @@ class SegmentationBuilder:
             evidence=Figure(self._evidence(), "only segments by metrics need evidence"),
         )
         frames = self._frames(result, compared)
-        return result.with_frames(**frames).with_places(self._place)
+        return result.with_frames(**frames).with_places(self._customer_segment)
 
-    def _place(self, client_id: str) -> SegmentPlace:
+    def _customer_segment(self, client_id: str) -> SegmentPlace:
         rows = self._customers
         return customer_segment(self, rows[rows["client_id"] == client_id].to_dict("records")[0])
 

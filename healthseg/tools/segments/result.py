@@ -264,13 +264,13 @@ class Segmentation(Result):
 
     def with_places(self, find_place: Callable[[str], SegmentPlace]) -> Self:
         """The same result, which finds a customer's place by ``find_place``."""
-        self._place = find_place
+        self._find_place = find_place
         return self
 
     def customer(self, client_id: str) -> SegmentPlace:
         """A customer's segment; raises ClientNotFound for one that is not live at as_of."""
         clients = self._frames["customers"]["client_id"].tolist()
-        if client_id not in clients or self._place is None:
+        if client_id not in clients or self._find_place is None:
             raise ClientNotFound(
                 f"{client_id!r} is not among the live customers of this segmentation"
                 f"{hint(client_id, clients)}",
@@ -278,7 +278,7 @@ class Segmentation(Result):
                 value_provided=str(client_id)[:200],
                 validation_rule="a live customer at as_of",
             )
-        return self._place(client_id)
+        return self._find_place(client_id)
 
     def segment(self, segment_id: str) -> Segment:
         return next(segment for segment in self.segments if segment.segment_id == segment_id)

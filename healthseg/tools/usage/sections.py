@@ -202,13 +202,13 @@ def heatmap(
 ) -> tuple[Heatmap, dict[str, pd.DataFrame]]:
     """The week's rhythm with its peaks, and its frames ``heatmap`` and ``cells``."""
     user_hours = hours[hours["user"] >= 0].drop_duplicates(["user", "day", "hour"])
-    found = rhythms(
+    week_rhythm = rhythms(
         user_hours,
         epoch_day(start),
         epoch_day(end),
         settings,
     )
-    days, times = found["day"], found["hour"]
+    days, times = week_rhythm["day"], week_rhythm["hour"]
     grid = _grid(user_hours, hours)
     wide = grid.pivot(index="weekday", columns="hour", values="user_hours")
     part = Heatmap(
@@ -225,7 +225,9 @@ def heatmap(
         rhythm_p_days=Figure(_two_digits(days.p), days.reason),
         rhythm_p_hours=Figure(_two_digits(times.p), times.reason),
     )
-    cells = [rhythm.cells.assign(kind=kind, name=_names(kind)) for kind, rhythm in found.items()]
+    cells = [
+        rhythm.cells.assign(kind=kind, name=_names(kind)) for kind, rhythm in week_rhythm.items()
+    ]
     return part, {"heatmap": grid, "cells": pd.concat(cells, ignore_index=True)}
 
 
