@@ -79,7 +79,7 @@ def communication(
         reason = f"{sent} messages, at least {least} are needed"
         return MessagePatterns(None, reason, None, None, None, None, sent)
     rows = rows.assign(weekday=[DAY_NAMES[(day + 3) % 7] for day in rows["sent_day"].tolist()])
-    categories = are_categories(rows)
+    categories = are_categories(rows, settings)
     return MessagePatterns(
         _family(rows, sorted(clients), start, categories, settings),
         None,

@@ -23,9 +23,6 @@ from healthseg.statistics.rates import percentages
 
 METRICS = ("share_tried", "median_first_use_days", "share_in_order", "share_returned_to")
 STARTS, ROUNDS = 4, 25
-# k-means finds "groups" in any few values: a metric is used with so many known and distinct values,
-# and no value shared by more customers than this
-MIN_KNOWN_SHARE, MIN_DISTINCT, MAX_ALIKE_SHARE = 0.8, 10, 1 / 3
 
 
 def path_metrics(
@@ -95,7 +92,7 @@ def stable_groups(
     resampled rows) that with the largest silhouette, if it exceeds that of simulated portfolios
     from one normal cloud. Metrics in one unit are not standardised.
     """
-    used = [name for name in frame.columns if _is_graded(frame[name])]
+    used = [name for name in frame.columns if _is_graded(frame[name], settings)]
 
     def none(reason: str, **evidence: float | None) -> StableGroups:
         return StableGroups(None, reason, len(frame), used, **evidence)
@@ -129,13 +126,13 @@ def stable_groups(
     return StableGroups(labels, None, len(frame), used, **evidence)
 
 
-def _is_graded(values: pd.Series) -> bool:
+def _is_graded(values: pd.Series, settings: Settings) -> bool:
     """Whether a metric is known of most rows and fine enough to group by."""
     known = values.dropna()
     return (
-        len(known) >= MIN_KNOWN_SHARE * len(values)
-        and known.nunique() >= MIN_DISTINCT
-        and known.value_counts(normalize=True).iloc[0] <= MAX_ALIKE_SHARE
+        len(known) >= settings.graded_min_known_share * len(values)
+        and known.nunique() >= settings.graded_min_distinct_values
+        and known.value_counts(normalize=True).iloc[0] <= settings.graded_max_alike_share
     )
 
 

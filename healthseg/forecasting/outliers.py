@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from healthseg.settings.forecasting import ForecastSettings
+from healthseg.statistics.robust import MAD_TO_SD
 
 WINDOW = 7  # values before each that foretell it
 LEAST = 4 * WINDOW  # values below which neither lines nor their misses are known
@@ -31,7 +32,7 @@ def without_outliers(values: np.ndarray, settings: ForecastSettings) -> np.ndarr
     miss = np.abs(scaled[WINDOW:] - start - slope * WINDOW)
     rare = max(1, int(settings.forecast_outlier_max_share * len(values)))
     usual = np.sort(miss)[:-rare]
-    spread = max(1.4826 * float(np.median(miss)), float(np.sqrt((usual**2).mean())))
+    spread = max(MAD_TO_SD * float(np.median(miss)), float(np.sqrt((usual**2).mean())))
     reach = settings.forecast_outlier_spreads * spread + 1e-9 * np.abs(scaled).max()
     far = np.flatnonzero(miss > reach)
     cleaned, total = scaled.copy(), 0

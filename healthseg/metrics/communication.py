@@ -14,6 +14,7 @@ from healthseg.statistics.rates import wilson
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
 
 
 # -- tickets ---------------------------------------------------------------------------
@@ -165,7 +166,6 @@ def said_about_features(
 
 
 COUNTS = ["sent", "opened", "clicked", "engaged"]
-MOST_CONTENTS, LONGEST_CONTENT = 50, 60  # more, or longer, are texts and no categories
 
 
 def answers(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame | None:
@@ -231,11 +231,11 @@ def rates(rows: pd.DataFrame, by: str, least: int, level: float) -> pd.DataFrame
     )
 
 
-def are_categories(rows: pd.DataFrame) -> bool:
+def are_categories(rows: pd.DataFrame, settings: Settings) -> bool:
     """Whether contents are categories, not texts."""
     contents = rows["content"].dropna().unique()
-    return len(contents) <= MOST_CONTENTS and all(
-        len(content) <= LONGEST_CONTENT for content in contents
+    return len(contents) <= settings.message_contents_max_count and all(
+        len(content) <= settings.message_content_max_characters for content in contents
     )
 
 

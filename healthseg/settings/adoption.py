@@ -30,6 +30,9 @@ class AdoptionSettings(Frozen):
     # tickets on one topic, or low answers, that make a barrier
     barrier_min_tickets: Annotated[int, Field(ge=1)] = 3
     barrier_max_csat: Annotated[float, Field(ge=0)] = 2.0
+    # a reader acts on a handful: barriers of a feature, recommendations of a tool
+    barriers_max_count: Annotated[int, Field(ge=1)] = 5
+    recommendations_max_count: Annotated[int, Field(ge=1)] = 5
     # retention after a quarter's end, churn after a month's, and a rise of ARR, which takes longer
     adoption_effect_horizon_days: Annotated[int, Field(ge=1)] = 90
     adoption_effect_step_days: Annotated[int, Field(ge=1)] = 30

@@ -45,6 +45,9 @@ class MetricSettings(Frozen):
     tracking_start_days: Annotated[int, Field(ge=0)] = 28
     # of the days of a span and the one before it: with more in a tracking gap, who is new or dormant is not known
     growth_max_missing_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # more contents of messages, or longer ones, are texts and no categories
+    message_contents_max_count: Annotated[int, Field(ge=1)] = 50
+    message_content_max_characters: Annotated[int, Field(ge=1)] = 60
     paid_late_days: Annotated[int, Field(ge=0)] = 5
 
     @property

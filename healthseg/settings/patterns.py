@@ -52,6 +52,11 @@ class PatternSettings(Frozen):
     groups_reference_max_p: Share = 0.01
     # a metric that fewer customers have would leave most of them out
     groups_min_known_share: Share = 0.5
+    # k-means finds "groups" in any few values: for personas and adoption paths a metric is used where it is known of
+    # so many rows, takes so many values, and no value is shared by more rows than this
+    graded_min_known_share: Share = 0.8
+    graded_min_distinct_values: Count = 10
+    graded_max_alike_share: Share = 1 / 3
     # adoption paths and personas: the smallest group, the most groups, resamples for their stability
     paths_min_group: Count = 8
     paths_max_groups: Annotated[int, Field(ge=2)] = 5

@@ -16,6 +16,8 @@ class StatisticsSettings(Frozen):
     effects_interval_level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     # false-discovery rate up to which an effect or a pattern is called significant; q is always shown beside it
     effects_max_q: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    # p up to which an unadjusted figure is worth a word beside the adjusted one that is not significant
+    effects_raw_max_p: Annotated[float, Field(gt=0, lt=1)] = 0.05
     # customers with the outcome, and without it, under which there is no estimate
     effects_min_customers: Annotated[int, Field(ge=2)] = 20
     # of the rows, under which an effect is not adjusted for a figure

@@ -31,7 +31,19 @@ class UsageSettings(Frozen):
     breaking_away_max_z: float = -2.0
     # a customer has idle seats with fewer than half of them in use
     idle_seats_max_utilisation: Share = 0.5
+    # an alert interrupts somebody: it waits until fewer than three of ten are in use
+    idle_seats_alert_max_utilisation: Share = 0.3
     # silence that calls for a call: two weeks are longer than most holidays
     silent_days: Annotated[int, Field(ge=1)] = 14
     # unusual days of the portfolio are looked for in the last year
     unusual_days_window_days: Annotated[int, Field(ge=28)] = 365
+
+    @property
+    def limits_in_rules(self) -> dict[str, float]:
+        """What the rules of several tools call silent, idle and fallen."""
+        return {
+            "silent_days": float(self.silent_days),
+            "idle_seats_max_utilisation": self.idle_seats_max_utilisation,
+            "idle_seats_alert_max_utilisation": self.idle_seats_alert_max_utilisation,
+            "own_baseline_fall_ratio": self.own_baseline_fall_ratio,
+        }

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from healthseg.statistics.robust import MAD_TO_SD
+
 EXTREMES = 3  # of two earlier spikes neither hides the next
 RECORD_MARGIN = 0.2
 SPANS = (1, 12, 72)  # of five-minute values an hour and six
@@ -70,7 +72,7 @@ def against_weekday(
         return Days(position, value, value, value, rule.min_change)
     middle = _medians(like[position])
     away = np.abs(2 * (np.sqrt(value) - np.sqrt(middle)))[is_usual[position]]
-    spread = max(1.4826 * float(np.median(away)) if len(away) else 1.0, 1.0)
+    spread = max(MAD_TO_SD * float(np.median(away)) if len(away) else 1.0, 1.0)
     expected = middle * np.broadcast_to(np.asarray(of_usual, dtype=float), values.shape)[position]
     z = 2 * (np.sqrt(value) - np.sqrt(expected)) / spread
     return Days(position, value, expected, z, rule.min_change)

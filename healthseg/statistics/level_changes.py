@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from healthseg.statistics.robust import MAD_TO_SD
+
 WEEK = 7
 LEAST_SAME_WEEKDAYS = 4
 SPREAD_DOUBT = 10.0  # days' worth: a spread from few days is taken for wider
@@ -136,7 +138,7 @@ class _Search:
         misses = misses[np.array(self.is_base[past], dtype=bool) & np.isfinite(misses)]
         if len(misses) < 3 * WEEK:
             return FIRST_SPREAD
-        spread = max(1.4826 * float(np.median(np.abs(misses))), 1.0)
+        spread = max(MAD_TO_SD * float(np.median(np.abs(misses))), 1.0)
         sums = np.convolve(np.clip(misses / spread, -3, 3), np.ones(2 * WEEK), "valid")
         alike = max(float((sums**2).mean()) / (2 * WEEK), 1.0)
         return spread * math.sqrt(alike) * (1 + SPREAD_DOUBT / len(misses))

@@ -10,6 +10,7 @@ import scipy
 from healthseg.statistics.rates import standard_errors, student_errors
 
 # rows at a time: 53 weekly points have 1,378 pairs, 22 MB a chunk
+MAD_TO_SD = 1.4826  # of a normal distribution: its standard deviation in median absolute deviations
 CHUNK = 2_000
 VELOCITY_MIN_POINTS = 8
 VELOCITY_RESAMPLES = 999

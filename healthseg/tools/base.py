@@ -365,6 +365,7 @@ def _expected(error: Mapping[str, Any]) -> list[str]:
 
 
 MOST_NUMBERS = 50
+MAX_NAME_CHARACTERS = 60  # of a segment or tier that a caller names
 
 
 def rising_numbers(

@@ -13,6 +13,7 @@ from healthseg.forecasting import backtest, forecast
 from healthseg.metrics.counting import customers
 from healthseg.periods import weekly
 from healthseg.scoring.scored_panel import SCORECARD, ScoredPanel, ScoreModel, scored_panel
+from healthseg.statistics.robust import MAD_TO_SD
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -138,4 +139,4 @@ def score_error_sd(portfolio: Portfolio, as_of: dt.date) -> float | None:
     values = first["error"].to_numpy(dtype=float)
     if len(values) < portfolio.settings.error_spread_min_values:
         return None
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+    return float(MAD_TO_SD * np.median(np.abs(values - np.median(values))))

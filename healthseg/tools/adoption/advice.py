@@ -27,7 +27,6 @@ from healthseg.tools.base import Figure
 from healthseg.tools.values import integer, number, rounded, word
 
 TOOL = "track_feature_adoption"
-MAX_BARRIERS = MAX_RECOMMENDATIONS = 5
 TELLING = ("announce", "show_it")  # rules that advise telling customers of a feature
 NO_EFFECT = "this portfolio's history shows no significant effect of such an action"
 OUTCOMES = {
@@ -85,7 +84,9 @@ def barriers(
             for topic, count in topics.items()
             if count >= least
         ]
-        parts = sorted(parts, key=lambda part: (-part.tickets, part.barrier))[:MAX_BARRIERS]
+        parts = sorted(parts, key=lambda part: (-part.tickets, part.barrier))[
+            : usage.settings.barriers_max_count
+        ]
     if answers is not None:
         limit = usage.settings.barrier_max_csat
         low = int((answers["score"].astype(float) <= limit).sum())
@@ -223,7 +224,8 @@ def portfolio_recommendations(
             )
             part = recommendation(usage, row, target, held, tested, reason)
             ranked.append((-gap * row["customers"], part.feature, part))
-    return [part for *_, part in sorted(ranked, key=lambda entry: entry[:2])][:MAX_RECOMMENDATIONS]
+    most = usage.settings.recommendations_max_count
+    return [part for *_, part in sorted(ranked, key=lambda entry: entry[:2])][:most]
 
 
 def _upper_quarter(pairs: pd.DataFrame, least: int) -> tuple[float | None, int]:
@@ -405,7 +407,7 @@ def _overall_text(
         side = "with" if row["adjusted"] > 0 else "against"
         n = f"n = {row['n']:,.0f}"
         return f"A larger adopted share goes {side} {OUTCOMES[name]}, {equal} ({figures}, {n})"
-    raw = f"Raw it seems to (r = {row['raw']:.2f}); " if _raw_significant(row) else ""
+    raw = f"Raw it seems to (r = {row['raw']:.2f}); " if _raw_significant(usage, row) else ""
     text = f"{raw}{equal} {_unsure_text('a larger adopted share', OUTCOMES[name], row, figures)}"
     return text[:1].upper() + text[1:]
 
@@ -422,7 +424,7 @@ def _retention_text(
     )
     figures, equal = _figures_text(usage, row), at_equal(covariates)
     if not is_significant(usage, row):
-        raw = f"Raw, {rates}; " if _raw_significant(row) else ""
+        raw = f"Raw, {rates}; " if _raw_significant(usage, row) else ""
         text = f"{raw}{equal} {_unsure_text(f'adopting {feature}', 'retention', row, figures)}"
         return text[:1].upper() + text[1:]
     odds = ""
@@ -443,6 +445,6 @@ def _unsure_text(what: str, outcome: str, row: Mapping[str, Any], figures: str) 
     )
 
 
-def _raw_significant(row: Mapping[str, Any]) -> bool:
+def _raw_significant(usage: FeatureUsage, row: Mapping[str, Any]) -> bool:
     p = number(row.get("raw_p"))
-    return p is not None and p < 0.05
+    return p is not None and p < usage.settings.effects_raw_max_p

@@ -246,7 +246,7 @@ class CustomerAdoption:
         """What similar customers adopted and went on using, most of them first."""
         label, parts = self._peers[0], []
         rows = self.open_features[self.open_features["peer_share"] > 0]
-        for row in rows.head(advice.MAX_RECOMMENDATIONS).to_dict("records"):
+        for row in rows.head(self.usage.settings.recommendations_max_count).to_dict("records"):
             held = self._advised(row)[1]
             if not held:
                 continue

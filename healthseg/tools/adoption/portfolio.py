@@ -25,6 +25,7 @@ from healthseg.tools.adoption import advice
 from healthseg.tools.adoption.customer import CustomerAdoption
 from healthseg.tools.adoption.features import (
     NO_CATEGORY,
+    YEAR_DAYS,
     FeatureUsage,
     category_summary,
     feature_detail,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 Against = Literal["tier", "industry", "all_customers"]
-YEAR_DAYS = 365
 NOT_REQUESTED = "not requested"
 COVERED = (
     "adoption_rate",

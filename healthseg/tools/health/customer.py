@@ -215,7 +215,13 @@ class CustomerHealth:
         """The named figures that the rules read."""
         earlier = self.row(self.day - dt.timedelta(days=self.settings.arr_comparison_days))
         return words.rule_figures(
-            self.now, self.then, earlier, self.trend, self.lookback_days, self.risk_threshold
+            self.now,
+            self.then,
+            earlier,
+            self.trend,
+            self.lookback_days,
+            self.risk_threshold,
+            self.settings,
         )
 
     def figures_before(self, days: int) -> list[Mapping[str, Any] | None]:

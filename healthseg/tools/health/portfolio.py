@@ -187,6 +187,7 @@ class HealthOfPortfolio:
                     trend.get(client),
                     self.lookback_days,
                     self.risk_threshold,
+                    self.settings,
                 ),
             )
 

@@ -17,6 +17,7 @@ from healthseg.tools.values import number, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
 
 TOOL = "calculate_health_score"
 MISSING = {
@@ -166,6 +167,7 @@ def rule_figures(
     trend: Mapping[str, Any] | None,
     lookback_days: int,
     risk_threshold: float,
+    settings: Settings,
 ) -> dict[str, Any]:
     """The named figures that the rules read, of a customer on a date: the panel's metrics, and these."""
     figures: dict[str, Any] = {
@@ -184,6 +186,7 @@ def rule_figures(
         "score_drop": _negative(change),
         "lookback_days": lookback_days,
         "risk_threshold": risk_threshold,
+        **settings.limits_in_rules,
         "health_trend": trend["trend"] if trend is not None else None,
         "slope_per_week_down": _negative(slope),
         "usage_drop_percent": None if baseline is None else 100 * (1 - baseline),

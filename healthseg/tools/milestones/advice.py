@@ -25,7 +25,6 @@ from healthseg.tools.milestones.result import (
 )
 from healthseg.tools.values import integer, number, rounded, word
 
-MAX_RECOMMENDATIONS = 5
 SEVERITIES = ("high", "medium", "low")
 NO_ACCELERATION = (
     "too few customers that were blocked by the same for as long got past it, or it saved them no "
@@ -122,9 +121,10 @@ class OpenMilestones:
     def recommendations(self) -> list[MilestoneRecommendation]:
         """Milestones for which a rule says what to do, overdue and required ones first."""
         parts: list[MilestoneRecommendation] = []
+        most = self.day.settings.recommendations_max_count
         for row in sorted(self.shown, key=_urgency):
             triggered = rules.triggered(TOOL, "action", self._figures(row))
-            if triggered and len(parts) < MAX_RECOMMENDATIONS:
+            if triggered and len(parts) < most:
                 parts.append(self._recommendation(row, triggered))
         return parts
 

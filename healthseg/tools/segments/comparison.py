@@ -14,7 +14,7 @@ from healthseg.charts.formats import percent, significant
 from healthseg.clustering.rules import places
 from healthseg.statistics.multiplicity import Hypotheses
 from healthseg.statistics.rates import standard_errors
-from healthseg.statistics.robust import dominance
+from healthseg.statistics.robust import MAD_TO_SD, dominance
 from healthseg.tools.base import Figure
 from healthseg.tools.score_forecasts import score_error_sd
 from healthseg.tools.segmenters import Segmenter, UsageSegmenter, described_metrics, label, written
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from healthseg.tools.context import PortfolioContext
     from healthseg.tools.segmentation import SegmentedCustomers
 
-MAD_TO_SD = 1.4826
 NEW, CHURNED = "New", "Churned"
 FLOWS = ["from", "to", "customers", "arr"]
 DIFFERENCES = [

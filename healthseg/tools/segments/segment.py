@@ -143,7 +143,7 @@ def _lowest_tenth(score: pd.Series) -> float | None:
 def answers(context: PortfolioContext, clients: pd.Index, by: str) -> list[MessageAnswers] | None:
     """How the customers answer messages by channel or content, the best first; None where unknown."""
     rows, settings = messages.answers(context.portfolio, context.as_of), context.settings
-    if rows is None or (by == "content" and not messages.are_categories(rows)):
+    if rows is None or (by == "content" and not messages.are_categories(rows, settings)):
         return None
     own = rows[rows["client_id"].isin(clients)]
     table = messages.rates(own, by, settings.messages_min_sent, settings.interval_level)

@@ -13,7 +13,7 @@ from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.rules.expressions import Condition
 from healthseg.settings import Settings
-from healthseg.tools.base import AsOf, Day, rising_numbers, tool
+from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, Day, rising_numbers, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.segments.portfolio import SegmentOptions, segmentation
 from healthseg.tools.segments.result import Segmentation
@@ -317,6 +317,10 @@ def _names(names: Any, count: int) -> list[str] | None:
 
 def _name(name: Any, key: str) -> str:
     rule = "text of 1 to 60 characters"
-    if not isinstance(name, str) or not 1 <= len(name.strip()) <= 60 or not name.isprintable():
+    if (
+        not isinstance(name, str)
+        or not 1 <= len(name.strip()) <= MAX_NAME_CHARACTERS
+        or not name.isprintable()
+    ):
         raise _invalid(key, name, rule, f"a segment's name must be {rule}, not {str(name)[:80]!r}")
     return name.strip()

@@ -9,7 +9,7 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import InvalidParameters
 from healthseg.settings import tier_names
-from healthseg.tools.base import AsOf, rising_numbers, tool
+from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, rising_numbers, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.tiers.portfolio import TierOptions, value_tiers
 from healthseg.tools.tiers.result import ValueTiers
@@ -114,7 +114,9 @@ def _tier_names(
     if names is None:
         return list(tier_names(portfolio.settings, limits))
     rule = f"{len(limits) + 1} different names, from the lowest tier up"
-    printable = all(name.strip() and len(name) <= 60 and name.isprintable() for name in names)
+    printable = all(
+        name.strip() and len(name) <= MAX_NAME_CHARACTERS and name.isprintable() for name in names
+    )
     if len(set(names)) != len(limits) + 1 or not printable:
         raise InvalidParameters(
             f"names must be {rule}",

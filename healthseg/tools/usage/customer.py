@@ -317,7 +317,9 @@ class CustomerUsage:
 
     def cohorts(self) -> UserCohorts | None:
         """Users by active days of the last 28; None where these days were not tracked."""
-        span = self._over([(0, self.end - 28 * DAY, self.end)], COHORT_METRICS).iloc[0]
+        span = self._over([(0, self.end - lives.WINDOW_DAYS * DAY, self.end)], COHORT_METRICS).iloc[
+            0
+        ]
         counts = {name: number(span[name]) for name in COHORT_METRICS}
         if None in counts.values():
             return None
@@ -331,7 +333,7 @@ class CustomerUsage:
 
     def _declining_users(self) -> int | None:
         """Regular users of the 28 days before the last 28 that were active on fewer than half as many days since."""
-        if self.end - 56 * DAY < self.portfolio.first_event_day:
+        if self.end - 2 * lives.WINDOW_DAYS * DAY < self.portfolio.first_event_day:
             return None
         before, now = self.users["before_days"], self.users["active_days"]
         return int(((before >= self.settings.regular_min_days) & (now < before / 2)).sum())
@@ -501,6 +503,7 @@ class CustomerUsage:
         by_users = figures["activation_basis"] == "users" and None not in (provisioned, activated)
         return {
             **figures,
+            **self.settings.limits_in_rules,
             "new_users": growth.new_users,
             "dormant_users": growth.dormant_users,
             "resurrected_users": growth.resurrected_users,

@@ -13,6 +13,7 @@ from healthseg.metrics.counting import EPOCH, counting, epoch_days
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.spans import over
 from healthseg.metrics.users import hours_of, retention
+from healthseg.statistics.robust import MAD_TO_SD
 from healthseg.tools.base import Alert, Figure
 from healthseg.tools.context import DAY, live_rows
 from healthseg.tools.usage.result import GrowthAccounting, PortfolioUsage
@@ -146,7 +147,7 @@ def _against_the_others(ratio: pd.Series) -> tuple[pd.Series, pd.Series]:
         return ratio, ratio
     logs = np.log(ratio.clip(lower=RATIO_FLOOR))
     middle = logs.median()
-    spread = max(1.4826 * (logs - middle).abs().median(), 1e-9)
+    spread = max(MAD_TO_SD * (logs - middle).abs().median(), 1e-9)
     return ratio / ratio.median(), (logs - middle) / spread
 
 
@@ -251,6 +252,7 @@ def _utilisation(table: pd.DataFrame) -> pd.DataFrame:
 def _figures(table: pd.DataFrame, settings: Settings) -> dict[str, Any]:
     """The named figures that the portfolio's rules read."""
     return {
+        **settings.limits_in_rules,
         "customers": float(len(table)),
         "breaking_away": float(table["breaks_away"].sum()),
         "departed": float((table["champion_departed"] == 1).sum()),
