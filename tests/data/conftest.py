@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from healthseg.data.portfolio import Portfolio
+from healthseg.integrations.mixpanel.sync import Sync
+from healthseg.settings.mixpanel import MixpanelSettings
+from tests.data.mixpanel_server import (
+    FIRST,
+    LAST,
+    SECRET,
+    Clock,
+    Project,
+    days_of_use,
+    serving,
+)
 from tests.data.postgres import server
 
 CUSTOMERS = "client_id,signup_date,timezone\nacme,2025-01-01,UTC\nbeta,2025-01-01,Europe/Berlin\n"
@@ -67,3 +79,44 @@ def postgres():
     """The address of a PostgreSQL server of our own, made for these tests and ended after them."""
     with server() as address:
         yield address
+
+
+@pytest.fixture
+def project() -> Project:
+    return Project(days_of_use())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sync(tmp_path, project, clock):
+    """A function that syncs the project into a folder; settings and secrets can be given."""
+    project.now = clock
+    with serving(project) as address:
+
+        def run(
+            first: dt.date | None = FIRST,
+            last: dt.date | None = LAST,
+            secrets: dict | None = None,
+            **settings,
+        ):
+            given = {
+                "api_url": address,
+                "account_key": "company",
+                "event_timezone": "UTC",
+                "attempts": 3,
+                "timeout_seconds": 0.25,
+                "window_days": 3,
+            } | settings
+            return Sync(
+                tmp_path,
+                MixpanelSettings(**given),
+                secrets or {"api_secret": SECRET},
+                now=clock,
+                sleep=clock.sleep,
+            ).run(first, last)
+
+        yield run

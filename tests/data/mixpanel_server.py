@@ -10,13 +10,19 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+FIRST, LAST = dt.date(2025, 3, 10), dt.date(2025, 3, 13)
 
 SECRET, ACCOUNT, ACCOUNT_SECRET, PROJECT = (
     "canary-api-secret",
@@ -328,3 +334,90 @@ def serving(project: Project) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def happened(
+    day: int,
+    hour: float,
+    user: str = "u1",
+    company: Any = "a",
+    event: str = "opened",
+    *,
+    number: int = 0,
+    after: float = 5.0,
+    **properties: Any,
+) -> dict[str, Any]:
+    """An event of March 2025, in UTC, that arrived so many seconds after it happened."""
+    at = dt.datetime(2025, 3, 1, tzinfo=dt.UTC) + dt.timedelta(days=day - 1, hours=hour)
+    arrived = int((at.timestamp() + after) * 1000)
+    given = {
+        "distinct_id": user,
+        "company": company,
+        "$insert_id": f"{day}-{hour}-{user}-{number}",
+        "mp_processing_time_ms": arrived,
+        **properties,
+    }
+    return {
+        "at": at,
+        "event": event,
+        "properties": {key: value for key, value in given.items() if value is not ...},
+    }
+
+
+def days_of_use() -> list[dict[str, Any]]:
+    return [
+        happened(day, hour, user)
+        for day in range(10, 14)
+        for hour in (0, 9.5, 23.9997)
+        for user in ("u1", "u2")
+    ]
+
+
+class Clock:
+    """A time that passes by sleeping alone."""
+
+    def __init__(self) -> None:
+        self.at = dt.datetime(2025, 3, 20, 12, tzinfo=dt.UTC)
+        self.slept: list[float] = []
+
+    def __call__(self) -> dt.datetime:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.at += dt.timedelta(seconds=seconds)
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    files = sorted((folder / "events" / "mixpanel").glob("*.parquet"))
+    return pd.concat([pd.read_parquet(file) for file in files]) if files else pd.DataFrame()
+
+
+def there(folder: Path) -> Counter:
+    """Events that are there, each as (account, time, user, event)."""
+    frame = rows(folder)
+    return (
+        Counter()
+        if frame.empty
+        else Counter(
+            zip(
+                frame["client_id"],
+                frame["occurred_at"].dt.tz_localize("UTC"),
+                frame["user_id"],
+                frame["event"],
+                strict=True,
+            )
+        )
+    )
+
+
+def truth(events: list[dict[str, Any]]) -> Counter:
+    return Counter(
+        (
+            event["properties"]["company"],
+            pd.Timestamp(event["at"]).floor("ms"),
+            event["properties"]["distinct_id"],
+            event["event"],
+        )
+        for event in events
+    )

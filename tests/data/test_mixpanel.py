@@ -5,39 +5,34 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 
-from healthseg.cli import main as cli
 from healthseg.data import sync_state as states
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import (
     CalculationError,
-    DataRetrievalError,
     HealthsegError,
     IntegrationError,
     InvalidParameters,
 )
 from healthseg.integrations.mixpanel.sync import Sync
-from healthseg.reports import freshness as integrations
-from healthseg.reports.responses import Responses
-from healthseg.settings.in_force import in_force
 from healthseg.settings.mixpanel import MixpanelSettings
 from tests.data.mixpanel_server import (
     ACCOUNT,
     ACCOUNT_SECRET,
     DAY,
+    FIRST,
+    LAST,
     PROJECT,
     SECRET,
     Handler,
-    Project,
-    serving,
+    happened,
+    rows,
+    there,
+    truth,
 )
 
-FIRST, LAST = dt.date(2025, 3, 10), dt.date(2025, 3, 13)
 FAULTS = sorted(name.removeprefix("fault_") for name in vars(Handler) if name.startswith("fault_"))
 HARMLESS = {"split", "split_many", "blank_lines", "chunked", "gzip_members", "twice", "seconds"}
 FINAL = {
@@ -49,134 +44,6 @@ FINAL = {
     "404",
     "redirect",
 }  # asking again would not help
-
-
-def happened(
-    day: int,
-    hour: float,
-    user: str = "u1",
-    company: Any = "a",
-    event: str = "opened",
-    *,
-    number: int = 0,
-    after: float = 5.0,
-    **properties: Any,
-) -> dict[str, Any]:
-    """An event of March 2025, in UTC, that arrived so many seconds after it happened."""
-    at = dt.datetime(2025, 3, 1, tzinfo=dt.UTC) + dt.timedelta(days=day - 1, hours=hour)
-    arrived = int((at.timestamp() + after) * 1000)
-    given = {
-        "distinct_id": user,
-        "company": company,
-        "$insert_id": f"{day}-{hour}-{user}-{number}",
-        "mp_processing_time_ms": arrived,
-        **properties,
-    }
-    return {
-        "at": at,
-        "event": event,
-        "properties": {key: value for key, value in given.items() if value is not ...},
-    }
-
-
-def days_of_use() -> list[dict[str, Any]]:
-    return [
-        happened(day, hour, user)
-        for day in range(10, 14)
-        for hour in (0, 9.5, 23.9997)
-        for user in ("u1", "u2")
-    ]
-
-
-class Clock:
-    """A time that passes by sleeping alone."""
-
-    def __init__(self) -> None:
-        self.at = dt.datetime(2025, 3, 20, 12, tzinfo=dt.UTC)
-        self.slept: list[float] = []
-
-    def __call__(self) -> dt.datetime:
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.at += dt.timedelta(seconds=seconds)
-
-
-@pytest.fixture
-def project() -> Project:
-    return Project(days_of_use())
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def sync(tmp_path, project, clock):
-    """A function that syncs the project into a folder; settings and secrets can be given."""
-    project.now = clock
-    with serving(project) as address:
-
-        def run(
-            first: dt.date | None = FIRST,
-            last: dt.date | None = LAST,
-            secrets: dict | None = None,
-            **settings,
-        ):
-            given = {
-                "api_url": address,
-                "account_key": "company",
-                "event_timezone": "UTC",
-                "attempts": 3,
-                "timeout_seconds": 0.25,
-                "window_days": 3,
-            } | settings
-            return Sync(
-                tmp_path,
-                MixpanelSettings(**given),
-                secrets or {"api_secret": SECRET},
-                now=clock,
-                sleep=clock.sleep,
-            ).run(first, last)
-
-        yield run
-
-
-def rows(folder: Path) -> pd.DataFrame:
-    files = sorted((folder / "events" / "mixpanel").glob("*.parquet"))
-    return pd.concat([pd.read_parquet(file) for file in files]) if files else pd.DataFrame()
-
-
-def there(folder: Path) -> Counter:
-    """Events that are there, each as (account, time, user, event)."""
-    frame = rows(folder)
-    return (
-        Counter()
-        if frame.empty
-        else Counter(
-            zip(
-                frame["client_id"],
-                frame["occurred_at"].dt.tz_localize("UTC"),
-                frame["user_id"],
-                frame["event"],
-                strict=True,
-            )
-        )
-    )
-
-
-def truth(events: list[dict[str, Any]]) -> Counter:
-    return Counter(
-        (
-            event["properties"]["company"],
-            pd.Timestamp(event["at"]).floor("ms"),
-            event["properties"]["distinct_id"],
-            event["event"],
-        )
-        for event in events
-    )
 
 
 # -- faults ------------------------------------------------------------------------------------------------------
@@ -473,98 +340,3 @@ def test_a_portfolio_with_events_in_one_file_is_told_how_to_have_both(tmp_path, 
     (tmp_path / "events.csv").write_text("client_id,occurred_at\n")
     with pytest.raises(InvalidParameters, match="move it to events"):
         sync()
-
-
-# -- what responses say of it --------------------------------------------------------------------------------------
-
-
-def replied(
-    folder: Path, clock: Clock, monkeypatch, tool: str = "track_usage_engagement"
-) -> dict[str, Any]:
-    monkeypatch.setenv("HEALTHSEG_SETTINGS__DATA_UNTIL", "2025-03-13")
-    return (
-        Responses(str(folder), clock=lambda: clock().timestamp())
-        .response(tool, {"client_id": "a"})
-        .body
-    )
-
-
-def test_a_response_says_how_old_its_events_are_and_when_they_are_behind(
-    tmp_path, project, sync, clock, monkeypatch
-):
-    (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
-    sync()
-    told = replied(tmp_path, clock, monkeypatch)
-    assert told["degraded"] is False and told["usage_analytics"]["total_events"] == 24
-    assert told["integrations"]["mixpanel"] == {
-        "used": True,
-        "events_until": "2025-03-13",
-        "reasons": [],
-        "synced_at": clock.at.isoformat(),
-        "age_hours": 0.0,
-    }
-    assert "degraded" not in replied(tmp_path, clock, monkeypatch, "calculate_health_score")
-    clock.at += dt.timedelta(hours=37)
-    aged = replied(tmp_path, clock, monkeypatch)
-    assert aged["degraded"] is True and aged["integrations"]["mixpanel"]["reasons"] == [
-        "the last good sync is 37 hours old"
-    ]
-    project.faults, project.forever = ["503"], True
-    with pytest.raises(IntegrationError):
-        sync(lookback_days=30)
-    down = replied(tmp_path, clock, monkeypatch)
-    assert "the last sync failed" in down["integrations"]["mixpanel"]["reasons"][0]
-    assert (
-        down["usage_analytics"] == told["usage_analytics"]
-    )  # the last synced events, nothing made up
-
-
-def test_without_any_events_mixpanel_is_what_is_missing(tmp_path, clock, monkeypatch):
-    (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
-    with pytest.raises(DataRetrievalError, match="no table events"):
-        replied(tmp_path, clock, monkeypatch)
-    monkeypatch.setenv("MCP_ENABLE_MIXPANEL", "true")
-    with pytest.raises(IntegrationError, match="nothing has been synced yet"):
-        replied(tmp_path, clock, monkeypatch)
-
-
-def test_a_report_has_the_line_that_events_are_behind(tmp_path, project, sync, clock):
-    sync()
-    project.faults, project.forever = ["503"], True
-    with pytest.raises(IntegrationError):
-        sync(lookback_days=30)
-    said = integrations.sentence(
-        integrations.mixpanel(str(tmp_path), in_force(str(tmp_path), {}), clock())
-    )
-    assert said.startswith(
-        "Mixpanel's events are behind, shown are the events until 2025-03-13: the last sync failed"
-    )
-
-
-def test_the_command_syncs_and_tells_what_it_did(tmp_path, project, capsys, monkeypatch):
-    with serving(project) as address:
-        (tmp_path / "healthseg.toml").write_text(
-            f'[mixpanel]\naccount_key = "company"\nevent_timezone = "UTC"\napi_url = "{address}"\n'
-        )
-        words = [
-            "sync",
-            "mixpanel",
-            "--portfolio",
-            str(tmp_path),
-            "--from",
-            str(FIRST),
-            "--to",
-            str(LAST),
-            "--json",
-        ]
-        assert cli.main(words) == 1
-        assert "MIXPANEL_SERVICE_ACCOUNT" in json.loads(capsys.readouterr().out)["error_message"]
-        monkeypatch.setenv("MIXPANEL_API_SECRET", SECRET)
-        assert cli.main(words) == 0
-    told = capsys.readouterr()
-    assert (
-        json.loads(told.out)["events"] == 24
-        and "March 2027" in told.err
-        and SECRET not in told.out + told.err
-    )
-    assert there(tmp_path) == truth(project.events)

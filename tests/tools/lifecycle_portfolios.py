@@ -77,3 +77,9 @@ def portfolio_of(
         events or used(*who["client_id"]), who, {"data_until": UNTIL, **(settings or {})}, **given
     )
     return Portfolio.open(made.path, made.settings, clock or Clock(at(7, 1)))
+
+
+def actions(response) -> list[tuple]:
+    return [
+        (one.action, one.status, one.scheduled_for) for one in response.automated_actions_triggered
+    ]

@@ -15,6 +15,8 @@ import pytest
 
 import healthseg as hs
 from healthseg.data.tables import TABLES
+from healthseg.settings import Settings
+from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_health
 
 PAST = dt.date(2025, 3, 14)
@@ -216,3 +218,50 @@ def test_a_response_says_what_it_was_made_from(demo, frames, tmp_path, response)
     softer = hs.Portfolio.open(demo.path, {"overrides": {"long_overdue": {"cap": 50}}})
     assert hs.calculate_health_score(softer, "cs_client_001").fingerprint != health.fingerprint
     assert json.loads(health.to_json())["fingerprint"] == health.fingerprint
+
+
+def test_the_clock_of_a_response_is_the_end_of_its_day_where_the_customer_lives():
+    customers = pd.DataFrame(
+        {"client_id": ["a"], "signup_date": ["2024-01-01"], "timezone": ["America/New_York"]}
+    )
+    portfolio = tiny_portfolio(
+        [("a", "2025-07-02 16:00:00", "u")], customers, {"data_until": "2025-07-10"}
+    )
+    health = hs.calculate_health_score(portfolio, "a", as_of="2025-07-04")
+    assert health.calculation_timestamp == "2025-07-05T04:00:00Z"
+    assert not any("time zone" in warning for warning in health.warnings)
+
+
+def test_seats_of_today_in_a_history_that_has_none_are_marked(daily_events):
+    customers = pd.DataFrame({"client_id": ["a"], "signup_date": ["2024-01-01"], "seats": [4]})
+    portfolio = tiny_portfolio(daily_events("a", "2025-01-01", "2025-06-30", "u1", "u2"), customers)
+    now = hs.calculate_health_score(portfolio, "a")
+    assert now.frame("metrics").set_index("metric").loc["seat_utilisation", "value"] == 0.5
+    assert [past.note for past in now.historical_scores][:-1] == [
+        "today's value of seats and plan"
+    ] * 5
+    assert now.historical_scores[-1].note is None
+    then = hs.calculate_health_score(portfolio, "a", as_of="2025-06-01")
+    assert then.customer.seats is None and then.coverage < now.coverage
+
+
+def test_a_scorecard_of_the_portfolios_own_is_the_one_that_judges(daily_events):
+    metric = {
+        "metric": "active_days_28d",
+        "label": "Active days",
+        "unit": "days",
+        "weight": 1,
+        "anchors": [[0, 0], [28, 100]],
+    }
+    card = {"components": {"engagement": {"weight": 1, "metrics": [metric]}}}
+    portfolio = tiny_portfolio(
+        daily_events("a", "2025-01-01", "2025-06-16", "u1"),
+        settings={"scorecard": card, "data_until": "2025-06-30"},
+    )
+    health = hs.calculate_health_score(portfolio, "a")
+    assert (health.current_health_score, health.coverage) == (50, 1.0)
+    assert (
+        health.component_weights["engagement_weight"] == 1
+        and health.component_scores.usage_score is None
+    )
+    assert portfolio.settings != Settings()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 
 import pandas as pd
@@ -13,7 +12,14 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.settings.lifecycle import STAGES, TRANSITIONS, Lifecycle
 from healthseg.tools import portfolio_lifecycle
-from tests.tools.lifecycle_portfolios import Clock, at, changes, customers, portfolio_of, used
+from tests.tools.lifecycle_portfolios import (
+    Clock,
+    actions,
+    at,
+    changes,
+    customers,
+    portfolio_of,
+)
 
 manage = hs.manage_lifecycle_stages
 WAY = (
@@ -436,108 +442,12 @@ def test_unknown_customers_and_dates_outside_are_refused(own):
 
 # -- what a move sets off --------------------------------------------------------------------------------------
 
-OUT = {
-    "outbox": {
-        "handlers": {
-            "crm": {"kind": "file", "path": "crm.jsonl"},
-            "mail": {"kind": "smtp", "host": "127.0.0.1", "sender": "cs@vendor.example"},
-        },
-        "routes": {"update_crm_stage": "crm", "notify_csm": "mail", "send_welcome_email": "mail"},
-        "customers": {"a": ["ann@acme.example"]},
-    }
-}
-
-
-def actions(response) -> list[tuple]:
-    return [
-        (one.action, one.status, one.scheduled_for) for one in response.automated_actions_triggered
-    ]
-
 
 def test_without_handlers_actions_are_not_configured(portfolio, who):
     assert actions(manage(portfolio, who, "transition", "engaged")) == [
         ("update_crm_stage", "not_configured", None),
         ("notify_csm", "not_configured", None),
     ]
-
-
-def test_actions_are_scheduled_at_once_or_for_nine_of_the_next_business_day_by_the_customers_clock():
-    who = customers(a="2025-01-01").assign(timezone="Europe/Berlin", csm_id="m1")
-    managers = pd.DataFrame({"csm_id": ["m1"], "contact": ["max@vendor.example"]})
-    friday = Clock(dt.datetime(2025, 7, 4, 15, tzinfo=dt.UTC))
-    made = portfolio_of(
-        changes(("a", "onboarding", "2025-05-01")),
-        who=who,
-        clock=friday,
-        settings=OUT,
-        csms=managers,
-    )
-    assert actions(manage(made, "a", "transition", "active")) == [
-        ("send_welcome_email", "scheduled", "2025-07-07T07:00:00Z"),
-        ("update_crm_stage", "scheduled", "2025-07-04T15:00:00Z"),
-        ("notify_csm", "scheduled", "2025-07-04T15:00:00Z"),
-    ]
-    from healthseg.data.outbox import outbox
-
-    kept = {one.message.action: one.message for one in outbox.everything(made.ledger())}
-    assert kept["notify_csm"].payload["recipients"] == ["max@vendor.example"]
-    assert kept["send_welcome_email"].payload["recipients"] == ["ann@acme.example"]
-    assert kept["notify_csm"].payload["text"] == "Customer a (a) moved from onboarding to active."
-
-
-@pytest.mark.parametrize(
-    ("moved", "due"), [(4, "2025-07-08"), (5, "2025-07-08"), (7, "2025-07-08"), (8, "2025-07-09")]
-)
-def test_a_delayed_action_waits_for_the_first_day_after_it_on_which_somebody_works(moved, due):
-    """July 4 is a Friday; Monday the 7th is a holiday, that of the day after somewhere else is none."""
-    calendar = pd.DataFrame(
-        {"starts_on": ["2025-07-07", "2025-07-08"], "label": ["holiday: Founders' Day", "launch"]}
-    )
-    made = portfolio_of(
-        changes(("a", "onboarding", "2025-05-01")),
-        "a",
-        clock=Clock(at(7, moved)),
-        settings=OUT,
-        calendar=calendar,
-    )
-    assert actions(manage(made, "a", "transition", "active"))[0] == (
-        "send_welcome_email",
-        "scheduled",
-        f"{due}T09:00:00Z",
-    )
-
-
-def test_a_mail_without_anybody_to_send_it_to_is_not_configured():
-    made = portfolio_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
-    assert actions(manage(made, "a", "transition", "engaged"))[1] == (
-        "notify_csm",
-        "not_configured",
-        None,
-    )
-
-
-def test_who_is_not_to_be_notified_is_not_and_a_welcome_comes_once():
-    made = portfolio_of(
-        changes(("a", "active", "2025-05-01"), ("a", "at_risk", "2025-06-01")), "a", settings=OUT
-    )
-    response = manage(made, "a", "transition", "active", notify_team=False)
-    assert [name for name, *_ in actions(response)] == ["update_crm_stage"]
-
-
-def test_the_status_of_an_action_is_what_happened(tmp_path):
-    from healthseg.data.outbox import delivery
-
-    made = portfolio_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
-    manage(made, "a", "transition", "engaged")
-    told = delivery.run(made.ledger(), made.settings.outbox, made.folder)
-    assert told["delivered"] == 1
-    after = manage(made, "a", "get_stage")
-    assert [(one.action, one.status) for one in after.last_transition_actions] == [
-        ("update_crm_stage", "completed"),
-        ("notify_csm", "not_configured"),
-    ]
-    assert after.automated_actions_triggered == []
-    assert json.loads((made.folder / "crm.jsonl").read_text())["stage"] == "engaged"
 
 
 # -- figures ---------------------------------------------------------------------------------------------------
@@ -552,87 +462,6 @@ def test_the_score_fits_the_stage_or_not_or_none_is_asked(portfolio):
     assert "$.stage_health.stage_appropriate_health" in risky.not_measured
 
 
-def test_criteria_say_what_holds_since_when():
-    contracts = pd.DataFrame(
-        {"client_id": ["a"], "starts_on": "2025-02-10", "ends_on": "2026-02-10", "arr": 1200}
-    )
-    made = portfolio_of(changes(("a", "trial", "2025-02-01")), "a", contracts=contracts)
-    early = manage(made, "a", "get_stage", as_of="2025-02-09").next_stage_criteria
-    assert (early.target_stage, early.progress.criteria_met, early.criteria_detail[0].met) == (
-        "onboarding",
-        0,
-        None,
-    )
-    later = manage(made, "a", "get_stage", as_of="2025-02-20").next_stage_criteria
-    one = later.criteria_detail[0]
-    assert (one.met, one.value, str(one.since), one.held_days, one.since_or_earlier) == (
-        True,
-        1.0,
-        "2025-02-10",
-        11,
-        False,
-    )
-    assert later.progress.estimated_days_to_transition == 0
-
-
-def test_a_setback_is_no_next_stage_and_who_stays_engaged_is_not_stuck():
-    others = [("engaged", "2025-01-02"), ("active", "2025-01-20")]
-    clients = [f"c{number}" for number in range(30)]
-    made = portfolio_of(
-        changes(
-            ("a", "engaged", "2025-01-02"),
-            *((client, *step) for client in clients for step in others),
-        ),
-        "a",
-        *clients,
-    )
-    response = manage(made, "a", "get_stage")
-    assert (
-        response.position.share_still_in < made.settings.lifecycle.stuck_share
-        and not response.position.stuck
-    )
-    assert (
-        response.next_stage_criteria.target_stage is None
-        and "at_risk" in response.next_stage_criteria.allowed_stages
-    )
-    assert portfolio_lifecycle(made).stuck_customers == []
-    assert (
-        Lifecycle().forward("active").target == "engaged"
-        and Lifecycle().forward("expanded").target == "engaged"
-    )
-
-
-def test_a_criterion_over_days_has_to_hold_on_each_of_them():
-    rules = {
-        "lifecycle": {
-            "edges": [
-                {
-                    "source": "active",
-                    "target": "engaged",
-                    "criteria": [
-                        {
-                            "text": "Used in 28 days",
-                            "when": "person_events_28d >= 1",
-                            "figure": "person_events_28d",
-                            "days": 30,
-                        }
-                    ],
-                }
-            ]
-        }
-    }
-    start = portfolio_of(
-        changes(("a", "active", "2025-02-01")),
-        "a",
-        "b",
-        settings=rules,
-        events=[*used("a", start="2025-06-10"), *used("b")],
-    )
-    one = manage(start, "a", "get_stage").next_stage_criteria
-    assert (one.criteria_detail[0].met, one.criteria_detail[0].held_days) == (False, 21)
-    assert (str(one.criteria_detail[0].since), one.progress.criteria_met) == ("2025-06-10", 0)
-
-
 def test_no_typical_duration_under_so_many_stays(portfolio):
     response = manage(portfolio, "a", "get_stage")
     assert (
@@ -641,40 +470,6 @@ def test_no_typical_duration_under_so_many_stays(portfolio):
     )
     why = response.not_measured["$.stage_health.current_stage_typical_duration_days"]
     assert "times in this stage were watched, at least 40 are needed" in why
-
-
-def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
-    contracts = pd.DataFrame(
-        {
-            "client_id": ["a", "c"],
-            "starts_on": ["2025-01-01", "2025-05-15"],
-            "ends_on": ["2025-06-01", "2026-01-01"],
-            "arr": [100, 100],
-        }
-    )
-    who = customers(a="2025-01-01", b="2025-01-01", c="2025-01-01", d="2025-01-01")
-    who["churned_on"] = [None, "2025-05-05", None, None]
-    made = portfolio_of(
-        changes(
-            ("a", "active", "2025-02-01"),
-            ("b", "active", "2025-02-01"),
-            ("c", "churned", "2025-04-01"),
-            ("d", "engaged", "2025-02-01"),
-        ),
-        who=who,
-        contracts=contracts,
-        events=[*used("a", "c"), *used("b", end="2025-05-04"), *used("d", end="2025-05-20")],
-    )
-    told = {}
-    for client in "abcd":
-        found = manage(made, client, "get_stage").disagreements
-        told[client] = [(one.kind, one.suggests, str(one.since)) for one in found]
-    assert told == {
-        "a": [("contract", "churned", "2025-06-01")],
-        "b": [("leaving", "churned", "2025-05-05")],
-        "c": [("contract", "active", "2025-05-15")],
-        "d": [("usage", "at_risk", "2025-05-20")],
-    }
 
 
 def test_responses_are_the_same_bytes_and_their_fingerprint_follows_the_ledger(portfolio, who):

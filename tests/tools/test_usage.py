@@ -13,16 +13,9 @@ from healthseg.errors import ClientNotFound, InvalidClientId, InvalidParameters
 from healthseg.metrics import panels as panel
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import TOOLS, portfolio_usage
+from tests.tools.usage_events import at, range_of
 
 START, END = "2025-03-03", "2025-03-31"  # four whole weeks, Monday to Sunday
-
-
-def at(day, user="u1", hour=9, feature=None, source=None, client="a"):
-    return (client, f"{day} {hour:02d}:00:00", user, feature, source)
-
-
-def range_of(start, end, **of):
-    return [at(day.date(), **of) for day in pd.date_range(start, end)]
 
 
 @pytest.fixture(scope="module")
@@ -387,98 +380,7 @@ DERIVED = {
 }
 
 
-def test_internal_users_are_left_out_everywhere():
-    events = [
-        *range_of("2025-01-01", "2025-03-31"),
-        *range_of("2025-01-01", "2025-03-31", user="tester"),
-    ]
-    users = pd.DataFrame(
-        {
-            "client_id": "a",
-            "user_id": ["u1", "tester"],
-            "created_at": "2025-01-01",
-            "email_domain": ["acme.test", "Vendor.test"],
-        }
-    )
-    portfolio = tiny_portfolio(
-        events, users=users, settings={"exclude_email_domains": ["vendor.test"]}
-    )
-    figures = hs.track_usage_engagement(
-        portfolio, "a", "2025-03-01", "2025-04-01"
-    ).engagement_metrics
-    assert (figures.active_users, figures.provisioned_users, figures.user_activation_rate) == (
-        1,
-        1,
-        1.0,
-    )
-
-
-def test_activation_by_a_feature_counts_users_that_are_old_enough():
-    events = [
-        *range_of("2025-01-01", "2025-03-31", feature="plan"),
-        at("2025-03-03", "u2", feature="plan"),
-        at("2025-03-29", "u4", feature="share"),
-        at("2025-03-04", "u2", feature="share"),
-    ]
-    users = pd.DataFrame(
-        {
-            "client_id": "a",
-            "user_id": ["u1", "u2", "u3", "u4"],
-            "created_at": ["2025-01-01", "2025-03-01", "2025-03-01", "2025-03-28"],
-        }
-    )
-    portfolio = tiny_portfolio(events, users=users, settings={"activation_features": ["share"]})
-    figures = hs.track_usage_engagement(
-        portfolio, "a", "2025-03-01", "2025-04-01"
-    ).engagement_metrics
-    assert (figures.user_activation_rate, figures.activation_basis) == (
-        0.3333,
-        "activation_features",
-    )
-
-
 # -- the series ---------------------------------------------------------------------------------------------------
-
-
-def zoned(zone, start, end):
-    customers = pd.DataFrame(
-        {"client_id": ["a"], "signup_date": ["2024-01-01"], "timezone": [zone]}
-    )
-    hours = pd.date_range(start, end, freq="h", inclusive="left")
-    return tiny_portfolio([("a", f"{hour:%Y-%m-%d %H:%M:%S}", "u1") for hour in hours], customers)
-
-
-@pytest.mark.parametrize(
-    ("zone", "day", "hours"),
-    [
-        ("Europe/Berlin", "2025-03-30", 23),
-        ("Europe/Berlin", "2025-10-26", 25),
-        ("Asia/Kolkata", "2025-03-30", 24),
-        ("America/New_York", "2025-11-02", 25),
-        ("UTC", "2025-03-30", 24),
-    ],
-)
-def test_a_day_has_as_many_hours_as_its_clock(zone, day, hours):
-    start = pd.Timestamp(day)
-    portfolio = zoned(zone, start - pd.Timedelta(days=2), start + pd.Timedelta(days=3))
-    response = hs.track_usage_engagement(
-        portfolio, "a", day, str((start + pd.Timedelta(days=1)).date()), "hourly"
-    )
-    assert len(response.series) == hours == response.usage_analytics.person_events
-    assert [row["person_events"] for row in response.series] == [1] * hours
-    assert (
-        len({row["start"] for row in response.series}) == hours
-        and response.series[0]["api_events"] is None
-    )
-
-
-def test_an_hourly_series_can_begin_within_a_day():
-    portfolio = zoned("Europe/Berlin", "2025-06-01", "2025-06-10")
-    response = hs.track_usage_engagement(
-        portfolio, "a", "2025-06-03T22:00", "2025-06-04T02:00", "hourly"
-    )
-    assert [row["start"][11:13] for row in response.series] == ["22", "23", "00", "01"]
-    assert any("whole days" in note for note in response.warnings)
 
 
 def test_weeks_are_iso_weeks_and_the_cut_ones_are_marked(small):
@@ -503,66 +405,10 @@ def test_the_unfinished_month_is_marked(small):
 # -- trend, alerts, peers -----------------------------------------------------------------------------------------
 
 
-def growing(rate, weeks=14):
-    rows = []
-    for week in range(weeks):
-        for place in range(round(20 * rate**week)):
-            day = pd.Timestamp("2025-01-01") + pd.Timedelta(
-                days=7 * week + place % 7, hours=place % 24
-            )
-            rows.append(("a", f"{day:%Y-%m-%d %H:%M:%S}", f"u{place % 5}"))
-    return tiny_portfolio(rows, settings={"data_until": "2025-04-08"})
-
-
-def test_a_growth_of_ten_percent_a_week_is_found():
-    trend = hs.track_usage_engagement(growing(1.1), "a", "2025-03-10", "2025-04-09").usage_trends
-    assert trend.trend_direction == "increasing" and trend.weekly_growth_rate == pytest.approx(
-        0.095, abs=0.015
-    )
-    assert trend.weeks == 12 and trend.growth_interval.lower > 0
-
-
-def test_a_fall_is_decreasing_and_a_flat_series_stable():
-    fall, flat = (
-        hs.track_usage_engagement(growing(rate), "a", "2025-03-10", "2025-04-09").usage_trends
-        for rate in (0.9, 1.0)
-    )
-    assert (fall.trend_direction, flat.trend_direction, flat.usage_velocity) == (
-        "decreasing",
-        "stable",
-        "steady",
-    )
-
-
 def test_too_few_weeks_have_no_trend(small):
     response = hs.track_usage_engagement(small, "a", "2025-01-01", "2025-02-01")
     assert response.usage_trends.trend_direction is None
     assert "4 whole weeks" in response.not_measured["$.usage_trends.trend_direction"]
-
-
-def test_a_champion_who_stops_is_an_alert_and_a_rare_visitor_who_does_is_none():
-    thrice = pd.date_range("2025-01-01", "2025-06-30", freq="8h")
-    rest = [at(day.date(), user=f"u{place % 4}") for place, day in enumerate(thrice)]
-    champion = range_of("2025-01-01", "2025-05-20", user="champion", hour=10) + range_of(
-        "2025-01-01", "2025-05-20", user="champion", hour=15
-    )
-    gone = hs.track_usage_engagement(
-        tiny_portfolio([*rest, *champion]), "a", "2025-06-01", "2025-07-01"
-    )
-    assert gone.dependence.champion_departed and "champion_departed" in [
-        alert.type for alert in gone.alerts
-    ]
-    rare = [
-        at(day.date(), user="rare") for day in pd.date_range("2025-01-01", "2025-05-20", freq="7D")
-    ]
-    other = [
-        at(day.date(), user="b") for day in pd.date_range("2025-01-01", "2025-06-30", freq="9D")
-    ]
-    few = tiny_portfolio([*rare, *other])
-    assert (
-        hs.track_usage_engagement(few, "a", "2025-06-01", "2025-07-01").dependence.champion_departed
-        is False
-    )
 
 
 def test_peers_are_withheld_under_eight_and_stand_with_their_number(small, demo):

@@ -1,0 +1,127 @@
+"""The criteria of the next stage, and what contradicts the stage in force."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+import healthseg as hs
+from healthseg.settings.lifecycle import Lifecycle
+from healthseg.tools import portfolio_lifecycle
+from tests.tools.lifecycle_portfolios import changes, customers, portfolio_of, used
+
+manage = hs.manage_lifecycle_stages
+
+
+def test_criteria_say_what_holds_since_when():
+    contracts = pd.DataFrame(
+        {"client_id": ["a"], "starts_on": "2025-02-10", "ends_on": "2026-02-10", "arr": 1200}
+    )
+    made = portfolio_of(changes(("a", "trial", "2025-02-01")), "a", contracts=contracts)
+    early = manage(made, "a", "get_stage", as_of="2025-02-09").next_stage_criteria
+    assert (early.target_stage, early.progress.criteria_met, early.criteria_detail[0].met) == (
+        "onboarding",
+        0,
+        None,
+    )
+    later = manage(made, "a", "get_stage", as_of="2025-02-20").next_stage_criteria
+    one = later.criteria_detail[0]
+    assert (one.met, one.value, str(one.since), one.held_days, one.since_or_earlier) == (
+        True,
+        1.0,
+        "2025-02-10",
+        11,
+        False,
+    )
+    assert later.progress.estimated_days_to_transition == 0
+
+
+def test_a_setback_is_no_next_stage_and_who_stays_engaged_is_not_stuck():
+    others = [("engaged", "2025-01-02"), ("active", "2025-01-20")]
+    clients = [f"c{number}" for number in range(30)]
+    made = portfolio_of(
+        changes(
+            ("a", "engaged", "2025-01-02"),
+            *((client, *step) for client in clients for step in others),
+        ),
+        "a",
+        *clients,
+    )
+    response = manage(made, "a", "get_stage")
+    assert (
+        response.position.share_still_in < made.settings.lifecycle.stuck_share
+        and not response.position.stuck
+    )
+    assert (
+        response.next_stage_criteria.target_stage is None
+        and "at_risk" in response.next_stage_criteria.allowed_stages
+    )
+    assert portfolio_lifecycle(made).stuck_customers == []
+    assert (
+        Lifecycle().forward("active").target == "engaged"
+        and Lifecycle().forward("expanded").target == "engaged"
+    )
+
+
+def test_a_criterion_over_days_has_to_hold_on_each_of_them():
+    rules = {
+        "lifecycle": {
+            "edges": [
+                {
+                    "source": "active",
+                    "target": "engaged",
+                    "criteria": [
+                        {
+                            "text": "Used in 28 days",
+                            "when": "person_events_28d >= 1",
+                            "figure": "person_events_28d",
+                            "days": 30,
+                        }
+                    ],
+                }
+            ]
+        }
+    }
+    start = portfolio_of(
+        changes(("a", "active", "2025-02-01")),
+        "a",
+        "b",
+        settings=rules,
+        events=[*used("a", start="2025-06-10"), *used("b")],
+    )
+    one = manage(start, "a", "get_stage").next_stage_criteria
+    assert (one.criteria_detail[0].met, one.criteria_detail[0].held_days) == (False, 21)
+    assert (str(one.criteria_detail[0].since), one.progress.criteria_met) == ("2025-06-10", 0)
+
+
+def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
+    contracts = pd.DataFrame(
+        {
+            "client_id": ["a", "c"],
+            "starts_on": ["2025-01-01", "2025-05-15"],
+            "ends_on": ["2025-06-01", "2026-01-01"],
+            "arr": [100, 100],
+        }
+    )
+    who = customers(a="2025-01-01", b="2025-01-01", c="2025-01-01", d="2025-01-01")
+    who["churned_on"] = [None, "2025-05-05", None, None]
+    made = portfolio_of(
+        changes(
+            ("a", "active", "2025-02-01"),
+            ("b", "active", "2025-02-01"),
+            ("c", "churned", "2025-04-01"),
+            ("d", "engaged", "2025-02-01"),
+        ),
+        who=who,
+        contracts=contracts,
+        events=[*used("a", "c"), *used("b", end="2025-05-04"), *used("d", end="2025-05-20")],
+    )
+    told = {}
+    for client in "abcd":
+        found = manage(made, client, "get_stage").disagreements
+        told[client] = [(one.kind, one.suggests, str(one.since)) for one in found]
+    assert told == {
+        "a": [("contract", "churned", "2025-06-01")],
+        "b": [("leaving", "churned", "2025-05-05")],
+        "c": [("contract", "active", "2025-05-15")],
+        "d": [("usage", "at_risk", "2025-05-20")],
+    }
