@@ -152,22 +152,23 @@ def lasting_changes(
     )
     changes = level_changes(users, rule, of_usual, tracked)
     least, users_a_day = settings.anomaly_lasting_min_days, settings.anomaly_lasting_min_users
-    lengths = [change.last + 1 - change.first for change in changes]
     return [
         change
-        for change, length in zip(changes, lengths, strict=True)
-        if length >= least and abs(change.value - change.expected) >= users_a_day * length
+        for change in changes
+        if change.days >= least
+        and abs(change.value - change.expected) >= users_a_day * change.days
     ]
 
 
 def lasting_rows(changes: list[LevelChange], day: np.ndarray, settings: Settings) -> pd.DataFrame:
-    """The departures as rows of ``anomalies``, their days' means as value and expected."""
+    """The departures as rows of ``anomalies``, their tracked days' means as value and expected."""
     z = np.array([change.z for change in changes])
     first = np.array([change.first for change in changes])
     last = np.array([change.last for change in changes])
     p = np.clip(2 * scipy.special.ndtr(-np.abs(z)), 1e-300, settings.anomaly_max_p)
-    value = np.array([change.value for change in changes]) / (last + 1 - first)
-    expected = np.array([change.expected for change in changes]) / (last + 1 - first)
+    days = np.array([change.days for change in changes])
+    value = np.array([change.value for change in changes]) / days
+    expected = np.array([change.expected for change in changes]) / days
     ratio = np.full(len(z), np.nan)
     np.divide(value, expected, ratio, where=expected > 0)
     return pd.DataFrame(

@@ -240,7 +240,7 @@ class _AnomalySearch:
                 if min(change.value, change.expected)
                 <= settings.anomaly_kind_max_share * max(change.value, change.expected)
                 and max(change.value, change.expected)
-                >= settings.anomaly_kind_min_users * (change.last + 1 - change.first)
+                >= settings.anomaly_kind_min_users * change.days
                 and not silent[change.first]
                 and not 0
                 <= day[change.first] - out.get(feature, np.inf)

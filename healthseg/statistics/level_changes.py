@@ -43,11 +43,13 @@ class LevelRule:
 
 @dataclass(frozen=True)
 class LevelChange:
-    """Days ``first`` to ``last`` (positions in the series), the sums of ``value`` and ``expected``, the sum of the distances in
-    spreads over its root (``z``), and whether it was still there when it became the new level or the series ended."""
+    """Days ``first`` to ``last`` (positions in the series), how many of them were tracked (``days``), of these the sums of
+    ``value`` and ``expected`` and the sum of the distances in spreads over its root (``z``), and whether it was still
+    there when it became the new level or the series ended."""
 
     first: int
     last: int
+    days: int
     value: float
     expected: float
     z: float
@@ -147,8 +149,8 @@ class _Search:
         """Adds the day to the sums; whether a departure is found with it."""
         lately = sum(day - change.last <= self.rule.memory_days for change in self.changes)
         higher = 1 + self.rule.repeat_factor * lately
-        week = [self.expected[at] for at in range(day - WEEK + 1, day + 1)]
-        is_low = not sum(week) >= WEEK * self.rule.low_count
+        week = [self.expected[at] for at in self._tracked(day - WEEK + 1, day)]
+        is_low = sum(week) < len(week) * self.rule.low_count
         for (sign, pace), (total, start) in self.sums.items():
             if pace is self.rule.low_count_pace and not (is_low and sign < 0):
                 self.sums[sign, pace] = 0.0, 0
@@ -159,7 +161,7 @@ class _Search:
             self.sums[sign, pace] = total, start
             if total > limit * higher and self._is_change(start, day):
                 self.first, self.sign, self.alarm = start, sign, day
-                self.is_base[start : day + 1] = [False] * (day + 1 - start)
+                self._set_base(start, day, False)
                 return True
         return False
 
@@ -168,8 +170,16 @@ class _Search:
         return abs(value - expected) >= self.rule.min_change * expected and value != expected
 
     def _sums(self, first: int, last: int) -> tuple[float, float]:
-        days = [day for day in range(first, last + 1) if math.isfinite(self.expected[day])]
+        days = self._tracked(first, last)
         return sum(self.values[day] for day in days), sum(self.expected[day] for day in days)
+
+    def _tracked(self, first: int, last: int) -> list[int]:
+        """The days of a range that were held against others."""
+        return [day for day in range(first, last + 1) if math.isfinite(self.expected[day])]
+
+    def _set_base(self, first: int, last: int, is_base: bool) -> None:
+        for day in self._tracked(first, last):
+            self.is_base[day] = is_base
 
     def _follow(self, day: int) -> None:
         """Whether the departure that lasts ends before ``day`` or is the new level."""
@@ -185,17 +195,18 @@ class _Search:
             self.sign * self.z[at] < reach for at in usual
         ):
             self._close(usual[-1] - 1, lasts=False)
-            self.is_base[usual[-1] : day + 1] = [True] * (day + 1 - usual[-1])
-        elif day - self.first + 1 >= self.rule.new_level_days:
+            self._set_base(usual[-1], day, True)
+        elif len(self._tracked(self.first, day)) >= self.rule.new_level_days:
             self._close(day, lasts=True)
-            self.since = day + 1 - WEEK * self.rule.weeks
-            self.is_base[self.since : day + 1] = [True] * (day + 1 - self.since)
+            self.since = max(0, day + 1 - WEEK * self.rule.weeks)
+            self._set_base(self.since, day, True)
 
     def _close(self, last: int, *, lasts: bool) -> None:
         assert self.first is not None
         value, expected = self._sums(self.first, last)
-        z = sum(self.z[self.first : last + 1]) / math.sqrt(last + 1 - self.first)
-        self.changes.append(LevelChange(self.first, last, value, expected, z, lasts))
+        days = len(self._tracked(self.first, last))
+        z = sum(self.z[self.first : last + 1]) / math.sqrt(days)
+        self.changes.append(LevelChange(self.first, last, days, value, expected, z, lasts))
         self._restart()
 
     def finished(self) -> list[LevelChange]:

@@ -275,6 +275,37 @@ def test_days_without_data_are_no_departure_and_nothing_is_held_against_them():
     assert not anomalies(days, Settings())["lasting"].any()
 
 
+def test_figures_of_a_lasting_departure_are_those_of_its_tracked_days():
+    days = usage(people=40).assign(tracked=True)
+    days.loc[200:227, "users"] = np.floor(days.loc[200:227, "users"] / 2)
+    days.loc[205:216, ["person_events", "users", "sessions"]] = 0.0
+    days.loc[205:216, "tracked"] = False
+    dip = anomalies(days, Settings()).query("lasting").iloc[0]
+    within = days[days["day"].between(dip["first_day"], dip["last_day"]) & days["tracked"]]
+    assert len(within) < dip["last_day"] + 1 - dip["first_day"]
+    assert dip["value"] == pytest.approx(within["users"].mean())
+    assert dip["ratio"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_days_without_data_are_no_part_of_a_new_level():
+    days = usage(people=40).assign(tracked=True)
+    days.loc[130:, "users"] = np.floor(days.loc[130:, "users"] / 2)
+    days.loc[190:231, ["person_events", "users", "sessions"]] = 0.0
+    days.loc[190:231, "tracked"] = False
+    lasting = anomalies(days, Settings()).query("lasting")
+    assert lasting["anomaly_type"].tolist() == ["unusual_dip"]
+    assert lasting["ratio"].item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_new_level_early_in_the_series_with_a_long_memory_is_one_departure():
+    days = usage(people=60)
+    days.loc[62:, "users"] = np.floor(days.loc[62:, "users"] / 2)
+    rule = Settings(anomaly_same_weekdays=30)
+    lasting = anomalies(days, rule).query("lasting")
+    assert lasting["anomaly_type"].tolist() == ["unusual_dip"]
+    assert abs(lasting["first_day"].item() - 62) <= 3
+
+
 def test_few_of_the_simulated_customers_without_an_event_have_an_alarm():
     quiet = [
         anomalies_lasting.false_alarms(seed, kind, Settings())
