@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 from _churn_portfolios import rows_of
 
-from healthseg.scoring.churn.calibration import judge_held_out, needed_z, ranked_within_dates
+from healthseg.scoring.churn.calibration import judge_held_out, needed_z
 from healthseg.scoring.churn.candidates import held_out, outcomes, stacked
 from healthseg.scoring.churn.model import ChurnModel
 from healthseg.settings import Settings
+from healthseg.statistics.separation import ranked_within_dates
 
 RATE = 0.036  # of leaving in 30 days, as in the demo
 
@@ -70,7 +71,7 @@ def looks_of(rows: pd.DataFrame) -> dict[str, float]:
     return {
         "yes": float(any(gate.eligible for gate in gates)),
         "plain": float(max(zs, default=0.0) > 2.33),
-        "leavers": end.leavers,
+        "churned": end.churned,
         "auc": end.auc,
         "z": end.z,
         "skill": end.skill,
@@ -82,7 +83,7 @@ def gate_of(rows: pd.DataFrame) -> dict[str, float]:
     model = ChurnModel.fit(rows, rows["date"].max().date(), Settings())
     return {
         "yes": float(model.eligible),
-        "leavers": model.gate.leavers,
+        "churned": model.gate.churned,
         "auc": model.gate.auc,
         "z": model.gate.z,
         "skill": model.gate.skill,
@@ -93,7 +94,7 @@ def print_gate(title: str, results: pd.DataFrame) -> float:
     print(
         f"{title}: yes in {results['yes'].sum():.0f} of {len(results)}"
         + (f" (z > 2.33 ever in {results['plain'].sum():.0f})" if "plain" in results else "")
-        + f"; leavers {results['leavers'].mean():.0f}, "
+        + f"; churned customers {results['churned'].mean():.0f}, "
         f"AUC {results['auc'].mean():.3f}, z {results['z'].mean():.2f} (sd {results['z'].std():.2f}), "
         f"skill {results['skill'].mean():.3f}",
         flush=True,

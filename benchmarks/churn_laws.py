@@ -111,7 +111,7 @@ def study(law: str, seed: int, settings: Settings) -> pd.DataFrame:
             rivals["model"] = np.full(len(test), base)
         parts.append(frame.assign(**rivals, base=base, eligible=model.eligible, kind=model.kind))
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(law=law, seed=seed, z=model.gate.z, losses=model.gate.leavers)
+    return table.assign(law=law, seed=seed, z=model.gate.z, losses=model.gate.churned)
 
 
 def log_loss(outcome: pd.Series, p: pd.Series) -> pd.Series:

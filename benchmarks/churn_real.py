@@ -38,8 +38,9 @@ from healthseg.scoring.churn.candidates import (  # noqa: E402
     rows_at_risk,
     stacked,
 )
-from healthseg.scoring.report_card.accuracy import Bootstrap, auc  # noqa: E402
+from healthseg.scoring.report_card.accuracy import Bootstrap  # noqa: E402
 from healthseg.statistics.outcomes import label_event_dates  # noqa: E402
+from healthseg.statistics.separation import auc  # noqa: E402
 
 BEFORE = 3
 DRAWS, LEVEL, SEED = 400, 0.95, 7

@@ -21,9 +21,9 @@ from threadpoolctl import threadpool_limits
 from healthseg.clustering.bundles import at_least, frequent_itemsets
 from healthseg.clustering.mixture import fit, silhouette
 from healthseg.scoring.report_card import accuracy
-from healthseg.scoring.report_card.accuracy import average_precision
 from healthseg.statistics.effects import fit_logistic
 from healthseg.statistics.robust import theil_sen
+from healthseg.statistics.separation import average_precision
 from healthseg.statistics.survival import kaplan_meier, log_rank
 
 

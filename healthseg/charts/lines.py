@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -90,7 +90,6 @@ def curves(
     colours: Mapping[str, str] | None = None,
     step: bool = True,
     unit: str = "days",
-    points: Sequence[Record] = (),
 ) -> theme.Picture:
     """Shares by day: a line with its interval for each name (``name``, ``days``, ``share``, ``lower``, ``upper``)."""
     if not len(frame):

@@ -23,7 +23,7 @@ def _shares(top: float = 1.0, low: float = 0.0) -> Axis:
 def accuracy(frame: pd.DataFrame) -> theme.Picture:
     """Which score separates churned from retained customers? AUC with its interval.
 
-    ``frame``: name, score, auc, auc_lower, auc_upper, leavers, rows.
+    ``frame``: name, score, auc, auc_lower, auc_upper, churned, rows.
     """
     title = "What separates churned from retained customers"
     known = frame[frame["auc"].notna()]
@@ -53,7 +53,7 @@ def accuracy(frame: pd.DataFrame) -> theme.Picture:
     axis = Axis(
         low, 1.0, baseline=0.5, ticks=ticks, labels=tuple(formats.number(tick, 1) for tick in ticks)
     )
-    churned = formats.number(known["leavers"].max())
+    churned = formats.number(known["churned"].max())
     return rows(
         items, axis, title, f"AUC with its interval; 0.5 is chance; n = {churned} churned at most"
     )
@@ -62,14 +62,14 @@ def accuracy(frame: pd.DataFrame) -> theme.Picture:
 def calibration(frame: pd.DataFrame) -> theme.Picture:
     """Do as many churn as expected? Tenths of a probability's rows, else of the score's.
 
-    ``frame``: score, bin, rows, leavers, said, probability, rate, lower, upper.
+    ``frame``: score, bin, rows, churned, mean_predicted, mean_score, rate, lower, upper.
     """
     title = "Expected and observed churn"
     chosen = frame[frame["score"] == "ml_predictive"]
     chosen = chosen if len(chosen) else frame[frame["score"] == "weighted_composite"]
     if not len(chosen):
         return theme.nothing(title, "There is no score to compare with what happened.")
-    has_probability = bool(chosen["probability"].iloc[0])
+    has_probability = bool(chosen["mean_predicted"].notna().any())
     items = [_tenth(row, has_probability) for row in chosen.to_dict("records")]
     what = (
         "mark: the expected probability"
@@ -85,21 +85,21 @@ def calibration(frame: pd.DataFrame) -> theme.Picture:
 
 
 def _tenth(row: dict, has_probability: bool) -> Row:
-    score = f"score {formats.number(row['said'])}"
-    expected = formats.percent(row["said"], 1) if has_probability else score
+    score = f"score {formats.number(row['mean_score'])}"
+    expected = formats.percent(row["mean_predicted"], 1) if has_probability else score
     return Row(
         f"Tenth {row['bin']}: {expected}",
-        f"{formats.percent(row['rate'], 1)} churned ({row['leavers']} of {row['rows']})",
+        f"{formats.percent(row['rate'], 1)} churned ({row['churned']} of {row['rows']})",
         bars=(Bar(float(row["lower"]), float(row["upper"]), theme.FAINT, thickness=7),),
         dot=float(row["rate"]),
-        target=float(row["said"]) if has_probability else None,
+        target=float(row["mean_predicted"]) if has_probability else None,
     )
 
 
 def capture(frame: pd.DataFrame) -> theme.Picture:
     """How much of the churn was among the accounts that the team can look after?
 
-    ``frame``: name, capacity, share, caught, leavers, lift.
+    ``frame``: name, capacity, share, caught, churned, lift.
     """
     title = "Churn within the team's capacity"
     known = frame[frame["share"].notna()]
@@ -112,7 +112,7 @@ def capture(frame: pd.DataFrame) -> theme.Picture:
             Row(
                 row["name"],
                 f"{formats.percent(row['share'])}, {formats.number(row['caught'])} of "
-                f"{formats.number(row['leavers'])} ({formats.number(row['lift'], 1)} ×)",
+                f"{formats.number(row['churned'])} ({formats.number(row['lift'], 1)} ×)",
                 bars=(Bar(0.0, float(row["share"]), theme.UP),),
             )
             for row in group.to_dict("records")
@@ -124,7 +124,7 @@ def capture(frame: pd.DataFrame) -> theme.Picture:
 def lead_times(frame: pd.DataFrame) -> theme.Picture:
     """How early was the alarm raised? The share of churned customers below the threshold so many days before.
 
-    ``frame``: score, name, lead_days, leavers, warned, share.
+    ``frame``: score, name, lead_days, churned, warned, share.
     """
     title = "How early the score warned"
     known = frame[
@@ -138,7 +138,7 @@ def lead_times(frame: pd.DataFrame) -> theme.Picture:
         items += [
             Row(
                 f"{row['lead_days']} days before",
-                f"{formats.percent(row['share'])}, {row['warned']} of {row['leavers']}",
+                f"{formats.percent(row['share'])}, {row['warned']} of {row['churned']}",
                 bars=(Bar(0.0, float(row["share"]), theme.UP),),
             )
             for row in group.to_dict("records")
@@ -154,7 +154,7 @@ def lead_times(frame: pd.DataFrame) -> theme.Picture:
 def ranks(frame: pd.DataFrame) -> theme.Picture:
     """Who is among the riskiest whatever the weights? The share of perturbed scorecards that say so.
 
-    ``frame``: name, score, share, rank.
+    ``frame``: name, score, share, rank, verdict.
     """
     title = "Among the riskiest, whatever the weights"
     known = frame[frame["share"] > 0].head(MOST) if len(frame) else frame
@@ -165,7 +165,11 @@ def ranks(frame: pd.DataFrame) -> theme.Picture:
             formats.plain(row["name"]),
             f"{formats.percent(row['share'])} of scorecards; score {formats.number(row['score'])}",
             bars=(
-                Bar(0.0, float(row["share"]), theme.DOWN if row["share"] >= 0.9 else theme.FAINT),
+                Bar(
+                    0.0,
+                    float(row["share"]),
+                    theme.DOWN if row["verdict"] == "always" else theme.FAINT,
+                ),
             ),
         )
         for row in known.to_dict("records")

@@ -112,7 +112,7 @@ def _risk(row: dict) -> Row:
 
 
 def leads(frame: pd.DataFrame) -> theme.Picture:
-    """How early? The share of leavers that showed a sign, by days before leaving."""
+    """How early? The share of churned customers that showed a sign, by days before churn."""
     title = "How early the signs show"
     nothing = "No sign of leaving stands: there is nothing to be seen early."
     if not len(frame):
@@ -122,11 +122,11 @@ def leads(frame: pd.DataFrame) -> theme.Picture:
     )
     chosen = gaps.index[:LINES].tolist()
     known = frame[frame["sign"].isin(chosen)].rename(
-        columns={"sign": "name", "lead_days": "days", "leavers": "share"}
+        columns={"sign": "name", "lead_days": "days", "churned": "share"}
     )
     known = known.assign(lower=float("nan"), upper=float("nan")).dropna(subset=["share"])
     colours = dict(zip(chosen, (RED, BLUE, AMBER, GREEN), strict=False))
-    retained = frame.groupby("sign")["stayers"].first()
+    retained = frame.groupby("sign")["retained"].first()
     shares_of_retained = ", ".join(
         f"{formats.percent(retained[name])} ({formats.plain(name)})" for name in chosen
     )

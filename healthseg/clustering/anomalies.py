@@ -155,8 +155,7 @@ def lasting_changes(
     return [
         change
         for change in changes
-        if change.days >= least
-        and abs(change.value - change.expected) >= users_a_day * change.days
+        if change.days >= least and abs(change.value - change.expected) >= users_a_day * change.days
     ]
 
 

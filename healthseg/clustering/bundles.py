@@ -11,7 +11,7 @@ customers are then Poisson-binomial.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,19 +171,6 @@ def frequent_itemsets(
         extend((), columns, 0)
     frequent.sort(key=lambda entry: (len(entry[0]), entry[0]))
     return pd.DataFrame(frequent, columns=["items", "support"]).astype({"support": int})
-
-
-def maximal(sets: Iterable[Sequence[str]]) -> list[Items]:
-    """The sets that are not part of another one, in order of size (largest first), then items.
-
-    >>> maximal([("a",), ("a", "b"), ("c",)])
-    [('a', 'b'), ('c',)]
-    """
-    largest: list[Items] = []
-    for items in sorted(map(tuple, sets), key=lambda items: (-len(items), items)):
-        if not any(set(items) <= set(other) for other in largest):
-            largest.append(items)
-    return largest
 
 
 def margins_only(has: np.ndarray, available: np.ndarray) -> np.ndarray:

@@ -95,6 +95,10 @@ class Grouping:
     def groups(self) -> int:
         return 0 if self.evidence.mixture is None else self.evidence.mixture.groups
 
+    def profile(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """What distinguishes the groups (``profile``), by metrics of their customers; without rows where there are none."""
+        return profile(frame.loc[self.placed.index], self.placed["group"])
+
     def place(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The groups of other rows of the same metrics: as ``placed``, for rows with all of them."""
         complete = frame[[scale.metric for scale in self.scales]].astype(float).dropna()

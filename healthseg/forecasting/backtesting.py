@@ -18,6 +18,9 @@ METRICS = ["mase", "smape", "coverage", "width"]
 FIGURES = ["actual", "forecast", "lower", "upper", "error", *METRICS]
 
 
+GAINS = ["client_id", "forecast", "naive", "gain"]
+
+
 @dataclass(frozen=True)
 class Backtest:
     """The errors of past forecasts.
@@ -36,6 +39,19 @@ class Backtest:
     errors: pd.DataFrame
     skipped: tuple[Any, ...]
     level: float
+
+    def gains(self) -> pd.DataFrame:
+        """What the forecast of each series gains in MASE over the naive one, the worst first."""
+        mean = self.errors.groupby(["client_id", "model"])["mase"].mean().unstack("model")
+        if "forecast" not in mean or "naive" not in mean:
+            return pd.DataFrame(columns=GAINS)
+        mean["gain"] = mean["naive"] - mean["forecast"]
+        return mean.sort_values("gain", kind="stable").reset_index()[GAINS]
+
+    @property
+    def better_than_naive(self) -> int:
+        """In how many series the forecast beats the naive one."""
+        return int((self.gains()["gain"] > 0).sum())
 
 
 class WithinTolerance(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
+from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
@@ -209,6 +210,26 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 # -- single figures ----------------------------------------------------------------------
+
+
+def live_metrics(portfolio: Portfolio, as_of: dt.date, metrics: list[str]) -> pd.DataFrame:
+    """The live customers' values of some metrics on a day, by client_id. InvalidParameters for an unknown metric."""
+    rows = panel(portfolio, [as_of])
+    rows = rows[rows["live"].astype(bool)].set_index("client_id")
+    for name in metrics:
+        if name not in rows:
+            raise InvalidParameters(
+                f"unknown metric {name!r}{hint(name, rows.columns)}",
+                parameter="metrics",
+                value_provided=name,
+            )
+    return rows[metrics].astype(float)
+
+
+def at_risk(rows: pd.DataFrame) -> np.ndarray:
+    """Whether each row's customer was live and had not given notice."""
+    live = rows["live"].fillna(False).to_numpy(dtype=bool)
+    return live & rows["days_since_notice"].isna().to_numpy()
 
 
 def tiers_at(portfolio: Portfolio, days: dict[str, dt.date]) -> dict[str, str | None]:

@@ -19,7 +19,6 @@ Text = str | Callable[[Any], str | None]
 
 _FIGURE = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 _STEP = re.compile(r'\.?([A-Za-z_]\w*|\*)|\[(\d+|\*|"(?:[^"\\]|\\.)*")\]')
-_NOTHING = object()
 
 
 @dataclass(frozen=True)

@@ -341,7 +341,7 @@ class MonthlyOdds:
                 "odds_p": ratio.p,
             }
         )
-        return {"steps_n": len(at), "leavers": churned, **known}
+        return {"steps_n": len(at), "churned": churned, **known}
 
 
 def _with_q(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 
 from healthseg.statistics.rates import standard_errors, two_sided_p
+from healthseg.statistics.separation import brier
 
 RESAMPLES = 400
 FOLDS = 5
@@ -267,8 +268,8 @@ def likelihood(columns: np.ndarray, y: np.ndarray, customer: np.ndarray) -> Like
         covariance,
         float(calibration[0]),
         float(calibration[1]),
-        float(((chance - y) ** 2).mean()),
-        float(((shares - y) ** 2).mean()),
+        brier(chance, y),
+        brier(shares, y),
         float(gain.mean()) / max(error, 1e-12),
         len(np.unique(customer)),
         len(y),

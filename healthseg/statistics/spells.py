@@ -107,7 +107,7 @@ def _matched(
 def lead_curve(weeks: pd.DataFrame, shown: np.ndarray, horizon_days: int) -> pd.DataFrame:
     """By days before churn: the share of churned customers that show a sign, and that of retained ones.
 
-    Columns: lead_days, leavers, n, stayers, gap. A row counts for the lead day nearest to it.
+    Columns: lead_days, churned, n, retained, gap. A row counts for the lead day nearest to it.
     """
     ahead, known = weeks["event_in_days"].to_numpy(dtype=float), np.isfinite(shown)
     retained = (
@@ -121,8 +121,8 @@ def lead_curve(weeks: pd.DataFrame, shown: np.ndarray, horizon_days: int) -> pd.
         near = known & (np.abs(ahead - lead) <= 3)
         share = float(shown[near].mean()) if near.any() else np.nan
         rows.append((lead, share, int(near.sum()), base))
-    frame = pd.DataFrame(rows, columns=["lead_days", "leavers", "n", "stayers"])
-    return frame.assign(gap=frame["leavers"] - frame["stayers"])
+    frame = pd.DataFrame(rows, columns=["lead_days", "churned", "n", "retained"])
+    return frame.assign(gap=frame["churned"] - frame["retained"])
 
 
 def earliest_lead(
@@ -134,15 +134,15 @@ def earliest_lead(
     ``lead_curve``: the largest gap would be the last, the day on which churn is already visible. Of signs that begin
     together, the one with the larger gap then.
 
-    >>> curves = pd.DataFrame({"sign": "silence", "lead_days": [7, 14, 21], "leavers": [0.9, 0.6, 0.2], "n": 50,
-    ...                        "stayers": 0.1, "gap": [0.8, 0.5, 0.1]})
+    >>> curves = pd.DataFrame({"sign": "silence", "lead_days": [7, 14, 21], "churned": [0.9, 0.6, 0.2], "n": 50,
+    ...                        "retained": 0.1, "gap": [0.8, 0.5, 0.1]})
     >>> earliest_lead(curves, min_customers=20, min_z=1.96)
     ('silence', 14)
     """
     if not len(curves):
         return None, None
     ordered = curves.sort_values(["sign", "lead_days"], kind="stable")
-    variance = (ordered["leavers"] * (1 - ordered["leavers"])).clip(lower=0.01)
+    variance = (ordered["churned"] * (1 - ordered["churned"])).clip(lower=0.01)
     error = np.sqrt(variance / ordered["n"].clip(lower=1))
     significant = (ordered["n"] >= min_customers) & (ordered["gap"] > min_z * error)
     lasting = significant.groupby(ordered["sign"], sort=False).cummin().astype(bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,16 @@ def word(value: Any) -> str | None:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON values: missing values are null, whole figures integers, others have 4 decimals."""
-    return [
-        {str(key): _json_value(value) for key, value in row.items()}
-        for row in frame.to_dict("records")
-    ]
+    return [record(row) for row in frame.to_dict("records")]
+
+
+def record(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row as JSON values.
+
+    >>> record({"auc": float("nan"), "n": 3.0})
+    {'auc': None, 'n': 3}
+    """
+    return {str(key): _json_value(value) for key, value in row.items()}
 
 
 def _json_value(value: Any) -> Any:

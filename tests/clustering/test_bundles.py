@@ -17,7 +17,6 @@ from healthseg.clustering.bundles import (
     bundles,
     frequent_itemsets,
     margins_only,
-    maximal,
 )
 from healthseg.clustering.patterns import PatternLimits, evaluate_patterns
 from healthseg.settings import Settings
@@ -52,13 +51,6 @@ def test_a_kept_library_finds_the_same_sets_and_counts():
     assert {
         frozenset(items): count for items, count in zip(ours["items"], ours["support"], strict=True)
     } == {frozenset(row.itemsets): round(row.support * 300) for row in theirs.itertuples()}
-
-
-def test_only_sets_that_no_other_holds_are_maximal():
-    assert maximal([("a", "b"), ("a",), ("b", "c"), ("a", "b", "d")]) == [
-        ("a", "b", "d"),
-        ("b", "c"),
-    ]
 
 
 def test_both_margins_are_kept_and_closed_cells_stay_empty():

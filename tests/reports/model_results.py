@@ -5,6 +5,7 @@ from __future__ import annotations
 from healthseg.clustering.groups import grouping
 from healthseg.data.portfolio import Portfolio
 from healthseg.forecasting import backtest
+from healthseg.metrics.panels import live_metrics
 from healthseg.reports.pages import churn_model, forecasts, score_report_card, segment_models
 from healthseg.reports.pages.models import ModelResult
 from healthseg.scoring import report_card
@@ -18,7 +19,7 @@ METRICS = ["seat_utilisation", "stickiness_30d"]
 def of(portfolio: Portfolio) -> dict[str, ModelResult]:
     """The result of each model, by the name of its page."""
     day = portfolio.as_of(None)
-    rows = segment_models.metric_rows(portfolio, None, METRICS)
+    rows = live_metrics(portfolio, day, METRICS)
     groups = grouping(rows, "kmeans", 8, 3, Settings(seed=7))
     tested = backtest(
         sample_series(portfolio, day, 6),

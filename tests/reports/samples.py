@@ -159,14 +159,14 @@ def health(
             key_risk_factors=["Seats in use fell from 74% to 62%"],
             protective_factors=["Somebody used it today"],
             method="base_rate",
-            reason="the rate of its tier; 31 leavers are too few for a model",
+            reason="the rate of its tier; 31 churned customers are too few for a model",
             horizon_days=90,
             interval_level=0.9,
             base_rate_interval=Interval(lower=0.027, upper=0.064),
             plausible_range=Interval(lower=0.006, upper=0.17),
             by_horizon=[],
             customers_at_risk=204,
-            leavers=31,
+            churned=31,
         ),
         "historical_scores": [
             HistoricalScore(

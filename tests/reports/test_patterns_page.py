@@ -84,9 +84,9 @@ def test_charts_of_patterns_draw_what_they_are_given():
         {
             "sign": "Idle seats",
             "lead_days": [7, 14],
-            "leavers": [0.5, 0.4],
+            "churned": [0.5, 0.4],
             "n": 30,
-            "stayers": 0.1,
+            "retained": 0.1,
             "gap": [0.4, 0.3],
         }
     )

@@ -84,7 +84,7 @@ def test_exposure_counts_days_at_risk_from_entry_to_the_first_of_notice_leaving_
     order = ["late", "early", "notice", "before", "future", "unborn"]
     assert rows.loc[order, "steps"].tolist() == [1.0, 1.0, 2.0, 0.0, 0.5, 0.0]
     assert rows.loc[order, "events"].tolist() == [0, 1, 1, 0, 0, 0]
-    assert rows.index[rows["left"]].tolist() == ["before", "early", "notice"]
+    assert rows.index[rows["lost"]].tolist() == ["before", "early", "notice"]
 
 
 def test_nothing_after_as_of_is_read():

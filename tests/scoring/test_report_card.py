@@ -7,6 +7,8 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 import healthseg as hs
 from healthseg.demo import make_demo
@@ -14,23 +16,25 @@ from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.reports import registry
 from healthseg.reports.portfolios import record_predictions
 from healthseg.scoring import report_card
+from healthseg.scoring.churn.expected import portfolio_base_rates
 from healthseg.scoring.report_card.accuracy import (
     Bootstrap,
     TeamCapacity,
-    auc,
-    average_precision,
     by_group,
     calibration,
     captured,
+    churned_customers,
     false_alarms,
     flagged,
     lead_times,
-    leavers,
     share_interval,
+    with_q,
 )
+from healthseg.scoring.report_card.card import alarms_in_words
 from healthseg.scoring.report_card.predictions import predictions_of
 from healthseg.scoring.report_card.weights import NO_BETTER, ranks, suggest
 from healthseg.settings import Settings
+from healthseg.statistics.separation import auc, average_precision
 from healthseg.testing import tiny_portfolio
 
 
@@ -54,8 +58,6 @@ FOUR = rows(
 
 
 def test_auc_and_precision_are_sklearns_with_ties_and_weights():
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     rng = np.random.default_rng(0)
     outcome, risk = (rng.random(300) < 0.2).astype(float), rng.integers(0, 12, 300).astype(float)
     weight, one_date = rng.integers(0, 3, 300).astype(float), np.zeros(300)
@@ -84,9 +86,12 @@ def test_the_rows_of_a_customer_tell_no_more_than_they_are_worth():
     once = pd.DataFrame({"client_id": [f"c{at}" for at in range(60)], "outcome": own})
     often = pd.concat([once] * 8, ignore_index=True)
     assert share_interval(often, 0.9) == pytest.approx(share_interval(once, 0.9))
-    independent = once.assign(client_id=[f"c{at % 8}" for at in range(60)])
-    low, high = share_interval(independent, 0.9)[1:]
-    assert low < own.mean() < high
+    apart = share_interval(often.assign(client_id=[f"c{at}" for at in range(480)]), 0.9)
+    clumped = once.sort_values("outcome").assign(client_id=[f"c{at // 8}" for at in range(60)])
+    widths = [high - low for _, low, high in (apart, share_interval(once, 0.9))]
+    assert widths[0] == pytest.approx(widths[1] / np.sqrt(8), rel=0.1)
+    share, low, high = share_interval(clumped, 0.9)
+    assert share == own.mean() and high - low > 1.5 * widths[1]
     nobody = share_interval(often.assign(outcome=0.0), 0.9)
     assert nobody == pytest.approx(share_interval(once.assign(outcome=0.0), 0.9))
     assert nobody[0] == nobody[1] == 0.0 < nobody[2]
@@ -104,7 +109,7 @@ def test_customers_are_drawn_with_all_their_rows():
 
 def test_the_capacity_takes_the_riskiest_of_each_date():
     found = captured(FOUR, ["weighted_composite"], TeamCapacity(1, None, {}, 4.0, 0.9)).iloc[0]
-    assert (found["caught"], found["leavers"], found["taken"], found["lift"]) == (1, 1, 1.0, 2.0)
+    assert (found["caught"], found["churned"], found["taken"], found["lift"]) == (1, 1, 1.0, 2.0)
     hours = captured(FOUR, ["weighted_composite"], TeamCapacity(1, 2.0, {"SMB": 1.5}, 4.0, 0.9))
     assert hours["capacity"].tolist() == ["top 1 accounts", "2 hours a month"] and hours[
         "taken"
@@ -115,7 +120,7 @@ def test_a_warning_counts_from_where_it_stood_without_a_break():
     flags = {"weighted_composite": np.array([True, False, True, False])}
     found = lead_times(FOUR, flags).set_index("lead_days")
     assert found["warned"].to_dict() | {} == {0: 1, 30: 1, 60: 1, 90: 0, 120: 0, 150: 0, 180: 0}
-    assert found.loc[60, "leavers"] == 1 and found.loc[90, "leavers"] == 0
+    assert found.loc[60, "churned"] == 1 and found.loc[90, "churned"] == 0
     broken = lead_times(
         FOUR, {"weighted_composite": np.array([True, False, False, False])}
     ).set_index("lead_days")
@@ -129,10 +134,33 @@ def test_alarms_are_right_or_false_and_rivals_raise_as_many():
         60,
     )
     assert flags["weighted_composite"].tolist() == [True, False, True, False]
-    assert flags["usage_alone"].tolist() == [False, False, True, True]
+    assert flags["usage_alone"].tolist() == [False, True, False, True]  # one on each date
     found = false_alarms(FOUR, flags, 2).set_index("score")
     assert found.loc["weighted_composite", ["alarms", "right", "false"]].tolist() == [2, 1, 1]
     assert found.loc["weighted_composite", "false_a_manager_and_month"] == 0.25
+
+
+def test_among_equal_risks_neither_early_dates_nor_names_are_flagged_first():
+    dates = pd.date_range("2025-01-01", periods=10, freq="30D")
+    many = rows(*[(f"c{at:02d}", day, at, 0, None) for day in dates for at in range(40)])
+    many = many.assign(risk_base_rate=0.1)
+    flag = flagged(many, ["weighted_composite", "base_rate"], 12)["base_rate"]
+    assert many[flag].groupby("date").size().tolist() == [12] * 10
+    chosen = many.loc[flag, "client_id"]
+    assert chosen.nunique() == 12 and chosen.str[1:].astype(int).mean() > 12
+    unknown = many.assign(risk_base_rate=np.nan)
+    assert not flagged(unknown, ["weighted_composite", "base_rate"], 12)["base_rate"].any()
+
+
+def test_a_gain_is_significant_by_its_q_among_all_comparisons():
+    gains = pd.DataFrame({"gain": [0.08] + [0.026] * 3 + [0.0, np.nan]})
+    gains["lower"], gains["upper"] = gains["gain"] - 0.025, gains["gain"] + 0.025
+    table = with_q(gains, 0.9, 0.05)
+    z = 0.026 / (0.025 / special.ndtri(0.95))
+    assert table["p"].iloc[1] == pytest.approx(2 * special.ndtr(-z))
+    assert (table["lower"] > 0).tolist()[:4] == [True] * 4  # the intervals alone would count four
+    assert table["significant"].tolist() == [True] + [False] * 5
+    assert np.isnan(table["q"].iloc[-1])
 
 
 def test_tenths_hold_all_rows_once_and_groups_need_five_leavers():
@@ -144,10 +172,10 @@ def test_tenths_hold_all_rows_once_and_groups_need_five_leavers():
         ]
     )
     found = calibration(many, ["weighted_composite"], 0.9)
-    assert found["rows"].sum() == 100 and found["leavers"].sum() == many["outcome"].sum()
+    assert found["rows"].sum() == 100 and found["churned"].sum() == many["outcome"].sum()
     twice = pd.concat([many, many.assign(date=pd.Timestamp("2025-01-31"))], ignore_index=True)
-    assert leavers(twice) == leavers(many) == many["outcome"].sum()
-    assert found["said"].is_monotonic_decreasing and (found["lower"] <= found["rate"]).all()
+    assert churned_customers(twice) == churned_customers(many) == many["outcome"].sum()
+    assert found["mean_score"].is_monotonic_decreasing and (found["lower"] <= found["rate"]).all()
     assert by_group(FOUR, ["weighted_composite"], 5)["auc"].isna().all()
     assert by_group(many, ["weighted_composite"], 5)["auc"].notna().all()
 
@@ -230,10 +258,42 @@ def test_leavers_are_distinct_customers_on_every_frame(card):
     rows = card.frame("rows")
     lost = rows.loc[rows["outcome"] == 1, "client_id"].nunique()
     assert lost < (rows["outcome"] == 1).sum()
-    main = card.frame("accuracy").set_index("score").loc["weighted_composite"]
-    assert main["leavers"] <= lost
-    assert (card.frame("capture")["leavers"] <= lost).all()
-    assert (card.frame("capture")["caught"] <= card.frame("capture")["leavers"]).all()
+    for row in card.frame("accuracy").to_dict("records"):
+        known = rows[rows[f"risk_{row['score']}"].notna() & (rows["outcome"] == 1)]
+        assert row["churned"] == known["client_id"].nunique()
+    capture = card.frame("capture").set_index("score").loc["weighted_composite"]
+    known = rows[rows["risk_weighted_composite"].notna() & rows["outcome"].notna()]
+    risky = known.sort_values("risk_weighted_composite", ascending=False)
+    taken = risky.groupby("date").head(card.accounts)
+    assert capture["churned"] == known.loc[known["outcome"] == 1, "client_id"].nunique()
+    assert capture["caught"] == taken.loc[taken["outcome"] == 1, "client_id"].nunique()
+
+
+def test_the_base_rate_is_that_of_the_tier_which_every_response_shows(portfolio, card):
+    rows = card.frame("rows")
+    day = rows["date"].iloc[-1]
+    rates = portfolio_base_rates(portfolio, day.date()).frame
+    rates = rates[rates["horizon_days"] == card.horizon_days].set_index("tier")["probability"]
+    of_day = rows[(rows["date"] == day) & rows["tier"].isin(rates.index)]
+    assert of_day["tier"].nunique() > 1
+    assert of_day["probability_base_rate"].tolist() == of_day["tier"].map(rates).tolist()
+
+
+def test_the_card_in_plain_words_counts_distinct_customers_and_alarms(card):
+    rows = card.frame("rows").sort_values("date")
+    lost = rows[rows["event_on"].notna() & rows["weighted_composite"].notna()]
+    days = (lost["event_on"] - lost["date"]).dt.days
+    able = lost[days >= 30]["client_id"].unique()
+    below = lost["weighted_composite"] < card.threshold
+    warned = 0
+    for client in able:
+        own = lost["client_id"] == client
+        warned += bool(below[own & (days <= days[own & (days >= 30)].min())].all())
+    alarms = rows[(rows["weighted_composite"] < card.threshold) & rows["outcome"].notna()]
+    assert card.in_plain_words() == (
+        f"Of {len(able)} customers that churned, the score flagged {100 * warned / len(able):.0f}% at least 30 days "
+        f"ahead; {alarms_in_words(alarms['outcome'].mean())}"
+    )
 
 
 def test_what_was_predicted_is_held_against_what_happened(card):
@@ -246,8 +306,16 @@ def test_what_was_predicted_is_held_against_what_happened(card):
         of_day = rows[
             (rows["date"] == pd.Timestamp(line["predicted_on"])) & rows["outcome"].notna()
         ]
-        assert line["churned"] == of_day.loc[of_day["outcome"] == 1, "client_id"].nunique()
-        assert line["lower"] <= line["expected"] + 1 and 0 <= line["brier"] < 1
+        p, y = of_day["probability_ml_predictive"], of_day["outcome"]
+        p = p.fillna(of_day["probability_base_rate"])
+        assert (line["customers"], line["churned"]) == (len(p), y.sum())
+        assert line["expected"] == pytest.approx(p.sum())
+        assert line["brier"] == pytest.approx(brier_score_loss(y, p))
+        sd = np.sqrt((p * (1 - p)).sum())
+        assert line["upper"] - line["lower"] == pytest.approx(2 * 1.645 * sd, abs=2)
+        assert line["as_expected"] == (line["lower"] <= line["churned"] <= line["upper"])
+        if 0 < y.sum() < len(y):
+            assert line["auc"] == pytest.approx(roc_auc_score(y, p))
     assert (pd.to_datetime(table["model"]) <= pd.to_datetime(table["predicted_on"])).all()
 
 
@@ -292,9 +360,10 @@ def test_a_portfolio_of_which_nobody_left_and_bad_parameters_are_refused():
 def test_the_card_its_weights_and_ranks_are_a_response_of_the_interfaces(portfolio, card):
     response = registry.response("score_report_card", portfolio, {"accounts": 10})
     said = response.to_dict()
-    assert said["accuracy"][0]["leavers"] == card.frame("accuracy")["leavers"].iloc[0]
+    assert said["accuracy"][0]["churned"] == card.frame("accuracy")["churned"].iloc[0]
     assert len(said["ranks"]) == len(card.frame("ranks")) and len(said["weights"]) == 5
     assert len(said["predictions"]) == len(card.frame("predictions"))
+    assert said["in_plain_words"] == card.in_plain_words()
     assert said["not_measured"]["$.accuracy[*].brier"] and str(response) == said["conclusion"]
     assert "score_report_card" in registry.served() and "score_report_card" not in registry.names()
     with pytest.raises(InvalidParameters, match="horizon_days"):

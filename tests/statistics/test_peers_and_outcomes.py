@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthseg.statistics.outcomes import label_event_dates, labels, temporal_splits
+from healthseg.statistics.outcomes import label_event_dates, labels
 from healthseg.statistics.peers import order_statistic, peer_standing, peers_of
 from healthseg.statistics.rates import wilson
 
@@ -168,18 +168,3 @@ def test_an_event_after_as_of_is_not_read():
     assert (
         labels(rows, events, dt.date(2025, 6, 15), 30, lead_days=25)["status"].item() == "immature"
     )
-
-
-@given(folds=st.integers(1, 5), horizon=st.integers(0, 60), seed=st.integers(0, 50))
-def test_no_training_row_learns_from_the_time_it_is_tested_on(folds, horizon, seed):
-    dates = np.datetime64("2025-01-06") + 7 * np.random.default_rng(seed).integers(0, 30, 90)
-    tested = []
-    for train, test in temporal_splits(dates, folds, horizon):
-        assert (dates[train] + horizon).max() < dates[test].min()
-        tested += test.tolist()
-    assert len(tested) == len(set(tested))
-
-
-def test_bad_splits_are_refused():
-    with pytest.raises(ValueError, match="at least 1"):
-        list(temporal_splits(np.array(["2025-01-01"], dtype="datetime64[D]"), 0, 1))

@@ -27,7 +27,7 @@ TOOL = "analyze_engagement_patterns"
 
 @pytest.fixture(scope="module")
 def portfolio(tmp_path_factory):
-    """250 customers, enough leavers to learn from."""
+    """250 customers, enough churned customers to learn from."""
     folder = tmp_path_factory.mktemp("patterns")
     make_demo(folder, clients=250, seed=1, events="light")
     return hs.Portfolio.open(folder)

@@ -26,7 +26,12 @@ def test_no_change_is_shown_with_its_own_errors_where_nothing_was_closer():
     assert not beats_no_change(farther)
     shown = shown_errors(farther)
     assert shown.loc[shown["model"] == "forecast", "error"].tolist() == [2.0, -3.0]
-    assert not beats_no_change(shown)
+    assert shown["model"].tolist() == ["forecast", "forecast", "naive", "naive"]
+    assert shown.loc[shown["model"] == "naive", "error"].tolist() == [2.0, -3.0]
+
+
+def test_errors_of_both_signs_do_not_cancel():
+    assert not beats_no_change(errors([5.0, -5.0], [1.0, 1.0]))
 
 
 def test_without_past_dates_the_forecast_is_shown():

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from healthseg.charts import formats, models
 from healthseg.reports.pages.common import largest_first
-from healthseg.reports.pages.models import RUNS, ModelResult, values
+from healthseg.reports.pages.models import RUNS, ModelResult
 from healthseg.reports.spec import Block, Card, Cell, Chart, Facts, Missing, Page, Section, Table
+from healthseg.tools.values import record
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -39,7 +40,7 @@ def result(portfolio: Portfolio, model: ChurnModel, as_of: str | None = None) ->
         portfolio.data_until,
         portfolio.fingerprint(day),
         {
-            "gate": values(gate.to_dict()),
+            "gate": record(gate.to_dict()),
             "trained_until": str(model.trained_until),
             "horizon_days": model.config.churn_horizon_days,
             "evaluated_horizons": list(model.judged),
@@ -91,13 +92,13 @@ PAGE = Page(
         Card("Skill", "{gate.skill:percent.1}", "log score gained over the base rate’s"),
         Card(
             "Churned",
-            "{gate.leavers:number}",
+            "{gate.churned:number}",
             "in {gate.customer_steps:number customer-month}",
         ),
         Card(
             "Held out",
             "{gate.held_out_dates:number}",
-            "dates, on which {gate.held_out_leavers:number} churned",
+            "dates, on which {gate.held_out_churned:number} churned",
         ),
         Card(
             "Interval of a customer",
@@ -184,7 +185,7 @@ PAGE = Page(
                         "Slope": "{calibration.slope:number.2}",
                         "Slope of renewal and tenure": "{calibration.timing_slope:number.2}",
                         "Intercept": "{calibration.intercept:signed.2}",
-                        "Rank kept from month to month": "{calibration.fade:percent}",
+                        "Effects that persist from month to month": "{calibration.fade:percent}",
                         "Horizons evaluated on held-out dates, in days": "{evaluated_horizons:numbers}",
                     }
                 ),

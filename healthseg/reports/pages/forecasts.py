@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from healthseg.charts import formats
-from healthseg.reports.pages.models import RUNS, ModelResult, values
+from healthseg.reports.pages.models import RUNS, ModelResult
 from healthseg.reports.spec import Columns, Missing, Page, Section, Table
+from healthseg.tools.values import record
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -28,17 +29,17 @@ def result(
     portfolio: Portfolio, backtest: Backtest, subject: str, configuration: Mapping[str, Any]
 ) -> ModelResult:
     """A back-test as its page shows it; ``subject`` says what was forecast."""
-    gains = _gains(backtest)
+    gains = backtest.gains()
     day = portfolio.as_of(configuration.get("as_of"))
-    overall = {row["model"]: values(row) for row in backtest.overall.to_dict("records")}
+    overall = {row["model"]: record(row) for row in backtest.overall.to_dict("records")}
     figures = {
         "models": overall,
         "level": backtest.level,
         "series": len(gains),
-        "better": int((gains["gain"] > 0).sum()),
+        "better": backtest.better_than_naive,
     }
     run_figures = {
-        f"{model} {name}": round(row[name], 4)
+        f"{model} {name}": row[name]
         for model, row in overall.items()
         for name in ("mase", "coverage")
         if row[name] is not None
@@ -65,16 +66,6 @@ def _summary(subject: str, overall: Mapping[str, Any], level: float) -> str:
         f"{formats.number(naive['mase'], 3)}; {formats.percent(forecast['coverage'])} of outcomes were in the "
         f"{formats.percent(level)} interval"
     )
-
-
-def _gains(backtest: Backtest) -> formats.Frame:
-    """What the forecast of each series gains over the naive one, the worst first."""
-    columns = ["client_id", "forecast", "naive", "gain"]
-    mean = backtest.errors.groupby(["client_id", "model"])["mase"].mean().unstack("model")
-    if "forecast" not in mean or "naive" not in mean:
-        return formats.frame([])
-    mean["gain"] = mean["naive"] - mean["forecast"]
-    return mean.sort_values("gain", kind="stable").reset_index()[columns]
 
 
 PAGE = Page(

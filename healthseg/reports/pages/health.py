@@ -328,7 +328,7 @@ def _base_rate(risk: ChurnPrediction, rate: str, level: str, single: str) -> tup
         f"For a single customer anything from {single} is plausible"
         if risk.plausible_range
         else "",
-        "The rate rests on {churn_prediction.leavers:number customer} that churned",
+        "The rate rests on {churn_prediction.churned:number customer} that churned",
         "{churn_prediction.reason:sentence}",
     )
 

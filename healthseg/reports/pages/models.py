@@ -62,22 +62,6 @@ class ModelResult:
         }
 
 
-def values(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row of a frame as JSON values, with None for what is missing.
-
-    >>> values({"auc": float("nan"), "n": 3})
-    {'auc': None, 'n': 3}
-    """
-    return {
-        str(name): None
-        if formats.is_missing(value)
-        else value.item()
-        if hasattr(value, "item")
-        else value
-        for name, value in row.items()
-    }
-
-
 # -- runs -----------------------------------------------------------------------------------------
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from healthseg.charts import formats
 from healthseg.charts import models as charts
-from healthseg.reports.pages.models import RUNS, ModelResult, values
+from healthseg.reports.pages.models import RUNS, ModelResult
 from healthseg.reports.spec import Card, Chart, Missing, Page, Section, Table
+from healthseg.tools.values import record
 
 if TYPE_CHECKING:
     from healthseg.scoring import ReportCard
 
-COMPOSITE = "weighted_composite"
-# How many days before churn the card at the top asks for a warning.
-WARNED_DAYS = 30
+PARAMETERS = ("horizon_days", "threshold", "accounts")
 DRAWINGS = {
     name: getattr(charts, name)
     for name in ("accuracy", "calibration", "capture", "lead_times", "ranks", "weights")
@@ -23,26 +21,15 @@ DRAWINGS = {
 
 def result(card: ReportCard) -> ModelResult:
     """A report card as its page shows it."""
-    against = card.frame("against")
-    ours = against[against["score"] == COMPOSITE]
-    better = ours[ours["lower"] > 0]
-    verdicts = card.frame("ranks")["verdict"]
-    leads = card.frame("lead_times")
     suggestion = card.suggestion
     figures = {
-        "horizon_days": card.horizon_days,
-        "threshold": card.threshold,
-        "accounts": card.accounts,
+        **{name: getattr(card, name) for name in PARAMETERS},
         "interval_level": card.interval_level,
-        "score": _row(card.frame("accuracy")),
-        "capture": _row(card.frame("capture")),
-        "warning": _row(leads[leads["lead_days"] == WARNED_DAYS]),
-        "alarms": _row(card.frame("false_alarms")),
-        "rivals": len(ours),
-        "beaten_rivals": [str(name) for name in better["rival_name"]],
-        "always_riskiest": int((verdicts == "always").sum()),
-        "sometimes_riskiest": int((verdicts == "sometimes").sum()),
-        "suggestion": values(
+        **{
+            name: record(value) if isinstance(value, dict) else value
+            for name, value in card.headlines().items()
+        },
+        "suggestion": record(
             {
                 "verdict": suggestion.verdict,
                 "gain": suggestion.gain,
@@ -50,9 +37,6 @@ def result(card: ReportCard) -> ModelResult:
                 "gain_upper": suggestion.gain_upper,
             }
         ),
-    }
-    configuration = {
-        name: getattr(card, name) for name in ("as_of", "horizon_days", "threshold", "accounts")
     }
     return ModelResult(
         card.verdict(),
@@ -63,15 +47,19 @@ def result(card: ReportCard) -> ModelResult:
         card.frames,
         DRAWINGS,
         card.figures(),
-        configuration,
+        {name: getattr(card, name) for name in ("as_of", *PARAMETERS)},
         card.not_measured,
     )
 
 
-def _row(frame: formats.Frame) -> dict[str, Any]:
-    """The first row of the health score."""
-    rows = frame[frame["score"] == COMPOSITE]
-    return values(rows.iloc[0].to_dict()) if len(rows) else dict.fromkeys(map(str, frame.columns))
+def _plain(result: ModelResult) -> tuple[str, ...]:
+    figures = result.figures
+    if not figures["warning"]["churned"] or not figures["alarms"]["alarms"]:
+        return ()
+    return (
+        "Of {warning.churned:number customer} that churned, the score flagged {warning.share:percent} at least "
+        "{warning.lead_days:number day} ahead; {alarms.precision:percent} of alarms were right",
+    )
 
 
 def _better(result: ModelResult) -> tuple[str, ...]:
@@ -80,14 +68,6 @@ def _better(result: ModelResult) -> tuple[str, ...]:
         "On the same customer-months the health score is significantly better than "
         f"{{beaten_rivals:count}} of {{rivals:number}} rivals{': ' if names else ''}"
         + ", ".join(names),
-    )
-
-
-def _gain(result: ModelResult) -> tuple[str, ...]:
-    return (
-        "Weights from outcomes: {suggestion.verdict:prose}",
-        "On later time they would gain {suggestion.gain:signed.3} AUC "
-        "({suggestion.gain_lower:signed.3} to {suggestion.gain_upper:signed.3})",
     )
 
 
@@ -113,7 +93,7 @@ PAGE = Page(
         Card(
             "Warned {warning.lead_days:number day} before",
             "{warning.share:percent}",
-            "of {warning.leavers:number churned customer}",
+            "of {warning.churned:number churned customer}",
         ),
         Card(
             "Precision of an alarm",
@@ -122,7 +102,7 @@ PAGE = Page(
         ),
         Card(
             "Churned",
-            "{score.leavers:number}",
+            "{score.churned:number}",
             "in {score.rows:number customer-month}",
         ),
     ),
@@ -143,7 +123,7 @@ PAGE = Page(
                             "AUC to": "auc_upper:number.2",
                             "Average precision": "average_precision:number.2",
                             "Brier score": "brier:number.3",
-                            "Churned": "leavers:number",
+                            "Churned": "churned:number",
                             "Customer-months": "rows:number",
                         },
                         "Scores and rivals",
@@ -158,6 +138,7 @@ PAGE = Page(
                         "AUC gained": "gain:signed.3",
                         "From": "lower:signed.3",
                         "To": "upper:signed.3",
+                        "q": "q:number.3",
                     },
                     "Each against each",
                     "pairs",
@@ -177,7 +158,8 @@ PAGE = Page(
                         {
                             "Score": "name",
                             "Tenth": "bin:number",
-                            "Expected": "said:number.3",
+                            "Expected": "mean_predicted:percent.1",
+                            "Mean score": "mean_score:number",
                             "Churned": "rate:percent.1",
                             "From": "lower:percent.1",
                             "To": "upper:percent.1",
@@ -203,7 +185,7 @@ PAGE = Page(
                             "Capacity": "capacity",
                             "Reached": "share:percent",
                             "Churned and reached": "caught:number",
-                            "Churned": "leavers:number",
+                            "Churned": "churned:number",
                             "Lift": "lift:number.1",
                         },
                         "Within the capacity",
@@ -215,7 +197,8 @@ PAGE = Page(
         Section(
             "warning",
             "How early did the score warn?",
-            (
+            lambda result: (
+                *_plain(result),
                 "A customer counts as warned from the first month on which its score was below "
                 "{threshold:number} and stayed there until it gave notice or churned",
                 "Rivals raise as many alarms as the health score",
@@ -230,7 +213,7 @@ PAGE = Page(
                             "Days before": "lead_days:number",
                             "Warned": "share:percent",
                             "Churned and warned": "warned:number",
-                            "Churned": "leavers:number",
+                            "Churned": "churned:number",
                         },
                         "Warned before churn",
                         "rows",
@@ -270,7 +253,7 @@ PAGE = Page(
                         "Kind": "kind:words",
                         "Score": "name",
                         "AUC": "auc:number.2",
-                        "Churned": "leavers:number",
+                        "Churned": "churned:number",
                         "Customer-months": "rows:number",
                     },
                     "Groups with enough churned customers",
@@ -337,7 +320,11 @@ PAGE = Page(
         Section(
             "weights",
             "Would other weights do better?",
-            _gain,
+            (
+                "Weights from outcomes: {suggestion.verdict:prose}",
+                "On later dates they would gain {suggestion.gain:signed.3} AUC "
+                "({suggestion.gain_lower:signed.3} to {suggestion.gain_upper:signed.3})",
+            ),
             (
                 Chart(
                     "weights",

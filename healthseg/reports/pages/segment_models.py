@@ -8,27 +8,11 @@ from typing import TYPE_CHECKING, Any
 from healthseg.charts import formats
 from healthseg.reports.pages.models import RUNS, ModelResult
 from healthseg.reports.spec import Missing, Note, Page, Section, Table
+from healthseg.tools.values import records
 
 if TYPE_CHECKING:
     from healthseg.clustering.groups import Grouping
     from healthseg.data.portfolio import Portfolio
-
-
-def metric_rows(portfolio: Portfolio, as_of: str | None, metrics: list[str]) -> formats.Frame:
-    """The live customers' metrics on a day, by client_id."""
-    from healthseg.errors import InvalidParameters, hint
-    from healthseg.metrics.panels import panel
-
-    rows = panel(portfolio, [portfolio.as_of(as_of)])
-    rows = rows[rows["live"].astype(bool)].set_index("client_id")
-    for name in metrics:
-        if name not in rows:
-            raise InvalidParameters(
-                f"unknown metric {name!r}{hint(name, rows.columns)}",
-                parameter="metrics",
-                value_provided=name,
-            )
-    return rows[metrics].astype(float)
 
 
 def result(
@@ -45,13 +29,13 @@ def result(
         "customers": len(placed),
         "dropped": dict(grouping.dropped),
     }
-    stable = tried[tried["stability"].notna()] if len(tried) else tried
     run_figures = {
         "groups": grouping.groups,
         "customers placed": len(placed),
         **{
-            f"stability of {row['groups']:.0f} groups": round(float(row["stability"]), 4)
-            for row in stable.to_dict("records")
+            f"stability of {row['groups']} groups": row["stability"]
+            for row in records(tried)
+            if row["stability"] is not None
         },
     }
     return ModelResult(
@@ -62,19 +46,11 @@ def result(
         portfolio.data_until,
         portfolio.fingerprint(portfolio.data_until),
         figures,
-        {"tried": tried, "apart": _apart(grouping, rows)},
+        {"tried": tried, "apart": grouping.profile(rows)},
         {},
         run_figures,
         configuration,
     )
-
-
-def _apart(grouping: Grouping, rows: formats.Frame) -> formats.Frame:
-    from healthseg.clustering.groups import profile
-
-    if not grouping.groups:
-        return formats.frame([])
-    return profile(rows.loc[grouping.placed.index], grouping.placed["group"])
 
 
 def _dropped(result: ModelResult) -> tuple[str, ...]:

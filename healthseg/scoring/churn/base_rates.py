@@ -79,13 +79,13 @@ def base_rates(
         return BaseRates(None, level, frozenset(), reason=reason)
     exposed = exposure(customers, as_of, tracking_start)
     last = ~exposed.duplicated("client_id", keep="last")
-    gone = frozenset(exposed.loc[exposed["left"] & last, "client_id"])
+    gone = frozenset(exposed.loc[exposed["lost"] & last, "client_id"])
     at_risk = exposed[exposed["steps"] > 0]
     if not len(at_risk):
         reason = f"no customer was at risk between {tracking_start} and {as_of}"
         return BaseRates(None, level, gone, reason=reason)
     once = ~at_risk.duplicated("client_id", keep="last")
-    at_risk = at_risk.assign(at_risk_now=~at_risk["left"], customers=once.astype(int))
+    at_risk = at_risk.assign(at_risk_now=~at_risk["lost"], customers=once.astype(int))
     counts = at_risk.groupby("tier", sort=True)[COUNTS].sum()
     counts.loc[THE_PORTFOLIO] = at_risk[COUNTS].sum()
     rates = rate_posteriors(counts)
@@ -101,7 +101,7 @@ def base_rates(
 def exposure(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date) -> pd.DataFrame:
     """Per customer the steps of 30 days at risk, whether its loss was tracked, and whether it was lost by as_of.
 
-    Columns: client_id, tier, steps, events, left. Days at risk count both ends: the day of entry, and the day of the
+    Columns: client_id, tier, steps, events, lost. Days at risk count both ends: the day of entry, and the day of the
     event or of as_of. A loss before ``tracking_start`` has neither steps nor an event.
     """
     until, start = pd.Timestamp(as_of), pd.Timestamp(tracking_start)
@@ -116,7 +116,7 @@ def exposure(customers: pd.DataFrame, as_of: dt.date, tracking_start: dt.date) -
     days = (last - entry) / np.timedelta64(1, "D") + 1
     steps = np.where(days > 0, days, 0.0) / STEP_DAYS
     frame = customers[["client_id", "tier"]].assign(
-        steps=steps, events=(lost & (steps > 0)).astype(int), left=lost, entry=entry
+        steps=steps, events=(lost & (steps > 0)).astype(int), lost=lost, entry=entry
     )
     frame = frame.sort_values(["client_id", "entry"], kind="stable", ignore_index=True)
     return frame.drop(columns="entry")

@@ -20,6 +20,7 @@ import scipy
 from healthseg.errors import CalculationError
 from healthseg.settings import Settings
 from healthseg.statistics import effects
+from healthseg.statistics.separation import ranked_within_dates
 
 INTERCEPT_SD, TIMING_SLOPE_SD, SLOPE_SD = 0.2, 0.05, 0.2
 FIXED = 1e9  # precision of a coefficient that is not learnt
@@ -40,9 +41,9 @@ class Gate:
 
     eligible: bool
     reason: str
-    leavers: int
+    churned: int
     customer_steps: int
-    held_out_leavers: int = 0
+    held_out_churned: int = 0
     held_out_dates: int = 0
     auc: float | None = None
     z: float | None = None
@@ -52,41 +53,6 @@ class Gate:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class RankEvidence:
-    """AUC with each date ranked within itself, its z, and the variance of the sum of ranks behind it."""
-
-    auc: float
-    z: float
-    variance: float
-
-
-def ranked_within_dates(score: np.ndarray, outcome: np.ndarray, date: np.ndarray) -> RankEvidence:
-    """Does a score rank the churned customers of each date first?
-
-    AUC is Σ U ÷ Σ n₁n₀ over the dates; z is that of Σ (U − n₁n₀/2) ÷ (n + 1) (van Elteren 1960). Without signal the
-    customers lost after a date are any of those at risk, so that each U has mean n₁n₀/2 and the variance of Wilcoxon's
-    statistic (with ties), independent of the others.
-
-    >>> ranked_within_dates(np.array([1., 2, 3, 4]), np.array([0., 0, 1, 1]), np.zeros(4)).auc
-    1.0
-    """
-    over, pairs, excess, variance = 0.0, 0.0, 0.0, 0.0
-    for day in np.unique(date):
-        rows = date == day
-        n, lost = int(rows.sum()), float(outcome[rows].sum())
-        if lost in (0.0, float(n)):
-            continue
-        ranks = scipy.stats.rankdata(score[rows])
-        above = float(ranks[outcome[rows] == 1].sum() - lost * (lost + 1) / 2)
-        over, pairs = over + above, pairs + lost * (n - lost)
-        excess += (above - lost * (n - lost) / 2) / (n + 1)
-        variance += lost * (n - lost) / n * float(ranks.var(ddof=1)) / (n + 1) ** 2
-    if pairs == 0 or variance == 0:
-        return RankEvidence(0.5, 0.0, 0.0)
-    return RankEvidence(over / pairs, excess / float(np.sqrt(variance)), variance)
 
 
 def needed_z(variance: float, settings: Settings) -> float:
@@ -117,19 +83,19 @@ def log_skill(log_odds: np.ndarray, base: np.ndarray, outcome: np.ndarray) -> fl
 
 
 def judge_held_out(
-    past: pd.DataFrame, outcome: np.ndarray, leavers: int, steps: int, settings: Settings
+    past: pd.DataFrame, outcome: np.ndarray, churned: int, steps: int, settings: Settings
 ) -> Gate:
     """The gate's verdict on held-out rows (``held_out``) with their outcomes (NaN: unknown)."""
     known = ~np.isnan(outcome)
     past, outcome = past[known], outcome[known]
     lost, dates = int(outcome.sum()), past["date"].nunique()
-    counts = {"held_out_leavers": lost, "held_out_dates": dates}
-    counted = f"{leavers} customers churned in {steps:,} customer-months"
+    counts = {"held_out_churned": lost, "held_out_dates": dates}
+    counted = f"{churned} customers churned in {steps:,} customer-months"
     if lost in (0, len(outcome)):
         reason = (
             f"no account-level model: {counted}, too few of them on dates that could test a model"
         )
-        return Gate(False, reason, leavers, steps, **counts)
+        return Gate(False, reason, churned, steps, **counts)
     odds, base = past["log_odds_0"].to_numpy(), past["base_log_odds"].to_numpy()
     ranked = ranked_within_dates(odds, outcome, past["date"].to_numpy())
     auc, z, needed = ranked.auc, ranked.z, needed_z(ranked.variance, settings)
@@ -151,7 +117,7 @@ def judge_held_out(
             f"separate churned from retained customers well enough: {figures}"
         )
     return Gate(
-        eligible, reason, leavers, steps, **counts, auc=auc, z=z, z_needed=needed, skill=skill
+        eligible, reason, churned, steps, **counts, auc=auc, z=z, z_needed=needed, skill=skill
     )
 
 

@@ -54,11 +54,9 @@ class FittedHazard:
         """Whether log odds are mostly those of trees, or of a logistic hazard."""
         return "boosted" if self.shares[2] > 0.5 else "logistic"
 
-    def values(
-        self, rows: pd.DataFrame, settings: Settings, ahead: int = 0, share: float = 1.0
-    ) -> np.ndarray:
-        """Rows × predictors of a step; ``share`` of its days count."""
-        return values_of(rows, self.predictors, settings, StepAhead(self.step_days, ahead, share))
+    def values(self, rows: pd.DataFrame, settings: Settings) -> np.ndarray:
+        """Rows × predictors of the next step."""
+        return values_of(rows, self.predictors, settings, StepAhead(self.step_days))
 
     def by_candidate(self, values: np.ndarray) -> np.ndarray:
         """Rows × candidates: the log odds of each; NaN of one that was not fitted."""
@@ -84,20 +82,71 @@ class FittedHazard:
         return float(np.dot(self.shares, self.bases))
 
     @property
-    def bases(self) -> list[float]:
+    def models(self) -> tuple[HazardClassifier, HazardClassifier, HazardClassifier | BoostedTrees]:
         """Of each candidate; the first's of one that was not fitted."""
-        models = (self.directed, self.undirected or self.directed, self.boosted or self.directed)
-        return [model.base for model in models]
+        return self.directed, self.undirected or self.directed, self.boosted or self.directed
+
+    @property
+    def bases(self) -> list[float]:
+        return [model.base for model in self.models]
 
     def parts(self, values: np.ndarray) -> np.ndarray:
         """Rows × (predictors, what is missing): each one's part of the log odds; with ``base`` they add up."""
-        models = (self.directed, self.undirected or self.directed, self.boosted or self.directed)
-        shares = zip(self.shares, models, strict=True)
+        shares = zip(self.shares, self.models, strict=True)
         parts = [share * model.parts(values) for share, model in shares if share > 0]
         return np.sum(parts, axis=0)
 
+    def log_odds_and_sd(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each row's log odds and their standard deviation: each candidate's own doubt, and that between them."""
+        odds = self.by_candidate(values)
+        odds = np.where(np.isnan(odds), odds[:, :1], odds)
+        return self._pooled(
+            odds.T, np.stack([model.log_odds_sd(values) for model in self._with_doubt()])
+        )
+
+    def parts_and_sds(
+        self, values: np.ndarray, groups: list[list[int]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``parts``, and rows × groups of predictors: the standard deviation of their joint part."""
+        parts = np.stack([model.parts(values) for model in self.models])
+        joint = np.stack([parts[:, :, group].sum(axis=2) for group in groups], axis=2)
+        sds = [model.joint_parts(values, groups)[1] for model in self._with_doubt()]
+        return np.tensordot(self.shares, parts, axes=1), self._pooled(joint, np.stack(sds))[1]
+
+    def contrast(self, low: np.ndarray, high: np.ndarray, group: list[int]) -> tuple[float, float]:
+        """By how much a group of predictors raises the log odds of the rows ``high`` over those of ``low``, and its
+        standard deviation."""
+        pair = np.stack([known_means(low), known_means(high)])
+        own, sds = (
+            list(each)
+            for each in zip(
+                *(model.contrast(pair, group) for model in self._with_doubt()), strict=True
+            )
+        )
+        if self.boosted is not None:
+            ends = [self.boosted.parts(rows)[:, group].sum(axis=1).mean() for rows in (low, high)]
+            own[2] = float(ends[1] - ends[0])
+        mean, sd = self._pooled(np.array(own), np.array(sds))
+        return float(mean), float(sd)
+
+    def _with_doubt(self) -> tuple[HazardClassifier, ...]:
+        """The model whose doubt each candidate has: trees have none of their own, and count with the directed hazard's."""
+        return self.directed, self.undirected or self.directed, self.directed
+
+    def _pooled(self, own: np.ndarray, sds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the candidates (the first axis), mixed by their shares."""
+        mean = np.tensordot(self.shares, own, axes=1)
+        return mean, np.sqrt(np.tensordot(self.shares, sds**2 + (own - mean) ** 2, axes=1))
+
 
 CANDIDATES = ("directed", "logistic", "boosted")
+
+
+def known_means(rows: np.ndarray) -> np.ndarray:
+    """Column means of the known values, NaN where there are none."""
+    known = ~np.isnan(rows)
+    total = np.nan_to_num(rows).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def mixed(by_candidate: np.ndarray, shares: np.ndarray) -> np.ndarray:

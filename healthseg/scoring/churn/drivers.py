@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.scoring.churn.candidates import FittedHazard
+from healthseg.scoring.churn.candidates import FittedHazard, known_means
 from healthseg.scoring.churn.predictors import (
     LEVEL,
     TIMING,
@@ -74,11 +74,12 @@ def _parts(model: ChurnModel, values: np.ndarray, ahead: int) -> tuple[np.ndarra
     fitted, calibration = model.ready()
     fade = calibration.fade**ahead
     timed = np.array([item.form == TIMING for item in fitted.predictors] + [False])
-    raw = fitted.parts(values) * calibration.slope * fade
+    parts, sds = fitted.parts_and_sds(values, [list(kin.members) for kin in model.kin])
+    raw = parts * calibration.slope * fade
     known = fitted.directed.parts(values)[:, timed]
     raw[:, timed] += (calibration.timing_slope - calibration.slope * fade) * known
-    sds = fitted.directed.joint_parts(values, [list(kin.members) for kin in model.kin])[1]
-    return raw, sds * calibration.slope
+    ahead_is_known = [bool(timed[kin.lead]) for kin in model.kin]
+    return raw, sds * np.where(ahead_is_known, calibration.timing_slope, calibration.slope * fade)
 
 
 def _drivers(
@@ -137,10 +138,10 @@ def effects(model: ChurnModel, rows: pd.DataFrame) -> pd.DataFrame:
     """By how much do the log odds of churn change when a metric goes from its first to its
     third quartile?
 
-    A group of kindred metrics moves together: every member from the mean of the rows in the
-    lead's lowest quarter to that of its highest. Columns: label, metric, members, low, high (of
+    A group of kindred metrics moves together: every member from the rows in the lead's lowest
+    quarter to those in its highest. Columns: label, metric, members, low, high (of
     the lead), log_odds, sd, lower, upper, direction (1 more churn, −1 less, 0 where the
-    interval holds zero); the largest first. CalculationError where the gate said no.
+    interval holds zero); the largest first. CalculationError where the gate refuses a model.
     """
     fitted, calibration = model.ready()
     values = fitted.values(rows, model.config)
@@ -153,10 +154,17 @@ def effects(model: ChurnModel, rows: pd.DataFrame) -> pd.DataFrame:
         ends = _ends(shown, lead.form == LEVEL)
         if ends is None:
             continue
-        pair = np.stack([_means(values[shown <= ends[0]]), _means(values[shown >= ends[1]])])
-        part, sd = fitted.directed.contrast(pair, list(kin.members))
-        slope = calibration.timing_slope if lead.form == TIMING else calibration.slope
-        scaled = (part * slope, sd * slope)
+        quarters = values[shown <= ends[0]], values[shown >= ends[1]]
+        part, sd = fitted.contrast(*quarters, list(kin.members))
+        slope, change = calibration.slope, calibration.slope * part
+        if lead.form == TIMING:
+            pair = np.stack([known_means(quarter) for quarter in quarters])
+            known = fitted.directed.contrast(pair, list(kin.members))[0]
+            slope, change = (
+                calibration.timing_slope,
+                change + (calibration.timing_slope - slope) * known,
+            )
+        scaled = (change, sd * slope)
         table.append((lead.label, lead.metric, _labels(model, kin), *ends, *scaled))
     frame = pd.DataFrame(table, columns=EFFECTS)
     reach = scipy.special.ndtri((1 + model.config.interval_level) / 2) * frame["sd"]
@@ -177,7 +185,7 @@ def kindred_metrics(
     standard = fitted.directed.design_.standard(values)
     names = np.array([predictor.metric for predictor in fitted.predictors])
     timed = np.array([predictor.form == TIMING for predictor in fitted.predictors], dtype=bool)
-    moved = fitted.directed.parts(values).std(axis=0)
+    moved = fitted.parts(values).std(axis=0)
     groups = [
         *_correlated(standard, names, np.flatnonzero(~timed), min_correlation),
         *(np.flatnonzero(timed & (names == name)) for name in dict.fromkeys(names[timed].tolist())),
@@ -214,10 +222,3 @@ def _ends(values: np.ndarray, level: bool) -> tuple[float, float] | None:
         return None
     low, high = (0.0, 1.0) if level else np.quantile(known, QUARTILES)
     return (float(low), float(high)) if low < high else (float(known.min()), float(known.max()))
-
-
-def _means(rows: np.ndarray) -> np.ndarray:
-    """Column means of the known values, NaN where there are none."""
-    known = ~np.isnan(rows)
-    total = np.nan_to_num(rows).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)

@@ -24,9 +24,12 @@ DRAWS_AT_ONCE = 500
 COLUMNS = ["probability", "lower", "upper", "shared_sd", "own_sd", "gave_notice", "method"]
 
 
-def portfolio_base_rates(portfolio: Portfolio, as_of: dt.date) -> BaseRates:
-    """The tiers' base rates of churn, as known at ``as_of``."""
+def portfolio_base_rates(
+    portfolio: Portfolio, as_of: dt.date, horizon_days: int | None = None
+) -> BaseRates:
+    """The tiers' base rates of churn, as known at ``as_of``; of ``horizon_days`` (default: ``churn_horizon_days``) too."""
     settings = portfolio.settings
+    horizon = horizon_days or settings.churn_horizon_days
 
     def build() -> BaseRates:
         customers = spells_as_of(portfolio, as_of)
@@ -44,10 +47,10 @@ def portfolio_base_rates(portfolio: Portfolio, as_of: dt.date) -> BaseRates:
             tier[spells.index] = spells["client_id"].map(names).to_numpy(dtype=object)
         customers = customers.assign(tier=tier)
         customers = customers.drop(columns=training.unrecorded_dates(portfolio))
-        horizons = sorted({*HORIZONS, settings.churn_horizon_days})
+        horizons = sorted({*HORIZONS, horizon})
         return base_rates(customers, as_of, portfolio.first_event_day, settings, horizons)
 
-    return portfolio.cache.get("base_rates", as_of, build, disk=False)
+    return portfolio.cache.get("base_rates", (as_of, horizon), build, disk=False)
 
 
 def churn_probabilities(portfolio: Portfolio, as_of: dt.date, live: pd.DataFrame) -> pd.DataFrame:

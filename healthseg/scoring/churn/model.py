@@ -44,7 +44,7 @@ from healthseg.scoring.churn.trees import BoostedTrees
 from healthseg.scoring.components import DECIMALS
 from healthseg.settings import Settings
 
-VERSION = 2  # of the saved form: a model of another one is refused
+VERSION = 3  # of the saved form: a model of another one is refused
 CALIBRATED = (30, 90)
 PREDICTED = [
     "client_id",
@@ -204,8 +204,8 @@ class ChurnModel:
         """
         fitted, calibration = self.ready()
         values = fitted.values(rows, self.config)
-        timing, raw = fitted.timing(values), fitted.log_odds(values)
-        sd = calibration.sd(fitted.base, timing, raw, fitted.directed.log_odds_sd(values))
+        timing, (raw, raw_sd) = fitted.timing(values), fitted.log_odds_and_sd(values)
+        sd = calibration.sd(fitted.base, timing, raw, raw_sd)
         odds = calibration.log_odds(fitted.base, timing, raw)
         return np.round(odds, DECIMALS), np.round(sd, DECIMALS)
 
@@ -230,7 +230,7 @@ class ChurnModel:
         Columns: client_id, date, horizon_days, probability, lower, upper (at ``interval_level``), risk_level (by
         ``churn_risk_base_rates``), confidence (the chance that the customer's own probability has this level),
         extrapolated (the portfolio is too short to judge the horizon), log_odds and log_odds_sd of the next step.
-        Raises CalculationError where the gate said no.
+        Raises CalculationError where the gate refuses a model.
         """
         odds, sd = self.log_odds(rows)
         settings, parts = self.config, []
@@ -355,9 +355,9 @@ class ChurnModel:
         )
 
 
-def refused_model(settings: Settings, as_of: dt.date, leavers: int, reason: str) -> ChurnModel:
+def refused_model(settings: Settings, as_of: dt.date, churned: int, reason: str) -> ChurnModel:
     """The model of a portfolio that cannot carry one, with the reason."""
-    gate = Gate(False, f"no account-level model: {reason}", leavers, 0)
+    gate = Gate(False, f"no account-level model: {reason}", churned, 0)
     return ChurnModel(settings, as_of, gate, 0.0, settings.churn_lead_days, STEP_DAYS)
 
 

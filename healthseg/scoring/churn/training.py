@@ -50,7 +50,7 @@ def churn_model(portfolio: Portfolio, as_of: dt.date) -> ChurnModel:
 def predictions(portfolio: Portfolio, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
     """Predictions by the model in force (``ChurnModel.predict``) for live customers without notice.
 
-    CalculationError where the gate said no.
+    CalculationError where the gate refuses a model.
     """
     horizons = sorted({*HORIZONS, portfolio.settings.churn_horizon_days})
 
@@ -90,8 +90,7 @@ def _of_customers(
 def rows_of(portfolio: Portfolio, date: dt.date, clients: list[str]) -> pd.DataFrame:
     """The metrics of customers at risk on a date, with the families that the model in force reads."""
     rows = panels.panel(portfolio, [date], clients)
-    at_risk = rows["live"].astype(bool) & rows["days_since_notice"].isna()
-    rows = rows[at_risk].reset_index(drop=True)
+    rows = rows[panels.at_risk(rows)].reset_index(drop=True)
     return with_families(portfolio, rows, churn_model(portfolio, date))
 
 
@@ -198,13 +197,12 @@ def relative_risk(
 ) -> RelativeRisk:
     """The odds of churn of rows of the panel, relative to the portfolio's base rate, by the model in force on each date.
 
-    Default horizon: ``predictive_horizon_days``. NaN before the first date on which the gate said yes, and for
+    Default horizon: ``predictive_horizon_days``. NaN before the first date on which a model passed its gate, and for
     customers that have churned or given notice.
     """
     horizon = horizon_days or portfolio.settings.predictive_horizon_days
     risk = np.full((4, len(rows)), np.nan)
-    live = rows["live"].fillna(False).to_numpy(dtype=bool)
-    at_risk = live & rows["days_since_notice"].isna().to_numpy()
+    at_risk = panels.at_risk(rows)
     rows, day = rows.reset_index(drop=True), pd.to_datetime(rows["date"]).to_numpy()
     trained = np.array(grid(portfolio, portfolio.data_until), dtype="datetime64[D]")
     in_force = np.searchsorted(trained, day.astype("datetime64[D]"), side="right") - 1

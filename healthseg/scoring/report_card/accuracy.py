@@ -1,7 +1,7 @@
 """How well does a score separate churned from retained customers, are its probabilities true, what is it worth to a team?
 
 Rows are customer-months; a customer has as many as it lived, and its outcomes overlap. Intervals are over customers:
-bootstraps, or Wilson's with the rows that would tell as much if each were another customer. ``leavers`` are distinct
+bootstraps, or Wilson's with the rows that would tell as much if each were another customer. ``churned`` are distinct
 customers that were lost within the horizon of one of the rows. AUC ranks each date within itself: pooled, it would
 reward a score for knowing bad months.
 """
@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 
+from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.rates import wilson
+from healthseg.statistics.separation import auc, auc_gain, average_precision, brier
 
 BINS = 10
 LEADS = tuple(range(0, 181, 30))  # days before notice or churn
@@ -23,7 +26,7 @@ ACCURACY = [
     "score",
     "rows",
     "customers",
-    "leavers",
+    "churned",
     *(f"auc{end}" for end in ("", "_lower", "_upper")),
     *(f"average_precision{end}" for end in ("", "_lower", "_upper")),
     "brier",
@@ -32,16 +35,16 @@ CALIBRATION = [
     "score",
     "bin",
     "rows",
-    "leavers",
-    "said",
-    "probability",
+    "churned",
+    "mean_predicted",
+    "mean_score",
     "rate",
     "lower",
     "upper",
 ]
-GROUPS = ["kind", "group", "score", "rows", "leavers", "auc"]
-CAPTURED = ["score", "capacity", "dates", "taken", "leavers", "caught", "share", "lift"]
-LEAD_TIMES = ["score", "lead_days", "leavers", "warned", "share"]
+GROUPS = ["kind", "group", "score", "rows", "churned", "auc"]
+CAPTURED = ["score", "capacity", "dates", "taken", "churned", "caught", "share", "lift"]
+LEAD_TIMES = ["score", "lead_days", "churned", "warned", "share"]
 FALSE_ALARMS = [
     "score",
     "alarms",
@@ -51,38 +54,6 @@ FALSE_ALARMS = [
     "false_a_month",
     "false_a_manager_and_month",
 ]
-
-
-def auc(outcome: np.ndarray, risk: np.ndarray, date: np.ndarray, weight: np.ndarray) -> float:
-    """The chance that a churned customer had the higher risk than a retained one of the same date, ties counting half.
-
-    >>> auc(np.array([1., 0, 0]), np.array([3., 1, 3]), np.zeros(3), np.ones(3))
-    0.75
-    """
-    by_date, by_risk = (np.unique(values, return_inverse=True)[1] for values in (date, risk))
-    _, rank = np.unique(by_date * (by_risk.max(initial=0) + 1) + by_risk, return_inverse=True)
-    of_date = np.zeros(rank.max(initial=-1) + 1, dtype=int)
-    of_date[rank] = by_date
-    lost = np.bincount(rank, weight * outcome)
-    retained = np.bincount(rank, weight * (1 - outcome))
-    lost_by_date, by_date = (np.bincount(of_date, values) for values in (lost, retained))
-    before = np.cumsum(by_date) - by_date
-    below = np.cumsum(retained) - retained - before[of_date]
-    pairs = float((lost_by_date * by_date).sum())
-    return float((lost * (below + retained / 2)).sum() / pairs) if pairs else np.nan
-
-
-def average_precision(outcome: np.ndarray, risk: np.ndarray, weight: np.ndarray) -> float:
-    """The mean precision over the churned customers, from the riskiest on; rows of equal risk are taken together.
-
-    >>> average_precision(np.array([1., 0, 1]), np.array([3., 2, 1]), np.ones(3)).__round__(4)
-    0.8333
-    """
-    _, rank = np.unique(-risk, return_inverse=True)
-    lost, total = np.bincount(rank, weight * outcome), np.bincount(rank, weight)
-    caught, taken = np.cumsum(lost), np.cumsum(total)
-    precision = np.divide(caught, taken, out=np.zeros(len(taken)), where=taken > 0)
-    return float((precision * lost).sum() / lost.sum()) if lost.sum() else np.nan
 
 
 @dataclass(frozen=True)
@@ -114,7 +85,7 @@ class Bootstrap:
         return figure(*values, np.ones(len(rows))), float(low), float(high)
 
 
-def leavers(rows: pd.DataFrame) -> int:
+def churned_customers(rows: pd.DataFrame) -> int:
     """Distinct customers that were lost within the horizon of a row."""
     return int(rows.loc[rows["outcome"] == 1, "client_id"].nunique())
 
@@ -141,7 +112,7 @@ def share_interval(rows: pd.DataFrame, level: float) -> tuple[float, float, floa
 def accuracy(
     rows: pd.DataFrame, names: list[str], min_churned: int, bootstrap: Bootstrap
 ) -> pd.DataFrame:
-    """Per score and rival: rows, customers, leavers, AUC and average precision with intervals, Brier score."""
+    """Per score and rival: rows, customers, churned, AUC and average precision with intervals, Brier score."""
     table = []
     figures = (
         ("auc", auc, ("outcome", "risk", "date")),
@@ -149,19 +120,19 @@ def accuracy(
     )
     for name in names:
         known = rows[rows[f"risk_{name}"].notna()].assign(risk=rows[f"risk_{name}"])
-        lost = leavers(known)
+        lost = churned_customers(known)
         line: dict[str, Any] = {
             "score": name,
             "rows": len(known),
             "customers": known["client_id"].nunique(),
-            "leavers": lost,
+            "churned": lost,
         }
         if min_churned <= lost and not known["outcome"].all():
             for key, figure, columns in figures:
                 ends = bootstrap.interval(figure, known, columns)
                 line |= dict(zip((key, f"{key}_lower", f"{key}_upper"), ends, strict=True))
         if f"probability_{name}" in known:
-            line["brier"] = float(((known[f"probability_{name}"] - known["outcome"]) ** 2).mean())
+            line["brier"] = brier(known[f"probability_{name}"], known["outcome"])
         table.append(line)
     return pd.DataFrame(table).reindex(columns=ACCURACY)
 
@@ -175,17 +146,21 @@ def gain(
     return bootstrap.interval(auc_gain, known, columns)
 
 
-def auc_gain(
-    outcome: np.ndarray, risk: np.ndarray, rival: np.ndarray, date: np.ndarray, weight: np.ndarray
-) -> float:
-    return auc(outcome, risk, date, weight) - auc(outcome, rival, date, weight)
+def with_q(gains: pd.DataFrame, level: float, max_q: float) -> pd.DataFrame:
+    """Gains (gain, lower, upper) with p, by the normal approximation of their intervals, q over all, and significant."""
+    reach = scipy.special.ndtri((1 + level) / 2)
+    error = (gains["upper"] - gains["lower"]) / (2 * reach)
+    p = 2 * scipy.special.ndtr(-(gains["gain"].abs() / error.where(error > 0)))
+    q = pd.Series(np.nan, index=gains.index)
+    q[p.notna()] = benjamini_hochberg(p.dropna())
+    return gains.assign(p=p, q=q, significant=q <= max_q)
 
 
 def calibration(rows: pd.DataFrame, names: list[str], level: float) -> pd.DataFrame:
-    """Per score and tenth of its rows, from safe to risky: the stated risk, and the share that was lost.
+    """Per score and tenth of its rows, from safe to risky: what was predicted, and the share that was lost.
 
-    Columns: score, bin, rows, leavers, said (mean of the score, of a probability the probability itself), probability
-    (whether it is one), rate (of rows), lower, upper (``share_interval``).
+    Columns: score, bin, rows, churned, mean_predicted (probability; NaN of a score that gives none), mean_score (NaN of
+    a probability), rate (of rows), lower, upper (``share_interval``).
     """
     table = []
     for name in names:
@@ -198,8 +173,8 @@ def calibration(rows: pd.DataFrame, names: list[str], level: float) -> pd.DataFr
                 continue
             tenth = known.iloc[part]
             mean, share = abs(float(tenth[stated].mean())), share_interval(tenth, level)
-            counts = (len(tenth), leavers(tenth))
-            table.append((name, number, *counts, mean, is_probability, *share))
+            means = (mean, np.nan) if is_probability else (np.nan, mean)
+            table.append((name, number, len(tenth), churned_customers(tenth), *means, *share))
     return pd.DataFrame(table, columns=CALIBRATION)
 
 
@@ -211,7 +186,7 @@ def by_group(rows: pd.DataFrame, names: list[str], min_churned: int) -> pd.DataF
             for name in names:
                 known = group[group[f"risk_{name}"].notna()]
                 outcome, risk = known["outcome"].to_numpy(), known[f"risk_{name}"].to_numpy()
-                lost, n = leavers(known), len(known)
+                lost, n = churned_customers(known), len(known)
                 enough = min_churned <= lost and not outcome.all()
                 date = known["date"].to_numpy()
                 value = auc(outcome, risk, date, np.ones(n)) if enough else np.nan
@@ -246,7 +221,7 @@ class TeamCapacity:
 def captured(rows: pd.DataFrame, names: list[str], capacity: TeamCapacity) -> pd.DataFrame:
     """On each date the team takes the riskiest: which share of those lost within the horizon did it look after?
 
-    Columns: score, capacity, dates, taken (a date on average), leavers, caught (taken on a date within the horizon
+    Columns: score, capacity, dates, taken (a date on average), churned, caught (taken on a date within the horizon
     before the loss), share, lift (the share of lost customer-months taken ÷ that of all). Hours that suffice for
     nearly all customers select nobody and are left out.
     """
@@ -254,13 +229,11 @@ def captured(rows: pd.DataFrame, names: list[str], capacity: TeamCapacity) -> pd
     for name in names:
         risk = f"risk_{name}"
         known = rows[rows[risk].notna() & rows["outcome"].notna()]
-        order = known.sort_values(
-            ["date", risk, "client_id"], ascending=[True, False, True], kind="stable"
-        )
+        order = known.iloc[np.lexsort((_lots(known), -known[risk], known["date"]))]
         outcome, dates = order["outcome"].to_numpy(), order["date"].nunique()
         for kind, hours in capacity.kinds().items():
             taken = capacity.takes(order, hours)
-            lost, caught = leavers(order), leavers(order[taken])
+            lost, caught = churned_customers(order), churned_customers(order[taken])
             share = caught / lost if lost else np.nan
             reach = taken.sum() / len(order) if len(order) else np.nan
             if hours and reach > capacity.max_reach:
@@ -272,23 +245,29 @@ def captured(rows: pd.DataFrame, names: list[str], capacity: TeamCapacity) -> pd
 
 
 def flagged(rows: pd.DataFrame, names: list[str], threshold: float) -> dict[str, np.ndarray]:
-    """Per score the rows that raise an alarm: below the threshold; of a rival as many as the first score raises."""
+    """Per score the rows that raise an alarm: below the threshold; of a rival as many a date as the first score raises."""
     flags = {name: (rows[name] < threshold).to_numpy() for name in names if name in rows}
     first = flags.get(names[0], np.zeros(len(rows), dtype=bool))
-    budget = round((float(first.mean()) if len(rows) else 0.0) * len(rows))
+    budget = pd.Series(first).groupby(rows["date"].to_numpy()).transform("sum").to_numpy()
     for name in names:
         if name not in rows:
-            risk = rows[f"risk_{name}"].fillna(-np.inf).to_numpy(dtype=float)
-            riskiest = np.argsort(-risk, kind="stable")[:budget]
-            flags[name] = np.isin(np.arange(len(rows)), riskiest)
+            risk = rows[f"risk_{name}"].to_numpy(dtype=float)
+            order = np.lexsort((_lots(rows), -risk, rows["date"]))
+            place = pd.Series(order).groupby(rows["date"].to_numpy()[order]).cumcount()
+            flags[name] = (place.to_numpy()[np.argsort(order)] < budget) & ~np.isnan(risk)
     return {name: flags[name] for name in names}
+
+
+def _lots(rows: pd.DataFrame) -> np.ndarray:
+    """A number for each row's customer that has nothing to do with it: among equal risks lots decide, not names or dates."""
+    return pd.util.hash_array(rows["client_id"].to_numpy(dtype=object))
 
 
 def lead_times(rows: pd.DataFrame, flags: dict[str, np.ndarray]) -> pd.DataFrame:
     """Of the customers that were lost: which share had an alarm, without a break, so many days before?
 
     An alarm counts at ``lead_days`` if the score was below its threshold on every date from at least so many days
-    before notice (or churn) on. Columns: score, lead_days, leavers (that were tracked so long), warned, share.
+    before notice (or churn) on. Columns: score, lead_days, churned (that were tracked so long), warned, share.
     """
     table = []
     lost = rows[rows["event_on"].notna()]

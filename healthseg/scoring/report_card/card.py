@@ -5,18 +5,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.scoring.churn import training
-from healthseg.scoring.churn.base_rates import STEP_DAYS
-from healthseg.scoring.churn.candidates import base_log_odds, outcomes
+from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
+from healthseg.scoring.churn.candidates import outcomes
+from healthseg.scoring.churn.expected import portfolio_base_rates
 from healthseg.scoring.components import custom_weights
 from healthseg.scoring.health import score_panel
 from healthseg.scoring.report_card import accuracy, predictions, weights
@@ -31,6 +32,8 @@ RIVALS = {
     "base_rate": "Base rate of the tier",
 }
 NAMES = {**SCORES, **RIVALS}
+WARNED_DAYS = 30  # before churn: the warning that is named first
+ONE_IN_BELOW = 0.55  # a precision below it reads better as one alarm in so many
 RANGES = {
     "horizon_days": (1, 365),
     "threshold": (0, 100),
@@ -43,9 +46,9 @@ RANGES = {
 class ReportCard:
     """The record of every score on past dates. Frames by name (``frame``):
 
-    accuracy: score, name, rows, customers, leavers (distinct customers), auc (within dates), average_precision, brier,
+    accuracy: score, name, rows, customers, churned (distinct customers), auc (within dates), average_precision, brier,
     each with its interval over customers; against: score, rival, gain in AUC with interval, on the rows that both
-    know; calibration: tenths of the rows, said and seen; capture: leavers within the team's capacity; lead_times:
+    know; calibration: tenths of the rows, predicted and observed; capture: churned customers within the team's capacity; lead_times:
     warned so many days before notice; false_alarms: by month and manager; groups: AUC by tier and stage; ranks: who is
     riskiest under other weights; predictions: what was predicted against what happened, by day and model version;
     weights: today's and those that outcomes suggest; rows: the rebuilt rows behind all of these.
@@ -81,6 +84,45 @@ class ReportCard:
             f"captured {name}": round(float(value), 4) for name, value in shares.items()
         }
 
+    def headlines(self) -> dict[str, Any]:
+        """The health score's own figures, as pages and responses show them first: its row of accuracy (``score``), of
+        capture, of lead_times at ``WARNED_DAYS`` (``warning``) and of false_alarms (``alarms``), and how many rivals it is
+        significantly better than."""
+        ours = self._own("against")
+        better = ours[ours["significant"] & (ours["gain"] > 0)]
+        leads, verdicts = self._own("lead_times"), self.frames["ranks"]["verdict"]
+        rows = {
+            "score": self._own("accuracy"),
+            "capture": self._own("capture"),
+            "warning": leads[leads["lead_days"] == WARNED_DAYS],
+            "alarms": self._own("false_alarms"),
+        }
+        return {
+            **{key: _first(frame) for key, frame in rows.items()},
+            "rivals": len(ours),
+            "beaten_rivals": better["rival_name"].tolist(),
+            "always_riskiest": int((verdicts == "always").sum()),
+            "sometimes_riskiest": int((verdicts == "sometimes").sum()),
+        }
+
+    def _own(self, name: str) -> pd.DataFrame:
+        frame = self.frames[name]
+        return frame[frame["score"] == COMPOSITE]
+
+    def in_plain_words(self) -> str:
+        """How early the health score warned and how often its alarms were right, in a sentence.
+
+        >>> alarms_in_words(0.34), alarms_in_words(0.8)
+        ('one alarm in 3 was right', '80% of alarms were right')
+        """
+        warning, alarms = (self.headlines()[name] for name in ("warning", "alarms"))
+        if not warning["churned"] or not alarms["alarms"]:
+            return "No churned customer had scores for long enough, or no alarm was raised"
+        return (
+            f"Of {warning['churned']} customers that churned, the score flagged {100 * warning['share']:.0f}% at least "
+            f"{WARNED_DAYS} days ahead; {alarms_in_words(alarms['precision'])}"
+        )
+
     def verdict(self) -> str:
         """The report card in a line."""
         table = self.frames["accuracy"].set_index("score")
@@ -93,6 +135,18 @@ class ReportCard:
             f"{row['auc_upper']:.2f}; the days since the last activity {rival:.2f}); weights from "
             f"outcomes: {self.suggestion.verdict}"
         )
+
+
+def alarms_in_words(precision: float) -> str:
+    """The share of alarms that were right, as one in so many where it is small."""
+    if 0 < precision < ONE_IN_BELOW:
+        return f"one alarm in {1 / precision:.0f} was right"
+    return f"{100 * precision:.0f}% of alarms were right"
+
+
+def _first(frame: pd.DataFrame) -> dict[str, Any]:
+    """The first row; None for every column where there is none."""
+    return {str(name): frame[name].iloc[0] if len(frame) else None for name in frame}
 
 
 def report_card(
@@ -239,12 +293,12 @@ class _Cards:
             for rival in [*(other for other in scores if other != name), *RIVALS]
         ]
         columns = ["score", "rival", "rival_name", "gain", "lower", "upper"]
-        return pd.DataFrame(table, columns=columns)
+        frame = pd.DataFrame(table, columns=columns)
+        return accuracy.with_q(frame, self.bootstrap.level, self.settings.effects_max_q)
 
     def ranks(self) -> pd.DataFrame:
         today = panels.panel(self.portfolio, [self.date])
-        at_risk = today["live"].astype(bool) & today["days_since_notice"].isna()
-        today, draws = today[at_risk].reset_index(drop=True), self.bootstrap
+        today, draws = today[panels.at_risk(today)].reset_index(drop=True), self.bootstrap
         accounts = int(self.parameters["accounts"])
         table = weights.ranks(today, self.settings, accounts, draws.draws, draws.seed)
         name = self.customers["name"].reindex(table["client_id"]).to_numpy()
@@ -254,7 +308,7 @@ class _Cards:
         reasons = {
             "ml_predictive": (
                 PREDICTIVE not in self.names,
-                "the gate said yes on none of the dates",
+                "on none of the dates did a churn model pass its gate",
             ),
             "false alarms by manager": (
                 self.managers is None,
@@ -305,14 +359,13 @@ def rebuilt(
         risk = training.relative_risk(portfolio, rows, horizon_days)
         table = table.assign(**{PREDICTIVE: score, f"probability_{PREDICTIVE}": risk.probability})
     risks = {f"risk_{name}": -table[name] for name in SCORES if name in table}
-    base = _base_rates(rows, dates)
-    log_retained = horizon_days / STEP_DAYS * scipy.special.log_expit(-base)
+    base = _base_rates(portfolio, rows, dates, horizon_days)
     return table.assign(
         **risks,
         risk_last_activity=rows["days_since_last_person_event"],
         risk_usage_alone=-table["usage"],
         risk_base_rate=base,
-        probability_base_rate=-np.expm1(log_retained),
+        probability_base_rate=base,
     )
 
 
@@ -325,14 +378,16 @@ def _scores(
     return rows[keys].merge(scores, on=keys, how="left", validate="one_to_one")
 
 
-def _base_rates(rows: pd.DataFrame, dates: list[dt.date]) -> np.ndarray:
-    """Log odds of a step by the tier's shrunken base rate, as known on each date; NaN before anybody was tracked."""
-    odds = np.full(len(rows), np.nan)
+def _base_rates(
+    portfolio: Portfolio, rows: pd.DataFrame, dates: list[dt.date], horizon_days: int
+) -> np.ndarray:
+    """The probability of each row's tier, as known on its date; NaN where there was no rate."""
+    probability = np.full(len(rows), np.nan)
     for date in dates:
+        rates = portfolio_base_rates(portfolio, date, horizon_days).frame
         of_date = (rows["date"] == pd.Timestamp(date)).to_numpy()
-        earlier = rows[rows["date"] < pd.Timestamp(date)]
-        outcome = outcomes(earlier, date, STEP_DAYS, 0) if len(earlier) else np.empty(0)
-        known = ~np.isnan(outcome)
-        if of_date.any() and known.any():
-            odds[of_date] = base_log_odds(earlier[known], outcome[known], rows[of_date])
-    return odds
+        if rates is not None and of_date.any():
+            at = rates[rates["horizon_days"] == horizon_days].set_index("tier")["probability"]
+            own = rows.loc[of_date, "tier"].map(at)
+            probability[of_date] = own.fillna(at[THE_PORTFOLIO]).to_numpy(dtype=float)
+    return probability

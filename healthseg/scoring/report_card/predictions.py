@@ -13,8 +13,8 @@ from healthseg.data.ledger.ledger import RecordedPredictions
 from healthseg.metrics import panels
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.expected import churn_probabilities
-from healthseg.scoring.report_card.accuracy import auc
 from healthseg.statistics.outcomes import labels
+from healthseg.statistics.separation import auc, brier
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -32,8 +32,7 @@ def predictions_of(portfolio: Portfolio, as_of: dt.date) -> RecordedPredictions 
     if portfolio.first_event_day is None:
         return None
     rows = panels.panel(portfolio, [as_of])
-    at_risk = rows["live"].astype(bool) & rows["days_since_notice"].isna()
-    live = rows[at_risk].set_index("client_id")
+    live = rows[panels.at_risk(rows)].set_index("client_id")
     if not len(live):
         return None
     table = churn_probabilities(portfolio, as_of, live).dropna(subset=["probability"])
@@ -124,5 +123,5 @@ def _compared(
         *(day, day + dt.timedelta(days=horizon_days), model, method, source),
         *(len(p), expected, lower, upper, churned, bool(lower <= churned <= upper)),
         auc(outcome, p, rows["date"].to_numpy(), np.ones(len(p))),
-        float(((p - outcome) ** 2).mean()),
+        brier(p, outcome),
     )

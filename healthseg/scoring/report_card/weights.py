@@ -9,16 +9,20 @@ import pandas as pd
 import scipy
 
 from healthseg.scoring.health import score_panel
-from healthseg.scoring.report_card.accuracy import Bootstrap, auc, auc_gain, leavers
+from healthseg.scoring.report_card.accuracy import Bootstrap, churned_customers
 from healthseg.settings import COMPONENTS, Component, Scorecard, ScorecardMetric, Settings
+from healthseg.statistics.separation import auc_gain
 
+# the score and the points of it that the regression's log odds are centred on and count in; the mean of nothing known
+CENTRE, UNIT, UNKNOWN_MEAN = 70.0, 10.0, 50.0
+ROWS_A_LOSS = 3  # a loss within 90 days is the outcome of three monthly rows
 NO_BETTER = "no better than today's"
 TOO_FEW = "too few customers churned on the earlier or the later dates to learn and test weights"
 
 
 @dataclass(frozen=True)
 class WeightSuggestion:
-    """Weights learnt from the earlier dates, and the AUC that they and today's have on the later ones.
+    """Weights learnt from the earlier dates, and the AUC that they gain over today's on the later ones.
 
     ``verdict`` says whether to change: only where the gain's interval lies above zero. ``frame``: component,
     weight_now, weight_suggested.
@@ -28,8 +32,6 @@ class WeightSuggestion:
     gain: float | None
     gain_lower: float | None
     gain_upper: float | None
-    auc_now: float | None
-    auc_suggested: float | None
     verdict: str
 
 
@@ -52,23 +54,14 @@ def suggest(
         begin = dates[int(settings.weights_training_share * len(dates))]
         early = known[known["date"] + pd.Timedelta(days=horizon_days) < begin]
         late = known[known["date"] >= begin]
-    if min(leavers(early), leavers(late)) < settings.report_card_min_churned:
+    if min(churned_customers(early), churned_customers(late)) < settings.report_card_min_churned:
         unknown = frame.assign(weight_suggested=np.nan)
-        return WeightSuggestion(unknown, None, None, None, None, None, TOO_FEW)
+        return WeightSuggestion(unknown, None, None, None, TOO_FEW)
     weights = _learnt(early, now, names, settings.weights_prior_churned)
     judged = late.assign(now=-_mean(late, now, names), then=-_mean(late, weights, names))
     gain, low, high = bootstrap.interval(auc_gain, judged, ("outcome", "then", "now", "date"))
-    outcome, date, ones = (
-        judged["outcome"].to_numpy(),
-        judged["date"].to_numpy(),
-        np.ones(len(judged)),
-    )
-    auc_now, auc_suggested = (
-        auc(outcome, judged[name].to_numpy(), date, ones) for name in ("now", "then")
-    )
-    verdict = f"{gain:+.3f} AUC on later time" if low > 0 else NO_BETTER
-    frame = frame.assign(weight_suggested=weights)
-    return WeightSuggestion(frame, gain, low, high, auc_now, auc_suggested, verdict)
+    verdict = f"{gain:+.3f} AUC on later dates" if low > 0 else NO_BETTER
+    return WeightSuggestion(frame.assign(weight_suggested=weights), gain, low, high, verdict)
 
 
 def _todays_weights(settings: Settings) -> dict[str, float]:
@@ -82,7 +75,7 @@ def _mean(rows: pd.DataFrame, weights: np.ndarray, names: list[str]) -> np.ndarr
     values = rows[names].to_numpy(dtype=float)
     total = (~np.isnan(values) * weights).sum(axis=1)
     mean = (np.nan_to_num(values) * weights).sum(axis=1) / np.where(total > 0, total, 1.0)
-    return np.where(total > 0, mean, 50.0)
+    return np.where(total > 0, mean, UNKNOWN_MEAN)
 
 
 def _learnt(rows: pd.DataFrame, now: np.ndarray, names: list[str], prior: float) -> np.ndarray:
@@ -93,8 +86,8 @@ def _learnt(rows: pd.DataFrame, now: np.ndarray, names: list[str], prior: float)
 
     def loss(free: np.ndarray) -> float:
         weights = scipy.special.softmax(free[2:])
-        odds = free[0] - np.exp(free[1]) * (_mean(rows, weights, names) - 70) / 10
-        misfit = (np.logaddexp(0, odds) - outcome * odds).sum() * 3 * share
+        odds = free[0] - np.exp(free[1]) * (_mean(rows, weights, names) - CENTRE) / UNIT
+        misfit = (np.logaddexp(0, odds) - outcome * odds).sum() * ROWS_A_LOSS * share
         return float(misfit + prior * scipy.special.rel_entr(now, weights).sum())
 
     mean = scipy.special.logit(np.clip(outcome.mean(), 0.01, 0.99))

@@ -319,7 +319,7 @@ def retention_part(usage: FeatureUsage, tested: Effects, feature: str) -> Featur
         odds_ratio_upper=rounded(row.get("odds_upper")),
         odds_ratio_p=rounded(row.get("odds_p"), 6),
         odds_ratio_q=rounded(row.get("odds_q"), 6),
-        leavers=integer(row.get("leavers")),
+        churned=integer(row.get("churned")),
         retention_adopters=rounded(row.get("adopters_retention")),
         adopters_n=integer(row.get("adopters_n")),
         retention_others=rounded(row.get("others_retention")),

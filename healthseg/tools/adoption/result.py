@@ -74,7 +74,7 @@ class FeatureRetention(Association):
     odds_ratio_upper: float | None = Field(description="Upper end")
     odds_ratio_p: float | None = Field(description="p")
     odds_ratio_q: float | None = Field(description="False-discovery rate")
-    leavers: int | None = Field(description="Churned customers")
+    churned: int | None = Field(description="Churned customers")
     retention_adopters: float | None = Field(description="Share retained for 90 days where adopted")
     adopters_n: int | None = Field(description="Rows where adopted")
     retention_others: float | None = Field(description="Share retained where not adopted")

@@ -90,7 +90,7 @@ def _gate(model: ChurnModel) -> ChurnGate:
     return ChurnGate(
         eligible=gate.eligible,
         reason=gate.reason,
-        leavers=gate.leavers,
+        churned=gate.churned,
         customer_months=gate.customer_steps,
         auc=rounded(gate.auc),
         z=rounded(gate.z),
@@ -203,7 +203,7 @@ def _by_base_rate(
             "base_rate_interval",
             "plausible_range",
             "customers_at_risk",
-            "leavers",
+            "churned",
         )
         reason = {"reason": rates.reason or gone, "by_horizon": []}
         return fields | dict.fromkeys(unknown) | reason, pd.DataFrame(columns=CHURN_COLUMNS)
@@ -227,7 +227,7 @@ def _by_base_rate(
             for _, row in rows.iterrows()
         ],
         "customers_at_risk": int(at["at_risk_now"]),
-        "leavers": int(at["events"]),
+        "churned": int(at["events"]),
     }
     parts = [
         rows[["horizon_days", "probability"]].assign(

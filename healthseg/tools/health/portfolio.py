@@ -32,12 +32,13 @@ from healthseg.tools.health.outlook import (
 )
 from healthseg.tools.health.result import PortfolioHealth
 from healthseg.tools.overrides import overrides_of
-from healthseg.tools.values import rounded
+from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 TOOL = words.TOOL
+WHOLE = ("score", "change", "days_to_renewal", "measured", "customers")
 STEP = 5  # points a bar of the distribution is wide
 LISTED = [
     "client_id",
@@ -513,18 +514,8 @@ def _sum(money: pd.Series) -> float:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON values: missing ones are null, whole figures are integers, others have two decimals."""
-    return [
-        {key: _plain(key, value) for key, value in row.items()} for row in frame.to_dict("records")
-    ]
-
-
-def _plain(key: str, value: Any) -> Any:
-    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NaT:
-        return None
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    if isinstance(value, float | np.floating):
-        whole = key in ("score", "change", "days_to_renewal", "measured", "customers")
-        return int(shown(float(value))) if whole else round(float(value), 4)
-    return value.item() if isinstance(value, np.generic) else value
+    """Rows as JSON values; scores, days and counts are whole."""
+    whole = {name: frame[name].map(shown, na_action="ignore") for name in WHOLE if name in frame}
+    if "renewal_on" in frame:
+        whole["renewal_on"] = frame["renewal_on"].map(dt.date.isoformat, na_action="ignore")
+    return records(frame.assign(**whole))

@@ -110,7 +110,7 @@ class ChurnGate(Part):
 
     eligible: bool = Field(description="Whether the model is used")
     reason: str = Field(description="Why, with figures")
-    leavers: int = Field(description="Churned customers learnt from")
+    churned: int = Field(description="Churned customers learnt from")
     customer_months: int = Field(description="Customer-months learnt from")
     auc: float | None = Field(description="Held-out AUC")
     z: float | None = Field(description="AUC above one half, in standard errors")
@@ -142,7 +142,7 @@ class ChurnPrediction(Part):
     plausible_range: Interval | None = Field(description="Range of a single customer's probability")
     by_horizon: list[dict[str, Any]] = Field(description="The same by horizon")
     customers_at_risk: int | None = Field(description="Customers behind the base rate")
-    leavers: int | None = Field(description="Churned customers behind the base rate")
+    churned: int | None = Field(description="Churned customers behind the base rate")
     base_rate: float | None = Field(
         default=None, description="The tier's rate, beside a model's probability"
     )

@@ -52,7 +52,7 @@ RECOVERY_SHARES = (
     "difference_lower",
     "difference_upper",
 )
-LEAD_COLUMNS = ["sign", "lead_days", "leavers", "n", "stayers", "gap"]
+LEAD_COLUMNS = ["sign", "lead_days", "churned", "n", "retained", "gap"]
 
 
 class ChurnPatterns:

@@ -40,7 +40,7 @@ class Accuracy(Row):
     name: str = Field(description="Its name")
     rows: int = Field(description="Customer-months with a known outcome")
     customers: int = Field(description="Distinct customers")
-    leavers: int = Field(description="Distinct customers that churned within the horizon")
+    churned: int = Field(description="Distinct customers that churned within the horizon")
     auc: float | None = Field(description="AUC, each date ranked within itself")
     auc_lower: float | None = Field(description="Lower end of its interval")
     auc_upper: float | None = Field(description="Upper end of its interval")
@@ -56,6 +56,8 @@ class Against(Row):
     gain: float | None = Field(description="AUC of the score above the rival's")
     lower: float | None = Field(description="Lower end of its interval")
     upper: float | None = Field(description="Upper end of its interval")
+    q: float | None = Field(description="False-discovery rate of the gain among all comparisons")
+    significant: bool = Field(description="Whether q is small enough")
 
 
 class Capture(Row):
@@ -63,7 +65,7 @@ class Capture(Row):
 
     score: str = Field(description="Key of the score or rival")
     capacity: str = Field(description="What the team can look after")
-    leavers: int = Field(description="Distinct customers that churned")
+    churned: int = Field(description="Distinct customers that churned")
     caught: int = Field(description="Those looked after within the horizon before")
     share: float | None = Field(description="Share of churned customers that was caught")
     lift: float | None = Field(description="Times as much as at random")
@@ -74,7 +76,7 @@ class LeadTime(Row):
 
     score: str = Field(description="Key of the score or rival")
     lead_days: int = Field(description="Days before notice or churn")
-    leavers: int = Field(description="Churned customers that were tracked so long")
+    churned: int = Field(description="Churned customers that were tracked so long")
     warned: int = Field(description="Those below the threshold from then on")
     share: float | None = Field(description="Share that was warned")
 
@@ -124,6 +126,9 @@ class ScoreReportCard(Result):
     tool: ClassVar[str] = "score_report_card"
 
     conclusion: str = Field(description="The report card in a sentence")
+    in_plain_words: str = Field(
+        description="How early the score warned, and alarms that were right"
+    )
     horizon_days: int = Field(description="Days within which churn counts")
     threshold: float = Field(description="A score below it is an alarm")
     accounts: int = Field(description="Accounts that the team can look after at once")

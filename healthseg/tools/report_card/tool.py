@@ -24,10 +24,19 @@ Horizon = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    Field(ge=0, le=100, description="A score below it is an alarm; default: the settings'"),
+    Field(
+        ge=RANGES["threshold"][0],
+        le=RANGES["threshold"][1],
+        description="A score below it is an alarm; default: the settings'",
+    ),
 ]
 Accounts = Annotated[
-    int | None, Field(ge=1, description="Accounts the team can look after; default: the settings'")
+    int | None,
+    Field(
+        ge=RANGES["accounts"][0],
+        le=RANGES["accounts"][1],
+        description="Accounts the team can look after; default: the settings'",
+    ),
 ]
 Weights = Annotated[
     dict[str, float] | None,
@@ -77,6 +86,7 @@ def score_report_card(
         fingerprint=card.fingerprint,
         not_measured={f"$.{name}": reason for name, reason in card.not_measured.items()},
         conclusion=card.verdict(),
+        in_plain_words=card.in_plain_words(),
         horizon_days=card.horizon_days,
         threshold=card.threshold,
         accounts=card.accounts,
