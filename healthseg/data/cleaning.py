@@ -68,6 +68,11 @@ def clean_table(
     try:
         layouts, rejected = _load(connection, table, parts, settings)
         notes = _decide_midnights(connection, table, settings)
+        if table.statement:
+            connection.execute(
+                "UPDATE loaded SET recorded_at = updated_at, recorded_has_time = updated_has_time "
+                "WHERE recorded_at IS NULL AND updated_at IS NOT NULL"
+            )
         _mark_repeats(connection, table)
         report = _account(connection, table, layouts, rejected_drops(rejected), settings)
         report = replace(report, warnings=[*report.warnings, *notes])

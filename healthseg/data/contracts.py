@@ -18,6 +18,7 @@ import pandas as pd
 
 from healthseg.data.engine import run
 from healthseg.data.losses import Issue
+from healthseg.data.rates import Rates
 from healthseg.settings.data import DataSettings
 
 # pairs of a day and a contract that are compared at once: bounds the memory
@@ -256,7 +257,7 @@ def contracts_at(
     convention: EndConvention,
     moments: pd.DataFrame,
     settings: DataSettings,
-    fx: pd.DataFrame | None = None,
+    fx: Rates | None = None,
 ) -> pd.DataFrame:
     """What the contracts add up to at each moment (k, day): a row a moment with anything known, in their order.
 
@@ -264,7 +265,7 @@ def contracts_at(
     ``recorded``: when that was known. Where nothing is in force, they are those of the contracts that ended last, and
     ``lapsed`` is the first day without them (NaN while one is in force or a new one is signed). Terms of contracts that
     renew by themselves pass without a new row: ``renewal_days`` reads their day of renewal.
-    Contracts in another currency than the largest one's are converted by ``fx`` (currency, day, rate), else left out.
+    Contracts in another currency than the largest one's are converted by ``fx``; without a rate the ARR is unknown.
     """
     parts = [
         _sums(rows, convention, part, settings, fx)
@@ -287,7 +288,7 @@ def _sums(
     convention: EndConvention,
     moments: pd.DataFrame,
     settings: DataSettings,
-    fx: pd.DataFrame | None,
+    fx: Rates | None,
 ) -> pd.DataFrame:
     known = known_versions(rows, convention, moments)
     if not len(known):
@@ -302,7 +303,7 @@ def _sums(
     largest = largest.set_index("at")
     summed = _in_one_currency(chosen, largest["currency"], fx).groupby("at")
     frame = largest[["k", "day", *(name for name in NUMBERS), *WORDS]].copy()
-    frame["arr"] = summed["arr"].sum()
+    frame["arr"] = summed["arr"].sum().where(summed["arr"].count() == summed.size())
     # seats of a base that are unknown are not those of its add-ons
     frame["seats"] = summed["seats"].sum().where(largest["seats"].notna())
     frame["list_price"] = summed["list_price"].sum().where(largest["list_price"].notna())
@@ -319,30 +320,18 @@ def _sums(
     return frame.reset_index(drop=True)
 
 
-def _in_one_currency(
-    chosen: pd.DataFrame, currency: pd.Series, fx: pd.DataFrame | None
-) -> pd.DataFrame:
-    """The contracts with their ARR in the currency of the largest of their moment."""
+def _in_one_currency(chosen: pd.DataFrame, currency: pd.Series, fx: Rates | None) -> pd.DataFrame:
+    """The contracts with their ARR in the currency of the largest of their moment, NaN where it has no rate."""
     own = chosen["currency"].astype(object)
     target = chosen["at"].map(currency.astype(object))
     other = own.notna() & target.notna() & (own != target)
     if not other.any():
         return chosen
-    rate = pd.Series(np.nan, index=chosen.index)
-    if fx is not None and len(fx):
-        rate = _rate(own, chosen["day"], fx) / _rate(target, chosen["day"], fx)
-    rate = rate.where(other, 1.0)
-    kept = chosen[rate.notna()]
-    return kept.assign(arr=kept["arr"] * rate, list_price=kept["list_price"] * rate)
-
-
-def _rate(currency: pd.Series, day: pd.Series, fx: pd.DataFrame) -> pd.Series:
-    """The last rate of each currency by each day."""
-    keys = pd.DataFrame({"currency": currency.astype("str"), "day": day.astype(np.int64)})
-    keys = keys.reset_index(names="row").sort_values("day", kind="stable")
-    rates = fx.astype({"currency": "str", "day": np.int64}).sort_values("day", kind="stable")
-    joined = pd.merge_asof(keys, rates, on="day", by="currency")
-    return joined.set_index("row")["rate"].reindex(currency.index)
+    rate = pd.Series(1.0, index=chosen.index)
+    rate[other] = (
+        np.nan if fx is None else fx.between(own[other], target[other], chosen.loc[other, "day"])
+    )
+    return chosen.assign(arr=chosen["arr"] * rate, list_price=chosen["list_price"] * rate)
 
 
 def _signed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:

@@ -206,7 +206,13 @@ class Portfolio:
         return Losses(self.reports, self.settings)
 
     def absence(self, name: str, client_id: str | None = None) -> str | None:
-        """Why a table can't be used, or not for a customer; None where it can."""
+        """Why a table (or a "table.column") can't be used, or not for a customer; None where it can."""
+        if "." in name:
+            table, _, column = name.partition(".")
+            unread = client_id in self.losses.emptied.get(name, ())
+            return (
+                f"{table}: withheld, since a value of {column} cannot be used" if unread else None
+            )
         if not self.has(name):
             report = self.reports.get(name)
             return f"{name}: refused, {report.reason}" if report else f"the portfolio has no {name}"

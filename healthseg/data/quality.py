@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from healthseg.data.contracts import contract_issues
 from healthseg.data.engine import sql_text
 from healthseg.data.losses import HARMLESS, Issue, IssueKind, Losses, TableReport
+from healthseg.data.rates import rate_issue
 from healthseg.settings.data import DataSettings
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def cross_checks(
         "CREATE OR REPLACE TEMP TABLE portfolio_day AS SELECT CAST(? AS DATE) AS day", [day]
     )
     issues = contract_issues(connection, day, settings)
+    if issue := rate_issue(connection, day, settings):
+        issues.setdefault("customers", []).append(issue)
     for name, check in CROSS_CHECKS.items():
         query = (
             f"SELECT client_id, COUNT(*) FROM ({sql_text(f'checks/{name}')}) GROUP BY 1 ORDER BY 1"

@@ -9,10 +9,11 @@ START, END = "<!-- Unknown values, written by healthseg.data.unknown.with_table 
 EFFECTS = {
     "customers.arr": "ARR is not measured, unless contracts or arr_changes have it",
     "customers.seats": "seats are not measured, unless contracts have them",
-    "customers.churned_on": "the customer has churned where arr_changes or stage_changes say so",
+    "customers.churned_on": "the customer has churned where arr_changes or stage_changes say so; where it can't be "
+    "read, ARR is not measured",
     "customers.timezone": "days are those of `default_timezone`",
     "customers.currency": "the amount is in `reporting_currency`, if one is set",
-    "contracts.ends_on": "the contract is open",
+    "contracts.ends_on": "the contract is open; where it can't be read, ARR, seats and renewal are not measured",
     "contracts.seats": "its seats are not measured",
     "events.user_id": "activity counts, users do not",
     "events.feature": "the event is of no feature",

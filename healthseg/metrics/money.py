@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healthseg.data.rates import code
 from healthseg.metrics.catalog import RULES_AND_PAGES, SCORED, Metric
 from healthseg.metrics.counting import (
     FAR,
     Counting,
     Spans,
     customers,
+    epoch_day,
     ratio,
     where,
     within,
 )
 from healthseg.metrics.profile import is_live, profiles
+from healthseg.metrics.statements import rates_of
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -177,7 +180,9 @@ class Money:
     no_rate: tuple[str, ...] = ()
 
     def total(self) -> float | None:
-        return round(float(self.amounts.sum()), 2) if self.addable else None
+        """The sum of the amounts that have a rate; None where they can't be added or none has one."""
+        unknown = bool(self.no_rate) and self.converted and not self.amounts.notna().any()
+        return None if unknown or not self.addable else round(float(self.amounts.sum()), 2)
 
     def totals(self, amounts: pd.Series) -> dict[str, float]:
         """Sums of the given amounts by currency, none added to another."""
@@ -198,14 +203,16 @@ def money(
     currency = currencies(portfolio, rows)
     arr = rows["arr"].astype(float)
     named, target = sorted(set(currency[arr.notna()].dropna())), _target(portfolio)
+    only = named[0] if len(named) == 1 else None
     if len(named) <= 1 and target in (None, *named):
-        return Money(arr, currency, named[0] if named else target, True, False)
-    rates = _rates(portfolio, rates_on or date, target)
-    if rates is None:
-        return Money(arr, currency, named[0] if len(named) == 1 else None, len(named) <= 1, False)
-    target = target or next((name for name in rates.index if rates[name] == 1), None)
-    rate = currency.map(rates).astype(float)
+        return Money(arr, currency, only or target, True, False)
+    fx = rates_of(portfolio)
+    target = target or fx.base
+    rate = fx.between(currency, target, epoch_day(rates_on or date)).astype(float)
     lacking = tuple(rows.index[rate.isna() & arr.notna()].astype(str))
+    if not fx.usable:
+        # nothing is converted: amounts are those of their own currencies
+        return Money(arr, currency, only, len(named) <= 1, False, lacking if target else ())
     amounts = pd.Series(np.round((arr * rate).to_numpy(), 6), index=rows.index)
     return Money(amounts, currency, target, True, True, lacking)
 
@@ -223,36 +230,21 @@ def currencies(portfolio: Portfolio, rows: pd.DataFrame) -> pd.Series:
 
 
 def _target(portfolio: Portfolio) -> str | None:
-    """The reporting currency's code, whatever its case in the settings."""
-    name = portfolio.settings.reporting_currency
-    return name.strip().upper() if name else None
-
-
-def _rates(portfolio: Portfolio, date: dt.date, target: str | None) -> pd.Series | None:
-    """The last rate of each currency by ``date``, to the target where it has a rate; None without any."""
-    if not portfolio.has("fx"):
-        return None
-    table = portfolio.table("fx")
-    table = table[
-        (pd.to_datetime(table["on"]) <= pd.Timestamp(date)) & (table["rate_to_book"] > 0)
-    ].sort_values(["currency", "on"], kind="stable")
-    last = table.groupby("currency")["rate_to_book"].last().astype(float)
-    if target is None or not len(last):
-        return last if len(last) else None
-    rates = last / last.get(target, 1.0)
-    return pd.concat([rates.drop(target, errors="ignore"), pd.Series({target: 1.0})])
+    return code(portfolio.settings.reporting_currency)
 
 
 def in_reporting_currency(portfolio: Portfolio, frame: pd.DataFrame) -> np.ndarray:
     """The ARR of panel rows (``client_id, date, arr, currency``) in the currency of the thresholds, each at its own
-    date's rates; an amount without a rate stays as it is."""
+    date's rates; NaN where it has no rate to it."""
     arr = frame["arr"].to_numpy(dtype=float).copy()
-    if not portfolio.has("fx"):
+    fx = rates_of(portfolio)
+    if not fx.usable and _target(portfolio) is None:
         return arr
     for date, rows in frame.groupby("date", sort=True):
-        amounts = money(portfolio, rows.set_index("client_id"), pd.Timestamp(date).date()).amounts
-        position = frame.index.get_indexer(rows.index)
-        arr[position] = np.where(amounts.isna(), arr[position], amounts)
+        known = rows.set_index("client_id")
+        values = money(portfolio, known, pd.Timestamp(date).date())
+        lacking = known.index.isin(values.no_rate)
+        arr[frame.index.get_indexer(rows.index)] = values.amounts.mask(lacking)
     return arr
 
 

@@ -69,7 +69,19 @@ def profile(
     out["price_change_90d"] = _price_change(said, contract, at, day)
     lapsed = numbers(contract["lapsed"])
     out["uncontracted_days"] = np.where(np.isnan(lost), day - lapsed + 1, np.nan)
-    return _tenure(out, count, began, lost)
+    return _without_withheld(_tenure(out, count, began, lost), count)
+
+
+def _without_withheld(out: pd.DataFrame, count: Counting) -> pd.DataFrame:
+    """The rows without the figures of customers that lost too many rows of a table which these rest on."""
+    for metric in METRICS:
+        lost = count.withheld(metric.tables, metric.averages)[out["k"].to_numpy()]
+        if "contracts" in metric.tables and lost.any():
+            # a churned customer's ARR is 0, whatever its contracts were
+            lost = lost & out["live"].to_numpy() if metric.name == "arr" else lost
+            out[metric.name] = out[metric.name].mask(lost)
+    out["renewal_day"] = out["renewal_day"].where(out["days_to_renewal"].notna())
+    return out
 
 
 def profiles(portfolio: Portfolio, dates: Sequence[dt.date]) -> pd.DataFrame:
@@ -277,7 +289,8 @@ METRICS = (
         question="What does the customer pay a year?",
         format="money",
         missing="no ARR is known of that day",
-        tables=("contracts",),
+        tables=("contracts", "arr_changes", "customer_changes"),
+        averages=("contracts.ends_on", "customers.churned_on"),
         high="large contracts",
         low="small contracts",
         kind="size",
@@ -293,7 +306,8 @@ METRICS = (
         question="How many seats does the customer pay for?",
         format="count",
         missing="no seats are known of that day",
-        tables=("contracts",),
+        tables=("contracts", "customer_changes"),
+        averages=("contracts.ends_on",),
         high="many seats",
         low="few seats",
         kind="size",
@@ -332,7 +346,8 @@ METRICS = (
         question="When is the renewal?",
         format="days",
         missing="no renewal date is known of that day",
-        tables=("contracts",),
+        tables=("contracts", "customer_changes"),
+        averages=("contracts.ends_on",),
         high="renewal far off",
         low="renewal soon",
         kind="contract",
@@ -346,6 +361,7 @@ METRICS = (
         format="days",
         missing="no contract with an end is known of that day",
         tables=("contracts",),
+        averages=("contracts.ends_on",),
         uses=ONLY_CHURN,
         logarithm=True,
     ),
@@ -358,6 +374,7 @@ METRICS = (
         format="percent",
         missing="no contract of that day says whether it renews by itself",
         tables=("contracts",),
+        averages=("contracts.ends_on",),
         uses=ONLY_CHURN,
     ),
     Metric(
@@ -370,6 +387,7 @@ METRICS = (
         format="percent",
         missing="no contract is known of that day or of 90 days before",
         tables=("contracts",),
+        averages=("contracts.ends_on",),
         uses=ONLY_CHURN,
     ),
     Metric(
@@ -381,6 +399,7 @@ METRICS = (
         format="days",
         missing="a contract is in force, or none is known",
         tables=("contracts",),
+        averages=("contracts.ends_on",),
         uses=RULES_AND_PAGES,
     ),
     Metric(

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data import contracts
-from healthseg.metrics.counting import customers, epoch_days, epoch_days_or_nan
+from healthseg.data.rates import Rates, rates
+from healthseg.metrics.counting import customers, epoch_days_or_nan
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -115,7 +116,7 @@ def _read(portfolio: Portfolio) -> Statements:
     contract_rows = contracts.prepared(rows["contract"], _losses(portfolio, clients, rows))
     convention = contracts.end_convention(contract_rows, settings.contract_ends)
     moments = contracts.boundaries(contract_rows).sort_values(["k", "day"], ignore_index=True)
-    sums = contracts.contracts_at(contract_rows, convention, moments, settings, _fx(portfolio))
+    sums = contracts.contracts_at(contract_rows, convention, moments, settings, rates_of(portfolio))
     in_order = sums.sort_values(["k", "day"], ignore_index=True)
     return Statements(
         clients,
@@ -143,14 +144,14 @@ def _losses(portfolio: Portfolio, clients: pd.Index, rows: dict[str, pd.DataFram
     return pd.concat([pd.DataFrame({"k": k, "day": churned[k], "known": churned[k]}), *parts])
 
 
-def _fx(portfolio: Portfolio) -> pd.DataFrame | None:
-    """The rates of currencies by day since 1970."""
-    if not portfolio.has("fx"):
-        return None
-    table = portfolio.table("fx")
-    table = table[table["rate_to_book"] > 0]
-    rates = {"currency": table["currency"], "day": epoch_days(table["on"])}
-    return pd.DataFrame(rates).assign(rate=table["rate_to_book"].astype(float))
+def rates_of(portfolio: Portfolio) -> Rates:
+    """The rates of the portfolio's currencies, read once."""
+
+    def build() -> Rates:
+        table = portfolio.table("fx") if portfolio.has("fx") else None
+        return rates(table, portfolio.settings.reporting_currency)
+
+    return portfolio.cache.get("rates", portfolio.settings.reporting_currency, build, disk=False)
 
 
 def newest(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.metrics.money import uncontracted
+from healthseg.metrics.money import money, uncontracted
 from healthseg.metrics.profile import profiles
 from healthseg.testing import tiny_portfolio
 
@@ -258,7 +258,29 @@ def test_contracts_of_one_customer_in_several_currencies_add_up_where_there_are_
     fx = frame("currency on rate_to_book", ("EUR", "2024-01-01", 1.5), ("USD", "2024-01-01", 0.75))
     row = on(portfolio_of(contracts=contracts, fx=fx), "q", "2025-06-01")
     assert (row["arr"], row["currency"]) == (180, "USD")
-    assert on(portfolio_of(contracts=contracts), "q", "2025-06-01")["arr"] == 100
+    without = portfolio_of(contracts=contracts)
+    assert pd.isna(on(without, "q", "2025-06-01")["arr"])
+    assert any("no rate between EUR, USD" in text for text in without.check().warnings)
+
+
+@pytest.mark.parametrize("reporting", [None, "gbp", "EUR"])
+def test_contracts_are_converted_as_totals_are(reporting):
+    """The currency without a rate of its own is the base of the others, unless another one is."""
+    contracts = frame(
+        "client_id starts_on arr currency",
+        ("q", "2025-01-01", 100, "GBP"),
+        ("q", "2025-02-01", 40, "EUR"),
+        ("r", "2025-02-01", 60, "EUR"),
+    )
+    fx = frame("currency on rate_to_book", ("EUR", "2024-01-01", 0.5))
+    portfolio = portfolio_of({"reporting_currency": reporting}, contracts=contracts, fx=fx)
+    rows = profiles(portfolio, [LAST]).set_index("client_id").loc[["q", "r"]]
+    total = money(portfolio, rows, LAST)
+    if reporting == "gbp":
+        assert rows["arr"].tolist() == [120, 60] and total.amounts.tolist() == [120, 30]
+    else:  # nothing says what a pound is
+        assert pd.isna(rows["arr"]["q"])
+        assert total.amounts["r"] == 60
 
 
 def test_monthly_contracts_with_inclusive_ends_leave_no_hole():

@@ -74,6 +74,35 @@ def test_rates_are_relative_to_the_reporting_currency_where_it_has_one(currencie
     )
 
 
+def test_an_amount_without_a_rate_is_in_no_total_and_no_tier(currencies):
+    euros = frame(
+        "currency on rate_to_book", ("EUR", "2023-01-01", 1.0), ("CHF", "2023-01-01", 2.0)
+    )
+    contracts = frame(
+        "client_id starts_on arr currency",
+        ("a", "2023-01-01", 100, "CHF"),
+        ("b", "2023-01-01", 100, "SEK"),
+    )
+    for reporting, amounts in (("EUR", {"a": 200}), ("SEK", {"b": 100}), ("USD", {})):
+        portfolio = portfolio_of({"reporting_currency": reporting}, contracts=contracts, fx=euros)
+        rows = live(portfolio, LAST)
+        values = money(portfolio, rows, LAST)
+        assert values.amounts.dropna().to_dict() == amounts
+        assert values.total() == (sum(amounts.values()) or None)
+        tiers = panel(portfolio, [LAST]).set_index("client_id")["tier"]
+        assert set(tiers.dropna().index) == set(amounts)
+        (note,) = [text for text in portfolio.check().warnings if "no rate from" in text]
+        assert f"to {reporting}" in note
+
+
+def test_without_any_rates_no_amount_of_another_currency_has_a_tier():
+    contracts = frame("client_id starts_on arr currency", ("a", "2023-01-01", 100, "CHF"))
+    for reporting, tier in ((None, "Micro"), ("CHF", "Micro"), ("EUR", None)):
+        portfolio = portfolio_of({"reporting_currency": reporting}, contracts=contracts)
+        tiers = panel(portfolio, [LAST]).set_index("client_id")["tier"].dropna()
+        assert tiers.to_dict().get("a") == tier
+
+
 def test_value_tiers_are_cut_in_the_reporting_currency(currencies):
     rows = panel(currencies(reporting_currency="EUR", arr_thresholds=(1_100,)), [LAST])
     tiers = rows.set_index("client_id")["tier"]

@@ -70,7 +70,8 @@ def why_missing(metric: str, reason: str, absence: Callable[[str], str | None]) 
     absent = [text for text in map(absence, entry.tables) if text]
     if absent and len(absent) == len(entry.tables):
         return absent[0]
-    return next((text for text in absent if "withheld" in text), entry.missing)
+    lost = [*absent, *(text for text in map(absence, entry.averages) if text)]
+    return next((text for text in lost if "withheld" in text or "refused" in text), entry.missing)
 
 
 def why_each_is_missing(metrics: pd.DataFrame, portfolio: Portfolio, client_id: str) -> pd.Series:
