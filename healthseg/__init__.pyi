@@ -25,6 +25,7 @@ from .tools import (
     track_feature_adoption,
     track_usage_engagement,
 )
+from .tools.overview.tool import next_actions
 
 __version__: str
 
@@ -42,6 +43,7 @@ __all__ = [
     "make_reports",
     "manage_lifecycle_stages",
     "metrics",
+    "next_actions",
     "panel",
     "portfolio_adoption",
     "portfolio_health",

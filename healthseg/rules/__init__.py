@@ -32,6 +32,7 @@ KINDS = (
     "touch",
     "contact",
     "automation",
+    "next",
     "theme",
     "escalation",
 )
@@ -132,6 +133,7 @@ FILES = {
     "segment_customers": "segments",
     "segment_by_value_tier": "tiers",
     "analyze_engagement_patterns": "patterns",
+    "next_actions": "actions",
 }
 
 

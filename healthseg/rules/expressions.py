@@ -77,6 +77,15 @@ class Condition:
                 if name not in known:
                     raise _refused(text, f"{name!r} is not a known figure{hint(name, known)}")
 
+    def number(self, figures: Mapping[str, Any]) -> float | None:
+        """The value of arithmetic over figures, None where one is missing.
+
+        >>> Condition("renewal_days - 30").number({"renewal_days": 45})
+        15
+        """
+        value = _value(self._tree.body, figures)
+        return None if isinstance(value, str | bool | list) else value
+
     def holds(self, figures: Mapping[str, Any]) -> bool:
         """Whether the condition is known to hold."""
         return _value(self._tree.body, figures) is True

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from healthseg.errors import InvalidParameters, hint
 from healthseg.rules import SEVERITIES
+from healthseg.settings.actions import ActionSettings
 from healthseg.settings.adoption import AdoptionSettings
 from healthseg.settings.base import Frozen, fingerprint
 from healthseg.settings.churn import ChurnSettings
@@ -58,6 +59,7 @@ SECTIONS: dict[str, type[Frozen]] = {
     "statistics": StatisticsSettings,
     "adoption": AdoptionSettings,
     "usage": UsageSettings,
+    "actions": ActionSettings,
     "segments": SegmentSettings,
     "tiers": TierSettings,
     "milestones": MilestoneSettings,
@@ -75,6 +77,7 @@ class Settings(
     StatisticsSettings,
     AdoptionSettings,
     UsageSettings,
+    ActionSettings,
     SegmentSettings,
     TierSettings,
     MilestoneSettings,

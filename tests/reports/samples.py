@@ -27,6 +27,7 @@ from healthseg.tools.health.result import (
     PredictedScore,
     Trend,
 )
+from healthseg.tools.next_actions import NextAction
 from tests.reports.sample_frames import (
     AS_OF,
     change_frame,
@@ -279,6 +280,23 @@ def health(
                 severity="medium",
                 figures={"idle_seats": 46, "seat_utilisation": 0.62},
             ),
+        ],
+        "next_actions": [
+            NextAction(
+                client_id="cs_client_123",
+                name="Brightwater Logistics",
+                action="close_tickets",
+                topic="tickets",
+                text="Agree a date for each of the 2 open high tickets",
+                why="2 high tickets open",
+                severity="high",
+                owner="csm_02",
+                due_on=dt.date(2025, 10, 13),
+                arr=86_000.0,
+                currency="EUR",
+                effect=None,
+                figures={"open_high_tickets": 2},
+            )
         ],
         "alerts": [],
         "marks": [HistoryMark(**row) for row in marks_frame().to_dict("records")],

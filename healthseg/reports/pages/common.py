@@ -11,6 +11,15 @@ from healthseg.reports.spec import Points, Row
 NEXT_ACTIONS = Points(
     "recommendations_detail", "{text:prose}", ordered=True, empty="No rule asks for anything."
 )
+# of results with ``next_actions``: what, who, by when, why
+NEXT_ACTIONS_OF_CUSTOMER = Points(
+    "next_actions",
+    "{text:prose}",
+    under="{owner:manager?nobody assigned} · by {due_on:day?no date} · {why:prose}",
+    severity="severity",
+    ordered=True,
+    empty="Nothing is due for a customer that has churned.",
+)
 CUSTOMER_ABOUT = "As of {as_of:day} · {client_id}"
 NO_CUSTOMER = "no client_id was given"
 

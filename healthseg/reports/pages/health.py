@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from healthseg.charts import formats, small, theme
 from healthseg.reports.document import Drawing, Markup
 from healthseg.reports.html.writer import safe
+from healthseg.reports.pages.common import NEXT_ACTIONS_OF_CUSTOMER
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -395,14 +396,7 @@ CUSTOMER = Page(
             "actions",
             "Which actions are next, and with what impact?",
             blocks=(
-                Points(
-                    "recommended_actions_detail",
-                    "{text:prose}",
-                    under="Rule: {rule:words}",
-                    severity="severity",
-                    ordered=True,
-                    empty="No rule asks for anything now.",
-                ),
+                NEXT_ACTIONS_OF_CUSTOMER,
                 Table(
                     "improvement_opportunities",
                     {

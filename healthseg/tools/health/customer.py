@@ -53,6 +53,7 @@ from healthseg.tools.health.result import (
     Opportunity,
     Trend,
 )
+from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.overrides import overrides_of
 from healthseg.tools.values import integer, number, rounded, word
 
@@ -68,6 +69,8 @@ METRIC_COLUMNS = [
 ]
 WITHHELD = "withheld: nothing is known of usage and engagement, or too little in all"
 NEVER_LIVE = "the customer churned on the day it signed up"
+# what a customer's next actions read of the score that the response shows
+SCORE_FIGURES = ("score", "score_change", "score_drop", "lookback_days", "risk_threshold")
 HEALTH_METRICS = {
     "weekly_active_users": "weekly_active_users",
     "feature_adoption_rate": "feature_adoption_rate_30d",
@@ -113,7 +116,7 @@ class CustomerHealth:
         metrics, history, change = self.metrics(), self.history(), self.change()
         coming, frames = self._outlook(include_predictions)
         risks = rules.triggered(TOOL, "risk", self.figures)
-        actions = rules.triggered(TOOL, "action", self.figures) if live else []
+        coming_up = self.next_actions() if live else []
         raised = (
             alerts.raised(TOOL, preferences, self.figures, self.figures_before, self.as_of)
             if live
@@ -163,8 +166,9 @@ class CustomerHealth:
             change_explanation=change,
             contributing_factors=self.factors(),
             improvement_opportunities=opportunities,
-            recommended_actions=[rule.text for rule in actions],
-            recommended_actions_detail=actions,
+            recommended_actions=[action.text for action in coming_up],
+            recommended_actions_detail=[action.triggered for action in coming_up],
+            next_actions=coming_up,
             alerts=raised,
             marks=marks,
         ).with_frames(
@@ -223,6 +227,12 @@ class CustomerHealth:
             self.risk_threshold,
             self.settings,
         )
+
+    def next_actions(self) -> list[NextAction]:
+        """The first of the customer's next actions, by this score and look-back."""
+        own = {name: self.figures[name] for name in SCORE_FIGURES}
+        actions = NextActions.of(self.portfolio, self.as_of).customer(self.client_id, own)
+        return actions[: self.settings.next_actions_shown]
 
     def figures_before(self, days: int) -> list[Mapping[str, Any] | None]:
         """The figures of each of the ``days`` days before, oldest first: for an alert's cooldown."""

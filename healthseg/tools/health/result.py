@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field, computed_field
 
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
+from healthseg.tools.next_actions import NextAction
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -342,6 +343,9 @@ class HealthScore(Result):
     improvement_opportunities: list[Opportunity] = Field(description="Steps within reach")
     recommended_actions: list[str] = Field(description="Recommendations, most severe first")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    next_actions: list[NextAction] = Field(
+        description="The same with owner, due date, reason, ARR and what the history says of them"
+    )
     alerts: list[TriggeredRule] = Field(description="Alerts that hold")
     marks: list[HistoryMark] = Field(description="Events on the time axis")
 

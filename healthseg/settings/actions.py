@@ -1,0 +1,34 @@
+"""Next actions: reviews, records to close, how many a page shows, a team's own rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from healthseg.settings.base import Frozen
+
+Days = Annotated[int, Field(ge=1)]
+
+
+class ActionSettings(Frozen):
+    """Next actions: reviews, records to close, how many a page shows, a team's own rules."""
+
+    # a team's own rules by name, over those of rules/actions.toml: fields by name, false removes one
+    next_actions: dict[str, dict[str, Any] | bool] = {}
+    # what a manager reads and does on a day
+    next_actions_shown: Annotated[int, Field(ge=1)] = 5
+    # a business review a quarter where a manager has few customers, one a year where many
+    review_days: dict[str, Days] = {
+        "Enterprise": 90,
+        "Corporate": 90,
+        "Mid-Market": 180,
+        "SMB": 365,
+        "Micro": 365,
+    }
+    # tiers of other names: twice a year
+    review_days_otherwise: Days = 180
+    review_kinds: tuple[str, ...] = ("executive_review", "business_review", "review", "qbr")
+    # an open record half a year late of a customer that did nearly everything (7 of 8) was not maintained
+    stale_record_days: Days = 180
+    stale_record_completed_share: Annotated[float, Field(gt=0, le=1)] = 0.875

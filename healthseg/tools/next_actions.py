@@ -1,0 +1,334 @@
+"""What to do next with each live customer: one ranked list over all that the tools know.
+
+The rules are ``healthseg/rules/actions.toml`` and the setting ``next_actions``. Their figures are the panel's metrics and what
+milestones, stages, contracts and interventions say. An expected effect is the portfolio's own history, or absent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from healthseg.charts import formats
+from healthseg.metrics import panels
+from healthseg.metrics.milestones import states
+from healthseg.metrics.stages import history, portfolio_stage_spells, portfolio_time_in_stage
+from healthseg.periods import weekly
+from healthseg.rules import SEVERITIES, TriggeredRule
+from healthseg.rules.actions import ActionRule, action_rules
+from healthseg.scoring.recoveries import Recoveries, recoveries
+from healthseg.scoring.scored_panel import scorecard_rows
+from healthseg.tools.context import PortfolioContext, panel_rows
+from healthseg.tools.values import number, word
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+UNKNOWN_TIER = "These"
+
+
+class NextAction(BaseModel):
+    """What to do next with a customer, who, by when, why, and what depends on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="The customer's name")
+    action: str = Field(description="The rule's name")
+    topic: str = Field(description="What it is about: renewal, usage, milestones, …")
+    text: str = Field(description="What to do")
+    why: str = Field(description="The reason with its figures")
+    severity: str = Field(description="low, medium, high or critical")
+    owner: str | None = Field(description="The manager, csm_id")
+    due_on: dt.date | None = Field(description="By when")
+    arr: float | None = Field(description="ARR concerned: the customer's")
+    currency: str | None = Field(description="Currency of the ARR")
+    effect: str | None = Field(
+        description="What the portfolio's history says of it; null where it says nothing"
+    )
+    figures: dict[str, Any] = Field(description="The figures that the rule reads")
+
+    @property
+    def triggered(self) -> TriggeredRule:
+        return TriggeredRule(
+            rule=self.action, text=self.text, severity=self.severity, figures=self.figures
+        )
+
+
+ACTION_COLUMNS = [name for name in NextAction.model_fields if name != "figures"]
+RECORD_COLUMNS = [
+    "client_id",
+    "name",
+    "owner",
+    "milestone_id",
+    "milestone",
+    "days_overdue",
+    "completed",
+    "total",
+]
+
+
+class NextActions:
+    """The next actions of a portfolio's live customers at ``as_of``, built once per open portfolio."""
+
+    def __init__(self, portfolio: Portfolio, as_of: dt.date) -> None:
+        self.portfolio, self.as_of = portfolio, as_of
+        self.settings, self.context = portfolio.settings, PortfolioContext.of(portfolio, as_of)
+        self.rules = action_rules(self.settings.next_actions)
+
+    @classmethod
+    def of(cls, portfolio: Portfolio, as_of: dt.date) -> NextActions:
+        return portfolio.cache.get("next_actions", as_of, lambda: cls(portfolio, as_of), disk=False)
+
+    def customer(
+        self, client_id: str, own: Mapping[str, Any] | None = None, effects: bool = False
+    ) -> list[NextAction]:
+        """All next actions of a live customer, the first one first; ``own`` figures go before those known here."""
+        if client_id not in self.context.live.index:
+            return []
+        figures = self.figures(client_id) | dict(own or {})
+        triggered, topics = [], set()
+        for item in self.rules:
+            if item.topic not in topics and item.rule.condition.holds(figures):
+                topics.add(item.topic)
+                triggered.append(self._action(item, client_id, figures, effects))
+        return sorted(triggered, key=lambda action: -SEVERITIES.index(action.severity))
+
+    def _action(
+        self, item: ActionRule, client_id: str, figures: Mapping[str, Any], effects: bool
+    ) -> NextAction:
+        outcome = item.rule.evaluate(figures)
+        assert outcome is not None  # its condition holds
+        due = item.due_in(figures)
+        return NextAction(
+            client_id=client_id,
+            name=str(self.context.names[client_id]),
+            action=outcome.rule,
+            topic=item.topic,
+            text=outcome.text,
+            why=item.reason(figures),
+            severity=outcome.severity,
+            owner=word(self._managers.get(client_id)),
+            due_on=None if due is None else self.as_of + dt.timedelta(days=due),
+            arr=number(figures["arr"]),
+            currency=figures["currency"],
+            effect=self._effect(item, figures) if effects else None,
+            figures=outcome.figures,
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """A row an action of each live customer (``ACTION_COLUMNS``) and ``expected_churned_arr``: the most severe and
+        the most money first."""
+        rows = [
+            action.model_dump(exclude={"figures"}) | {"rank": rank}
+            for client_id in self.context.client_ids
+            for rank, action in enumerate(self.customer(client_id, effects=True), 1)
+        ]
+        frame = pd.DataFrame(rows, columns=[*ACTION_COLUMNS, "rank"])
+        frame["expected_churned_arr"] = frame["client_id"].map(self.context.expected_churned_arr)
+        order = frame.assign(
+            severe=-frame["severity"].map(SEVERITIES.index).astype(int),
+            money=-frame["expected_churned_arr"].astype(float).fillna(0.0),
+        ).sort_values(["severe", "money", "client_id", "rank"], kind="stable")
+        return frame.loc[order.index].reset_index(drop=True)
+
+    # -- figures ---------------------------------------------------------------------------
+
+    def figures(self, client_id: str) -> dict[str, Any]:
+        """The named figures of a customer that the rules read."""
+        row, settings = self.context.live.loc[client_id], self.settings
+        panel = {
+            name: number(value)
+            for name, value in row.items()
+            if isinstance(value, int | float | np.number | np.bool)
+        }
+        notice, renewal = panel.get("days_since_notice"), panel.get("days_to_renewal")
+        amount, then = number(self.context.money.amounts.get(client_id)), self._then
+        currency = self.context.money.currency or word(row["currency"])
+        before = number(then["shown"].get(client_id))
+        change = None if before is None or panel["shown"] is None else panel["shown"] - before
+        return {
+            **panel,
+            **self._drops(panel, client_id),
+            **self._review(client_id, word(row["tier"]), panel),
+            **self._milestones.get(client_id, {}),
+            **self._stages.get(client_id, {}),
+            "silent_days": settings.silent_days,
+            "own_baseline_fall_ratio": settings.own_baseline_fall_ratio,
+            "idle_seats_max_utilisation": settings.idle_seats_max_utilisation,
+            "gave_notice": int(notice is not None),
+            "notice_on": None if notice is None else formats.day(self._day(-notice)),
+            "arr": amount,
+            "currency": currency,
+            "arr_words": None if amount is None else formats.brief_money(amount, currency),
+            "score": panel["shown"],
+            "score_change": change,
+            "score_drop": None if change is None else -change,
+            "lookback_days": settings.score_lookback_days,
+            "risk_threshold": settings.report_card_threshold,
+            "renewal_days": renewal,
+            "renewal_on": None if renewal is None else formats.day(self._day(renewal)),
+            "tier_words": word(row["tier"]) or UNKNOWN_TIER,
+            "champion_percent": _percent(panel.get("champion_share")),
+            "top_user_percent": _percent(panel.get("top_user_share_28d")),
+            "seat_percent": _percent(panel.get("seat_utilisation")),
+        }
+
+    def _day(self, days: float) -> dt.date:
+        return self.as_of + dt.timedelta(days=int(days))
+
+    @cached_property
+    def _then(self) -> pd.DataFrame:
+        days = dt.timedelta(days=self.settings.score_lookback_days)
+        return self.context.everyone(self.as_of - days)
+
+    @cached_property
+    def _managers(self) -> pd.Series:
+        return self.context.static("csm_id", snapshot=True)
+
+    @cached_property
+    def _users_before(self) -> pd.Series:
+        day = self.as_of - dt.timedelta(days=self.settings.arr_comparison_days)
+        return panel_rows(self.portfolio, day)["monthly_active_users"].astype(float)
+
+    def _drops(self, panel: Mapping[str, Any], client_id: str) -> dict[str, Any]:
+        baseline, now = panel.get("usage_vs_own_baseline"), panel.get("monthly_active_users")
+        before = number(self._users_before.get(client_id))
+        drop = None if now is None or not before else 100 * (1 - now / before)
+        return {
+            "users_before": before,
+            "users_drop_percent": drop,
+            "usage_drop_percent": None if baseline is None else 100 * (1 - baseline),
+        }
+
+    def _review(
+        self, client_id: str, tier: str | None, panel: Mapping[str, Any]
+    ) -> dict[str, int | None]:
+        """How often the tier has a review, when the last one was and when the next is due."""
+        cadence = self.settings.review_days.get(tier or "", self.settings.review_days_otherwise)
+        last = self._last_reviews.get(client_id)
+        if last is None:
+            tenure = int(panel["tenure_days"] or 0)
+            since, ahead = None, cadence - tenure % cadence
+        else:
+            since = (self.as_of - last).days
+            ahead = max(0, cadence - since)
+        return {"review_days": cadence, "days_since_review": since, "days_to_review": ahead}
+
+    @cached_property
+    def _last_reviews(self) -> dict[str, dt.date]:
+        rows = self._interventions
+        if rows is None:
+            return {}
+        rows = rows[rows["kind"].isin(self.settings.review_kinds)]
+        last = pd.to_datetime(rows["happened_at"]).groupby(rows["client_id"]).max()
+        return {str(client): day.date() for client, day in last.items()}
+
+    @cached_property
+    def _interventions(self) -> pd.DataFrame | None:
+        if not self.portfolio.has("interventions"):
+            return None
+        rows = self.portfolio.table("interventions")
+        end = pd.Timestamp(self.as_of + dt.timedelta(days=1))
+        return rows[pd.to_datetime(rows["happened_at"]) < end]
+
+    # -- milestones and stages ---------------------------------------------------------------
+
+    @cached_property
+    def _open(self) -> pd.DataFrame:
+        """The live customers' milestones with days_overdue (NaN: not), and whether the record is stale."""
+        rows = states(self.portfolio, self.as_of)
+        rows = rows[rows["client_id"].isin(self.context.live.index)]
+        late = rows["status"] == "overdue"
+        days = (rows["day"] - rows["target_day"]).astype(float).where(late)
+        planned = rows["status"] != "skipped"
+        by_client = rows["client_id"]
+        total = planned.groupby(by_client).transform("sum")
+        completed = (rows["status"] == "completed").groupby(by_client).transform("sum")
+        settings = self.settings
+        stale = (days > settings.stale_record_days) & (
+            completed >= settings.stale_record_completed_share * total
+        )
+        return rows.assign(days_overdue=days, stale=stale, total=total, completed=completed)
+
+    @cached_property
+    def _milestones(self) -> dict[str, dict[str, Any]]:
+        figures: dict[str, dict[str, Any]] = {}
+        for client, rows in self._open.groupby("client_id", sort=True):
+            late = rows[rows["days_overdue"].notna() & rows["required"] & ~rows["stale"]]
+            late = late.sort_values(["target_day", "milestone_id"], kind="stable")
+            blocked = rows[rows["blocked"].astype(bool) & ~rows["stale"]]
+            own: dict[str, Any] = {"overdue_required": len(late), "blocked": len(blocked)}
+            if len(late):
+                own["overdue_milestone"] = str(late["name"].iloc[0])
+                own["milestone_days_overdue"] = float(late["days_overdue"].iloc[0])
+            if len(blocked):
+                first = blocked.iloc[0]
+                own["blocked_milestone"] = str(first["name"])
+                own["blocker"] = str(first["blocker"]).replace("_", " ")
+                own["blocker_days"] = number(first["day"] - first["blocked_day"])
+            figures[str(client)] = own
+        return figures
+
+    def records(self) -> pd.DataFrame:
+        """Milestones that stayed open in the records of customers that did nearly all: to close, not to act on."""
+        rows = self._open[self._open["stale"]].copy()
+        rows["milestone"] = rows["name"]
+        rows["name"] = rows["client_id"].map(self.context.names)
+        rows["owner"] = rows["client_id"].map(self._managers).astype(object)
+        rows = rows.sort_values(["days_overdue", "client_id"], ascending=[False, True])
+        return rows[RECORD_COLUMNS].reset_index(drop=True)
+
+    @cached_property
+    def _stages(self) -> dict[str, dict[str, Any]]:
+        known = history(self.portfolio)
+        spells = portfolio_stage_spells(self.portfolio, known, self.as_of, None)
+        curves = portfolio_time_in_stage(self.portfolio, known, self.as_of, None)
+        lifecycle, figures = self.settings.lifecycle, {}
+        for row in spells[spells["exit_to"].isna()].to_dict("records"):
+            stage, days = str(row["stage"]), float(row["days"])
+            curve, still = curves.get(stage), None
+            if curve is not None and curve.n >= lifecycle.min_spells:
+                still = curve.still_in(days)
+            may_be_stuck = stage in lifecycle.stuck_stages and still is not None
+            figures[str(row["client_id"])] = {
+                "stage_words": stage.replace("_", " "),
+                "days_in_stage": days,
+                "still_percent": _percent(still),
+                "stuck": int(may_be_stuck and float(still or 0.0) <= lifecycle.stuck_share),
+            }
+        return figures
+
+    # -- effects -----------------------------------------------------------------------------
+
+    def _effect(self, item: ActionRule, figures: Mapping[str, Any]) -> str | None:
+        """What customers with such a score did after an intervention, beside similar ones without."""
+        score, past = figures["score"], None
+        if item.effect == "recovery" and score is not None and score < self.settings.recovery_score:
+            past = self._recoveries
+        if past is None or past.reason is not None:
+            return None
+        shares = [formats.percent(past.success_rate), formats.percent(past.matched_success_rate)]
+        return (
+            f"{shares[0]} of such customers recovered within {self.settings.recovery_days} days after an "
+            f"intervention, {shares[1]} of similar ones without (n = {past.treated})"
+        )
+
+    @cached_property
+    def _recoveries(self) -> Recoveries:
+        settings = self.settings
+        rows = panels.panel(self.portfolio, sorted(weekly(self.as_of, settings.score_history_days)))
+        scored = scorecard_rows(rows, self.as_of, settings.score_lookback_days, settings)
+        scores = scored.frame.assign(tier=scored.rows["tier"].to_numpy())
+        return recoveries(
+            scores, self._interventions, settings, settings.seed, settings.interval_level
+        )
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -1,0 +1,1 @@
+"""What comes first: next actions of all customers, the board's figures."""

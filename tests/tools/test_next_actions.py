@@ -1,0 +1,157 @@
+"""Next actions: every live customer has one, renewals are prepared whatever the score, records are closed apart."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+import healthseg as hs
+from healthseg.errors import InvalidParameters
+from healthseg.rules.actions import action_rules
+from healthseg.testing import tiny_portfolio
+
+CLIENTS = [f"c{number}" for number in range(8)]
+EVENTS = [
+    (client, f"2025-{month:02d}-{day:02d} 09:00", f"{client}{user}")
+    for client in CLIENTS
+    for month in (1, 2, 3)
+    for day in range(1, 29)
+    for user in (1, 2, 3)
+]
+# c0 to c4 renew in 118, 88, 58, 28 and 300 days; c5 gave notice; c6 has churned; c7 has no contract any more
+ENDS = ["2025-07-24", "2025-06-24", "2025-05-25", "2025-04-25", "2026-01-22", "2025-05-25"]
+AS_OF = dt.date(2025, 3, 28)
+
+
+def _customers() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "client_id": CLIENTS,
+            "name": [f"Customer {client}" for client in CLIENTS],
+            "signup_date": "2023-01-01",
+            "csm_id": "csm_1",
+            "seats": 3,
+            "notice_on": [None] * 5 + ["2025-03-20", None, None],
+            "churned_on": [None] * 6 + ["2025-03-10", None],
+        }
+    )
+
+
+def _contracts() -> pd.DataFrame:
+    ends = [*ENDS, "2025-12-31", "2025-02-28"]
+    starts = [str(pd.Timestamp(end).date() - dt.timedelta(days=364)) for end in ends]
+    return pd.DataFrame({"client_id": CLIENTS, "starts_on": starts, "ends_on": ends, "arr": 12_000})
+
+
+def _portfolio(settings: dict | None = None):
+    return tiny_portfolio(EVENTS, _customers(), settings=settings, contracts=_contracts())
+
+
+@pytest.fixture(scope="module")
+def portfolio():
+    return _portfolio()
+
+
+@pytest.fixture(scope="module")
+def actions(portfolio):
+    return hs.next_actions(portfolio)
+
+
+def _first(actions, client: str) -> str:
+    return next(action.action for action in actions.actions if action.client_id == client)
+
+
+def test_each_live_customer_has_a_next_action_and_no_other_has_one(actions) -> None:
+    frame = actions.frame("actions")
+    assert set(frame["client_id"]) == set(CLIENTS) - {"c6"}
+    assert actions.customers == 7 == len(actions.actions)
+    assert frame.groupby("client_id")["rank"].min().eq(1).all()
+
+
+@pytest.mark.parametrize(
+    ("client", "action", "due"),
+    [
+        ("c0", "open_renewal", "2025-04-25"),
+        ("c1", "review_value", "2025-04-25"),
+        ("c2", "offer_renewal", "2025-04-25"),
+        ("c3", "close_renewal", "2025-04-11"),
+    ],
+)
+def test_a_renewal_is_prepared_whatever_the_score(actions, client, action, due) -> None:
+    rows = actions.frame("actions").query("client_id == @client and topic == 'renewal'")
+    assert rows["action"].tolist() == [action]
+    assert str(rows["due_on"].iloc[0]) == due and rows["arr"].iloc[0] == 12_000
+    assert rows["owner"].tolist() == ["csm_1"] and "Renewal" in rows["why"].iloc[0]
+
+
+def test_a_customer_that_gave_notice_is_answered_and_not_asked_to_grow_or_renew(actions) -> None:
+    rows = actions.frame("actions").query("client_id == 'c5'")
+    assert rows["action"].iloc[0] == "answer_notice" and rows["severity"].iloc[0] == "critical"
+    assert "Notice given 20\xa0Mar\xa02025" in rows["why"].iloc[0]
+    assert not {"renewal", "expansion"} & set(rows["topic"])
+
+
+def test_an_ended_contract_is_an_action(actions) -> None:
+    assert _first(actions, "c7") == "sign_contract"
+
+
+def test_health_shows_the_same_actions_at_most_five(portfolio, actions) -> None:
+    for client in ("c0", "c5", "c7"):
+        health = hs.calculate_health_score(portfolio, client)
+        own = actions.frame("actions").query("client_id == @client")["action"].tolist()
+        assert [action.action for action in health.next_actions] == own[:5]
+        assert health.recommended_actions == [action.text for action in health.next_actions]
+
+
+def test_churned_customers_have_no_actions(portfolio) -> None:
+    health = hs.calculate_health_score(portfolio, "c6")
+    assert (health.next_actions, health.recommended_actions, health.alerts) == ([], [], [])
+
+
+def test_a_team_adds_changes_and_removes_rules() -> None:
+    own = {
+        "plan_review": False,
+        "open_renewal": {"text": "Call the buyer", "due": 5},
+        "send_a_card": {"when": "tenure_days >= 365", "text": "Send a card", "due": 1},
+    }
+    actions = hs.next_actions(_portfolio({"next_actions": own})).frame("actions")
+    assert "plan_review" not in set(actions["action"]) and "send_a_card" in set(actions["action"])
+    called = actions.query("action == 'open_renewal'").iloc[0]
+    assert (called["text"], called["due_on"]) == ("Call the buyer", AS_OF + dt.timedelta(days=5))
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"text": "Call", "due": 1}, "a rule with when"),
+        ({"when": "score < 1", "text": "Call", "due": 1, "severity": "huge"}, "one of low"),
+        ({"when": "score < 1", "text": "Call", "due": 1, "whem": 1}, "did you mean when"),
+    ],
+)
+def test_a_rule_that_is_not_whole_is_refused(fields, match) -> None:
+    with pytest.raises(InvalidParameters, match=match):
+        action_rules({"own": fields})
+
+
+def test_records_that_nobody_closed_are_no_actions() -> None:
+    ids = [f"m{number}" for number in range(8)]
+    plan = pd.DataFrame(
+        {"milestone_id": ids, "name": ids, "category": "onboarding", "target_days": 30}
+    )
+    done = pd.DataFrame(
+        [
+            {"client_id": client, "milestone_id": name, "completed_at": "2023-01-20"}
+            for client, count in (("c0", 7), ("c1", 5))
+            for name in ids[:count]
+        ]
+    )
+    portfolio = tiny_portfolio(
+        EVENTS, _customers(), contracts=_contracts(), milestones=plan, milestone_progress=done
+    )
+    actions = hs.next_actions(portfolio)
+    assert actions.frame("records")["client_id"].tolist() == ["c0"]
+    assert (actions.records[0].milestone_id, actions.records[0].completed) == ("m7", 7)
+    late = actions.frame("actions").query("action == 'finish_milestone'")["client_id"]
+    assert "c1" in set(late) and "c0" not in set(late)
