@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.settings import Settings
 
+NO_CAP = 100.0
+
 
 class HeldOverride(BaseModel):
     """What overrides the score of a customer."""
@@ -28,8 +30,8 @@ class HeldOverride(BaseModel):
     override: str = Field(description="Its name among the setting overrides")
     text: str = Field(description="The verdict in words")
     since: dt.date | None = Field(description="Since when, where its metric counts days")
-    risk_level: str | None = Field(description="The risk level that it decides")
-    cap: float | None = Field(description="The score is at most this")
+    decides_risk: bool = Field(description="Whether it decides the risk level, whatever the score")
+    cap: float = Field(description="The score is at most this; 100 where it has no cap")
 
 
 class Overrides(BaseModel):
@@ -73,8 +75,8 @@ def overrides_of(
                 override=key,
                 text=rules.words(override.text, {"value": value, "on": on}),
                 since=since,
-                risk_level=override.risk_level,
-                cap=override.cap,
+                decides_risk=override.risk_level is not None,
+                cap=NO_CAP if override.cap is None else override.cap,
             )
         )
     return held

@@ -54,7 +54,7 @@ from healthseg.tools.health.result import (
     Trend,
 )
 from healthseg.tools.next_actions import NextAction, NextActions
-from healthseg.tools.overrides import overrides_of
+from healthseg.tools.overrides import NO_CAP, overrides_of
 from healthseg.tools.values import integer, number, rounded, word
 
 TOOL = words.TOOL
@@ -344,7 +344,7 @@ class CustomerHealth:
         return [
             f"capped at {item.cap:.0f}: {item.text[:1].lower()}{item.text[1:]}"
             for item in held
-            if item.cap is not None
+            if item.cap < NO_CAP
         ]
 
     def trend_part(self) -> Trend:

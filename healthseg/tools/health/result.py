@@ -368,7 +368,7 @@ class HealthScore(Result):
         text = f"{name}: {self.current_health_score}, {band}, {self._moved()}"
         if self.status == "churned":
             return text + "; churned, frozen at its last day"
-        decisive = [item.text for item in self.overrides.held if item.risk_level is not None]
+        decisive = [item.text for item in self.overrides.held if item.decides_risk]
         if decisive:
             score = f"score {self.current_health_score}"
             if self.uncapped_score != self.current_health_score:
