@@ -24,12 +24,14 @@ from healthseg.rules import SEVERITIES, TriggeredRule
 from healthseg.rules.actions import ActionRule, action_rules
 from healthseg.scoring.recoveries import Recoveries, recoveries
 from healthseg.scoring.scored_panel import scorecard_rows
-from healthseg.tools.context import PortfolioContext, panel_rows
+from healthseg.tools.context import CustomerContext, PortfolioContext, panel_rows
 from healthseg.tools.values import number, word
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
+# what a response's own score and look-back decide
+SCORE_FIGURES = ("score", "score_change", "score_drop", "lookback_days", "risk_threshold")
 UNKNOWN_TIER = "These"
 
 
@@ -158,9 +160,7 @@ class NextActions:
             **self._review(client_id, word(row["tier"]), panel),
             **self._milestones.get(client_id, {}),
             **self._stages.get(client_id, {}),
-            "silent_days": settings.silent_days,
-            "own_baseline_fall_ratio": settings.own_baseline_fall_ratio,
-            "idle_seats_max_utilisation": settings.idle_seats_max_utilisation,
+            **settings.limits_in_rules,
             "gave_notice": int(notice is not None),
             "notice_on": None if notice is None else formats.day(self._day(-notice)),
             "arr": amount,
@@ -328,6 +328,13 @@ class NextActions:
         return recoveries(
             scores, self._interventions, settings, settings.seed, settings.interval_level
         )
+
+
+def first_actions(context: CustomerContext, figures: Mapping[str, Any]) -> list[NextAction]:
+    """The first of a customer's next actions, by the score and the look-back of ``figures``."""
+    own = {name: figures[name] for name in SCORE_FIGURES}
+    known = NextActions.of(context.portfolio, context.as_of)
+    return known.customer(context.client_id, own)[: context.settings.next_actions_shown]
 
 
 def _percent(share: float | None) -> float | None:

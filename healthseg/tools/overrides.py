@@ -82,6 +82,16 @@ def overrides_of(
     return held
 
 
+def caps_of(row: Mapping[str, Any], context: CustomerContext) -> list[str]:
+    """What caps the score of a customer's row, in words."""
+    own = row, context.client_id, context.name, context.last_day, context.settings
+    return [
+        f"capped at {item.cap:.0f}: {item.text[:1].lower()}{item.text[1:]}"
+        for item in overrides_of(*own)
+        if item.cap < NO_CAP
+    ]
+
+
 def _summary(held: list[HeldOverride], settings: Settings) -> list[str]:
     """One sentence an override that has words for many customers, with their names."""
     sentences = []

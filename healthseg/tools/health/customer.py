@@ -53,8 +53,8 @@ from healthseg.tools.health.result import (
     Opportunity,
     Trend,
 )
-from healthseg.tools.next_actions import NextAction, NextActions
-from healthseg.tools.overrides import NO_CAP, overrides_of
+from healthseg.tools.next_actions import first_actions
+from healthseg.tools.overrides import caps_of
 from healthseg.tools.values import integer, number, rounded, word
 
 TOOL = words.TOOL
@@ -69,8 +69,6 @@ METRIC_COLUMNS = [
 ]
 WITHHELD = "withheld: nothing is known of usage and engagement, or too little in all"
 NEVER_LIVE = "the customer churned on the day it signed up"
-# what a customer's next actions read of the score that the response shows
-SCORE_FIGURES = ("score", "score_change", "score_drop", "lookback_days", "risk_threshold")
 HEALTH_METRICS = {
     "weekly_active_users": "weekly_active_users",
     "feature_adoption_rate": "feature_adoption_rate_30d",
@@ -116,7 +114,7 @@ class CustomerHealth:
         metrics, history, change = self.metrics(), self.history(), self.change()
         coming, frames = self._outlook(include_predictions)
         risks = rules.triggered(TOOL, "risk", self.figures)
-        coming_up = self.next_actions() if live else []
+        coming_up = first_actions(self.context, self.figures) if live else []
         raised = (
             alerts.raised(TOOL, preferences, self.figures, self.figures_before, self.as_of)
             if live
@@ -149,7 +147,7 @@ class CustomerHealth:
             band_edges=self.settings.band_edges,
             possible_range=Interval(lower=round(now["lowest"], 1), upper=round(now["highest"], 1)),
             ramping=bool(now["ramping"]),
-            caps=self.caps(),
+            caps=caps_of(now, self.context),
             uncapped_score=Figure(integer(shown(now["uncapped"])), why_withheld),
             health_trend=Figure(self.trend["trend"], few_scores),
             trend=self.trend_part(),
@@ -227,12 +225,6 @@ class CustomerHealth:
             self.risk_threshold,
             self.settings,
         )
-
-    def next_actions(self) -> list[NextAction]:
-        """The first of the customer's next actions, by this score and look-back."""
-        own = {name: self.figures[name] for name in SCORE_FIGURES}
-        actions = NextActions.of(self.portfolio, self.as_of).customer(self.client_id, own)
-        return actions[: self.settings.next_actions_shown]
 
     def figures_before(self, days: int) -> list[Mapping[str, Any] | None]:
         """The figures of each of the ``days`` days before, oldest first: for an alert's cooldown."""
@@ -336,16 +328,6 @@ class CustomerHealth:
         values["feature_adoption_rate"] = rounded(row["feature_adoption_rate_30d"])
         values["support_ticket_count"] = integer(opened)
         return HealthMetrics(**{key: Figure(value, "no data") for key, value in values.items()})
-
-    def caps(self) -> list[str]:
-        held = overrides_of(self.now, self.client_id, self.context.name, self.day, self.settings)
-        if pd.isna(self.now["cap"]):
-            return []
-        return [
-            f"capped at {item.cap:.0f}: {item.text[:1].lower()}{item.text[1:]}"
-            for item in held
-            if item.cap < NO_CAP
-        ]
 
     def trend_part(self) -> Trend:
         row = self.trend
