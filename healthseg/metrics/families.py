@@ -82,6 +82,8 @@ def rolled_up(
         into("arr", amounts.amounts.groupby(owner).sum(min_count=1))
         into("currency", pd.Series(amounts.currency, index=parents, dtype=object))
     into("shown", _weighted(members["shown"].astype(float), amounts.amounts, owner))
+    if "provisional" in members:  # an established account has a score
+        into("provisional", groups["provisional"].min().astype(bool))
     into("worst_child_score", groups["shown"].min().astype(float))
     worst = members["shown"].astype(float).dropna().sort_values(kind="stable")
     first = pd.Series(worst.index, index=owner.reindex(worst.index).to_numpy(), dtype=object)

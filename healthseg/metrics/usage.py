@@ -32,6 +32,12 @@ def _with_users(count: Counting, spans: Spans) -> np.ndarray:
     return _tracked(count, spans) & identified(count, spans)
 
 
+def _frequency_known(count: Counting, spans: Spans) -> np.ndarray:
+    """Whether users are known and the customer has been one for long enough to say how often they come."""
+    tenure = spans.end - 1 - count.signup[spans.k]
+    return _with_users(count, spans) & (tenure >= count.portfolio.settings.frequency_min_days)
+
+
 def person_events(count: Counting, spans: Spans) -> np.ndarray:
     return where(
         _tracked(count, spans), count.between(count.total("usage_days", "person_events"), spans)
@@ -85,7 +91,7 @@ def stickiness(count: Counting, spans: Spans) -> np.ndarray:
     """Mean of DAU ÷ trailing 30-day MAU over the days on which MAU is above zero (Pendo's, weekends in)."""
     shares, days = count.once("sticky_days", lambda: _sticky_days(count))
     total, n = count.between(shares, spans), count.between(days, spans)
-    return where(_with_users(count, spans), ratio(total, n) / STICKY_SCALE)
+    return where(_frequency_known(count, spans), ratio(total, n) / STICKY_SCALE)
 
 
 def _sticky_days(count: Counting) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +177,8 @@ def sessions(count: Counting, spans: Spans) -> np.ndarray:
 
 def sessions_per_user_per_week(count: Counting, spans: Spans) -> np.ndarray:
     weeks = count.lived_days(spans) / 7
-    return ratio(sessions(count, spans), active_users(count, spans) * weeks)
+    per_week = ratio(sessions(count, spans), active_users(count, spans) * weeks)
+    return where(_frequency_known(count, spans), per_week)
 
 
 def average_session_minutes(count: Counting, spans: Spans) -> np.ndarray:
@@ -368,11 +375,11 @@ METRICS = (
         "share",
         short="Stickiness",
         definition="mean over those of the 30 days on which MAU (trailing 30 days) > 0, of that day's active users ÷ "
-        "that day's MAU",
+        "that day's MAU; missing in the first 14 days after signup",
         question="What share of the month's users does an average day have?",
         format="percent",
         better="higher",
-        missing="nobody was active in 60 days, or events name no user",
+        missing="nobody was active in 60 days, the customer signed up in the last 14 days, or events name no user",
         uses=SCORED,
         count=stickiness,
         window_days=30,
@@ -405,10 +412,11 @@ METRICS = (
         "sessions",
         short="Sessions per user",
         definition="sessions_28d ÷ distinct users active in the 28 days ÷ (lived days of the window ÷ 7); missing "
-        "without an active user",
+        "without an active user and in the first 14 days after signup",
         question="How often does a user come in a week?",
         better="higher",
-        missing="nobody was active in 28 days, or events have no times or name no user",
+        missing="nobody was active in 28 days, the customer signed up in the last 14 days, or events have no times or "
+        "name no user",
         uses=SCORED,
         count=sessions_per_user_per_week,
         window_days=28,

@@ -30,7 +30,7 @@ from healthseg.scoring.components import (
     score_metrics,
     weighted_metrics,
 )
-from healthseg.scoring.overrides import caps, overriding
+from healthseg.scoring.overrides import caps, overriding, provisional
 from healthseg.settings import BANDS, COMPONENTS, Scorecard, ScorecardMetric, Settings
 
 NEEDED = (*SILENCE_METRICS, "worst_days_overdue")
@@ -45,6 +45,7 @@ SCORE_COLUMNS = (
     "lowest",
     "highest",
     "withheld",
+    "provisional",
     "ramping",
     "band",
     "override",
@@ -70,8 +71,9 @@ class Scores:
 
     Columns of ``frame``: client_id, date, live, usage_score … payment_score, score (exact, NaN where
     withheld), shown (rounded half up), band, uncapped, cap (NaN where no veto holds), capped (the cap
-    lowered the score), coverage (0–1), lowest, highest (what the missing inputs allow), withheld, ramping, override
-    (the first of the setting ``overrides`` that holds).
+    lowered the score), coverage (0–1), lowest, highest (what missing inputs and the days to
+    come of a new customer allow), withheld, provisional (withheld as too new), ramping, override (the first of the
+    setting ``overrides`` that holds).
     """
 
     frame: pd.DataFrame
@@ -196,7 +198,8 @@ def score_rows(
     raw = _weighted_mean([(outer[name], mean) for name, mean in means.items()])
     coverage, low, high = _possible(columns, metrics, scored.points, settings)
     in_use = sum(shares[name] for name in ("usage", "engagement") if name in shares) > 0
-    withheld = ~in_use | (coverage < settings.min_coverage) | np.isnan(raw)
+    too_new, _ = provisional(columns, len(raw), settings)
+    withheld = ~in_use | (coverage < settings.min_coverage) | np.isnan(raw) | too_new
     raw = np.where(withheld, np.nan, np.round(raw, DECIMALS))
     cap, lowest_ceiling = caps(columns, len(raw), settings)
     ceiling = np.fmin(cap, 100.0)
@@ -216,6 +219,7 @@ def score_rows(
         "lowest": np.clip(np.round(np.minimum(low, lowest_ceiling), DECIMALS), 0, 100),
         "highest": np.clip(np.round(np.minimum(high, highest_ceiling), DECIMALS), 0, 100),
         "withheld": withheld,
+        "provisional": too_new,
         "ramping": ramp_scale(columns["tenure_days"], settings) < 1,
     }
 
@@ -232,7 +236,7 @@ def _possible(
     """The coverage, and the lowest and highest weighted points that unmeasured metrics and lost rows allow.
 
     A metric of which a share of the rows is lost is measured for the rest. From the share at which it would be
-    withheld its points can be anything, below that proportionally less.
+    withheld its points can be anything, below that proportionally less. So can those of the provisional days to come.
     """
     coverage, low, high = (np.zeros(len(points)) for _ in range(3))
     for weighted, column in zip(metrics, points.T, strict=True):
@@ -241,7 +245,8 @@ def _possible(
         coverage = coverage + weighted.weight * np.where(missing, 0, 1 - lost)
         low = low + weighted.weight * np.where(missing, 0, np.maximum(0, column - reach))
         high = high + weighted.weight * np.where(missing, 100, np.minimum(100, column + reach))
-    return np.round(coverage, 12), low, high
+    _, lived = provisional(columns, len(points), settings)
+    return np.round(coverage, 12), lived * low, lived * high + 100 * (1 - lived)
 
 
 def _lost_share(columns: Columns, metric: str) -> np.ndarray | float:
@@ -339,7 +344,7 @@ def _framed(
     frame = ordered[["client_id", "date"]].assign(
         live=live, **{name: np.where(live, column, np.nan) for name, column in figures.items()}
     )
-    for name in ("capped", "withheld", "ramping"):
+    for name in ("capped", "withheld", "provisional", "ramping"):
         frame[name] = live & (figures[name] == 1)
     override = overriding(ordered, settings)
     override[~live] = None

@@ -1,4 +1,8 @@
-"""What overrides the score of a row of the panel: notice given, an invoice long overdue (setting ``overrides``)."""
+"""What overrides the score of a row of the panel: notice given, an invoice long overdue, days since signup.
+
+The setting ``overrides`` lists the conditions, each with a cap or a verdict, or with the days for which a new customer
+is provisional.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from healthseg import rules
 from healthseg.settings import Settings
 from healthseg.settings.overrides import Override
+
+UNKNOWN = "too little is known for a score"
 
 
 def holds(override: Override, values: np.ndarray) -> np.ndarray:
@@ -52,3 +59,35 @@ def held_overrides(row: Mapping[str, Any], settings: Settings) -> dict[str, Over
         for name, override in settings.overrides.items()
         if bool(holds(override, np.asarray(row.get(override.metric, np.nan), dtype=float)))
     }
+
+
+def provisional(
+    columns: Mapping[str, np.ndarray], rows: int, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which customers are too new for a score, and how far each is on the way to one (1: it has one).
+
+    >>> provisional({"tenure_days": np.array([15.0, 60.0, np.nan])}, 3, Settings())
+    (array([ True, False, False]), array([0.25, 1.  , 1.  ]))
+    """
+    new, known_share = np.zeros(rows, dtype=bool), np.ones(rows)
+    for override in settings.overrides.values():
+        if override.provisional and override.below and override.metric in columns:
+            values = columns[override.metric]
+            held = holds(override, values)
+            part = np.minimum(known_share, np.clip(values / override.below, 0, 1))
+            new, known_share = new | held, np.where(held, part, known_share)
+    return new, known_share
+
+
+def why_no_score(row: Mapping[str, Any], settings: Settings) -> str:
+    """Of a scored row of the panel, why it would have no score: too new, or too little known."""
+    for override in held_overrides(row, settings).values() if row.get("provisional") else ():
+        if override.provisional:
+            return rules.words(override.text, {"value": float(row[override.metric])})
+    return UNKNOWN
+
+
+def why_no_scores(rows: pd.DataFrame, settings: Settings) -> pd.Series:
+    """``why_no_score`` of each row."""
+    reasons = [why_no_score(row, settings) for row in rows.to_dict("records")]
+    return pd.Series(reasons, index=rows.index, dtype=object)

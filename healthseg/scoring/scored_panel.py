@@ -212,13 +212,14 @@ def predictive_scores(scores: Scores, risk: RelativeRisk, settings: Settings) ->
     """Scores with the model's instead of the composite; components, coverage and points stay the scorecard's.
 
     The possible range is what the probability's interval allows. No cap applies: an overdue invoice is in the
-    probability. Withheld where there is no model.
+    probability. Withheld where there is no model, and of provisional customers.
     """
     live = scores.frame["live"].to_numpy(dtype=bool)
     score, lowest, highest = (
         np.where(live, predictive_points(ratio, settings), np.nan)
         for ratio in (risk.ratio, risk.upper, risk.lower)
     )
+    score = np.where(scores.frame["provisional"], np.nan, score)
     frame = scores.frame.assign(
         score=score,
         shown=shown(score),

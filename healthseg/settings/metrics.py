@@ -16,6 +16,8 @@ class MetricSettings(Frozen):
     # event, and programs on so many days of the twelve weeks before (two of them)
     api_only_customers: tuple[str, ...] = ()
     api_only_min_days: Annotated[int, Field(ge=1)] = 14
+    # how often users come is known from two weeks after signup
+    frequency_min_days: Annotated[int, Field(ge=1)] = 14
     session_gap_minutes: Annotated[int, Field(ge=1)] = (
         30  # Google Analytics', Amplitude's and Mixpanel's default
     )

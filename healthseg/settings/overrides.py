@@ -24,6 +24,8 @@ class Override(Frozen):
     below: float | None = None
     # the score is at most this
     cap: Annotated[float, Field(ge=0, le=100)] | None = None
+    # a customer below the limit is too new: it has no score, and its possible range narrows on the way to the limit
+    provisional: bool = False
     # the risk level, whatever the score
     risk_level: RiskLevel | None = None
     text: str
@@ -36,6 +38,8 @@ class Override(Frozen):
     def _one_condition(self) -> Self:
         if (self.at_least is None) == (self.below is None):
             raise ValueError("an override has at_least or below, one of them")
+        if self.provisional and not (self.below or 0) > 0:
+            raise ValueError("a provisional override has a limit below, above 0")
         return self
 
 
@@ -58,6 +62,14 @@ DEFAULT_OVERRIDES: Mapping[str, Override] = MappingProxyType(
             cap=59,
             text="An invoice is {value:n day} overdue",
             unknown_may_hold=True,
+        ),
+        # since signup: the windows of 28 and 30 days fill twice, and the days of setting up leave them
+        "provisional": Override(
+            metric="tenure_days",
+            below=60,
+            provisional=True,
+            text="Provisional: {value:n day} since signup",
+            of_many="too new for a score",
         ),
     }
 )

@@ -108,6 +108,12 @@ class CustomerContext:
         return self.customer["timezone"] if self.has_zone else self.settings.default_timezone
 
     @property
+    def zone_warnings(self) -> list[str]:
+        """That the days are those of another time zone, where the account's is not known."""
+        text = f"the customer has no time zone: days are those of {self.zone}"
+        return [] if self.has_zone else [text]
+
+    @property
     def industry(self) -> str | None:
         return word(self.customer.get("industry"))
 

@@ -17,6 +17,7 @@ from healthseg.clustering.rules import UNPLACED, bounds, places, range_names, se
 from healthseg.metrics import catalog
 from healthseg.metrics.catalog import Metric
 from healthseg.rules.expressions import Condition
+from healthseg.scoring.overrides import why_no_scores
 from healthseg.settings import tier_names
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.expansion import expansion_potential
@@ -236,8 +237,8 @@ class HealthSegmenter(ThresholdSegmenter):
         change = self.context.trends["slope_per_week"].astype(float) * MONTH_DAYS / 7
         return (shown + weight * change.fillna(0.0)).clip(0, 100)
 
-    def reasons(self, values: pd.Series, date: dt.date) -> str:
-        return "no score: too little is known"
+    def reasons(self, values: pd.Series, date: dt.date) -> pd.Series:
+        return why_no_scores(self.context.live_on(date), self.context.settings)
 
     def limits(self, low: float | None, high: float | None) -> dict[str, Any]:
         ends = {"health_score_min": low or 0.0, "health_score_max": 100.0 if high is None else high}

@@ -219,6 +219,9 @@ METRICS = (
 def metric(portfolio: Plain, name: str, client: str, start: dt.date, end: dt.date) -> float:
     if name in {*NEED_LIFE, *oracle.NEED_LIFE} and not portfolio.measured(client, start, end):
         return NAN
+    often = name in ("stickiness", "sessions_per_user_per_week")
+    if often and (end - portfolio.signup(client)).days <= 14:
+        return NAN
     return float(METRICS[name](portfolio, client, start, end))
 
 

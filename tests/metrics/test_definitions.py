@@ -155,14 +155,14 @@ def test_api_calls_are_no_activity_and_events_without_a_user_are_nobodys(usage):
 
 
 def test_a_customer_that_signed_up_within_the_window_is_measured_on_what_it_lived(usage):
-    # 22 to 31 March are 10 days with 2 + 1 active users; 3 sessions by 2 users in 10/7 weeks
+    # 22 to 31 March are 10 days with 2 + 1 active users: 3 sessions; how often users come needs two weeks
     check(
         usage,
         "young",
         tenure_days=9,
         daily_active_users_30d=0.3,
         sessions_28d=3,
-        sessions_per_user_per_week_28d=3 / 2 / (10 / 7),
+        sessions_per_user_per_week_28d=NAN,
         usage_vs_own_baseline=NAN,
         monthly_active_users=2,
     )

@@ -79,8 +79,8 @@ def test_a_missing_metric_or_one_without_peers_is_no_opportunity(panel):
 
 
 def test_a_new_customers_target_is_what_its_tenure_can_show(panel):
-    rows = found(panel({"seat_utilisation": 0.1, "tenure_days": 45}))
-    assert rows.at["seat_utilisation", "target"] == pytest.approx(0.25)
+    rows = found(panel({"seat_utilisation": 0.1, "tenure_days": 72}))
+    assert rows.at["seat_utilisation", "target"] == pytest.approx(0.4)
 
 
 def test_factors_say_what_each_metric_brings_and_costs(panel):

@@ -120,8 +120,8 @@ def test_the_end_of_the_ramp_is_a_part_of_its_own(panel):
     change = explain_change(
         row(panel({**seats, "tenure_days": 45})),
         row(panel({**seats, "tenure_days": 90})),
-        Settings(),
-        Settings(),
+        Settings(overrides={"provisional": None}),
+        Settings(overrides={"provisional": None}),
     )
     # then: usage (.4·60 + .2·100)/.6; now: .4·30 + .4·80 + .2·100; nothing but the ramp has changed
     assert parts_of(change)["ramp", None] == pytest.approx(0.35 * (64 - (24 + 20) / 0.6))

@@ -147,8 +147,15 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
     """How sure the score is, and what holds or caps it."""
     complete = health.coverage is not None and health.coverage > 0.9999
     return (
-        "Too few inputs are known for a score" if health.current_health_score is None else "",
-        "All inputs are known: nothing is missing that could change the score"
+        "The customer is too new for a score, which may come to lie anywhere between {possible_range.lower:number} and "
+        "{possible_range.upper:number}"
+        if health.provisional
+        else "Too few inputs are known for a score"
+        if health.current_health_score is None
+        else "",
+        ""
+        if health.provisional
+        else "All inputs are known: nothing is missing that could change the score"
         if complete
         else "{coverage:percent} of the inputs are known; with all of them the score would lie "
         "between {possible_range.lower:number} and {possible_range.upper:number}",

@@ -23,6 +23,7 @@ from healthseg.scoring import (
 )
 from healthseg.scoring import factors as score_factors
 from healthseg.scoring import opportunities as score_opportunities
+from healthseg.scoring.overrides import why_no_score
 from healthseg.scoring.scored_panel import (
     ScoredPanel,
     ScoreModel,
@@ -143,7 +144,8 @@ class CustomerHealth:
             scoring_model=scoring_model,
             component_weights=self.component_weights(),
             current_health_score=Figure(integer(now["shown"]), why_withheld),
-            band=now["band"],
+            band=Figure(now["band"], why_withheld),
+            provisional=bool(now["provisional"]),
             band_edges=self.settings.band_edges,
             possible_range=Interval(lower=round(now["lowest"], 1), upper=round(now["highest"], 1)),
             ramping=bool(now["ramping"]),
@@ -365,6 +367,8 @@ class CustomerHealth:
             return [], None if self.churned else ahead.NO_OPPORTUNITIES
         if self.churned:
             return [], None
+        if self.now["provisional"]:
+            return [], why_no_score(self.now, self.settings)
         today = panels.panel(self.portfolio, [self.as_of])
         least = self.settings.peers_min
         group, peers = peers_of(today[today["live"].astype(bool)], self.client_id, least)
@@ -372,7 +376,7 @@ class CustomerHealth:
             return [], f"fewer than {least} peers to take targets from"
         values = {name: peers[name].to_numpy(dtype=float) for name in self.points["metric"]}
         rows = score_opportunities(self.points, self.now, values, self.settings)
-        return [_opportunity(row, group) for row in rows.itertuples()], None
+        return [words.opportunity_of(row, group) for row in rows.itertuples()], None
 
     # -- history and change ----------------------------------------------------------------
 
@@ -402,7 +406,9 @@ class CustomerHealth:
         dates = {self.start, *(self.day - dt.timedelta(days=7 * week) for week in weeks)}
         rows = history[history["date"].isin(pd.to_datetime(sorted(dates)))]
         why = (
-            ahead.NO_MODEL_SCORE if self.model.predictive else "withheld where too little was known"
+            ahead.NO_MODEL_SCORE
+            if self.model.predictive
+            else "withheld where too little was known, and of new customers"
         )
         return [
             HistoricalScore(
@@ -510,6 +516,8 @@ class CustomerHealth:
             self.portfolio, self.client_id, word(self.now["tier"]), self.as_of
         )
         few = "too few weekly scores to forecast from"
+        if self.now["provisional"]:
+            few = why_no_score(self.now, self.settings)
         fields = {
             "churn_prediction": prediction,
             "predicted_scores": predicted or Figure(None, few),
@@ -519,9 +527,7 @@ class CustomerHealth:
 
     def _warnings(self) -> list[str]:
         warnings = [text] if (text := self.context.api_only_warning) else []
-        if not self.context.has_zone:
-            zone = self.settings.default_timezone
-            warnings.append(f"the customer has no time zone: days are those of {zone}")
+        warnings += self.context.zone_warnings
         if self.client_id in self.scored.notes:
             note = self.scored.notes[self.client_id]
             warnings.append(f"past scores use {note}: no earlier ones are known")
@@ -533,19 +539,6 @@ class CustomerHealth:
     def _why_withheld(self) -> str:
         if not self.now["live"]:
             return NEVER_LIVE
+        if self.now["provisional"]:
+            return why_no_score(self.now, self.settings)
         return ahead.NO_MODEL_SCORE if self.model.predictive else WITHHELD
-
-
-def _opportunity(row: Any, group: str) -> Opportunity:
-    target = words.written_value(row.metric, row.target)
-    return Opportunity(
-        area=words.area(row.metric, row.label),
-        current_state=words.written_value(row.metric, row.value),
-        target_state=f"{target}, as at least a quarter of the peers ({group})",
-        impact=f"+{row.impact:.1f} points health score",
-        effort=words.effort(row.metric),
-        metric=row.metric,
-        current_value=rounded(row.value),
-        target_value=rounded(row.target),
-        points=round(row.impact, 2),
-    )

@@ -17,6 +17,7 @@ from healthseg.metrics.money import money
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
 from healthseg.scoring import ScoreChange, bands_of, explain_change, factors, row_risk_level, shown
 from healthseg.scoring.churn import training
+from healthseg.scoring.overrides import why_no_score
 from healthseg.scoring.scored_panel import (
     ScoredPanel,
     ScoreModel,
@@ -119,7 +120,7 @@ class HealthOfPortfolio:
             if table["arr"].isna().all()
             else "several currencies and no rates"
         )
-        withheld = int(table["score"].isna().sum())
+        withheld, new = int(table["score"].isna().sum()), int(self.today["provisional"].sum())
         return PortfolioHealth(
             as_of=self.as_of,
             data_until=self.portfolio.data_until,
@@ -127,13 +128,15 @@ class HealthOfPortfolio:
             coverage=rounded(table["coverage"].mean()),
             warnings=self._warnings(len(currencies) > 1),
             not_measured={
-                "$.customers[*].score": f"withheld for {withheld} customers: too little is known of them"
+                "$.customers[*].score": f"withheld for {withheld} customer{'' if withheld == 1 else 's'}: "
+                f"{new} provisional (new), {withheld - new} of whom too little is known"
             }
             if withheld
             else {},
             total_customers=len(table),
             excluded=self._excluded(),
             scored_customers=int(table["score"].notna().sum()),
+            provisional_customers=new,
             currency=next(iter(currencies), None) if single else None,
             total_arr=Figure(round(sum(currencies.values()), 2) if single else None, no_arr),
             total_arr_by_currency={
@@ -258,6 +261,8 @@ class HealthOfPortfolio:
         """Why this customer is where it is: its most severe risk, else the metric that costs it most, else its best; of a
         parent first which of its accounts is worst."""
         own, row = self._own_reason(client), self.today.loc[client]
+        if row["provisional"] and (why := why_no_score(row, self.settings)) != own:
+            own = f"{why}; {own}"
         if not row.get("children", 0):
             return own
         name = self.customers["name"].get(row["worst_child"]) if "name" in self.customers else None
@@ -269,7 +274,7 @@ class HealthOfPortfolio:
         if risks:
             return "; ".join(rule.text for rule in risks[:2])
         if self.figures[client]["score"] is None:
-            return "too little is known for a score"
+            return why_no_score(self.today.loc[client], self.settings)
         points = self._points(client)
         costly = factors(points, self.settings)
         worst = costly[costly["side"] != "positive"].head(1)
@@ -285,7 +290,9 @@ class HealthOfPortfolio:
         its points (NaN where nothing of it is measured), the share of its inputs that is known,
         and its weight as configured.
         """
-        points, today, ids = self.points.obj, self.today, self.today.index
+        # no weights make a score of a provisional customer
+        today = self.today[~self.today["provisional"].astype(bool)]
+        points, ids = self.points.obj, today.index
         known = points.assign(known=points["share"].where(points["points"].notna(), 0.0))
         shares = known.pivot_table(
             index="client_id", columns="component", values="known", aggfunc="sum"

@@ -313,6 +313,7 @@ class HealthScore(Result):
     component_weights: dict[str, float] = Field(description="Weights in force; they sum to 1")
     current_health_score: int | None = Field(description="Score, 0 to 100; null where withheld")
     band: str | None = Field(description="critical, at_risk, healthy or champion")
+    provisional: bool = Field(description="Whether the customer is too new for a score")
     band_edges: tuple[float, float, float] = Field(
         description="Lower ends of the upper three bands"
     )
@@ -362,6 +363,10 @@ class HealthScore(Result):
 
     def verdict(self) -> str:
         name, known = self.customer.name, round(100 * (self.coverage or 0))
+        if self.provisional:
+            low, high = self.possible_range.lower, self.possible_range.upper
+            reason = self.not_measured["$.current_health_score"]
+            return f"{name}: {reason}; a score from {low:.0f} to {high:.0f} is possible"
         if self.current_health_score is None:
             return f"{name}: no score, {known}% of the inputs are known"
         band = (self.band or "").replace("_", " ")
@@ -405,7 +410,7 @@ class PortfolioHealth(Result):
 
     customers: client_id, name, score, band, change, trend, risk_level, reason, arr, currency,
     at_stake, at_stake_basis, tier, stage, plan, industry, csm_id, renewal_on, days_to_renewal,
-    coverage, lower, upper, status (a row a live customer, largest expected loss first); movers:
+    coverage, lower, upper, status, (a row a live customer, largest expected loss first); movers:
     client_id, name, change, score, arr, currency, direction, reason; disagreements: client_id,
     name, score, arr, currency, arr_change, kind, reason; bands: date, band, customers, arr;
     distribution: low, high, band, customers, arr; coverage: component, metric, label, weight,
@@ -418,6 +423,7 @@ class PortfolioHealth(Result):
     total_customers: int = Field(description="Live customers")
     excluded: dict[str, int] = Field(description="Customers not counted, by reason")
     scored_customers: int = Field(description="Customers with a score")
+    provisional_customers: int = Field(default=0, description="Customers too new for a score")
     currency: str | None = Field(
         description="Currency of amounts; null where they can't be added up"
     )

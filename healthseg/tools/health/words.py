@@ -12,7 +12,7 @@ from healthseg import rules
 from healthseg.charts import formats
 from healthseg.metrics import catalog
 from healthseg.metrics.catalog import Metric
-from healthseg.tools.health.result import Factor
+from healthseg.tools.health.result import Factor, Opportunity
 from healthseg.tools.values import number, rounded
 
 if TYPE_CHECKING:
@@ -223,4 +223,19 @@ def factor_of(row: Any, side: str) -> Factor:
         value=rounded(row.value),
         points=rounded(row.points),
         effect=round(effect, 2),
+    )
+
+
+def opportunity_of(row: Any, group: str) -> Opportunity:
+    target = written_value(row.metric, row.target)
+    return Opportunity(
+        area=area(row.metric, row.label),
+        current_state=written_value(row.metric, row.value),
+        target_state=f"{target}, as at least a quarter of the peers ({group})",
+        impact=f"+{row.impact:.1f} points health score",
+        effort=effort(row.metric),
+        metric=row.metric,
+        current_value=rounded(row.value),
+        target_value=rounded(row.target),
+        points=round(row.impact, 2),
     )

@@ -62,12 +62,13 @@ def customer_days(
 
 
 def _with_scores(portfolio: Portfolio, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the panel with ``health_score``, as it is shown."""
+    """Rows of the panel with ``health_score``, as it is shown, and whether it is ``provisional``."""
     rows, _ = with_todays_values(rows)
     if not len(rows):
         return rows.assign(health_score=np.nan)
+    scores = score_panel(rows, portfolio.settings, None).frame
     return rows.assign(
-        health_score=score_panel(rows, portfolio.settings, None).frame["shown"].to_numpy()
+        health_score=scores["shown"].to_numpy(), provisional=scores["provisional"].to_numpy()
     )
 
 

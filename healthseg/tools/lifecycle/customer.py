@@ -23,6 +23,7 @@ from healthseg.metrics.stages import (
     portfolio_time_in_stage,
     spells,
 )
+from healthseg.scoring.overrides import why_no_score
 from healthseg.settings.lifecycle import Edge
 from healthseg.tools.base import Figure, Interval, TriggeredRule
 from healthseg.tools.lifecycle.criteria import (
@@ -68,6 +69,7 @@ FIGURES = (
     "arr",
     "tenure_days",
     "contract_ended",
+    "provisional",
 )
 # of those still in the stage: the largest share whose day was observed is stated
 STATED_SHARES = (0.7, 0.5, 0.3)
@@ -411,9 +413,7 @@ class CustomerStage:
             f"{rules_in_force.min_spells} are needed"
         )
         no_score = (
-            "the customer has churned"
-            if self.churned_on
-            else "no score: too little is known of the customer"
+            "the customer has churned" if self.churned_on else why_no_score(self.now, self.settings)
         )
         fits = None if least is None or score is None else score >= least
         return StageHealth(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
+from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure
 from healthseg.tools.segmenters import border_distance, label, written
 from healthseg.tools.segments.result import SegmentPlace
@@ -40,6 +41,7 @@ def customer_frame(build: SegmentationBuilder) -> pd.DataFrame:
             "before": None if build.before is None else build.before.reindex(now.index),
             "arr": context.money.amounts.astype(float),
             "score": now["shown"].astype(float),
+            "no_score": why_no_scores(now, context.settings),
             "trend": context.trends["trend"],
             "currency": context.money.currency or context.money.by_currency,
             "expected_churned_arr": context.expected_churned_arr.astype(float),
@@ -117,7 +119,7 @@ def customer_segment(build: SegmentationBuilder, row: dict[str, Any]) -> Segment
         before=Figure(word(row["before"]), "it was not a customer then, or then is not known"),
         since=Figure(build.since, "the portfolio begins later"),
         arr=Figure(rounded(row["arr"], 2), "no ARR is known, or its currency has no rate"),
-        score=Figure(integer(row["score"]), "too little is known for a score"),
+        score=Figure(integer(row["score"]), row["no_score"]),
         trend=Figure(word(row["trend"]), "too few scores for a trend"),
         why=_why(build, client, value, segment),
         what_would_move_it=_movers(build, client, value, position),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from healthseg.clustering.rules import UNPLACED
 from healthseg.metrics.families import CHILD_COLUMNS
+from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES
 from healthseg.tools.tiers.result import CustomerValue
@@ -93,6 +94,7 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
             "lower_tier": np.where(at != UNPLACED, names[at], None),
             "to_lower": run.classified_by - above,
             "score": run.rows["shown"].astype(float),
+            "no_score": why_no_scores(run.rows, context.settings),
             "seats": run.rows["seats"].astype(float),
             "users": run.rows["monthly_active_users"].astype(float),
             "hours_per_month": run.tier.map(hours),
@@ -150,7 +152,7 @@ def customer_value(result: ValueTiers, row: Mapping[str, Any]) -> CustomerValue:
         potential_interval=_interval(row, "potential", 2),
         ready=Figure(None if row["undecided"] else bool(row["ready"]), "a figure is missing"),
         rules={name: None if pd.isna(row[name]) else bool(row[name]) for name in EXPANSION_RULES},
-        score=Figure(integer(row["score"]), "too little is known for a score"),
+        score=Figure(integer(row["score"]), row["no_score"]),
         churn_interval=_interval(row, "churn", 4),
         gave_notice=bool(row["gave_notice"]),
     )

@@ -45,6 +45,7 @@ from healthseg.tools.usage.sections import (
     retention_cohorts,
     series_records,
     spans_of,
+    too_new,
     trends,
     unusual_day_parts,
     unusual_days,
@@ -259,7 +260,8 @@ class CustomerUsage:
         nobody = self._reason("nobody was active in the period")
         seats = "no seats are known of that day"
         sessions = self._reason("no session began in the period" if self.timed else NO_TIMES)
-        per_user = nobody if self.timed else sessions
+        new = too_new(self.context, self.end)
+        per_user, often = new or (nobody if self.timed else sessions), new or nobody
         has_users = self.portfolio.has("users")
         no_rate = "no user is provisioned, or old enough" if has_users else seats
         return EngagementMetrics(
@@ -280,7 +282,7 @@ class CustomerUsage:
             ),
             active_users=Figure(integer(users), self._reason(EARLY)),
             active_days_per_user=Figure(rounded(active_days, 2), nobody),
-            stickiness=Figure(rounded(metrics["stickiness"]), nobody),
+            stickiness=Figure(rounded(metrics["stickiness"]), often),
             licensed_seats=Figure(integer(self.seats), seats),
             seat_utilisation=Figure(rounded(row["seat_utilisation"]), self._reason(seats)),
             provisioned_users=Figure(integer(metrics["provisioned_users"]), "no users table"),
@@ -530,10 +532,7 @@ class CustomerUsage:
         }
 
     def _warnings(self) -> list[str]:
-        warnings = list(self.period.notes)
-        if not self.context.has_zone:
-            zone = self.settings.default_timezone
-            warnings.append(f"the customer has no time zone: days are those of {zone}")
+        warnings = [*self.period.notes, *self.context.zone_warnings]
         persons, programs = (int(self.metrics[name]) for name in ("person_events", "api_events"))
         warnings += who_was_active(persons, programs, self._named_events(), self.context)
         if self.context.churned:

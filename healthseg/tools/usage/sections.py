@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from healthseg import rules
 from healthseg.clustering.anomalies import weekday_rule
 from healthseg.clustering.rhythms import CELLS, DAY_NAMES, Rhythm, hour_ranges, rhythms
 from healthseg.clustering.unusual_days import anomalies_of, daily
@@ -19,7 +20,7 @@ from healthseg.statistics.departures import against_weekday
 from healthseg.statistics.peers import peer_standing
 from healthseg.statistics.robust import VELOCITY_MIN_POINTS, theil_sen, velocity
 from healthseg.tools.base import Figure, Interval
-from healthseg.tools.context import CustomerContext
+from healthseg.tools.context import DAY, CustomerContext
 from healthseg.tools.usage.result import (
     GrowthAccounting,
     GrowthPeriod,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.settings import Settings
 
-DAY = dt.timedelta(days=1)
 WEEK = dt.timedelta(days=7)
 GROWTH = ("active_users", "new_users", "returning_users", "resurrected_users", "dormant_users")
 MEDIAN = 50
@@ -529,3 +529,12 @@ def series_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
+
+
+def too_new(context: CustomerContext, end: dt.date) -> str | None:
+    """Why it is not known how often users come; None of a customer that is old enough."""
+    tenure, least = (end - DAY - context.signup_date).days, context.settings.frequency_min_days
+    if tenure >= least:
+        return None
+    text = "{tenure:n day} since signup, {least:.0f} are needed"
+    return rules.words(text, {"tenure": tenure, "least": least})
