@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from healthseg.charts import canvas, formats, theme
-from healthseg.charts.bars import Bar, Row, rows, scale
+from healthseg.charts.bars import Bar, BarRow, rows, scale
 from healthseg.charts.canvas import Rows, at
 
 _HEIGHT, _ROOM = 230, 17
@@ -35,7 +35,7 @@ def arr_over_time(
     days = sorted(stacked["day"].unique())
     if len(days) == 1:
         items = [
-            Row(
+            BarRow(
                 formats.sentence(name(row["part"])),
                 formats.written(row["value"], form),
                 bars=(Bar(0, row["value"], row["colour"]),),

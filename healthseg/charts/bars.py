@@ -30,7 +30,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Row:
+class BarRow:
     """One thing: its name at the left, its figure at the right, its bars, a dot and a target beneath."""
 
     label: str
@@ -100,7 +100,7 @@ def row(
     dot: str | None = None,
     target: str | float | None = None,
     interval: tuple[str | float, str] | None = None,
-) -> Callable[[Record], Row]:
+) -> Callable[[Record], BarRow]:
     """A row from a frame's columns: ``label`` and ``figure`` are templates, the others names of columns.
 
     ``interval`` is drawn lighter behind the bar; without ``end`` there is no bar.
@@ -116,9 +116,9 @@ def row(
             return ()
         return (Bar(min(first, last), max(first, last), paint, *look),)
 
-    def built(record: Record) -> Row:
+    def built(record: Record) -> BarRow:
         paint = colour(record) if callable(colour) else colour
-        return Row(
+        return BarRow(
             formats.filled(label, record),
             formats.filled(figure(record) if callable(figure) else figure, record),
             bars=bar(record, interval or (None, None), paint, 0.3, 17)
@@ -136,7 +136,7 @@ def bars(
     title: str,
     subtitle: str,
     empty: str,
-    row: Callable[[Record], Row],
+    row: Callable[[Record], BarRow],
     axis: Axis | Callable[[pd.DataFrame], Axis],
     most: int = MOST,
     groups: Callable[[Record], str] | None = None,
@@ -149,12 +149,12 @@ def bars(
     if not len(frame):
         return theme.nothing(title, empty)
     records = frame.head(most).to_dict("records")
-    items: list[Row] = []
+    items: list[BarRow] = []
     group = None
     for record in records:
         if groups and groups(record) != group:
             group = groups(record)
-            items.append(Row(group, header=True))
+            items.append(BarRow(group, header=True))
         items.append(row(record))
     n = formats.number(len(records))
     n = f"{n} of {formats.number(len(frame))}" if len(frame) > most else n
@@ -162,7 +162,7 @@ def bars(
     return rows(items, chosen, title, subtitle.replace("{n}", n))
 
 
-def rows(items: Sequence[Row], axis: Axis, title: str, subtitle: str) -> theme.Picture:
+def rows(items: Sequence[BarRow], axis: Axis, title: str, subtitle: str) -> theme.Picture:
     """Rows from top to bottom over one axis."""
     tops, height = _tops(items)
     x, y = canvas.span(axis.low, axis.high), canvas.pixels(height)
@@ -176,7 +176,7 @@ def rows(items: Sequence[Row], axis: Axis, title: str, subtitle: str) -> theme.P
     )
 
 
-def _tops(items: Sequence[Row]) -> tuple[list[float], float]:
+def _tops(items: Sequence[BarRow]) -> tuple[list[float], float]:
     tops, top = [], 0.0
     for item in items:
         tops.append(top)
@@ -185,7 +185,7 @@ def _tops(items: Sequence[Row]) -> tuple[list[float], float]:
 
 
 def _axis_layers(
-    axis: Axis, x: Record, y: Record, height: float, tops: list[float], items: Sequence[Row]
+    axis: Axis, x: Record, y: Record, height: float, tops: list[float], items: Sequence[BarRow]
 ) -> list[Any]:
     lines = [{"x": tick, "y": 0, "y2": height} for tick in axis.ticks if tick != axis.low]
     rule = {"x": at("x", x), "y": at("y", y), "y2": "y2"}
@@ -225,7 +225,7 @@ def _align(tick: float, axis: Axis) -> str:
 
 
 def _baseline(
-    base: float, axis: Axis, height: float, tops: list[float], items: Sequence[Row]
+    base: float, axis: Axis, height: float, tops: list[float], items: Sequence[BarRow]
 ) -> list[Record]:
     """Through all rows, or beside the bars alone where it would touch the names at the left edge."""
     if base != axis.low:
@@ -234,7 +234,7 @@ def _baseline(
     return [{"x": base, "y": middle - 8, "y2": middle + 8} for middle in middles]
 
 
-def _bar_layers(items: Sequence[Row], tops: list[float], x: Record, y: Record) -> list[Any]:
+def _bar_layers(items: Sequence[BarRow], tops: list[float], x: Record, y: Record) -> list[Any]:
     spans, dots, targets = [], [], []
     for item, top in zip(items, tops, strict=True):
         middle = top + 27
@@ -271,7 +271,7 @@ def _bar_layers(items: Sequence[Row], tops: list[float], x: Record, y: Record) -
 _PAINT = {"color": "colour"}
 
 
-def _text_layers(items: Sequence[Row], tops: list[float], y: Record) -> list[Any]:
+def _text_layers(items: Sequence[BarRow], tops: list[float], y: Record) -> list[Any]:
     width = canvas.WIDTH - 2
     tight = any(_is_cut(item, width) for item in items)
     left: list[Record] = []
@@ -299,18 +299,18 @@ def _text_layers(items: Sequence[Row], tops: list[float], y: Record) -> list[Any
     ]
 
 
-def _is_cut(item: Row, width: float) -> bool:
+def _is_cut(item: BarRow, width: float) -> bool:
     """Whether a figure, or the name beside it, would not be seen whole."""
     figure = formats.fitted(item.figure, width * 0.62)
     room = _room(item, figure, width)
     return figure != item.figure or formats.fitted(item.label, room) != item.label
 
 
-def _room(item: Row, figure: str, width: float) -> float:
+def _room(item: BarRow, figure: str, width: float) -> float:
     # Bold letters are wider.
     return (width - canvas.text_width(figure) - 14) * (0.87 if item.header else 1)
 
 
-def _label(item: Row, room: float) -> str:
+def _label(item: BarRow, room: float) -> str:
     whole = formats.fitted(item.label, room)
     return whole if whole == item.label or not item.short else formats.fitted(item.short, room)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from healthseg.charts import areas, bars, columns, formats, theme
-from healthseg.charts.bars import Axis, Bar, Row
+from healthseg.charts.bars import Axis, Bar, BarRow
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -70,16 +70,16 @@ def change(parts: pd.DataFrame) -> Picture:
     return bars.rows(items, axis, title, subtitle)
 
 
-def _part(row: Record) -> Row:
+def _part(row: Record) -> BarRow:
     label = formats.plain(row["label"])
     if row["kind"] in ("from", "to"):
         date = formats.day(label) if re.fullmatch(r"\d{4}-\d{2}-\d{2}", label) else label
-        return Row(date, formats.number(row["end"]), dot=float(row["end"]))
+        return BarRow(date, formats.number(row["end"]), dot=float(row["end"]))
     start, end = sorted((float(row["start"]), float(row["end"])))
     colour = theme.UP if row["points"] >= 0 else theme.DOWN
     bar = Bar(start, end, colour, 1.0 if row["kind"] == "data" else 0.45)
     figure = formats.signed(row["points"], 1)
-    return Row(_part_label(row, label), figure, bars=(bar,), short=label)
+    return BarRow(_part_label(row, label), figure, bars=(bar,), short=label)
 
 
 def _part_label(row: Record, label: str) -> str:
@@ -106,15 +106,15 @@ def components(metrics: pd.DataFrame, edges: Edges = EDGES) -> Picture:
     )
 
 
-def _scored(row: Record, edges: Edges) -> Row:
+def _scored(row: Record, edges: Edges) -> BarRow:
     label = formats.plain(row["label"])
     if formats.is_missing(row["points"]):
         track = Bar(0, 100, theme.GRID, 0.5, 3)
-        return Row(label, "not measured", soft=True, bars=(track,))
+        return BarRow(label, "not measured", soft=True, bars=(track,))
     points = float(row["points"])
     bar = Bar(0, max(points, 0.4), band_colour(points, edges))
     figure = formats.filled("{value:quantity} · {points:number}", row)
-    return Row(label, figure, bars=(Bar(0, 100, theme.GRID, 0.6), bar))
+    return BarRow(label, figure, bars=(Bar(0, 100, theme.GRID, 0.6), bar))
 
 
 def outlook(churn: pd.DataFrame) -> Picture:
@@ -137,7 +137,7 @@ def outlook(churn: pd.DataFrame) -> Picture:
     return bars.rows(items, axis, title, f"Within each horizon; {what}")
 
 
-def _horizon(days: int, group: pd.DataFrame) -> Row:
+def _horizon(days: int, group: pd.DataFrame) -> BarRow:
     kinds = {row["kind"]: row for row in group.to_dict("records")}
     rate = kinds.get("model", kinds.get("base_rate"))
     spans, figure, dot = [], "", None
@@ -152,7 +152,7 @@ def _horizon(days: int, group: pd.DataFrame) -> Row:
         figure = formats.filled(f"{{probability:percent.1}} ({span})", rate)
     both = "model" in kinds and "base_rate" in kinds
     target = float(kinds["base_rate"]["probability"]) if both else None
-    return Row(f"Within {days} days", figure, bars=tuple(spans), dot=dot, target=target)
+    return BarRow(f"Within {days} days", figure, bars=tuple(spans), dot=dot, target=target)
 
 
 # -- the portfolio --------------------------------------------------------------------------------
@@ -260,10 +260,10 @@ def coverage(inputs: pd.DataFrame) -> Picture:
     )
 
 
-def _measured(row: Record) -> Row:
+def _measured(row: Record) -> BarRow:
     share = float(row["measured_share"])
     known = theme.SOFT if share >= 0.9 else theme.BAND_COLOURS["at_risk"]
-    return Row(
+    return BarRow(
         formats.plain(row["label"]),
         formats.filled("{measured_share:percent} · {measured:number} of {customers:number}", row),
         bars=(Bar(0, 1, theme.GRID, 0.6, 7), Bar(0, share, known, 1, 7)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from healthseg.charts import formats, theme
-from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, BarRow, rows
 from healthseg.charts.lines import curves as shares
 
 BLUE, GREEN, AMBER, RED = (
@@ -55,10 +55,10 @@ def plan(frame: pd.DataFrame) -> theme.Picture:
         for name in ("target", "started", "completed", "median", "lower", "upper")
     }
     frame = frame.assign(**ages, today=frame["day"] - began)
-    items: list[Row] = []
+    items: list[BarRow] = []
     reach = _reach(frame)
     for category, group in frame.groupby("category", sort=False):
-        items.append(Row(formats.sentence(formats.words(category)), header=True))
+        items.append(BarRow(formats.sentence(formats.words(category)), header=True))
         items += [_milestone(row, reach) for row in group.to_dict("records")]
     subtitle = (
         "Days since the customer began; mark: due; blue: completed, green: in progress, vermilion: overdue; "
@@ -79,7 +79,7 @@ def _largest(frame: pd.DataFrame) -> float:
     return float(frame.max(axis=None)) if frame.notna().any(axis=None) else 0.0
 
 
-def _milestone(row: dict, reach: float) -> Row:
+def _milestone(row: dict, reach: float) -> BarRow:
     status = row["status"]
     start = 0.0 if formats.is_missing(row["started"]) else max(float(row["started"]), 0.0)
     end = row["completed"] if status == "completed" else row["today"]
@@ -100,7 +100,7 @@ def _milestone(row: dict, reach: float) -> Row:
             )
         )
     median = row["median"]
-    return Row(
+    return BarRow(
         formats.plain(row["name"]),
         _end_text(row),
         bars=tuple(bars),
@@ -173,7 +173,7 @@ def _spread(curves: pd.DataFrame, mark: str, name: str) -> tuple[float, float, f
     return reached(0.1), reached(0.5), reached(0.9)
 
 
-def _mark(row: dict, spread: dict, reach: float) -> Row:
+def _mark(row: dict, spread: dict, reach: float) -> BarRow:
     bars, medians = [], []
     for name, words, opacity, thickness in (
         ("portfolio", "portfolio", 0.35, 17),
@@ -193,7 +193,7 @@ def _mark(row: dict, spread: dict, reach: float) -> Row:
         if row["happened"]
         else f"not after {formats.number(row['days'])} days"
     )
-    return Row(
+    return BarRow(
         MARKS[row["mark"]],
         " · ".join([own, *medians]),
         bars=tuple(bars),
@@ -208,9 +208,9 @@ def funnel(frame: pd.DataFrame) -> theme.Picture:
     title = "Through the milestones"
     if not len(frame):
         return theme.nothing(title, "No milestones are known.")
-    items: list[Row] = []
+    items: list[BarRow] = []
     for category, group in frame.groupby("category", sort=False):
-        items.append(Row(formats.sentence(formats.words(category)), header=True))
+        items.append(BarRow(formats.sentence(formats.words(category)), header=True))
         items += [_step(row) for row in group.to_dict("records")]
     subtitle = (
         "Share of the live customers it applies to and who did not skip it; blue: completed, green: in progress, "
@@ -219,7 +219,7 @@ def funnel(frame: pd.DataFrame) -> theme.Picture:
     return rows(items, PERCENT, title, subtitle)
 
 
-def _step(row: dict) -> Row:
+def _step(row: dict) -> BarRow:
     concerned = row["customers"] - row["skipped"]
     bars, at = [], 0.0
     for status in ("completed", "in_progress", "not_started", "overdue"):
@@ -229,7 +229,7 @@ def _step(row: dict) -> Row:
         at += share
     late = f" · {formats.number(row['overdue'])} overdue" if row["overdue"] else ""
     blocked = f", {formats.number(row['blocked'])} blocked" if row["blocked"] else ""
-    return Row(
+    return BarRow(
         formats.plain(row["name"]),
         f"{formats.percent(row['completed_share'])}{late}{blocked}",
         bars=tuple(bars),
@@ -272,7 +272,7 @@ def quarters(frame: pd.DataFrame, p: float | None) -> theme.Picture:
     known = known.tail(MOST_QUARTERS)
     reach = 1.06 * float(known[["median_days", "upper"]].max().max())
     items = [
-        Row(
+        BarRow(
             row["quarter"],
             _quarter(row),
             bars=(Bar(*_bounds(row["lower"], row["upper"], reach), BLUE, 0.35),),
@@ -309,7 +309,7 @@ def blockers(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     by = "arr" if known["arr"].notna().all() else "customers"
     reach = 1.04 * float(known[by].max())
     items = [
-        Row(
+        BarRow(
             formats.sentence(formats.words(row["blocker"])),
             " · ".join(
                 [
@@ -342,7 +342,7 @@ def slower(frame: pd.DataFrame) -> theme.Picture:
     axis = Axis(0, reach, 1, ticks, tuple(f"× {tick:.0f}" for tick in ticks))
     ordered = known.sort_values(["factor", "blocker"], ascending=[False, True], kind="stable")
     items = [
-        Row(
+        BarRow(
             formats.sentence(formats.words(row["blocker"])),
             f"× {formats.number(row['factor'], 1)} · {formats.number(row['lower'], 1)} to "
             f"{'more' if formats.is_missing(row['upper']) else formats.number(row['upper'], 1)} · "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from healthseg.charts import formats, theme
-from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, BarRow, rows
 
 MOST = 15
 
@@ -31,7 +31,7 @@ def accuracy(frame: pd.DataFrame) -> theme.Picture:
         return theme.nothing(title, "Too few customers churned to evaluate any score.")
     rivals = {"last_activity", "usage_alone", "base_rate"}
     items = [
-        Row(
+        BarRow(
             row["name"],
             f"{formats.number(row['auc'], 2)} ({formats.number(row['auc_lower'], 2)} to "
             f"{formats.number(row['auc_upper'], 2)})",
@@ -84,10 +84,10 @@ def calibration(frame: pd.DataFrame) -> theme.Picture:
     )
 
 
-def _tenth(row: dict, has_probability: bool) -> Row:
+def _tenth(row: dict, has_probability: bool) -> BarRow:
     score = f"score {formats.number(row['mean_score'])}"
     expected = formats.percent(row["mean_predicted"], 1) if has_probability else score
-    return Row(
+    return BarRow(
         f"Tenth {row['bin']}: {expected}",
         f"{formats.percent(row['rate'], 1)} churned ({row['churned']} of {row['rows']})",
         bars=(Bar(float(row["lower"]), float(row["upper"]), theme.FAINT, thickness=7),),
@@ -107,9 +107,9 @@ def capture(frame: pd.DataFrame) -> theme.Picture:
         return theme.nothing(title, "No customer churned within the horizon of any date.")
     items = []
     for capacity, group in known.groupby("capacity", sort=False):
-        items.append(Row(formats.sentence(str(capacity)), header=True))
+        items.append(BarRow(formats.sentence(str(capacity)), header=True))
         items += [
-            Row(
+            BarRow(
                 row["name"],
                 f"{formats.percent(row['share'])}, {formats.number(row['caught'])} of "
                 f"{formats.number(row['churned'])} ({formats.number(row['lift'], 1)} ×)",
@@ -134,9 +134,9 @@ def lead_times(frame: pd.DataFrame) -> theme.Picture:
         return theme.nothing(title, "No churned customer has scores for long enough before churn.")
     items = []
     for name, group in known.groupby("name", sort=False):
-        items.append(Row(str(name), header=True))
+        items.append(BarRow(str(name), header=True))
         items += [
-            Row(
+            BarRow(
                 f"{row['lead_days']} days before",
                 f"{formats.percent(row['share'])}, {row['warned']} of {row['churned']}",
                 bars=(Bar(0.0, float(row["share"]), theme.UP),),
@@ -161,7 +161,7 @@ def ranks(frame: pd.DataFrame) -> theme.Picture:
     if not len(known):
         return theme.nothing(title, "No customer has a score today.")
     items = [
-        Row(
+        BarRow(
             formats.plain(row["name"]),
             f"{formats.percent(row['share'])} of scorecards; score {formats.number(row['score'])}",
             bars=(
@@ -190,7 +190,7 @@ def weights(frame: pd.DataFrame) -> theme.Picture:
             "Too few churned on earlier or later dates to learn weights and to evaluate them.",
         )
     items = [
-        Row(
+        BarRow(
             formats.sentence(row["component"]),
             f"{formats.percent(row['weight_now'])} → {formats.percent(row['weight_suggested'])}",
             bars=(Bar(0.0, float(row["weight_suggested"]), theme.UP),),
@@ -214,7 +214,7 @@ def effects(frame: pd.DataFrame) -> theme.Picture:
     if not len(known):
         return theme.nothing(title, "There is no model of single customers.")
     items = [
-        Row(
+        BarRow(
             formats.plain(row["label"]),
             f"{formats.signed(row['log_odds'], 2)} ({formats.signed(row['lower'], 2)} to "
             f"{formats.signed(row['upper'], 2)})",

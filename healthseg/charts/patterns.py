@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from healthseg.charts import formats, heat, theme
-from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, BarRow, rows
 from healthseg.charts.lines import curves as shares
 
 BLUE, GREEN, AMBER, RED = (
@@ -51,11 +51,11 @@ def lifts(frame: pd.DataFrame) -> theme.Picture:
     edges = shown[["lift", "lift_lower", "lift_upper"]].astype(float)
     edges = edges.where(edges > 0.02).stack()
     low, high = min(0.8, float(edges.min()) / 1.1), max(2.0, float(edges.max()) * 1.1)
-    items: list[Row] = []
+    items: list[BarRow] = []
     for kind, (heading, colour) in TYPES.items():
         group = shown[shown["type"] == kind]
         if len(group):
-            items.append(Row(heading, header=True))
+            items.append(BarRow(heading, header=True))
             items += [_lift(row, colour, low) for row in group.to_dict("records")]
     subtitle = (
         "Above 1 more often, below 1 less often than without it, or than usual; bar: the interval; right: how many "
@@ -64,12 +64,12 @@ def lifts(frame: pd.DataFrame) -> theme.Picture:
     return rows(items, _log_axis(low, high), title, subtitle)
 
 
-def _lift(row: dict, colour: str, low: float) -> Row:
+def _lift(row: dict, colour: str, low: float) -> BarRow:
     start, at, end = (
         max(low, float(row[name])) for name in ("lift_lower", "lift", "lift_upper")
     )  # 0: at the edge
     note = f"{times(float(row['lift']))} · {formats.number(row['support'])} of {formats.number(row['n'])}"
-    return Row(
+    return BarRow(
         row["name"],
         note,
         bars=(Bar(math.log(start), math.log(end), colour, 0.35),),
@@ -96,10 +96,10 @@ def risks(frame: pd.DataFrame) -> theme.Picture:
     return rows([_risk(row) for row in known.to_dict("records")], axis, title, subtitle)
 
 
-def _risk(row: dict) -> Row:
+def _risk(row: dict) -> BarRow:
     base = row["base_rate"]
     note = f"{formats.percent(row['probability_of_churn'])} · without {formats.percent(base)} · n = {row['n']:.0f}"
-    return Row(
+    return BarRow(
         row["pattern"],
         note,
         bars=(
@@ -139,12 +139,12 @@ def personas(frame: pd.DataFrame) -> theme.Picture:
     title = "Personas and what they turn to"
     if not len(frame):
         return theme.nothing(title, "Users do not fall into stable groups by what they do.")
-    items: list[Row] = []
+    items: list[BarRow] = []
     high = max(2.0, float(frame["factor"].max()) * 1.08)
     for name, group in frame.groupby("persona", sort=False):
-        items.append(Row(f"{name}: {group['percentage'].iloc[0]:.0f}%", header=True))
+        items.append(BarRow(f"{name}: {group['percentage'].iloc[0]:.0f}%", header=True))
         items += [
-            Row(
+            BarRow(
                 formats.sentence(formats.words(row["feature"])),
                 times(float(row["factor"])),
                 bars=(Bar(0.0, math.log(float(row["factor"])), BLUE),),
@@ -167,7 +167,7 @@ def gaps(frame: pd.DataFrame) -> theme.Picture:
         note = f"{middle:.0f} days · {low:.0f} to {high:.0f} · n = {len(group)}"
         bars = (Bar(float(low), float(high), GREEN, 0.4),)
         items.append(
-            Row(
+            BarRow(
                 f"{formats.sentence(first)} → {second}",
                 note,
                 bars=bars,

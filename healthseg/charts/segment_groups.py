@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from healthseg.charts import canvas, formats, scatter, theme
-from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, BarRow, rows
 from healthseg.charts.segments import GREEN, colours
 
 # Standard deviations of room around the points.
@@ -61,7 +61,7 @@ def evidence(frame: pd.DataFrame) -> theme.Picture:
     for row in known.to_dict("records"):
         passes = bool(row["passes"])
         items.append(
-            Row(
+            BarRow(
                 f"{int(row['groups'])} segments",
                 f"stability {row['stability']:.2f} · silhouette {row['silhouette']:.2f}{' · passes' if passes else ''}",
                 bars=(Bar(0, max(float(row["stability"]), 0.0), GREEN if passes else theme.FAINT),),

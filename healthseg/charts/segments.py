@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from healthseg.charts import canvas, flow, formats, heat, theme
-from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, BarRow, rows
 from healthseg.charts.canvas import at
 
 BLUE, GREEN, AMBER, RED = (
@@ -50,7 +50,7 @@ def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
             )
             bars.append(Bar(0, float(row["arr_share"]), paint[row["segment"]], 0.35, 19))
         text = f"{formats.number(row['customers'])} ({formats.percent(row['share'])}) · {money}"
-        items.append(Row(formats.plain(row["segment"]), text, bars=tuple(bars)))
+        items.append(BarRow(formats.plain(row["segment"]), text, bars=tuple(bars)))
     reach = max(float(frame["share"].max()), float(frame["arr_share"].fillna(0).max()))
     subtitle = (
         f"Solid: customers; light: ARR; n = {formats.number(frame['customers'].sum())} customers"
@@ -111,7 +111,7 @@ def differences(frame: pd.DataFrame) -> theme.Picture:
         )
         return theme.nothing(title, f"No significant difference: {tried}.")
     items = [
-        Row(
+        BarRow(
             f"{row['label']}: {formats.plain(row['segment'])} above {formats.plain(row['other'])}",
             f"{formats.percent((1 + row['cliffs_delta']) / 2)} of pairs · n = {row['n']} and {row['other_n']}",
             bars=(

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from healthseg.charts import canvas, columns, formats, scatter, segments, theme
-from healthseg.charts.bars import Axis, Bar, Row, rows
+from healthseg.charts.bars import Axis, Bar, BarRow, rows
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -55,7 +55,7 @@ def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
                 Bar(0, float(row["share"]), theme.INK, 0.55, 5),
             ]
         items.append(
-            Row(
+            BarRow(
                 formats.plain(row["tier"]),
                 f"{formats.number(row['customers'])} ({formats.percent(row['share'])}) · {money}",
                 bars=tuple(bars),
@@ -98,7 +98,7 @@ def waterfall(
             else f" ({formats.percent(value / amount['start'])})"
         )
         items.append(
-            Row(
+            BarRow(
                 name,
                 f"{sign}{formats.brief_money(value, currency)}{share}",
                 bars=(Bar(low, high, colour),),
@@ -123,7 +123,7 @@ def retention(frame: pd.DataFrame) -> theme.Picture:
     if not len(known):
         return theme.nothing(title, "The ARR of a year ago is not known.")
     items = [
-        Row(
+        BarRow(
             formats.plain(row["tier"]),
             f"net {formats.percent(row['nrr'])} · gross {formats.percent(row['grr'])} · "
             f"n = {formats.number(row['cohort'])}",
@@ -165,7 +165,7 @@ def capacity(frame: pd.DataFrame) -> theme.Picture:
             not formats.is_missing(row["available_hours"]) and row["hours"] > row["available_hours"]
         )
         items.append(
-            Row(
+            BarRow(
                 formats.plain(row["tier"]),
                 f"{formats.number(row['hours'])} h needed · {there} · "
                 f"managers: {formats.number(row['need'])} needed, {formats.number(row['current'])} there",
@@ -219,7 +219,7 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     if not len(known):
         return theme.nothing(title, "No potential is known, or all are 0.")
     items = [
-        Row(
+        BarRow(
             formats.plain(row["tier"]),
             f"{formats.brief_money(row['potential'], currency)} · "
             f"{formats.number(row['ready'])} ready of {formats.number(row['customers'])}",

@@ -34,7 +34,7 @@ def history(
     if not len(known):
         reason = "There is no score yet to draw: too few of its inputs are known on every date."
         return theme.nothing(title, reason)
-    chart = _Chart(scores, forecast, edges)
+    chart = _ScoreTimeline(scores, forecast, edges)
     flags, lines = chart.flags(marks)
     layers = [
         *chart.bands(),
@@ -62,7 +62,7 @@ def _days(dates: pd.Series) -> list[str]:
     return [str(formats.iso(date)) for date in dates]
 
 
-class _Chart:
+class _ScoreTimeline:
     """The layers of a history, over one axis of days."""
 
     def __init__(

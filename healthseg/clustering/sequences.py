@@ -160,7 +160,7 @@ class _OwnControls:
 
 
 @dataclass(frozen=True)
-class _Step:
+class _SequenceStep:
     """The second feature soon after the first, compared with peers and with each customer's own days before."""
 
     peers: _Peers
@@ -183,7 +183,7 @@ class _OrderSearch:
         self.tracked = orders.ends.to_numpy()
         self.ends = np.where(self.used, self.days, self.tracked)
         self.middle = float(np.nanmedian(self.days)) if self.used.any() else np.nan
-        self.steps: dict[tuple[str, ...], _Step] = {}
+        self.steps: dict[tuple[str, ...], _SequenceStep] = {}
 
     def family(self) -> PatternFamily:
         rows, least = self._first_uses(), max(int(self.limits.support), 1)
@@ -218,7 +218,7 @@ class _OrderSearch:
     def _columns(self, items: tuple[str, ...]) -> list[int]:
         return [self.names.index(item) for item in items]
 
-    def _is_promising(self, pair: tuple[str, ...], step: _Step) -> bool:
+    def _is_promising(self, pair: tuple[str, ...], step: _SequenceStep) -> bool:
         return (
             step.p() <= self.settings.pattern_promising_max_p
             and step.lift() >= self.limits.lift
@@ -238,11 +238,11 @@ class _OrderSearch:
         edges = np.quantile(share, np.arange(1, groups) / groups)
         return np.searchsorted(edges, share, side="left")
 
-    def _step(self, first: str, second: str) -> _Step:
+    def _step(self, first: str, second: str) -> _SequenceStep:
         at, to = self._columns((first, second))
         available = np.isfinite(self.clocks[:, [at, to]]).all(axis=1)
         peers, own = self._peers(at, to, available), self._own_controls(at, to, available)
-        return _Step(peers, own, self.settings.order_own_windows_days)
+        return _SequenceStep(peers, own, self.settings.order_own_windows_days)
 
     def _peers(self, at: int, to: int, available: np.ndarray) -> _Peers:
         breadth = self._breadth([at, to])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from healthseg.data.losses import Issue, IssueKind
-from healthseg.data.sources import Part
+from healthseg.data.sources import SourcePart
 from healthseg.data.tables import Column, Table
 from healthseg.data.validation import (
     KINDS,
@@ -27,7 +27,7 @@ Rejected = dict[str, list[tuple[int, str]]]
 
 
 def take_rejects(
-    connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[Part]
+    connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[SourcePart]
 ) -> Rejected:
     """The lines without the header's columns, by part, after a scan that wrote them to ``table``, which is removed."""
     rejected: Rejected = {}
@@ -109,7 +109,7 @@ class Example:
 def example(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
-    part: Part,
+    part: SourcePart,
     layout: Layout,
     settings: DataSettings,
     column: str,
@@ -135,7 +135,7 @@ def drops_by_reason(
     table: Table,
     settings: DataSettings,
     counts: Counts,
-    parts: Mapping[str, tuple[Part, Layout]],
+    parts: Mapping[str, tuple[SourcePart, Layout]],
 ) -> list[Issue]:
     """The drops from counts by reason number, each with its first example."""
     return [
@@ -159,7 +159,7 @@ def emptied_by_reason(
     table: Table,
     settings: DataSettings,
     counts: Counts,
-    parts: Mapping[str, tuple[Part, Layout]],
+    parts: Mapping[str, tuple[SourcePart, Layout]],
 ) -> list[Issue]:
     """The emptied values from counts by mask, each column with its first example."""
     issues = []
@@ -198,7 +198,7 @@ def _issue(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
     settings: DataSettings,
-    parts: Mapping[str, tuple[Part, Layout]],
+    parts: Mapping[str, tuple[SourcePart, Layout]],
     count: Count,
     reason: Reason,
     condition: str,

@@ -27,7 +27,7 @@ from healthseg.data.copies import plain_words
 from healthseg.data.engine import create_offsets
 from healthseg.data.losses import Issue, IssueKind, TableReport, refusal, refused_for_losses
 from healthseg.data.midnights import Midnights
-from healthseg.data.sources import Part, Refused, quoted, scan
+from healthseg.data.sources import Refused, SourcePart, quoted, scan
 from healthseg.data.tables import Table
 from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, numbered
 from healthseg.errors import DataRetrievalError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ROWS = "rows.parquet"
 # reasons that depend on other rows than the row itself
 UNKNOWN, IDENTICAL, CONFLICT, EARLIER = 201, 202, 203, 204
-Layouts = dict[str, tuple[Part, Layout]]
+Layouts = dict[str, tuple[SourcePart, Layout]]
 
 
 def clean_columns(table: Table) -> list[str]:
@@ -60,7 +60,7 @@ def empty_select(table: Table) -> str:
 def clean_table(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
-    parts: Sequence[Part],
+    parts: Sequence[SourcePart],
     settings: DataSettings,
     folder: Path,
 ) -> TableReport:
@@ -85,7 +85,7 @@ def clean_table(
     return report
 
 
-def unreadable(name: str, parts: Sequence[Part], problem: duckdb.Error) -> TableReport:
+def unreadable(name: str, parts: Sequence[SourcePart], problem: duckdb.Error) -> TableReport:
     """The report of a table that DuckDB cannot read, with its reason in one line.
 
     Raises DataRetrievalError where the cause may pass: the machine, not the file.
@@ -106,7 +106,7 @@ def unreadable(name: str, parts: Sequence[Part], problem: duckdb.Error) -> Table
 def _load(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
-    parts: Sequence[Part],
+    parts: Sequence[SourcePart],
     settings: DataSettings,
 ) -> tuple[Layouts, Rejected]:
     """All parts' checked rows in the temporary table ``loaded``; returns their layouts and rejected lines."""
@@ -283,7 +283,7 @@ def _repeat_drops(
     return issues
 
 
-def _warnings(layouts: Mapping[str, tuple[Part, Layout]]) -> list[str]:
+def _warnings(layouts: Mapping[str, tuple[SourcePart, Layout]]) -> list[str]:
     warnings = []
     for label, (part, layout) in layouts.items():
         warnings += [part.note] if part.note else []

@@ -24,8 +24,8 @@ import duckdb
 
 from healthseg.data.sources import (
     CHUNK_BYTES,
-    Part,
     Refused,
+    SourcePart,
     column_names,
     file_part,
     open_bytes,
@@ -59,7 +59,9 @@ _TITLE_ROWS = 20
 _HEADER_LINE = b"header_line"
 
 
-def prepare(part: Part, folder: Path, table: Table | None = None, *, fresh: bool = True) -> Part:
+def prepare(
+    part: SourcePart, folder: Path, table: Table | None = None, *, fresh: bool = True
+) -> SourcePart:
     """The part as DuckDB can read it: with a copy in ``folder`` where it needs one.
 
     ``table`` is what its header is looked for, ``fresh`` says that it was not read before. Raises Refused, with
@@ -94,7 +96,7 @@ def prepare(part: Part, folder: Path, table: Table | None = None, *, fresh: bool
     return replace(part, copy=target)
 
 
-def plain_words(problem: duckdb.Error, parts: Sequence[Part]) -> str:
+def plain_words(problem: duckdb.Error, parts: Sequence[SourcePart]) -> str:
     """What DuckDB says of files, in one line, with the files' own names."""
     words = str(problem).splitlines()[0].strip()
     for part in parts:
@@ -103,7 +105,7 @@ def plain_words(problem: duckdb.Error, parts: Sequence[Part]) -> str:
     return re.sub(r"^[A-Z][\w ]* Error: ", "", words)
 
 
-def _prepare_query(part: Part, folder: Path, fresh: bool) -> Part:
+def _prepare_query(part: SourcePart, folder: Path, fresh: bool) -> SourcePart:
     """The query over copies where it names files that need one."""
     if part.query is None or isinstance(part.query, str):
         return part
@@ -120,7 +122,7 @@ def _prepare_query(part: Part, folder: Path, fresh: bool) -> Part:
     return replace(part, query=part.query.over(paths), note=note)
 
 
-def _require_content(part: Part) -> None:
+def _require_content(part: SourcePart) -> None:
     """Raises Refused for what is no file, is empty, or is of a kind that its name does not say."""
     assert part.path is not None
     if not part.path.is_file():
@@ -138,7 +140,7 @@ def _require_content(part: Part) -> None:
                 )
 
 
-def _require_unchanged(part: Part) -> None:
+def _require_unchanged(part: SourcePart) -> None:
     if part.changed:
         raise DataRetrievalError(
             f"{part.label} changed while it was being read: open the portfolio again when it is written whole",
@@ -147,7 +149,7 @@ def _require_unchanged(part: Part) -> None:
         )
 
 
-def _require_parquet(part: Part) -> None:
+def _require_parquet(part: SourcePart) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -174,7 +176,7 @@ def _require_parquet(part: Part) -> None:
 # Excel
 
 
-def _write_sheet(part: Part, target: Path, table: Table | None) -> None:
+def _write_sheet(part: SourcePart, target: Path, table: Table | None) -> None:
     import pyarrow.parquet as pq
 
     from healthseg.data import columns as arrow
@@ -201,7 +203,7 @@ def _workbook(path: Path, label: str) -> Any:
         raise Refused(f"{label} is not an Excel workbook: {problem}") from None
 
 
-def _sheet(part: Part, columns: Sequence[str]) -> tuple[int, list[str], list[list[Any]]]:
+def _sheet(part: SourcePart, columns: Sequence[str]) -> tuple[int, list[str], list[list[Any]]]:
     """The position of the header, the names in it, and the rows below, without blank ones at the end."""
     assert part.path is not None
     workbook = _workbook(part.path, part.label)
@@ -267,7 +269,7 @@ def _sqlite(path: Path, label: str) -> Iterator[sqlite3.Connection]:
         raise Refused(f"{label} cannot be read as a SQLite file: {problem}") from None
 
 
-def _write_sqlite(part: Part, target: Path, _table: Table | None) -> None:
+def _write_sqlite(part: SourcePart, target: Path, _table: Table | None) -> None:
     assert part.path is not None
     with _sqlite(part.path, part.label) as connection:
         names = sqlite_tables(part.path)
@@ -330,7 +332,7 @@ def write_frame(name: str, values: Any, target: Path) -> None:
 # JSON
 
 
-def _write_json(part: Part, target: Path, _table: Table | None) -> None:
+def _write_json(part: SourcePart, target: Path, _table: Table | None) -> None:
     """The objects of a file, one a line or in one array, with the fields of all of them as text."""
     assert part.path is not None
     form, path = text_form(part), part.path
@@ -377,7 +379,7 @@ def _json_field(name: str) -> str:
 _WRITERS = {"xlsx": _write_sheet, "sqlite": _write_sqlite, "json": _write_json}
 
 
-def line_of(part: Part, row: int) -> int | None:
+def line_of(part: SourcePart, row: int) -> int | None:
     """The line or row of a file, as a reader counts it, of the n-th row below its header; None where it has none."""
     if part.format in ("parquet", "json"):
         return row

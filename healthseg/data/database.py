@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from healthseg.data.copies import CHUNK_ROWS, write_chunks
-from healthseg.data.sources import Part, Sources, file_part
+from healthseg.data.sources import SourcePart, Sources, file_part
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, hint
 
@@ -49,7 +49,7 @@ def from_address(address: str, queries: Mapping[str, Any] | None = None) -> Sour
         shutil.rmtree(folder, ignore_errors=True)
         raise
     files = sorted(folder.glob("*.parquet"))
-    parts: dict[str, tuple[Part, ...]] = {path.stem: (_part(path, shown),) for path in files}
+    parts: dict[str, tuple[SourcePart, ...]] = {path.stem: (_part(path, shown),) for path in files}
     if not parts:
         raise DataRetrievalError(
             f"the database {shown} holds none of the tables; a portfolio needs at least customers",
@@ -252,7 +252,7 @@ def _copy(connection: Connection, select: Executable, path: Path) -> None:
     write_chunks(path, list(result.keys()), iter(lambda: result.fetchmany(CHUNK_ROWS), []))
 
 
-def _part(path: Path, shown: str) -> Part:
+def _part(path: Path, shown: str) -> SourcePart:
     """A copied table, named after the database; its content is its token."""
     part = file_part(path, path.parent)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]

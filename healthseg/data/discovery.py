@@ -17,8 +17,8 @@ from typing import Any
 
 from healthseg.data import sync_state
 from healthseg.data.sources import (
-    Part,
     Refused,
+    SourcePart,
     Sources,
     file_part,
     split_name,
@@ -118,16 +118,16 @@ def _from_folder(folder: Path) -> Sources:
     return Sources(str(folder), folder, identity, parts, settings, tuple(notes), folders=folders)
 
 
-def _folders_of(folder: Path, parts: Mapping[str, Sequence[Part]]) -> tuple[Path, ...]:
+def _folders_of(folder: Path, parts: Mapping[str, Sequence[SourcePart]]) -> tuple[Path, ...]:
     """The folder, and where links in it lead."""
     files = (part.path for each in parts.values() for part in each if part.path is not None)
     folders = {folder.resolve(), *(file.resolve().parent for file in files)}
     return tuple(sorted(folders))
 
 
-def _folder_parts(folder: Path) -> tuple[dict[str, tuple[Part, ...]], list[str]]:
+def _folder_parts(folder: Path) -> tuple[dict[str, tuple[SourcePart, ...]], list[str]]:
     """The files of each table by name, and notes about files that look like tables."""
-    parts: dict[str, list[Part]] = {}
+    parts: dict[str, list[SourcePart]] = {}
     notes = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(_IGNORED):
@@ -216,7 +216,7 @@ def _from_members(path: Path, word: str, members: Callable[[Path], list[str]]) -
         raise DataRetrievalError(
             str(problem), parameter="portfolio", value_provided=str(path)
         ) from None
-    parts: dict[str, tuple[Part, ...]] = {
+    parts: dict[str, tuple[SourcePart, ...]] = {
         name.lower(): (file_part(path, path.parent, name),)
         for name in names
         if name.lower() in TABLES
@@ -234,7 +234,10 @@ def _other_members(path: Path, word: str, names: Iterable[str]) -> list[str]:
 
 
 def _of_file(
-    path: Path, parts: dict[str, tuple[Part, ...]], notes: Sequence[str], attach: str | None = None
+    path: Path,
+    parts: dict[str, tuple[SourcePart, ...]],
+    notes: Sequence[str],
+    attach: str | None = None,
 ) -> Sources:
     settings, identity = _settings_beside(path.parent), str(path.resolve())
     folders = (path.resolve().parent,)
@@ -268,9 +271,9 @@ def _from_duckdb(path: Path) -> Sources:
             value_provided=str(path),
         ) from None
     token = stat_token(path)
-    parts: dict[str, tuple[Part, ...]] = {
+    parts: dict[str, tuple[SourcePart, ...]] = {
         name: (
-            Part(
+            SourcePart(
                 f"{path.name} table {name}",
                 query=f'SELECT * FROM source.main."{name}"',
                 token=f"{name}:{token}",
@@ -292,7 +295,7 @@ def from_frames(tables: Mapping[str, Any]) -> Sources:
     Frames are written to a temporary folder; what is derived from them is recognised by their content.
     """
     folder = Path(tempfile.mkdtemp(prefix="healthseg-"))
-    parts: dict[str, tuple[Part, ...]] = {}
+    parts: dict[str, tuple[SourcePart, ...]] = {}
     for name, values in tables.items():
         if name not in TABLES:
             raise InvalidParameters(
@@ -310,7 +313,7 @@ def from_frames(tables: Mapping[str, Any]) -> Sources:
     return Sources("frames", folder, identity, parts, local=False, folders=folders)
 
 
-def _frame_part(name: str, values: Any, folder: Path) -> Part:
+def _frame_part(name: str, values: Any, folder: Path) -> SourcePart:
     from healthseg.data.copies import write_frame
 
     if isinstance(values, (str, os.PathLike)):
@@ -464,7 +467,7 @@ def _bad_source(path: Path, source: object) -> InvalidParameters:
     )
 
 
-def _query_part(name: str, text: Any, folders: Sequence[Path]) -> Part:
+def _query_part(name: str, text: Any, folders: Sequence[Path]) -> SourcePart:
     from healthseg.data.queries import parse
 
     query = parse(name, text, folders)
@@ -473,4 +476,4 @@ def _query_part(name: str, text: Any, folders: Sequence[Path]) -> Part:
     if files and all(reference.files for reference in query.references):
         states = [f"{file}:{stat_token(file)}" for file in files]
         token = fingerprint([query.text, states])
-    return Part(f"{TOML} [tables] {name}", query=query, token=token)
+    return SourcePart(f"{TOML} [tables] {name}", query=query, token=token)

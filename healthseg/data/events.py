@@ -17,7 +17,7 @@ from healthseg.data.content import event_sums
 from healthseg.data.engine import BuildConnection, create_offsets
 from healthseg.data.extent import ActiveDay, Extent, extent
 from healthseg.data.losses import Issue, IssueKind, TableReport, refused_for_losses
-from healthseg.data.sources import Part, quoted
+from healthseg.data.sources import SourcePart, quoted
 from healthseg.data.staging import EVENTS, Staged
 from healthseg.settings import Settings
 
@@ -37,7 +37,7 @@ class Events:
         cls,
         folder: Path,
         connection: BuildConnection,
-        parts: Sequence[Part],
+        parts: Sequence[SourcePart],
         accounts: pd.DataFrame,
         excluded: pd.DataFrame,
         settings: Settings,

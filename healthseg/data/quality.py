@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from healthseg.data.contracts import contract_issues
 from healthseg.data.engine import sql_text
 from healthseg.data.losses import HARMLESS, Issue, IssueKind, Losses, TableReport
 from healthseg.data.rates import rate_issue
+from healthseg.settings.base import Frozen
 from healthseg.settings.data import DataSettings
 
 if TYPE_CHECKING:
@@ -97,11 +98,7 @@ def arr_by_customer(portfolio: Portfolio) -> dict[str, float]:
 # -- what responses and ``check`` say -----------------------------------------------------
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class IssueQuality(_Frozen):
+class IssueQuality(Frozen):
     """One reason for which rows or values of a table are lost or doubtful."""
 
     kind: IssueKind = Field(
@@ -120,7 +117,7 @@ class IssueQuality(_Frozen):
     )
 
 
-class TableQuality(_Frozen):
+class TableQuality(Frozen):
     """What became of the rows of a table."""
 
     table: str = Field(description="The table")
@@ -138,7 +135,7 @@ class TableQuality(_Frozen):
     issues: list[IssueQuality] = Field(description="Reason by reason, the largest first")
 
 
-class DataQuality(_Frozen):
+class DataQuality(Frozen):
     """What was lost or is doubtful in the data that a response rests on; empty lists where nothing is."""
 
     summary: list[str] = Field(description="In sentences, what a reader has to know")

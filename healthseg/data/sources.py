@@ -61,7 +61,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 @dataclass(frozen=True)
-class Part:
+class SourcePart:
     """One file of a table, or one query. Without a token its state is unknown and it is read at each opening."""
 
     label: str
@@ -126,7 +126,7 @@ class Sources:
     path: str
     folder: Path
     identity: str
-    parts: dict[str, tuple[Part, ...]]
+    parts: dict[str, tuple[SourcePart, ...]]
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     # a DuckDB file to attach, read-only, as ``source``
@@ -161,12 +161,12 @@ def stat_token(path: Path) -> str:
     return ":".join([path.name, *(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)])
 
 
-def file_part(path: Path, folder: Path, inner: str | None = None) -> Part:
+def file_part(path: Path, folder: Path, inner: str | None = None) -> SourcePart:
     """A file as a part of a table; ``inner`` names a sheet of a workbook or a table of a database file."""
     label = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
     stat = stat_token(path)
     label = f"{label}, {inner}" if inner else label
-    return Part(label, path, token=f"{label}:{stat}", stat=stat, inner=inner)
+    return SourcePart(label, path, token=f"{label}:{stat}", stat=stat, inner=inner)
 
 
 def open_bytes(path: Path) -> gzip.GzipFile | IO[bytes]:
@@ -197,7 +197,7 @@ def column_names(header: Sequence[Any]) -> list[str]:
     return list(names)
 
 
-def scan(parts: Sequence[Part], *, filename: bool = False, rejects: str | None = None) -> str:
+def scan(parts: Sequence[SourcePart], *, filename: bool = False, rejects: str | None = None) -> str:
     """A relation over parts of one format and the same columns; lines without its columns go to the table ``rejects``."""
     first = parts[0]
     if first.path is None:

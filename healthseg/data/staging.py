@@ -30,7 +30,7 @@ from healthseg.data.copies import COPIES, prepare
 from healthseg.data.engine import BuildConnection, parquet
 from healthseg.data.losses import Issue
 from healthseg.data.midnights import Midnights
-from healthseg.data.sources import Part, quoted, scan
+from healthseg.data.sources import SourcePart, quoted, scan
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES
 from healthseg.data.validation import Layout, checked, layout_of
@@ -53,7 +53,7 @@ class Group:
     """Parts of one layout, scanned in their files (``direct``) or written by month first."""
 
     layout: Layout
-    parts: list[Part]
+    parts: list[SourcePart]
     direct: bool
 
 
@@ -64,7 +64,7 @@ class Staged:
     folder: Path
     settings: Settings
     entries: Entries
-    parts: dict[str, Part]
+    parts: dict[str, SourcePart]
     # rows and hash by UTC day, up to ``last``
     days: dict[dt.date, tuple[int, int]] = field(default_factory=dict)
     # rows after ``last``: impossible dates
@@ -121,7 +121,7 @@ class Staged:
                 )
 
     def _direct_selects(self, start: dt.date, end: dt.date) -> Iterable[str]:
-        groups: dict[str, tuple[Layout, list[Part]]] = {}
+        groups: dict[str, tuple[Layout, list[SourcePart]]] = {}
         for label, entry in self.entries.items():
             days = [day for day, *_ in entry["days"]]
             if entry["batch"] or not days or days[0] >= str(end) or days[-1] < str(start):
@@ -145,7 +145,11 @@ class Staged:
 
 
 def stage(
-    folder: Path, build: BuildConnection, parts: Sequence[Part], settings: Settings, version: str
+    folder: Path,
+    build: BuildConnection,
+    parts: Sequence[SourcePart],
+    settings: Settings,
+    version: str,
 ) -> Staged:
     """All parts of events, staged in ``folder``; reads those not in the memo. Raises Refused for a part that is no table."""
     memo_path = folder / f"memo-{version}.json"
@@ -181,14 +185,14 @@ def _between(start: dt.date, end: dt.date) -> str:
     return f"occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'"
 
 
-def _layout_key(layout: Layout, part: Part) -> str:
+def _layout_key(layout: Layout, part: SourcePart) -> str:
     columns = [layout.types, sorted(layout.extra), sorted(layout.day_only), layout.formats]
     columns += [layout.doubtful, sorted(layout.filled)]
     return fingerprint([part.format, part.shape, *columns])
 
 
 def _grouped(
-    connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], settings: Settings
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[SourcePart], settings: Settings
 ) -> list[Group]:
     """Parts that can be scanned together: the same format, columns and way of reading."""
     groups: dict[tuple[str, bool], Group] = {}
@@ -200,7 +204,7 @@ def _grouped(
     return list(groups.values())
 
 
-def _by_time(connection: duckdb.DuckDBPyConnection, part: Part, layout: Layout) -> bool:
+def _by_time(connection: duckdb.DuckDBPyConnection, part: SourcePart, layout: Layout) -> bool:
     """Whether a month of a Parquet file can be read without reading most of the rest: its row groups follow time."""
     timed = layout.types["occurred_at"].startswith(("TIMESTAMP", "DATE"))
     if not part.columnar or not timed:
@@ -223,7 +227,7 @@ def _by_time(connection: duckdb.DuckDBPyConnection, part: Part, layout: Layout) 
 
 def _select(
     layout: Layout,
-    parts: Sequence[Part],
+    parts: Sequence[SourcePart],
     settings: Settings,
     *,
     days: tuple[dt.date, dt.date] | None = None,
@@ -336,7 +340,9 @@ def _entries(
     return entries
 
 
-def _together(folder: Path, entries: Entries, parts: Sequence[Part], settings: Settings) -> Staged:
+def _together(
+    folder: Path, entries: Entries, parts: Sequence[SourcePart], settings: Settings
+) -> Staged:
     days: dict[dt.date, tuple[int, int]] = {}
     for entry in entries.values():
         for text, count, total in entry["days"]:

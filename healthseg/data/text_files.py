@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from healthseg.data.sources import CHUNK_BYTES, Part, Refused, open_bytes
+from healthseg.data.sources import CHUNK_BYTES, Refused, SourcePart, open_bytes
 from healthseg.data.storage import mark_used, writing
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TextForm:
         return target.with_name(f"{target.name}.{self.encoding}.{self.skipped}.csv")
 
 
-def prepare_text(part: Part, target: Path, table: Table | None, *, fresh: bool) -> Part:
+def prepare_text(part: SourcePart, target: Path, table: Table | None, *, fresh: bool) -> SourcePart:
     """A CSV file as DuckDB reads it: a copy where it is not UTF-8, its line ends differ or it is wide.
 
     Raises Refused for what is no text, or is cut off.
@@ -64,7 +64,7 @@ def prepare_text(part: Part, target: Path, table: Table | None, *, fresh: bool) 
     return part if table is None or len(names) <= _WIDE else _narrowed(part, table, target)
 
 
-def text_form(part: Part) -> TextForm:
+def text_form(part: SourcePart) -> TextForm:
     """How a file is written: in UTF-8, UTF-16 by its mark, else Windows-1252. Raises Refused for no or mixed text."""
     assert part.path is not None
     with open_bytes(part.path) as handle:
@@ -100,7 +100,7 @@ def text_form(part: Part) -> TextForm:
     return TextForm(WINDOWS if foreign else UTF8, uneven, skipped)
 
 
-def recode(part: Part, form: TextForm, target: Path) -> None:
+def recode(part: SourcePart, form: TextForm, target: Path) -> None:
     """Writes the file in UTF-8 with LF at the ends of its lines. Raises Refused for a byte that is no character."""
     assert part.path is not None
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(form.encoding)(), True)
@@ -121,7 +121,7 @@ def recode(part: Part, form: TextForm, target: Path) -> None:
             ) from None
 
 
-def _narrowed(part: Part, table: Table, target: Path) -> Part:
+def _narrowed(part: SourcePart, table: Table, target: Path) -> SourcePart:
     """A wide file's copy with the columns of the contract alone."""
     narrow = target.with_name(f"{target.name}-narrow.csv")
     if not narrow.is_file():
@@ -132,7 +132,7 @@ def _narrowed(part: Part, table: Table, target: Path) -> Part:
     return replace(part, copy=narrow, note="; ".join(filter(None, [part.note, note])))
 
 
-def _write_narrow(part: Part, table: Table, target: Path) -> None:
+def _write_narrow(part: SourcePart, table: Table, target: Path) -> None:
     """A line with other columns than the header stays one."""
     delimiter, names = part.header
     positions = [position for position, name in enumerate(names) if name in table.names]

@@ -35,7 +35,7 @@ from healthseg.data.reading import (
     without_sentinels,
     word_of,
 )
-from healthseg.data.sources import Part, Refused, quoted
+from healthseg.data.sources import Refused, SourcePart, quoted
 from healthseg.data.tables import CLIENT_ID_RULE, LARGEST, Column, Table
 from healthseg.errors import hint
 from healthseg.settings.data import DataSettings
@@ -157,7 +157,7 @@ def _parse_date(column: Column, name: str, text: str, raw: str, layout: Layout) 
 
 
 def layout_of(
-    connection: duckdb.DuckDBPyConnection, table: Table, part: Part, settings: DataSettings
+    connection: duckdb.DuckDBPyConnection, table: Table, part: SourcePart, settings: DataSettings
 ) -> Layout:
     """The columns of a part; raises Refused where a required one is missing or of no usable type."""
     types = _canonical(_types(connection, part), table, part)
@@ -214,12 +214,12 @@ def _filled(settings: DataSettings) -> dict[str, str]:
     }
 
 
-def _any(connection: duckdb.DuckDBPyConnection, part: Part, condition: str) -> bool:
+def _any(connection: duckdb.DuckDBPyConnection, part: SourcePart, condition: str) -> bool:
     query = f"SELECT 1 FROM {part.relation} WHERE {condition} LIMIT 1"
     return bool(connection.execute(query).fetchall())
 
 
-def _types(connection: duckdb.DuckDBPyConnection, part: Part) -> dict[str, str]:
+def _types(connection: duckdb.DuckDBPyConnection, part: SourcePart) -> dict[str, str]:
     """The type of each column: text in CSV."""
     if part.path is not None and not part.columnar:
         return dict.fromkeys(part.header[1], "VARCHAR")
@@ -227,7 +227,7 @@ def _types(connection: duckdb.DuckDBPyConnection, part: Part) -> dict[str, str]:
     return {name: kind for name, kind, *_ in described if name != "file_row_number"}
 
 
-def _canonical(types: dict[str, str], table: Table, part: Part) -> dict[str, str]:
+def _canonical(types: dict[str, str], table: Table, part: SourcePart) -> dict[str, str]:
     """The columns under the contract's names, whatever their case; raises Refused for one that comes twice."""
     canonical: dict[str, str] = {}
     for name, kind in types.items():
@@ -240,7 +240,7 @@ def _canonical(types: dict[str, str], table: Table, part: Part) -> dict[str, str
     return canonical
 
 
-def _all_midnight(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> bool:
+def _all_midnight(connection: duckdb.DuckDBPyConnection, part: SourcePart, name: str) -> bool:
     """Whether every value is a date or its midnight, as it is written: a text's day is then the one that is written."""
     text = f'TRIM(CAST("{name}" AS VARCHAR))'
     query = f"SELECT 1 FROM {part.relation} WHERE {text} <> '' AND NOT regexp_matches({text}, {_MIDNIGHT}) LIMIT 1"
@@ -489,12 +489,12 @@ def _parsed(
     return f"SELECT {', '.join(items)} FROM ({clean})"
 
 
-def numbered(part: Part) -> str:
+def numbered(part: SourcePart) -> str:
     """The expression for a row's number in its file, from 1."""
     return "file_row_number + 1" if part.columnar else "ROW_NUMBER() OVER ()"
 
 
-def line_of(part: Part, layout: Layout, row: int) -> int | None:
+def line_of(part: SourcePart, layout: Layout, row: int) -> int | None:
     """The line for a reader: of a CSV file with its header as line 1, of a Parquet file the row."""
     if part.format != "csv":
         return copies.line_of(part, row)

@@ -116,7 +116,7 @@ class Spans:
 
 
 @dataclass(frozen=True)
-class Axis:
+class DayAxis:
     """The days ``[origin, until)`` (days since 1970) that cumulative counts hold."""
 
     origin: int
@@ -132,7 +132,7 @@ class Axis:
 
 
 def cumulate(
-    axis: Axis, rows: int, row: np.ndarray, day: np.ndarray, delta: np.ndarray
+    axis: DayAxis, rows: int, row: np.ndarray, day: np.ndarray, delta: np.ndarray
 ) -> np.ndarray:
     """``C[row, i]`` = the sum of ``delta`` of that row on days before ``origin + i``.
 
@@ -150,7 +150,7 @@ def cumulate(
 
 
 def trailing(
-    axis: Axis,
+    axis: DayAxis,
     rows: int,
     row: np.ndarray,
     day: np.ndarray,
@@ -278,7 +278,7 @@ class Counting:
         ends = spans.end if len(spans.end) else np.array([epoch_day(portfolio.data_until) + 1])
         champion = int(ends.min()) - settings.champion_look_back_days
         origin = int(before.min(initial=champion)) - self.observed.most_missing
-        self.axis = Axis(origin, int(ends.max()))
+        self.axis = DayAxis(origin, int(ends.max()))
         self.customers = customers(portfolio).loc[clients]
         self.signup = epoch_days(self.customers["signup_date"])
         self.tracked_from = (
@@ -419,7 +419,11 @@ def counting(portfolio: Portfolio, clients: list[str], start: dt.date, end: dt.d
 
 
 def _cached_rows(
-    portfolio: Portfolio, name: str, clients: list[str], axis: Axis, frames: dict[str, pd.DataFrame]
+    portfolio: Portfolio,
+    name: str,
+    clients: list[str],
+    axis: DayAxis,
+    frames: dict[str, pd.DataFrame],
 ) -> pd.DataFrame | None:
     """The rows for a few customers, or for all days, from the cache of a middling portfolio; else None.
 
@@ -452,7 +456,7 @@ def _is_middling(portfolio: Portfolio) -> bool:
     )
 
 
-def _all_days(portfolio: Portfolio, axis: Axis) -> bool:
+def _all_days(portfolio: Portfolio, axis: DayAxis) -> bool:
     first, last = (epoch_day(day) for day in (portfolio.first_event_day, portfolio.data_until))
     return axis.origin <= first and axis.until > last
 

@@ -35,7 +35,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Plan:
+class MilestonePlan:
     """The milestones in order (category, target, id), one row each, and what could not be read of them.
 
     Columns: milestone_id, name, category, target_days, required, depends_on (a tuple of ids), feature and users (of
@@ -57,7 +57,7 @@ class Plan:
         return self.frame.loc[needs, "milestone_id"].tolist()
 
 
-def plan_of(portfolio: Portfolio) -> Plan | None:
+def plan_of(portfolio: Portfolio) -> MilestonePlan | None:
     """The portfolio's milestones; None where it has no table of them.
 
     >>> from healthseg.testing import tiny_portfolio
@@ -75,7 +75,7 @@ def plan_of(portfolio: Portfolio) -> Plan | None:
     )
 
 
-def _read(table: pd.DataFrame) -> Plan:
+def _read(table: pd.DataFrame) -> MilestonePlan:
     warnings: list[str] = []
     rows = [_row(row, warnings) for row in table.to_dict("records")]
     frame = pd.DataFrame(rows, columns=COLUMNS).astype({"users": np.int64})
@@ -87,7 +87,7 @@ def _read(table: pd.DataFrame) -> Plan:
     )
     frame = frame.drop(columns="place").reset_index(drop=True)
     frame["depends_on"] = _dependencies(frame, warnings)
-    return Plan(frame, warnings)
+    return MilestonePlan(frame, warnings)
 
 
 def _row(row: dict[str, Any], warnings: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.milestone_plan import MARKS, DayCount, Plan, plan_of
+from healthseg.metrics.milestone_plan import MARKS, DayCount, MilestonePlan, plan_of
 from healthseg.metrics.milestones import states
 from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.survival import TimeFactor, kaplan_meier, quantile_time, time_factor
@@ -65,7 +65,7 @@ class MilestoneMark:
     text: str
 
 
-def marks(plan: Plan) -> dict[str, MilestoneMark]:
+def marks(plan: MilestonePlan) -> dict[str, MilestoneMark]:
     """First value, activation and full adoption: the milestones marked so, else by category and necessity."""
     rows = plan.frame
     needed = rows[rows["required"]]
@@ -106,7 +106,7 @@ def values(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     )
 
 
-def _values(portfolio: Portfolio, as_of: dt.date, plan: Plan | None) -> pd.DataFrame:
+def _values(portfolio: Portfolio, as_of: dt.date, plan: MilestonePlan | None) -> pd.DataFrame:
     rows = states(portfolio, as_of)
     parts = (
         [_value(rows, mark) for mark in marks(plan).values()]

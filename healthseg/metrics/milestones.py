@@ -14,7 +14,7 @@ from healthseg.metrics.counting import (
     epoch_days,
     epoch_days_or_nan,
 )
-from healthseg.metrics.milestone_plan import DayCount, Plan, plan_of
+from healthseg.metrics.milestone_plan import DayCount, MilestonePlan, plan_of
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.spells import spells_as_of
 from healthseg.periods import DAY_SECONDS, end_of_day_utc
@@ -56,7 +56,7 @@ def states(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     )
 
 
-def _states(portfolio: Portfolio, as_of: dt.date, plan: Plan | None) -> pd.DataFrame:
+def _states(portfolio: Portfolio, as_of: dt.date, plan: MilestonePlan | None) -> pd.DataFrame:
     rows = _applying(portfolio, as_of, plan, present_spells(portfolio, as_of))
     rows = _measurable(rows, portfolio, as_of) if len(rows) else rows
     if plan is None or not len(rows):
@@ -137,7 +137,7 @@ def _spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 
 
 def _applying(
-    portfolio: Portfolio, as_of: dt.date, plan: Plan | None, customers_then: pd.DataFrame
+    portfolio: Portfolio, as_of: dt.date, plan: MilestonePlan | None, customers_then: pd.DataFrame
 ) -> pd.DataFrame:
     """Customers × milestones, without those of other plans."""
     milestones = pd.DataFrame(columns=["milestone_id"]) if plan is None else plan.frame
@@ -198,7 +198,7 @@ def _with_entries(rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date) -> p
 
 
 def _with_users(
-    rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date, plan: Plan
+    rows: pd.DataFrame, portfolio: Portfolio, as_of: dt.date, plan: MilestonePlan
 ) -> pd.DataFrame:
     """How many of the needed users had used the feature, and when the first and the last of them did."""
     features = (

@@ -54,7 +54,7 @@ class StageChange:
 
 
 @dataclass(frozen=True)
-class Spell:
+class StageSpell:
     """One spell in a stage: ``[start, end)`` in account-local days, end None while it lasts; ``visit`` counts them."""
 
     change: StageChange
@@ -105,7 +105,7 @@ def in_force(
     return standing
 
 
-def spells(changes: Iterable[StageChange]) -> list[Spell]:
+def spells(changes: Iterable[StageChange]) -> list[StageSpell]:
     """One customer's spells, from its changes in force.
 
     >>> day = lambda n: dt.datetime(2025, 3, n, tzinfo=UTC)
@@ -121,7 +121,9 @@ def spells(changes: Iterable[StageChange]) -> list[Spell]:
         visits[change.stage] = visits.get(change.stage, 0) + 1
         end = None if following is None else following.day
         result.append(
-            Spell(change, end, None if following is None else following.stage, visits[change.stage])
+            StageSpell(
+                change, end, None if following is None else following.stage, visits[change.stage]
+            )
         )
     return result
 

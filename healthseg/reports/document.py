@@ -86,7 +86,7 @@ class FactList:
 
 
 @dataclass(frozen=True)
-class Column:
+class GridColumn:
     """The heading of a column, and whether it holds figures."""
 
     heading: str
@@ -108,7 +108,7 @@ class GridCell:
 class Grid:
     """A table; ``label`` says what its rows are."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[GridColumn, ...]
     lines: tuple[tuple[GridCell, ...], ...]
     caption: str = ""
     label: str = "rows"
@@ -136,7 +136,7 @@ class CardRow:
 
 
 @dataclass(frozen=True)
-class Figure:
+class DrawnChart:
     """A chart as drawn, its grammar, and its figures as a table."""
 
     title: Filled
@@ -186,7 +186,7 @@ Node = (
     | FactList
     | Grid
     | CardRow
-    | Figure
+    | DrawnChart
     | Drawing
     | Folded
     | Markup

@@ -60,10 +60,10 @@ def rows(block: Any, scope: Scope) -> list[Scope]:
 
 def _item(row: Scope) -> Scope:
     """A row that is no mapping becomes one, so that a template can name it."""
-    return row if isinstance(row.value, Mapping) else _Item(row.value, row.path, row.outer)
+    return row if isinstance(row.value, Mapping) else _PlainItem(row.value, row.path, row.outer)
 
 
-class _Item(Scope):
+class _PlainItem(Scope):
     """A list's or a mapping's plain value: ``page_item`` is the value, ``page_key`` its key."""
 
     def find(self, path: str) -> Scope | None:
@@ -89,18 +89,18 @@ def grid(table: spec.Table, scope: Scope) -> document.Grid | None:
     items = rows(table, scope)
     if not items:
         return None
-    columns = [_Column(heading, value) for heading, value in table.columns.items()]
+    columns = [_ColumnTemplate(heading, value) for heading, value in table.columns.items()]
     lines = [[column.cell(row) for column in columns] for row in items]
     known = [at for at in range(len(columns)) if at == 0 or any(line[at].text for line in lines)]
     return document.Grid(
-        tuple(document.Column(columns[at].heading, columns[at].numeric) for at in known),
+        tuple(document.GridColumn(columns[at].heading, columns[at].numeric) for at in known),
         tuple(tuple(line[at] for at in known) for line in lines),
         table.caption,
         table.label,
     )
 
 
-class _Column:
+class _ColumnTemplate:
     """A column as a template; its first figure decides how it is sorted and aligned."""
 
     def __init__(self, heading: str, shown: spec.Text | spec.Cell) -> None:
@@ -151,7 +151,7 @@ def _chart(chart: spec.Chart, scope: Scope, result: Any) -> list[Node]:
         return paragraph(_caption(picture, chart.name, "reason"), "lead")
     grammar = theme.spec(picture)
     return [
-        document.Figure(
+        document.DrawnChart(
             _caption(picture, chart.name, "title"),
             _caption(picture, chart.name, "subtitle"),
             theme.svg_of(grammar, picture),

@@ -69,7 +69,7 @@ def adoption_effects(
     """
 
     def build() -> Effects:
-        hypotheses = _Hypotheses(portfolio, as_of, period_days, messages_known)
+        hypotheses = _EffectHypotheses(portfolio, as_of, period_days, messages_known)
         inputs = [period_days, as_of, portfolio.content(as_of), portfolio.settings.fingerprint]
         values = portfolio.cache.get(
             "adoption_effects", inputs, lambda: hypotheses.test().to_json()
@@ -79,7 +79,7 @@ def adoption_effects(
     return portfolio.cache.get("effects", (period_days, as_of), build, disk=False)
 
 
-class _Hypotheses:
+class _EffectHypotheses:
     """All hypotheses of one day, tested on the same landmark rows."""
 
     def __init__(

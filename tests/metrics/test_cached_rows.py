@@ -11,7 +11,7 @@ import pytest
 from healthseg.data.customer_rows import CustomerRows, encode
 from healthseg.data.portfolio import Portfolio
 from healthseg.metrics import counting
-from healthseg.metrics.counting import Axis, bounds, epoch_day
+from healthseg.metrics.counting import DayAxis, bounds, epoch_day
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
 
 FLOOR, UNTIL = epoch_day(FIRST) + DAYS // 3, epoch_day(FIRST) + 2 * DAYS // 3
@@ -20,7 +20,7 @@ NAMES = [name for name in counting.ROWS_FROM_FIRST_DAY if name != "user_spells"]
 
 
 def cached(portfolio: Portfolio, name: str, clients: list[str], first: int, until: int):
-    return counting._cached_rows(portfolio, name, clients, Axis(first, until), {})
+    return counting._cached_rows(portfolio, name, clients, DayAxis(first, until), {})
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,10 @@ def report(kind: str, tool: str, portfolio: Path, client_id: str) -> str:
                 new_output("execute_result", data=shown._repr_mimebundle_(), execution_count=1)
             ]
     return export.to_html(
-        notebook, export.Origin(AT, 1.0), index="../index.html", portfolio=kind == "portfolio"
+        notebook,
+        export.NotebookOrigin(AT, 1.0),
+        index="../index.html",
+        portfolio=kind == "portfolio",
     )
 
 

@@ -16,7 +16,7 @@ from healthseg.reports.pages import page_spec
 from healthseg.reports.render import ReportPage
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-MADE = export.Origin(dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC), 3.2)
+MADE = export.NotebookOrigin(dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC), 3.2)
 
 
 def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:

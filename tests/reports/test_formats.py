@@ -23,7 +23,7 @@ from tests.reports import samples
 from tests.reports.hostile import HOSTILE
 from tests.reports.pages import Read, shown
 
-MADE = export.Origin(dt.datetime(2026, 1, 2, tzinfo=dt.UTC), 1.0)
+MADE = export.NotebookOrigin(dt.datetime(2026, 1, 2, tzinfo=dt.UTC), 1.0)
 
 
 def _document(kind: str = "customer", result=None) -> export.Document:

@@ -63,7 +63,7 @@ def _page_of(markup: str) -> str:
 
     output = new_output("display_data", data={"text/html": f'<div class="hs">{markup}</div>'})
     cells = [new_markdown_cell("# A page"), new_code_cell("1", outputs=[output])]
-    return export.to_html(new_notebook(cells=cells), export.Origin(AT, 1.0))
+    return export.to_html(new_notebook(cells=cells), export.NotebookOrigin(AT, 1.0))
 
 
 def _shown(browser: Browser) -> list[list[str]]:
@@ -195,7 +195,7 @@ def test_axe_finds_no_serious_violation(browser: Browser, pages, name, width, da
 
 
 def test_a_page_without_charts_to_draw_carries_no_bundle():
-    static = export.Origin(AT, 1.0, charts="static")
+    static = export.NotebookOrigin(AT, 1.0, charts="static")
     from tests.reports.pages import shown
 
     text = export.to_html(shown("portfolio", samples.portfolio()), static, portfolio=True)

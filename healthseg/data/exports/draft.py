@@ -20,7 +20,7 @@ from healthseg.data.exports.links import (
     normalised,
 )
 from healthseg.data.exports.presets import (
-    Export,
+    ExportPreset,
     MappedColumn,
     MappedTable,
     Recognised,
@@ -96,7 +96,7 @@ def draft(survey: Survey) -> Draft:
 def recognised_exports(survey: Survey) -> tuple[list[Recognised], list[ExportTable]]:
     """The survey's tables by what they are; files of the same export become one table."""
     groups: dict[tuple[str, str, str], list[ExportTable]] = {}
-    exports: dict[tuple[str, str, str], Export] = {}
+    exports: dict[tuple[str, str, str], ExportPreset] = {}
     unrecognised = []
     for table in survey.tables:
         export = recognise(table) or recognise_own(table)

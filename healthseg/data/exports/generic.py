@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from healthseg.data.exports.presets import Export, MappedColumn, MappedTable
+from healthseg.data.exports.presets import ExportPreset, MappedColumn, MappedTable
 from healthseg.data.exports.survey import ExportTable, plain
 from healthseg.data.tables import TABLES, Column
 
@@ -46,7 +46,7 @@ def _is_named(source: ExportTable, table: str) -> bool:
     return bool(source.words & set(_vocabulary_of(table)["words"]))
 
 
-def recognise_own(source: ExportTable) -> Export | None:
+def recognise_own(source: ExportTable) -> ExportPreset | None:
     """The contract's table that a table's columns are most like; None where required columns are missing."""
     guesses = {table: _guess(source, table) for table in TABLES}
     scores = {
@@ -61,7 +61,7 @@ def recognise_own(source: ExportTable) -> Export | None:
     mapped = MappedTable(
         table, {name: column for name, column in guesses[table].items() if name != "client_id"}
     )
-    return Export(
+    return ExportPreset(
         OWN,
         table,
         (),

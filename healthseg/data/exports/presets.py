@@ -44,7 +44,7 @@ class MappedTable:
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportPreset:
     """One file of a system. ``customer`` and ``person`` say whose row it is; ``customers``: a row is a customer."""
 
     system: str
@@ -64,13 +64,13 @@ class Export:
 class Recognised:
     """An export that was found in the files."""
 
-    export: Export
+    export: ExportPreset
     source: ExportTable
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache
-def exports() -> tuple[Export, ...]:
+def exports() -> tuple[ExportPreset, ...]:
     """All exports of all presets, in the order of the systems' names."""
     folder = importlib.resources.files("healthseg.data.exports").joinpath("presets")
     files = sorted(folder.iterdir(), key=lambda file: file.name)
@@ -83,7 +83,7 @@ def exports() -> tuple[Export, ...]:
     )
 
 
-def _export(system: Mapping[str, Any], content: Mapping[str, Any]) -> Export:
+def _export(system: Mapping[str, Any], content: Mapping[str, Any]) -> ExportPreset:
     tables = tuple(
         MappedTable(
             table["table"],
@@ -95,7 +95,7 @@ def _export(system: Mapping[str, Any], content: Mapping[str, Any]) -> Export:
         )
         for table in content.get("tables", ())
     )
-    return Export(
+    return ExportPreset(
         system["name"],
         content["name"],
         tuple(content["recognised_by"]),
@@ -121,7 +121,7 @@ def _column(value: Any) -> MappedColumn:
     return MappedColumn(_texts(value))
 
 
-def recognise(table: ExportTable) -> Export | None:
+def recognise(table: ExportTable) -> ExportPreset | None:
     """The export that a table is: of those whose columns are all there, the one that names most."""
     names = set(table.by_name)
     fitting = [
@@ -133,7 +133,7 @@ def recognise(table: ExportTable) -> Export | None:
     return max(fitting, key=lambda export: _likeness(export, names), default=None)
 
 
-def _likeness(export: Export, names: set[str]) -> tuple[int, int, int]:
+def _likeness(export: ExportPreset, names: set[str]) -> tuple[int, int, int]:
     slots = {
         plain(slot)
         for table in export.tables

@@ -100,7 +100,7 @@ def _missing(words: str) -> InvalidParameters:
     return InvalidParameters(words, parameter="mixpanel", validation_rule="credentials of Mixpanel")
 
 
-class Export:
+class MixpanelExport:
     """The export of one project."""
 
     def __init__(self, settings: MixpanelSettings, credentials: Credentials) -> None:

@@ -119,7 +119,7 @@ class Accounting:
     example: str | None = None  # a value that is no account
 
 
-class Reader:
+class RecordReader:
     """Turns records into rows ``(day, client_id, occurred_ms, user_id, feature, event, session_id, source,
     event_key, processed_ms)``, and accounts for each.
 

@@ -18,10 +18,10 @@ from healthseg.integrations.mixpanel.days import ExportWindow
 from healthseg.integrations.mixpanel.export import (
     Credentials,
     DayNotBegun,
-    Export,
+    MixpanelExport,
     TransientFailure,
 )
-from healthseg.integrations.mixpanel.records import EPOCH, Reader, records
+from healthseg.integrations.mixpanel.records import EPOCH, RecordReader, records
 from healthseg.settings import fingerprint
 from healthseg.settings.mixpanel import MixpanelSettings
 
@@ -82,7 +82,7 @@ class Sync:
     ) -> None:
         _require(portfolio, settings)
         self._portfolio, self._settings = portfolio, settings
-        self._export = Export(settings, Credentials.of(settings, secrets))
+        self._export = MixpanelExport(settings, Credentials.of(settings, secrets))
         self._now, self._sleep, self._say = now, sleep, say
         self._random = random.Random(seed)
         self._zone = ZoneInfo(str(settings.event_timezone))
@@ -235,7 +235,7 @@ class Sync:
         """Fetch a window: all of it is there afterwards, or nothing of it has changed."""
         self._wait_for_the_limit()
         outcome.queries += 1
-        reader = Reader(self._settings, *window)
+        reader = RecordReader(self._settings, *window)
         with ExportWindow(self._portfolio) as rows:
             for number, record in enumerate(records(self._export.lines(*window)), 1):
                 rows.add(reader.rows(record))
@@ -247,7 +247,7 @@ class Sync:
             events_by_day = rows.place({day: reader.accounting.rows[day] for day in days})
         self._record_days(events_by_day, reader, outcome)
 
-    def _refuse_sudden_emptiness(self, window: Span, reader: Reader) -> None:
+    def _refuse_sudden_emptiness(self, window: Span, reader: RecordReader) -> None:
         """An empty answer for days that had events before is none."""
         before = sum(
             self._state.days.get(str(window[0] + k * DAY), {}).get("received", 0)
@@ -257,7 +257,7 @@ class Sync:
             raise TransientFailure(f"an empty response where there were {before:,} events before")
 
     def _record_days(
-        self, events_by_day: dict[int, int], reader: Reader, outcome: SyncOutcome
+        self, events_by_day: dict[int, int], reader: RecordReader, outcome: SyncOutcome
     ) -> None:
         fetched, accounting = self._now().isoformat(), reader.accounting
         for number, events in events_by_day.items():

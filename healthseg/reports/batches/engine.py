@@ -91,10 +91,10 @@ def _execute(
 
 
 def _ended(worker: Any, tell: Callable[[tuple[int, Any]], None]) -> bool:
-    from healthseg.reports.batches.workers import Lost, Step
+    from healthseg.reports.batches.workers import Lost, TaskStep
 
     for event in worker.events():
-        if isinstance(event, Step):
+        if isinstance(event, TaskStep):
             tell(event.value)
         elif isinstance(event, Lost):
             raise RuntimeError(f"the notebook was {event.status}: {event.reason}")

@@ -20,7 +20,7 @@ from healthseg.reports.batches.workers import FAILED, KILLED, OK, Lost
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
-    from healthseg.reports.html.export import Document, Origin
+    from healthseg.reports.html.export import Document, NotebookOrigin
 
 FORMATS = ("pdf", "csv")
 NO_CELL: Callable[[object], None] = lambda number: None  # noqa: E731
@@ -131,7 +131,7 @@ def _make(
     files = {kind: job.file(kind) for kind in ("ipynb", "json", "html", *job.formats)}
     executed = execute(job, on_cell)
     facts = export.facts(executed)
-    origin = export.Origin(at, time.monotonic() - started, job.key, job.charts)
+    origin = export.NotebookOrigin(at, time.monotonic() - started, job.key, job.charts)
     _write(job, files, executed, facts, origin)
     return {key: value for key, value in facts.items() if key != "response"}
 
@@ -193,7 +193,7 @@ def _write(
     files: Mapping[str, Path],
     executed: nbformat.NotebookNode,
     facts: Mapping[str, Any],
-    origin: Origin,
+    origin: NotebookOrigin,
 ) -> None:
     """Write all files, the page last: where it is, the others are."""
     from healthseg.reports.html import export

@@ -131,7 +131,9 @@ def make_reports(
     key = "" if show_users else privacy.key(opened)
     jobs = plan.jobs(request, customers, address, folder, content, key) if request.tools else []
     managers = portfolios.manager_names(opened)
-    batch = _Batch(top, folder, jobs, request, settings, health, managers, clock, progress, started)
+    batch = _BatchRunner(
+        top, folder, jobs, request, settings, health, managers, clock, progress, started
+    )
     done = partial(batch.outcomes, opened, workers, resume, fail_fast)
     return batch.run(done, keep_days)
 
@@ -154,7 +156,7 @@ def _only_due(request: plan.Request, folder: Path, day: dt.date) -> plan.Request
 
 
 @dataclass
-class _Batch:
+class _BatchRunner:
     """One run: its jobs, its manifest, and its index at the end."""
 
     top: Path

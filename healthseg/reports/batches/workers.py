@@ -51,7 +51,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Step:
+class TaskStep:
     """How far a task is: whatever it told."""
 
     value: Any
@@ -98,7 +98,7 @@ class Worker:
         with contextlib.suppress(OSError):
             self.connection.send(task)
 
-    def events(self) -> Iterator[Step | Finished | Lost]:
+    def events(self) -> Iterator[TaskStep | Finished | Lost]:
         """What happened since the last call, up to the end of the task."""
         try:
             while self.connection.poll():
@@ -252,7 +252,7 @@ class _Busy:
 
     def event(self) -> Finished | Lost | None:
         for event in self.worker.events():
-            if not isinstance(event, Step):
+            if not isinstance(event, TaskStep):
                 return event
             self.step = event.value
         return None
@@ -283,7 +283,7 @@ def main(descriptor: int, starter: int) -> None:
 
 def _tell(connection: Connection, owner: int, step: object) -> None:
     _end_unless(owner)
-    connection.send(Step(step))
+    connection.send(TaskStep(step))
 
 
 def _end_unless(owner: int) -> None:

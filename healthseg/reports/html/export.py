@@ -37,7 +37,7 @@ class ReportExporter(TemplateExporter):
 
 
 @dataclass
-class Section:
+class NotebookSection:
     """A question and what answers it."""
 
     heading: str = ""
@@ -48,7 +48,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Origin:
+class NotebookOrigin:
     """When a report was computed, how long that took, and what from (``key``)."""
 
     at: dt.datetime
@@ -76,8 +76,8 @@ class Document:
 
     title: str
     kicker: str
-    sections: list[Section]
-    footer: Section
+    sections: list[NotebookSection]
+    footer: NotebookSection
 
     @property
     def printed(self) -> list[tuple[str, list[Block]]]:
@@ -95,7 +95,10 @@ def read(notebook: nbformat.NotebookNode) -> Document:
 
 
 def to_html(
-    notebook: nbformat.NotebookNode, origin: Origin, index: str = "", portfolio: bool = False
+    notebook: nbformat.NotebookNode,
+    origin: NotebookOrigin,
+    index: str = "",
+    portfolio: bool = False,
 ) -> str:
     """The report of an executed notebook as one page."""
     document = read(notebook)
@@ -133,7 +136,7 @@ def _title(notebook: nbformat.NotebookNode) -> str:
     return first.lstrip("# ").splitlines()[0] if first.strip() else "Report"
 
 
-def _scripts(sections: list[Section], interactive: bool) -> list[str]:
+def _scripts(sections: list[NotebookSection], interactive: bool) -> list[str]:
     """The scripts that a page needs; without interactive charts their grammar is taken out of its sections."""
     specs = any(scripting.has_specs(piece) for section in sections for piece in section.pieces)
     if not interactive:
@@ -145,9 +148,9 @@ def _scripts(sections: list[Section], interactive: bool) -> list[str]:
     ]
 
 
-def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], Section]:
+def _sections(notebook: nbformat.NotebookNode) -> tuple[list[NotebookSection], NotebookSection]:
     """The cells by question, and the footer; the first cell is the title."""
-    sections, footer = [Section()], Section()
+    sections, footer = [NotebookSection()], NotebookSection()
     for cell in notebook.cells[1:]:
         if cell.cell_type == "markdown":
             _read_markdown(cell.source, sections)
@@ -158,19 +161,19 @@ def _sections(notebook: nbformat.NotebookNode) -> tuple[list[Section], Section]:
     return sections, footer
 
 
-def _read_output(output: nbformat.NotebookNode, section: Section) -> None:
+def _read_output(output: nbformat.NotebookNode, section: NotebookSection) -> None:
     piece = foreign.piece(output)
     section.pieces += [piece] if piece else []
     own = output.get("data", {}).get(PRINTED)
     section.blocks += foreign.blocks(output) if own is None else own
 
 
-def _read_markdown(source: str, sections: list[Section]) -> None:
+def _read_markdown(source: str, sections: list[NotebookSection]) -> None:
     heading, _, rest = source.partition("\n")
     if heading.startswith("## "):
         words = heading[3:].strip()
         anchor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
-        sections.append(Section(words, anchor))
+        sections.append(NotebookSection(words, anchor))
         source = rest
     if source.strip():
         sections[-1].pieces.append(markdown2html_mistune(source))

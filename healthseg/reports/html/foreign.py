@@ -60,7 +60,7 @@ def _grid(table: Node) -> document.Grid:
     widest = max((len(line) for line in lines), default=0)
     head, *body = [[*line, *[""] * (widest - len(line))] for line in lines] or [[]]
     cells = [tuple(document.GridCell(static(text)) for text in line) for line in body]
-    return document.Grid(tuple(map(document.Column, head)), tuple(cells))
+    return document.Grid(tuple(map(document.GridColumn, head)), tuple(cells))
 
 
 def chart_of(data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -124,7 +124,7 @@ def _figures(spec: Mapping[str, Any]) -> document.Grid | None:
     names = list(dict.fromkeys(key for row in rows for key in row))
     if not names:
         return None
-    columns = [document.Column(name, _is_numeric(rows, name)) for name in names]
+    columns = [document.GridColumn(name, _is_numeric(rows, name)) for name in names]
     lines = [
         tuple(_cell(row.get(column.heading), column.numeric) for column in columns) for row in rows
     ]

@@ -78,13 +78,13 @@ def parse(piece: str) -> Node:
         pictures.append(match.group())
         return f'<picture-at number="{len(pictures) - 1}">'
 
-    reader = _Reader(pictures)
+    reader = _NodeReader(pictures)
     reader.feed(_PICTURE.sub(replace, _LEFT_OUT.sub("", piece)))
     reader.close()
     return reader.root
 
 
-class _Reader(HTMLParser):
+class _NodeReader(HTMLParser):
     def __init__(self, pictures: list[str]) -> None:
         super().__init__(convert_charrefs=True)
         self.root = Node("piece")

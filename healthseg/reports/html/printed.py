@@ -67,7 +67,7 @@ def painted(svg: str) -> str:
     return _PAINT.sub(r"\1", svg)
 
 
-def _figure(figure: document.Figure) -> list[Block]:
+def _figure(figure: document.DrawnChart) -> list[Block]:
     words = [*text("h3", figure.title.text), *text("soft", figure.subtitle.text)]
     table = grid(figure.table) if figure.table else []
     drawing = {"kind": "figure", "words": words, "svg": painted(figure.svg)}
@@ -92,7 +92,7 @@ _WRITERS: dict[type, Callable[[Any], list[Block]]] = {
     ],
     document.Grid: grid,
     document.CardRow: lambda node: [{"kind": "cards", "items": list(map(_card, node.cards))}],
-    document.Figure: _figure,
+    document.DrawnChart: _figure,
     document.Drawing: lambda node: [{"kind": "svg", "svg": painted(node.svg)}],
     document.Folded: lambda node: [*text("h3", node.summary.text), *blocks(node.nodes)],
     document.Markup: lambda node: blocks(node.printed),

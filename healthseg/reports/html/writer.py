@@ -165,7 +165,7 @@ def _classes(*names: str) -> str:
     return f' class="{known}"' if known else ""
 
 
-def _cell(column: document.Column, cell: document.GridCell, tag: str) -> str:
+def _cell(column: document.GridColumn, cell: document.GridCell, tag: str) -> str:
     text = cell.text
     alone = len(text.pieces) == 1 and text.pieces[0].path and not (cell.under or cell.link)
     body = safe(text.pieces[0].text) if alone else text_of(text)
@@ -211,7 +211,7 @@ def _card(card: document.CardText) -> str:
     )
 
 
-def _figure(figure: document.Figure) -> str:
+def _figure(figure: document.DrawnChart) -> str:
     table = fold("The figures as a table", _grid(figure.table)) if figure.table else ""
     title, subtitle = text_of(figure.title), text_of(figure.subtitle)
     return (
@@ -238,7 +238,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     document.FactList: _facts,
     document.Grid: _grid,
     document.CardRow: _cards,
-    document.Figure: _figure,
+    document.DrawnChart: _figure,
     document.Drawing: lambda drawing: drawing.svg,
     document.Folded: _folded,
     document.Markup: lambda markup: markup.html,

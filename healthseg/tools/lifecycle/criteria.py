@@ -16,7 +16,7 @@ from healthseg.errors import InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers, epoch_day
 from healthseg.metrics.milestones import states
-from healthseg.metrics.stages import Spell, history, in_force, spells, zones
+from healthseg.metrics.stages import StageSpell, history, in_force, spells, zones
 from healthseg.periods import end_of_day_utc
 from healthseg.rules.expressions import Condition
 from healthseg.scoring import score_panel
@@ -437,7 +437,7 @@ class PlannedMove:
 
 def current_spells(
     portfolio: Portfolio, as_of: dt.date | None, known_by: dt.datetime | None = None
-) -> dict[str, Spell]:
+) -> dict[str, StageSpell]:
     """Each customer's time in its stage at the end of ``as_of`` (None: by all that is recorded), by client_id."""
     known, zone = history(portfolio), zones(portfolio)
     limits = {
@@ -486,7 +486,7 @@ def plan(
 
 
 def _step(
-    client: str, name: str, spell: Spell, edges: list[Edge], days: list[DayFigures]
+    client: str, name: str, spell: StageSpell, edges: list[Edge], days: list[DayFigures]
 ) -> PlannedMove | None:
     for edge in edges:
         states = [criterion_state(each, days, trend=False) for each in edge.criteria]

@@ -15,8 +15,8 @@ from healthseg import rules
 from healthseg.metrics.profile import customer_as_of
 from healthseg.metrics.stages import (
     CHURNED,
-    Spell,
     StageChange,
+    StageSpell,
     TimeInStage,
     history,
     in_force,
@@ -264,7 +264,7 @@ class CustomerStage:
         return None if pd.isna(day) else pd.Timestamp(day).date()
 
     @cached_property
-    def spells(self) -> list[Spell]:
+    def spells(self) -> list[StageSpell]:
         return spells(self.changes)
 
     @property

@@ -13,7 +13,7 @@ import pandas as pd
 
 from healthseg.metrics import milestone_times as times
 from healthseg.metrics.counting import epoch_day
-from healthseg.metrics.milestone_plan import DayCount, Plan, plan_of
+from healthseg.metrics.milestone_plan import DayCount, MilestonePlan, plan_of
 from healthseg.metrics.milestone_times import Ahead, ahead
 from healthseg.metrics.milestones import present_spells, states
 from healthseg.statistics.effects import Likelihood, likelihood
@@ -41,7 +41,7 @@ class MilestoneDay:
         self.portfolio, self.as_of = portfolio, as_of
         self.settings: Settings = portfolio.settings
         self.level: float = self.settings.interval_level
-        self.plan: Plan | None = plan_of(portfolio)
+        self.plan: MilestonePlan | None = plan_of(portfolio)
         self.count = DayCount.of(portfolio)
         self.marks = {} if self.plan is None else times.marks(self.plan)
 

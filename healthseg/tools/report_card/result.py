@@ -13,10 +13,10 @@ from healthseg.tools.values import records
 
 TOO_FEW = "too few customers churned, or the score was not known"
 NO_PROBABILITY = "the score is no probability"
-R = TypeVar("R", bound="Row")
+R = TypeVar("R", bound="ResultRow")
 
 
-class Row(Part):
+class ResultRow(Part):
     """A row of a frame; ``missing`` says why a column may be null."""
 
     missing: ClassVar[dict[str, str]] = {}
@@ -32,7 +32,7 @@ class Row(Part):
         return {name: empty[name] if value is None else value for name, value in known.items()}
 
 
-class Accuracy(Row):
+class Accuracy(ResultRow):
     """How well a score or a rival separates churned from retained customers."""
 
     missing: ClassVar[dict[str, str]] = {"brier": NO_PROBABILITY}
@@ -48,7 +48,7 @@ class Accuracy(Row):
     brier: float | None = Field(description="Mean squared error of a probability")
 
 
-class Against(Row):
+class Against(ResultRow):
     """A score against a rival, on the rows that both know."""
 
     score: str = Field(description="Key of the score")
@@ -60,7 +60,7 @@ class Against(Row):
     significant: bool = Field(description="Whether q is small enough")
 
 
-class Capture(Row):
+class Capture(ResultRow):
     """How much churn the team's capacity reaches."""
 
     score: str = Field(description="Key of the score or rival")
@@ -71,7 +71,7 @@ class Capture(Row):
     lift: float | None = Field(description="Times as much as at random")
 
 
-class LeadTime(Row):
+class LeadTime(ResultRow):
     """How early a score warned."""
 
     score: str = Field(description="Key of the score or rival")
@@ -81,7 +81,7 @@ class LeadTime(Row):
     share: float | None = Field(description="Share that was warned")
 
 
-class PredictedAndHappened(Row):
+class PredictedAndHappened(ResultRow):
     """What was predicted on a day whose horizon is over, and what happened."""
 
     predicted_on: dt.date = Field(description="The day of the predictions")
@@ -99,7 +99,7 @@ class PredictedAndHappened(Row):
     brier: float = Field(description="Mean squared error")
 
 
-class ComponentWeight(Row):
+class ComponentWeight(ResultRow):
     """The weight of a component, and the one that outcomes suggest."""
 
     component: str = Field(description="Component of the score")
@@ -107,7 +107,7 @@ class ComponentWeight(Row):
     weight_suggested: float | None = Field(description="Weight learnt from outcomes")
 
 
-class Rank(Row):
+class Rank(ResultRow):
     """How often a customer is among the lowest scores under other weights and thresholds."""
 
     client_id: str = Field(description="Customer identifier")

@@ -42,7 +42,7 @@ Weights = Annotated[
     dict[str, float] | None,
     Field(description="Weights of the components of a custom score, compared with the others"),
 ]
-ROWS: dict[str, type[parts.Row]] = {
+ROWS: dict[str, type[parts.ResultRow]] = {
     "accuracy": parts.Accuracy,
     "against": parts.Against,
     "capture": parts.Capture,
