@@ -14,8 +14,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.cli.main import main
-from healthseg.data.exports.from_database import written_address
-from healthseg.data.exports.portfolio_file import Outline, write_portfolio
+from healthseg.data.exports.portfolio_file import Outline, write_portfolio, written_address
 from healthseg.data.quality import Check
 from healthseg.data.queries import parse
 from healthseg.errors import DataRetrievalError, InvalidParameters

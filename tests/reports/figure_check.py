@@ -11,7 +11,7 @@ from typing import Any
 
 from healthseg.charts import formats
 from healthseg.reports import figures, privacy
-from healthseg.reports.html.markup import Node, parse
+from healthseg.reports.html.foreign import Node, parse
 from healthseg.reports.render import ReportPage
 from healthseg.reports.spec import Page
 

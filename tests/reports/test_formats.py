@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from healthseg.errors import HealthsegError
 from healthseg.reports import document, layout, privacy, writing
 from healthseg.reports.figures import Scope
-from healthseg.reports.html import export, foreign, pdf, printed, tables, writer
+from healthseg.reports.html import export, foreign, pdf, printed, writer
 from healthseg.reports.spec import Table
 from tests.reports import samples
 from tests.reports.hostile import HOSTILE
@@ -59,7 +59,7 @@ def test_hostile_texts_are_data_for_the_typesetter():
 
 
 def test_a_tables_figures_are_figures_in_csv():
-    files = tables.csv_files(_document("portfolio").printed)
+    files = printed.csv_files(_document("portfolio").printed)
     rows = list(csv.DictReader(io.StringIO(next(iter(files.values())).removeprefix("\ufeff"))))
     customers = samples.portfolio().customers
     assert len(rows) == len(customers) and next(iter(files)) == "01-highest-first.csv"
@@ -75,7 +75,7 @@ def test_a_tables_figures_are_figures_in_csv():
 )
 def test_no_text_is_a_formula_in_a_spreadsheet(text):
     (table,) = printed.blocks([_grid([{"a": text, "b": "x"}], {"A": "a", text: "b"})])
-    rows = list(csv.reader(io.StringIO(tables.csv_text(table).removeprefix("\ufeff"))))
+    rows = list(csv.reader(io.StringIO(printed.csv_text(table).removeprefix("\ufeff"))))
     for value in (value for row in rows for value in row):
         assert not value or value[0] not in "=+-@\t\r\n", value
 

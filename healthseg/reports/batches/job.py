@@ -217,9 +217,9 @@ def _write_pdf(report: Document, path: Path) -> None:
 
 
 def _write_csv(report: Document, path: Path) -> None:
-    from healthseg.reports.html import tables
+    from healthseg.reports.html import printed
 
-    writing.write_folder(path, tables.csv_files(report.printed))
+    writing.write_folder(path, printed.csv_files(report.printed))
 
 
 _FURTHER = {"pdf": _write_pdf, "csv": _write_csv}

@@ -333,7 +333,7 @@ class Segmentation(Result):
         return "; ".join(parts)
 
     def charts(self) -> dict[str, Picture]:
-        from healthseg.charts import segment_groups, segments
+        from healthseg.charts import segments
 
         frame, money = self.frame, self.currency
         names = [segment.segment_name for segment in self.segments]
@@ -344,13 +344,13 @@ class Segmentation(Result):
             "flows": segments.flows(frame("flows"), names),
             "matrix": segments.matrix(frame("matrix"), money),
             "lorenz": segments.lorenz(frame("lorenz"), self.pareto_analysis.gini),
-            "map": segment_groups.plane(frame("customers")),
+            "map": segments.plane(frame("customers")),
         }
         if self.evidence is not None:
-            charts["evidence"] = segment_groups.evidence(frame("evidence"))
+            charts["evidence"] = segments.evidence(frame("evidence"))
         if self.customer_standing is not None:
             customer = self.customer_standing.model_dump()
-            charts["standing"] = segment_groups.standing(frame("values"), customer)
+            charts["standing"] = segments.standing(frame("values"), customer)
         return charts
 
     def summary(self) -> dict[str, Any]:
