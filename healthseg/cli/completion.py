@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands,
         "completion",
-        "what a shell needs to complete commands by Tab",
+        "completion of commands by Tab, for your shell",
         run,
         examples=("completion bash", "completion zsh", "completion fish"),
         notes=NOTES,

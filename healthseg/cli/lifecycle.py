@@ -1,4 +1,4 @@
-"""``healthseg lifecycle advance``: the moves that follow from the criteria of the stages."""
+"""``healthseg lifecycle advance``: the stage changes whose criteria are met."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from healthseg.cli.options import (
 
 
 def add(commands: Commands) -> None:
-    purpose = "moves that follow from the criteria of the stages"
+    purpose = "stage changes whose criteria are met"
     examples = ("lifecycle advance", "lifecycle advance --client cs_client_123 --apply")
     lifecycle = add_command(commands, "lifecycle", purpose, run, examples=examples)
     kinds = lifecycle.add_subparsers(dest="lifecycle_command", metavar="COMMAND", required=True)

@@ -17,7 +17,7 @@ from healthseg.cli.options import (
 
 def add(commands: Commands) -> None:
     examples = ("outbox run", "outbox run --portfolio trial")
-    purpose = "messages that moves of customers cause"
+    purpose = "messages that stage changes triggered"
     outbox = add_command(commands, "outbox", purpose, run, examples=examples)
     kinds = outbox.add_subparsers(dest="outbox_command", metavar="COMMAND", required=True)
     purpose = "deliver what is due; what fails is tried again by a later run"

@@ -73,7 +73,7 @@ def _where(where: argparse._ArgumentGroup) -> None:
         type=whole(1),
         default=0,
         metavar="N",
-        help="a folder a day; all but N are removed",
+        help="write a folder per day, and remove all but the last N",
     )
     where.add_argument(
         "--format",
@@ -98,10 +98,10 @@ def _where(where: argparse._ArgumentGroup) -> None:
 
 def _limits_of(run: argparse._ArgumentGroup) -> None:
     run.add_argument(
-        "--workers", type=whole(1), metavar="N", help="how many at once (default: one a core)"
+        "--workers", type=whole(1), metavar="N", help="how many at once (default: one per core)"
     )
     run.add_argument(
-        "--fail-fast", action="store_true", help="begin no further report after one that failed"
+        "--fail-fast", action="store_true", help="start no further report after a failure"
     )
     run.add_argument(
         "--deadline",

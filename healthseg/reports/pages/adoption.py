@@ -119,7 +119,7 @@ CUSTOMER = Page(
     sections=(
         Section(
             "used",
-            "What is used of what is paid for?",
+            "How much of what it pays for does it use?",
             (
                 "Adopted means {rule}",
                 "{feature_adoption_summary[*].adopted_features:total} of "
@@ -163,7 +163,7 @@ CUSTOMER = Page(
             ),
         ),
         Section("next", "What next?", blocks=_customer_next),
-        Section("fast", "How fast compared with others?", blocks=(Chart("time_to_adopt"),)),
+        Section("fast", "How fast does it adopt, compared with others?", blocks=(Chart("time_to_adopt"),)),
     ),
     method=METHOD,
     method_facts=METHOD_FACTS,
@@ -310,7 +310,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "retention",
-            "What goes with retention, raw and adjusted?",
+            "Which features are associated with retention, raw and adjusted?",
             _retention,
             (
                 Missing("Correlations", "correlation_analysis", "not requested"),

@@ -9,7 +9,7 @@ from healthseg.charts.formats import is_missing
 from healthseg.reports.spec import Points, Row
 
 NEXT_ACTIONS = Points(
-    "recommendations_detail", "{text:prose}", ordered=True, empty="No rule asks for anything."
+    "recommendations_detail", "{text:prose}", ordered=True, empty="No action is due."
 )
 # of results with ``next_actions``: what, who, by when, why
 NEXT_ACTIONS_OF_CUSTOMER = Points(

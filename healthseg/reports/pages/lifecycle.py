@@ -55,7 +55,7 @@ def _customer_cards(customer: LifecycleStage) -> tuple[Card, ...]:
         stuck = customer.position.stuck
         note = "stuck: nearly all exited by then" if stuck else "of all that entered it"
         cards.append(
-            Card("Still in it after as many days", "{position.share_still_in:percent}", note)
+            Card("Still in the stage after as many days", "{position.share_still_in:percent}", note)
         )
     if customer.next_stage_criteria.target_stage:
         cards.append(
@@ -246,7 +246,7 @@ CUSTOMER = Page(
             "next_stage", "What is missing for the next stage?", _next_stage, _next_stage_blocks
         ),
         ACTIONS,
-        Section("apart", "Do contracts and usage say the same?", blocks=_apart_blocks),
+        Section("apart", "Do contracts and usage agree with the stage?", blocks=_apart_blocks),
         Section("history", "How did it get here?", blocks=_history_blocks),
     ),
     method=(
@@ -378,7 +378,7 @@ PORTFOLIO = Page(
             "Who is stuck?",
             lambda portfolio: (
                 (
-                    "A customer is stuck that is still in a stage when no more than "
+                    "A customer is stuck if it is still in a stage when no more than "
                     "{stuck_share:percent} of all that entered it are; most ARR first",
                 )
                 if portfolio.stuck_customers
@@ -395,7 +395,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "back",
-            "Who fell back, and who comes to a stage again?",
+            "Who fell back, and who re-entered a stage?",
             (
                 "{setbacks:count move} back in {window_days:number day}: to at risk, from engaged to "
                 "active, or to an early stage; most ARR first",
@@ -404,7 +404,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "apart",
-            "Where do contracts and usage say something else?",
+            "Where do contracts and usage contradict the stage?",
             lambda portfolio: (
                 (
                     "{disagreements:count customer} whose stage and another table contradict each "

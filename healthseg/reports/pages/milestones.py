@@ -161,7 +161,7 @@ def _actions(customer: AdoptionMilestones) -> tuple[Block, ...]:
         "{milestone}",
         under,
         ordered=True,
-        empty="No open milestone needs a hand today.",
+        empty="No open milestone needs action today.",
     )
     if not customer.recommendations or saved or why not in customer.not_measured:
         return (points,)
@@ -324,7 +324,7 @@ CUSTOMER = Page(
         ),
         Section(
             "value",
-            "How long did value take, compared with others?",
+            "How long did it take to reach value, compared with others?",
             blocks=lambda customer: (
                 (
                     Points("time_to_value.detail", _compared, "{mark:Words} ({definition})"),

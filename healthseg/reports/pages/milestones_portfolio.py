@@ -179,7 +179,7 @@ PORTFOLIO = Page(
             ),
         ),
         Section(
-            "value", "How long does value take, and is it getting faster?", blocks=_value_blocks
+            "value", "How long does it take to reach value, and is it getting faster?", blocks=_value_blocks
         ),
         Section(
             "blockers",
@@ -280,7 +280,7 @@ PORTFOLIO = Page(
             "actions",
             "What to do?",
             blocks=(
-                Points("actions", "{text:prose}", ordered=True, empty="No rule asks for anything."),
+                Points("actions", "{text:prose}", ordered=True, empty="No action is due."),
             ),
         ),
     ),

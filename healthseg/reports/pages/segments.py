@@ -343,7 +343,7 @@ PORTFOLIO = Page(
         Section(
             "segments",
             "Which segments are there, how large, and what are they like?",
-            (lambda run: "Small ones were put together: {merged:list}" if run.merged else None,),
+            (lambda run: "Small segments were merged: {merged:list}" if run.merged else None,),
             (
                 Table(
                     "segments",

@@ -163,7 +163,7 @@ def _potential(tiers: ValueTiers) -> tuple[str, ...]:
         return ()
     if not standing.potential and not standing.potential_interval.upper:
         return (
-            "No more is to be expected: {customer_standing.potential_source} point to no amount beyond "
+            "No more can be expected: {customer_standing.potential_source} suggest no amount beyond "
             "what it pays",
         )
     return (
@@ -186,7 +186,7 @@ def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
                 Facts(
                     {
                         "Seats that will be needed": "{from_seats:money}",
-                        "At most, as comparable customers": "{potential_cap:money}",
+                        "At most, as comparable customers pay": "{potential_cap:money}",
                         "Seats that nobody uses": "{contraction_exposure:money}",
                         "Seats in use": "{users:number} of {seats:number}",
                         "Users forecast in a year": "{users_in_a_year:number}",
@@ -436,7 +436,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "concentration",
-            "How much depends on how few?",
+            "How concentrated is the ARR?",
             (
                 "The {pareto_analysis.top_20_percent_customers:number} largest of "
                 "{pareto_analysis.n:number customer} pay {pareto_analysis.top_share:percent} of the "
@@ -538,7 +538,7 @@ PORTFOLIO = Page(
                     "recommended_actions",
                     "{page_item:prose}",
                     ordered=True,
-                    empty="No rule asks for anything.",
+                    empty="No action is due.",
                 ),
             ),
         ),

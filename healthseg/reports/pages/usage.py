@@ -123,7 +123,7 @@ CUSTOMER = Page(
     sections=(
         Section(
             "amount",
-            "Who uses it, how much, of the seats paid for?",
+            "Who uses it, how much, and how many of the paid seats?",
             blocks=(
                 Facts(
                     {
@@ -187,7 +187,7 @@ CUSTOMER = Page(
                         "What stood out": stood_out,
                         "Likely cause": "likely_cause",
                     },
-                    "Days that were not like others",
+                    "Unusual days",
                     "days",
                 ),
             ),
@@ -348,7 +348,7 @@ PORTFOLIO = Page(
     sections=(
         Section(
             "breaking_away",
-            "Whose usage dropped sharply against the portfolio?",
+            "Which customers’ usage dropped sharply against the portfolio’s?",
             (
                 "{breaking_away:count} of {total_customers:number customer}",
                 "The portfolio’s median customer is at {median_usage_ratio:percent} of its own "
@@ -438,7 +438,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "unusual_days",
-            "Which days were not like others?",
+            "Which days were unusual?",
             blocks=(
                 Chart(
                     "days",
