@@ -286,7 +286,7 @@ def test_barriers_are_topics_with_three_tickets_and_nothing_without_tickets():
     assert [one.feature for one in low] == ["vault"] and low[0].barriers == [
         "login: 4 of 6 tickets (67%)"
     ]
-    assert low[0].improvement_strategies == ["Settle what 4 of its 6 tickets are about: login"]
+    assert low[0].improvement_strategies == ["Resolve “login”: 4 of its 6 tickets are about it"]
     bare = track_feature_adoption(tiny_portfolio(events, customers, features=features))
     assert (
         bare.low_adoption_features[0].barriers is None
