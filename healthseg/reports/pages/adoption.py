@@ -163,7 +163,11 @@ CUSTOMER = Page(
             ),
         ),
         Section("next", "What next?", blocks=_customer_next),
-        Section("fast", "How fast does it adopt, compared with others?", blocks=(Chart("time_to_adopt"),)),
+        Section(
+            "fast",
+            "How fast does it adopt, compared with others?",
+            blocks=(Chart("time_to_adopt"),),
+        ),
     ),
     method=METHOD,
     method_facts=METHOD_FACTS,

@@ -179,7 +179,9 @@ PORTFOLIO = Page(
             ),
         ),
         Section(
-            "value", "How long does it take to reach value, and is it getting faster?", blocks=_value_blocks
+            "value",
+            "How long does it take to reach value, and is it getting faster?",
+            blocks=_value_blocks,
         ),
         Section(
             "blockers",
@@ -279,9 +281,7 @@ PORTFOLIO = Page(
         Section(
             "actions",
             "What to do?",
-            blocks=(
-                Points("actions", "{text:prose}", ordered=True, empty="No action is due."),
-            ),
+            blocks=(Points("actions", "{text:prose}", ordered=True, empty="No action is due."),),
         ),
     ),
     method=(
