@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from healthseg.metrics import spans
+from healthseg.metrics.counting import epoch_day
+from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_adoption, track_feature_adoption
+from healthseg.tools.adoption.portfolio import _retention_spells, _year_retention
 
 FEATURES = pd.DataFrame(
     {
@@ -396,3 +400,18 @@ def test_by_entitled_feature_agrees_with_the_metrics_by_customer_and_by_feature(
     np.testing.assert_array_equal(
         alone["adopted"], pairs.loc[pairs["client_id"] == clients[7], "adopted"]
     )
+
+
+@pytest.mark.parametrize("days", [80, 88, 89, 90, 91])
+def test_retention_of_a_group_counts_from_the_first_day_after_its_first_ninety(days):
+    as_of, names = dt.date(2025, 6, 30), [f"c{at}" for at in range(30)]
+    usage = SimpleNamespace(as_of=as_of, settings=Settings())
+    churned = [pd.Timestamp("2024-06-01")] * 10 + [pd.NaT] * 20
+    known = pd.DataFrame({"churned_on": churned}, index=names)
+    signup = pd.Series(epoch_day(dt.date(2023, 12, 1)), index=names)
+    signup.iloc[-1] = epoch_day(as_of) - days
+    spells = _retention_spells(usage, known, signup)
+    assert ("c29" in spells["client_id"].tolist()) == (days >= 90)
+    share, lower, upper = _year_retention(spells, 0.9)
+    assert share == pytest.approx(19 / 29)
+    assert lower < share < upper

@@ -17,6 +17,8 @@ from healthseg.demo import make_demo
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidParameters
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.segmentation import resolved_segment
+from healthseg.tools.segmenters import label
+from healthseg.tools.segments.segment import set_apart_by
 
 DAYS = [f"2025-03-{day:02d} 09:00:00" for day in range(1, 31)]
 
@@ -47,6 +49,20 @@ def test_by_value_an_upper_limit_belongs_to_its_segment_and_the_highest_segment_
     assert list(sizes(result)) == ["Enterprise", "Corporate", "Mid-Market", "SMB"]
     assert result.segments[2].segment_criteria == {"arr_above": 10_000, "arr_up_to": 50_000}
     assert result.segments[2].total_arr == 80_001 and result.total_arr == 658_001
+
+
+def test_what_sets_a_segment_apart_is_no_metric_that_defines_it(demo):
+    segments = hs.segment_customers(demo, {}, "value", 5).segments
+    texts = [text for part in segments for text in part.set_apart_by]
+    assert texts and not any(text.startswith(label("arr")) for text in texts)
+    rows = pd.DataFrame({"arr": range(40), "tenure_months": range(40), "nps_365d": range(40)})
+    halves = rows[:20], rows[20:]
+    named = set_apart_by(*halves, 0.5, frozenset())
+    assert [text.split(":")[0] for text in named] == [
+        label(name) for name in ("nps_365d", "tenure_months", "arr")
+    ]
+    left = set_apart_by(*halves, 0.5, frozenset({"arr", "tenure_days"}))
+    assert [text.split(":")[0] for text in left] == [label("nps_365d")]
 
 
 def test_small_segments_are_merged_and_the_response_says_so(small):

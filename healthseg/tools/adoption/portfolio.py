@@ -460,11 +460,12 @@ def _pattern(
 
 
 def _retention_spells(usage: FeatureUsage, known: pd.DataFrame, signup: pd.Series) -> pd.DataFrame:
-    """Days from day 90 until a customer churned, or was last seen live."""
+    """Days from day 90 until a customer churned, or was last seen live; without those that had not lived a day of them."""
     churned_day, end = epoch_days_or_nan(known["churned_on"]), epoch_day(usage.as_of)
     churned = churned_day <= end
     time = np.where(churned, churned_day, end) - signup.to_numpy() - usage.settings.paths_days
-    return pd.DataFrame({"client_id": known.index, "time": time, "churned": churned})
+    spells = pd.DataFrame({"client_id": known.index, "time": time, "churned": churned})
+    return spells[spells["time"] >= 0]
 
 
 def _year_retention(rows: pd.DataFrame, level: float) -> tuple[Any, Any, Any]:

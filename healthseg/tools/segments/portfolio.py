@@ -251,7 +251,9 @@ class SegmentationBuilder:
             merged_from=list(part.merged_from),
             segment_characteristics={key: detail.mean for key, detail in details.items()},
             characteristics_detail=details,
-            set_apart_by=figures.set_apart_by(rows, others, distance) if part.placed else [],
+            set_apart_by=figures.set_apart_by(rows, others, distance, self.segmenter.ingredients)
+            if part.placed
+            else [],
             client_ids=list(part.members),
             **advice,
         )

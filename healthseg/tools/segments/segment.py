@@ -49,6 +49,7 @@ PROFILE = (
     "tenure_months",
     "arr",
 )
+IN_DAYS = {"tenure_months": "tenure_days"}
 CHANNEL_WORDS = {"in_app": "in-app"}
 BEST, DISTINGUISHING = 3, 4
 
@@ -203,10 +204,16 @@ def _first(kind: str, figures: Mapping[str, Any]) -> TriggeredRule:
 # -- what sets it apart ----------------------------------------------------------------------
 
 
-def set_apart_by(inside: pd.DataFrame, outside: pd.DataFrame, min_distance: float) -> list[str]:
-    """The metrics in which a segment's median is farthest from the other customers', in words."""
+def set_apart_by(
+    inside: pd.DataFrame, outside: pd.DataFrame, min_distance: float, ingredients: frozenset[str]
+) -> list[str]:
+    """The metrics in which a segment's median is farthest from the other customers', in words.
+
+    Those that the segments follow from (``ingredients``) are left out: by them segments differ by definition.
+    """
+    described = [name for name in PROFILE if not {name, IN_DAYS.get(name)} & ingredients]
     distances = []
-    for metric in (name for name in PROFILE if name in inside and len(outside)):
+    for metric in (name for name in described if name in inside and len(outside)):
         own, others = (rows[metric].astype(float).dropna() for rows in (inside, outside))
         scale = spread(pd.concat([own, others])) if len(own) and len(others) else 0.0
         if scale > 0:
