@@ -21,11 +21,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.clustering.anomalies import anomalies  # noqa: E402
+from healthseg.clustering.unusual_days import kind_changes  # noqa: E402
 from healthseg.settings import Settings  # noqa: E402
 
 DAYS = 365
 REACH_FOUND, REACH_FALSE, REACH_LOOSE = 0.95, 0.05, 0.9
-NULLS = ("poisson", "negative binomial", "autocorrelated", "growing")
+NULLS = ("poisson", "negative binomial", "autocorrelated", "growing", "poisson, untracked")
 # name: (mean users, factor of the event, its days; 0: to the end), and whether .95 is to be reached
 EVENTS = {
     **{f"silence of {days} days": ((15, 25, 100), 0.0, days) for days in (1, 3, 7, 14, 28, 60, 90)},
@@ -35,10 +36,14 @@ EVENTS = {
     "0 to 40 users": ((40,), np.inf, 0),
     "twice within 20 days, slowly": ((40,), 2.0, -20),
     "0 to 40 within 20 days, slowly": ((40,), np.inf, -20),
+    "half for 28 days, 10 untracked": ((40, 60, 100), 0.5, 28),
+    "silence of 28 days, 10 untracked": ((15, 25, 100), 0.0, 28),
     "silence of 7 days, 5 users a day": ((5,), 0.0, 7),
     "half for 60 days, 5 users a day": ((5,), 0.5, 60),
 }
 LOOSE = ("slowly", "7 days, 5 users")
+UNTRACKED = 10  # days from the fifth of an event on, or before day 200 of a series without one
+KINDS = ("a new kind", "a kind that vanishes")
 NO_REACH = "half for 60 days, 5 users a day"
 
 
@@ -100,7 +105,10 @@ def is_found(seed: int, name: str, settings: Settings) -> bool | None:
     if third < 0:
         return None
     kind = "unusual_dip" if EVENTS[name][1] < 1 else "unusual_spike"
-    table = anomalies(frame(random, daily), settings)
+    days = frame(random, daily)
+    if "untracked" in name:
+        days = untracked(days, start + 5)
+    table = anomalies(days, settings)
     hit = (table["anomaly_type"] == kind) & (table["about"] == "people")
     return bool((hit & (table["first_day"] <= third) & (table["last_day"] >= start)).any())
 
@@ -108,7 +116,38 @@ def is_found(seed: int, name: str, settings: Settings) -> bool | None:
 def false_alarms(seed: int, kind: str, settings: Settings) -> int:
     random = np.random.default_rng([seed, 99])
     daily = users(random, float(random.choice([1, 2, 5, 10, 20, 40, 100, 300])), kind)
-    return len(anomalies(frame(random, daily), settings))
+    days = frame(random, daily)
+    if "untracked" in kind:
+        days = untracked(days, 200 - UNTRACKED)
+    return len(anomalies(days, settings))
+
+
+def untracked(days: pd.DataFrame, first: int) -> pd.DataFrame:
+    """The days with ``UNTRACKED`` of them without data."""
+    is_lost = days["day"].between(first, first + UNTRACKED - 1)
+    counts = ["person_events", "users", "sessions"]
+    return days.assign(
+        **{name: days[name].where(~is_lost, 0.0) for name in counts}, tracked=~is_lost
+    )
+
+
+def kind_is_found(seed: int, name: str, settings: Settings) -> bool:
+    """Whether a feature of 10 to 60 users a day that begins, or ends, is named within its third day of use."""
+    random = np.random.default_rng([seed, 7 + KINDS.index(name)])
+    daily = users(random, float(random.choice([10, 20, 60])), "negative binomial")
+    start, is_new = int(random.integers(120, 260)), name == KINDS[0]
+    daily[:start] *= not is_new
+    daily[start:] *= is_new
+    changes = kind_changes(daily, settings)
+    return any(
+        (change.value > change.expected) == is_new and start <= change.first <= start + 9
+        for change in changes
+    )
+
+
+def false_kinds(seed: int, kind: str, settings: Settings) -> int:
+    random = np.random.default_rng([seed, 98])
+    return len(kind_changes(users(random, float(random.choice([5, 10, 20, 60])), kind), settings))
 
 
 def main() -> int:
@@ -119,6 +158,14 @@ def main() -> int:
         rate = np.mean([false_alarms(seed, kind, settings) for seed in range(2 * count)])
         missed |= bool(rate > REACH_FALSE)
         print(f"{kind:35s} {rate:.3f} false alarms a customer and year (reach {REACH_FALSE})")
+    for kind in NULLS[:3]:
+        rate = np.mean([false_kinds(seed, kind, settings) for seed in range(2 * count)])
+        missed |= bool(rate > REACH_FALSE)
+        print(f"kinds, {kind:28s} {rate:.3f} false alarms a feature and year (reach {REACH_FALSE})")
+    for name in KINDS:
+        share = float(np.mean([kind_is_found(seed, name, settings) for seed in range(count)]))
+        missed |= share < REACH_LOOSE
+        print(f"{name:35s} {share:.3f} found (reach {REACH_LOOSE})")
     for name in EVENTS:
         hits = [is_found(seed, name, settings) for seed in range(count)]
         share = float(np.mean([hit for hit in hits if hit is not None]))

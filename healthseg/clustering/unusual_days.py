@@ -37,6 +37,7 @@ from healthseg.metrics.counting import (
 from healthseg.periods import zone_offsets
 from healthseg.settings import Settings
 from healthseg.statistics.departures import against_weekday
+from healthseg.statistics.level_changes import LevelChange
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -236,12 +237,8 @@ class _AnomalySearch:
         for feature, users in feature_users(self.portfolio, clients, day, self.until).items():
             changes = [
                 change
-                for change in lasting_changes(users, settings, tracked=tracked)
-                if min(change.value, change.expected)
-                <= settings.anomaly_kind_max_share * max(change.value, change.expected)
-                and max(change.value, change.expected)
-                >= settings.anomaly_kind_min_users * change.days
-                and not silent[change.first]
+                for change in kind_changes(users, settings, tracked)
+                if not silent[change.first]
                 and not 0
                 <= day[change.first] - out.get(feature, np.inf)
                 <= settings.anomaly_release_days
@@ -274,6 +271,19 @@ class _AnomalySearch:
             date=pd.Series(dates, index=table.index, dtype=object),
             action_required=dip & ~explained & table["open"].astype(bool),
         )
+
+
+def kind_changes(
+    users: np.ndarray, settings: Settings, tracked: np.ndarray | None = None
+) -> list[LevelChange]:
+    """The lasting departures of a feature's daily users from nearly none to many, or the reverse."""
+    return [
+        change
+        for change in lasting_changes(users, settings, tracked=tracked)
+        if min(change.value, change.expected)
+        <= settings.anomaly_kind_max_share * max(change.value, change.expected)
+        and max(change.value, change.expected) >= settings.anomaly_kind_min_users * change.days
+    ]
 
 
 def feature_users(

@@ -14,6 +14,7 @@ from healthseg.metrics.counting import epoch_day
 from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_adoption, track_feature_adoption
+from healthseg.tools.adoption.advice import promoted
 from healthseg.tools.adoption.portfolio import _retention_spells, _year_retention
 
 FEATURES = pd.DataFrame(
@@ -415,3 +416,22 @@ def test_retention_of_a_group_counts_from_the_first_day_after_its_first_ninety(d
     share, lower, upper = _year_retention(spells, 0.9)
     assert share == pytest.approx(19 / 29)
     assert lower < share < upper
+
+
+@pytest.mark.parametrize(
+    ("figures", "is_promoted"),
+    [
+        ({"adjusted": -0.3, "q": 0.01, "odds_q": None, "odds_ratio": None}, False),
+        ({"adjusted": -0.3, "q": 0.2, "odds_q": 0.2, "odds_ratio": 1.5}, True),
+        ({"adjusted": 0.1, "q": 0.4, "odds_q": 0.0, "odds_ratio": 2.0}, False),
+        ({"adjusted": 0.3, "q": 0.0, "odds_q": 0.01, "odds_ratio": 0.5}, True),
+        ({"adjusted": None, "q": None, "odds_q": None, "odds_ratio": None}, True),
+        (None, True),
+    ],
+)
+def test_a_feature_whose_adoption_is_associated_with_churn_is_not_promoted(figures, is_promoted):
+    usage = SimpleNamespace(settings=Settings())
+    tested = SimpleNamespace(of=lambda name: figures if name == "export" else None)
+    assert promoted(usage, tested, "export", ["a rule"]) == (["a rule"] if is_promoted else [])
+    assert promoted(usage, tested, "search", ["a rule"]) == ["a rule"]
+    assert promoted(usage, None, "export", ["a rule"]) == ["a rule"]

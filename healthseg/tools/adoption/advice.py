@@ -171,7 +171,9 @@ def percent(share: Any) -> float | None:
 # -- little adopted features and recommendations ---------------------------------------
 
 
-def low_features(usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes) -> list[LowFeature]:
+def low_features(
+    usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes, tested: Effects | None
+) -> list[LowFeature]:
     """Features under the setting's share, released long enough, that enough customers could use."""
     settings = usage.settings
     released_by = pd.Timestamp(usage.as_of) - pd.Timedelta(
@@ -184,7 +186,7 @@ def low_features(usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes) 
     for row in rows.sort_values(["rate", "feature"], kind="stable").to_dict("records"):
         hindrances = barriers(usage, row["feature"])
         held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, hindrances))
-        parts.append(low_feature(row, hindrances, held))
+        parts.append(low_feature(row, hindrances, promoted(usage, tested, row["feature"], held)))
     return parts
 
 
@@ -206,7 +208,8 @@ def low_feature(
 def portfolio_recommendations(
     usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes, tested: Effects | None
 ) -> list[Recommendation]:
-    """Features furthest below the upper quarter of the tiers, for which a rule says what to do."""
+    """Features furthest below the upper quarter of the tiers, for which a rule says what to do; not those whose adoption
+    is associated with churn."""
     least = usage.settings.adoption_min_customers
     tiers = usage.pairs.assign(tier=usage.pairs["client_id"].map(usage.live["tier"].astype(object)))
     ranked = []
@@ -217,6 +220,7 @@ def portfolio_recommendations(
             continue
         hindrances = barriers(usage, row["feature"])
         held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, hindrances))
+        held = promoted(usage, tested, row["feature"], held)
         if held:
             reason = (
                 f"{100 * row['rate']:.0f}% have adopted it, {100 * target:.0f}% in the upper "
@@ -262,6 +266,17 @@ def recommendation(
         rules=held,
         reason=reason,
     )
+
+
+def promoted(
+    usage: FeatureUsage, tested: Effects | None, feature: str, held: list[TriggeredRule]
+) -> list[TriggeredRule]:
+    """The rules that promote a feature: none where its adoption is significantly associated with churn."""
+    row = (None if tested is None else tested.of(feature)) or {}
+    most, names = usage.settings.effects_max_q, ("q", "adjusted", "odds_q", "odds_ratio")
+    q, adjusted, odds_q, odds = np.array([number(row.get(name)) for name in names], dtype=float)
+    is_harmful = (q <= most and adjusted < 0) or (odds_q <= most and odds > 1)  # NaN is neither
+    return [] if is_harmful else held
 
 
 def told_impact(usage: FeatureUsage, tested: Effects | None) -> Impact | None:

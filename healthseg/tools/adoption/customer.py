@@ -237,17 +237,21 @@ class CustomerAdoption:
         barriers = advice.barriers(self.usage, row["feature"], [self.client_id])
         return barriers, rules.triggered(advice.TOOL, "action", self._figures(row, barriers))
 
-    def low_features(self) -> list[LowFeature]:
+    def low_features(self, tested: Effects | None) -> list[LowFeature]:
         """All that it could use and has not adopted."""
-        rows = self.open_features.to_dict("records")
-        return [advice.low_feature(row, *self._advised(row)) for row in rows]
+        parts = []
+        for row in self.open_features.to_dict("records"):
+            barriers, held = self._advised(row)
+            held = advice.promoted(self.usage, tested, row["feature"], held)
+            parts.append(advice.low_feature(row, barriers, held))
+        return parts
 
     def recommendations(self, tested: Effects | None) -> list[Recommendation]:
         """What similar customers adopted and went on using, most of them first."""
         label, parts = self._peers[0], []
         rows = self.open_features[self.open_features["peer_share"] > 0]
         for row in rows.head(self.usage.settings.recommendations_max_count).to_dict("records"):
-            held = self._advised(row)[1]
+            held = advice.promoted(self.usage, tested, row["feature"], self._advised(row)[1])
             if not held:
                 continue
             share = f"{100 * row['peer_share']:.0f}% of {row['peers']:.0f} peers ({label})"

@@ -128,7 +128,7 @@ class AdoptionRequest:
             ),
             "benchmark_standing": None,
             "recommendations": advice.portfolio_recommendations(usage, frame, times, tested),
-            "low_adoption_features": advice.low_features(usage, frame, times),
+            "low_adoption_features": advice.low_features(usage, frame, times, tested),
             **(extra if kind is PortfolioAdoption else {}),
         }
         return self._response(kind, keys, [], usage.as_of).with_frames(
@@ -163,7 +163,7 @@ class AdoptionRequest:
             "benchmark_comparison": compared,
             "benchmark_standing": standing,
             "recommendations": [] if context.churned else customer.recommendations(tested),
-            "low_adoption_features": customer.low_features(),
+            "low_adoption_features": customer.low_features(tested),
         }
         response = self._response(FeatureAdoption, keys, customer.warnings(), customer.day)
         return response.with_frames(
