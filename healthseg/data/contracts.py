@@ -18,7 +18,7 @@ import pandas as pd
 
 from healthseg.data.engine import run
 from healthseg.data.losses import Issue
-from healthseg.data.rates import Rates
+from healthseg.data.rates import Rates, rates
 from healthseg.settings.data import DataSettings
 
 # pairs of a day and a contract that are compared at once: bounds the memory
@@ -293,12 +293,8 @@ def _sums(
     known = known_versions(rows, convention, moments)
     if not len(known):
         return contracts_at(rows.iloc[:0], convention, moments, settings)
-    by_moment = known.groupby("at")
-    any_in_force = by_moment["in_force"].transform("any")
-    last_stop = by_moment["stop"].transform("max")
-    chosen = known[known["in_force"] | (~any_in_force & (known["stop"] == last_stop))]
-    if settings.overlap == "replace":
-        chosen = chosen[~chosen.duplicated("at", keep="last")]
+    any_in_force = known.groupby("at")["in_force"].transform("any")
+    chosen = standing(known, settings)
     largest = chosen.sort_values(["at", "arr"], kind="stable").drop_duplicates("at", keep="last")
     largest = largest.set_index("at")
     summed = _in_one_currency(chosen, largest["currency"], fx).groupby("at")
@@ -318,6 +314,16 @@ def _sums(
     own = frame["renews"].fillna(frame["ends"].where(frame["term"] >= ROLLING_DAYS))
     frame["renews"] = own.where(in_force, frame["ends"])
     return frame.reset_index(drop=True)
+
+
+def standing(known: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
+    """Of ``known_versions`` those that add up at each moment: what is in force, else the contracts that ended last."""
+    groups = known.groupby("at")
+    any_in_force, last = groups["in_force"].transform("any"), groups["stop"].transform("max")
+    chosen = known[known["in_force"] | (~any_in_force & (known["stop"] == last))]
+    if settings.overlap == "replace":
+        chosen = chosen[~chosen.duplicated("at", keep="last")]
+    return chosen
 
 
 def _in_one_currency(chosen: pd.DataFrame, currency: pd.Series, fx: Rates | None) -> pd.DataFrame:
@@ -368,7 +374,9 @@ def contract_issues(
     known = known_versions(rows, convention, moments)
     in_force = known[known["in_force"]]
     stated = run(connection, "checks/arr_stated", {"scope": scope}).set_index("k")
-    sums = in_force.groupby("k")["arr"].sum()
+    fx = rates(run(connection, "checks/fx", {}), settings.reporting_currency)
+    sums = contracts_at(rows, convention, moments, settings, fx).set_index("k")
+    sums = sums["arr"].astype(float).where(sums["ended"].isna())
     issues = [_ends_note(rows, convention, settings), _overlaps(in_force, names, stated, settings)]
     said = {"contracts": [issue for issue in issues if issue]}
     if conflict := _contradictions(stated.assign(contracts=sums), names):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healthseg.metrics import catalog
 from healthseg.metrics.counting import customers
 from healthseg.metrics.money import in_reporting_currency, money
 from healthseg.metrics.profile import tiers
@@ -20,6 +21,7 @@ SUMS = (
     "monthly_active_users",
     "weekly_active_users",
     "open_tickets",
+    "tickets_90d",
     "open_high_tickets",
     "invoices_issued",
 )
@@ -53,7 +55,8 @@ def rolled_up(
 ) -> pd.DataFrame:
     """Scored rows of the panel (by client_id) with children counted in their parents, and ``CHILD_COLUMNS``.
 
-    ARR, seats, users, tickets are sums, the score (``shown``) is weighted by ARR; the rest stays the parent's own.
+    ARR, seats, users, tickets are sums, what is derived of them follows, the score (``shown``) is weighted by ARR; the rest
+    stays the parent's own.
     """
     if not portfolio.settings.roll_up_children or not len(rows):
         return rows
@@ -74,7 +77,9 @@ def rolled_up(
 
     groups = members.groupby(owner)
     for name in (each for each in SUMS if each in members):
-        into(name, groups[name].sum(min_count=1).astype(float))
+        # a sum with an unknown part is unknown
+        parts = groups[name]
+        into(name, parts.sum().astype(float).where(parts.count() == parts.size()))
     for names, how in ((HIGHEST, "max"), (LOWEST, "min")):
         for name in (each for each in names if each in members):
             into(name, groups[name].agg(how).astype(float))
@@ -88,8 +93,9 @@ def rolled_up(
     worst = members["shown"].astype(float).dropna().sort_values(kind="stable")
     first = pd.Series(worst.index, index=owner.reindex(worst.index).to_numpy(), dtype=object)
     into("worst_child", first.groupby(level=0).first())
-    seats = top["seats"].astype(float)
-    into("seat_utilisation", top["monthly_active_users"].astype(float) / seats.where(seats > 0))
+    for name, metric in catalog.derived().items():
+        if metric.derive is not None and name in members:
+            into(name, metric.derive(top).astype(float))
     dated = top.reset_index(drop=True).assign(client_id=top.index, date=date)
     top["tier"] = tiers(in_reporting_currency(portfolio, dated), portfolio.settings)
     return top

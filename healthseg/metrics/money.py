@@ -85,7 +85,8 @@ def _open_pairs(count: Counting, spans: Spans) -> pd.DataFrame:
 
 
 def uncovered_invoices(count: Counting, spans: Spans) -> pd.DataFrame:
-    """The open invoices that the customer's credit notes do not cover, the oldest being covered first.
+    """The open invoices that the customer's credit notes do not cover, the oldest being covered first, with what is ``open``
+    of each after them.
 
     A credit note counts from its issue on, whether or not it has a payment date; less what was paid on that very date,
     which it may have settled.
@@ -101,8 +102,8 @@ def uncovered_invoices(count: Counting, spans: Spans) -> pd.DataFrame:
             np.r_[-notes["hundredths"], -settled],
         )
         owed = pairs.groupby("span")["open"].cumsum().to_numpy()
-        at = count.at(credit, spans.k, spans.end)
-        pairs = pairs[owed > at[pairs["span"].to_numpy()]]
+        left = owed - count.at(credit, spans.k, spans.end)[pairs["span"].to_numpy()]
+        pairs = pairs.assign(open=np.minimum(pairs["open"], left))[left > 0]
     return pairs
 
 

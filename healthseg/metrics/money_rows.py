@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from healthseg.data.contracts import known_versions
+from healthseg.data.contracts import known_versions, standing
 from healthseg.errors import InvalidParameters
 from healthseg.metrics.counting import EPOCH, Counting, Spans, customers, epoch_day
 from healthseg.metrics.money import uncovered_invoices
@@ -17,6 +17,7 @@ from healthseg.metrics.profile import is_live, profiles
 from healthseg.metrics.spells import merged_into
 from healthseg.metrics.statements import ARR_SOURCES, Statements, arr_statements, statements
 from healthseg.periods import year_before
+from healthseg.settings.data import DataSettings
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -64,7 +65,7 @@ def _arr(portfolio: Portfolio, date: dt.date, clients: Sequence[str] | None) -> 
     # where a figure of today stands for it (``profile``), it comes from the customers table
     source = np.where(np.isclose(value, live["arr"], equal_nan=True), source, 3)
     parts = [
-        _contracts(said, k[source == 0], date),
+        _contracts(said, k[source == 0], date, portfolio.settings),
         _changes(said, k[source == 1], date, "arr_changes"),
         _changes(said, k[source == 2], date, "customer_changes"),
         _snapshot(portfolio, [name for name, at in zip(names, source, strict=True) if at == 3]),
@@ -74,13 +75,12 @@ def _arr(portfolio: Portfolio, date: dt.date, clients: Sequence[str] | None) -> 
     return rows[COLUMNS].sort_values(["client_id", "from"], kind="stable", ignore_index=True)
 
 
-def _contracts(said: Statements, k: np.ndarray, date: dt.date) -> pd.DataFrame:
+def _contracts(
+    said: Statements, k: np.ndarray, date: dt.date, settings: DataSettings
+) -> pd.DataFrame:
     """The contracts in force, else those that ended last."""
     moments = pd.DataFrame({"k": k, "day": epoch_day(date)})
-    known = known_versions(said.contract_rows, said.convention, moments)
-    groups = known.groupby("at")
-    last = known["stop"] == groups["stop"].transform("max")
-    known = known[known["in_force"] | (~groups["in_force"].transform("any") & last)]
+    known = standing(known_versions(said.contract_rows, said.convention, moments), settings)
     keys = known["contract_id"].astype(object)
     return pd.DataFrame(
         {

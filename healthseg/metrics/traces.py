@@ -14,6 +14,7 @@ from healthseg.data.behind import ROWS, rows_of
 from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.metrics.counting import ObservedDays, epoch_day, observed_spans
+from healthseg.metrics.money_rows import rows_behind
 from healthseg.metrics.spans import over
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 DAY = dt.timedelta(days=1)
 OF_PROGRAMS = ("active_days", "usage_vs_own_baseline")  # counted of API events where those are all
 EVENTS = "rows['count'].fillna(1).sum()"
-HIGH = "rows['severity'].isin(['high', 'critical'])"
+# a ticket is of its severity from when that was set
+HIGH = "rows['severity'].isin(['high', 'critical']) & ~(pd.to_datetime(rows['severity_set_day']) >= end)"
 # by the metric's name over spans: its rows, and the expression; ``days`` are the observed days as a customer
 RECOUNT = {
     "person_events": ("person_events", EVENTS),
@@ -196,8 +198,9 @@ def trace_metric(
             start,
             end,
             ROWS["tickets_open"],
-            f"{HIGH}.sum()",
+            f"({HIGH}).sum()",
             rows,
+            {"end": pd.Timestamp(end)},
         )
     if name == "worst_days_overdue":
         return _trace_overdue(portfolio, figure, value, metric, client_id, day)
@@ -280,10 +283,9 @@ def _trace_overdue(
     client_id: str,
     day: dt.date,
 ) -> Trace:
-    rows = rows_of(portfolio, "invoices", client_id, day, day + DAY)
-    unpaid = rows["paid_on"].isna() | (pd.to_datetime(rows["paid_on"]) > pd.Timestamp(day))
-    rows = rows[unpaid & (rows["amount"] > 0)].reset_index(drop=True)
-    formula = "max((day - pd.to_datetime(rows['due_on'])).dt.days.max(), 0) if len(rows) else 0"
+    """The invoices of which an amount is open after payments and credit notes; ``until`` is their due date."""
+    rows = rows_behind(portfolio, "invoices_due", day, [client_id])
+    formula = "max((day - rows['until']).dt.days.max(), 0) if len(rows) else 0"
     return Trace(
         figure,
         value,

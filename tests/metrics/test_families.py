@@ -57,6 +57,20 @@ def test_a_family_has_the_sum_the_weighted_score_and_its_worst_child():
     assert rows.loc["orphan", "arr"] == 40 and rows.loc["ring_a", "arr"] == 30
 
 
+def test_what_is_unknown_of_a_part_is_unknown_of_the_family_and_ratios_follow_the_sums():
+    portfolio = portfolio_of({"roll_up_children": True}, customers=CUSTOMERS)
+    rows = rows_of({"hq": 90.0, "east": 60.0, "ring_a": 50.0, "ring_b": 80.0})
+    rows = rows.assign(weekly_active_users=1.0, weekly_active_users_per_seat=9.0)
+    rows.loc["east", "seats"] = None
+    rows.loc["ring_b", "weekly_active_users"] = None
+    family = rolled_up(portfolio, rows, LAST, LAST)
+    unknown = family.isna()
+    assert unknown.loc["hq", ["seats", "seat_utilisation", "weekly_active_users_per_seat"]].all()
+    assert family.loc["hq", "monthly_active_users"] == 4 and family.loc["hq", "arr"] == 800
+    assert family.loc["ring_a", "seat_utilisation"] == 4 / 2
+    assert unknown.loc["ring_a", "weekly_active_users_per_seat"]
+
+
 def test_without_the_setting_every_account_counts_by_itself():
     portfolio = portfolio_of(customers=CUSTOMERS)
     rows = rows_of({"hq": 90.0, "east": 60.0})

@@ -275,6 +275,27 @@ def test_the_rows_behind_invoices_due_are_what_is_still_open():
     ]
 
 
+def test_a_credit_note_leaves_what_it_does_not_cover_of_an_invoice():
+    invoices = frame(
+        "client_id invoice_id amount issued_on due_on",
+        ("a", "1", 100, "2025-06-01", "2025-07-01"),
+        ("a", "2", 80, "2025-06-01", "2025-08-01"),
+        ("a", "n", -130, "2025-09-01", "2025-09-01"),
+    )
+    portfolio = portfolio_of(invoices=invoices)
+    rows = rows_behind(portfolio, "invoices_due", LAST)
+    assert rows[["key", "amount"]].values.tolist() == [["2", 50.0]]
+    before = rows_behind(portfolio, "invoices_due", dt.date(2025, 8, 31))
+    assert before["amount"].tolist() == [100, 80]
+
+
+def test_the_rows_behind_arr_are_those_of_the_later_contract_where_it_replaces():
+    contracts = frame("client_id starts_on arr", ("a", "2025-01-01", 100), ("a", "2025-02-01", 30))
+    for overlap, amounts in (("add", [100, 30]), ("replace", [30])):
+        portfolio = portfolio_of({"overlap": overlap}, contracts=contracts)
+        assert rows_behind(portfolio, "arr", LAST)["amount"].tolist() == amounts
+
+
 def test_the_portfolios_health_is_in_the_reporting_currency(currencies):
     health = hs.portfolio_health(currencies(reporting_currency="EUR"))
     assert (health.total_arr, health.currency) == (5_800, "EUR")

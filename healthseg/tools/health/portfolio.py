@@ -94,8 +94,10 @@ class HealthOfPortfolio:
         self.live = rows["live"].astype(bool)
         self.prospect = self.live & (rows["stage"] == "prospect")
         self.today = rolled_up(portfolio, rows[self.live & ~self.prospect], as_of, as_of)
-        self.then = self.scored.on(self.start)
-        self.before = self.scored.on(as_of - dt.timedelta(days=self.settings.arr_comparison_days))
+        before = as_of - dt.timedelta(days=self.settings.arr_comparison_days)
+        self.then, self.before = (
+            rolled_up(portfolio, self.scored.on(date), date, as_of) for date in (self.start, before)
+        )
         self.trends = self.scored.trends(self.settings)
         self.customers = customers(portfolio)
         self.losses = expected_losses(portfolio, as_of, self.today)
