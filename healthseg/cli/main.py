@@ -19,6 +19,7 @@ from healthseg.cli import (
     demo,
     init,
     lab,
+    ledger,
     lifecycle,
     mcp,
     outbox,
@@ -28,6 +29,7 @@ from healthseg.cli import (
     settings,
     sync,
     tools,
+    trust,
 )
 from healthseg.cli.options import ERROR, Parser, print_json
 from healthseg.errors import CalculationError, HealthsegError
@@ -42,10 +44,12 @@ MODULES = (
     report,
     lab,
     settings,
+    trust,
     sync,
     mcp,
     alerts,
     lifecycle,
+    ledger,
     outbox,
     completion,
 )

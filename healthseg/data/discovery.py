@@ -27,6 +27,7 @@ from healthseg.data.sources import (
 )
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near
+from healthseg.settings import trust
 from healthseg.settings.base import fingerprint
 
 ADDRESS = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
@@ -332,6 +333,7 @@ def _frame_part(name: str, values: Any, folder: Path) -> SourcePart:
 
 def _from_toml(path: Path) -> Sources:
     content = _read_toml(path)
+    trust.require(path, content)
     for section in content:
         if section not in SECTIONS:
             raise InvalidParameters(
@@ -413,7 +415,11 @@ def _flat(formats: Mapping[str, Any]) -> dict[str, Any]:
 def _settings_beside(folder: Path) -> dict[str, Any]:
     """The ``[settings]`` of the healthseg.toml in a folder."""
     path = folder / "healthseg.toml"
-    return dict(_read_toml(path).get("settings", {})) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    content = _read_toml(path)
+    trust.require(path, content)
+    return dict(content.get("settings", {}))
 
 
 def _data_folder(path: Path, source: Any) -> Path:

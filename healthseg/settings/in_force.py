@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from healthseg import settings as config
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint
+from healthseg.settings import trust
 from healthseg.settings.mixpanel import MixpanelSettings
 from healthseg.settings.operator import (
     NAMED,
@@ -105,6 +106,8 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     overrides = dict(values["settings"])
     values["settings"] = _of_portfolio(beside, origins) | overrides
     sections = {section: _section(section, values[section], origins) for section in SECTIONS}
+    if path:
+        trust.require(path, given)
     return InForce(sections, origins, overrides, _secrets(environment, path, beside, origins))
 
 
@@ -174,12 +177,14 @@ def _of_portfolio(beside: Path | None, origins: dict[str, str]) -> dict[str, Any
     if path is None or not path.is_file():
         return {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8")).get("settings", {})
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
         return {}  # opening the portfolio says what is wrong with it
-    for key in content:
+    trust.require(path, content)
+    values = content.get("settings", {})
+    for key in values:
         origins.setdefault(f"settings.{key}", str(path))
-    return dict(content)
+    return dict(values)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, Any]]:

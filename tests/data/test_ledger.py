@@ -16,6 +16,7 @@ from sqlalchemy import MetaData, create_engine
 
 from healthseg.data.ledger import schema
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger, LedgerAlert, RecordedPredictions
+from healthseg.data.ledger.location import restore
 from healthseg.data.outbox import outbox
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters
 
@@ -445,3 +446,57 @@ def test_a_read_only_folder_without_a_ledger_reads_as_an_empty_one(open_folder: 
     assert answers.get(timeout=10) == []
     assert "cannot be opened" in answers.get(timeout=10)
     assert list(open_folder.iterdir()) == []
+
+
+def test_a_ledger_is_verified_and_a_changed_row_is_named(ledger: Ledger) -> None:
+    ledger.record_settings("a1", {"seed": 7})
+    ledger.record_settings("b2", {"seed": 8})
+    ledger.record_stage_event("r1", "acme", "active", at(1), actor="ada")
+    assert {name: n for name, n in ledger.verify().items() if n} == {
+        "settings_in_force": 2,
+        "stage_events": 1,
+    }
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("DROP TRIGGER settings_in_force_no_update")
+        connection.execute("UPDATE settings_in_force SET settings = '{}' WHERE seq = 1")
+    connection.close()
+    with pytest.raises(DataRetrievalError, match="settings_in_force, row 1 is not as it was"):
+        ledger.verify()
+    # the last row still follows from the one before it; a broken end takes no further row
+    assert ledger.record_settings("c3", {"seed": 9})
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("UPDATE settings_in_force SET settings = '{}' WHERE seq = 3")
+    connection.close()
+    with pytest.raises(DataRetrievalError, match="settings_in_force, row 3"):
+        ledger.record_settings("d4", {"seed": 10})
+
+
+def test_an_emptied_ledger_is_an_error_and_never_begun_anew(ledger: Ledger) -> None:
+    ledger.record_settings("a1", {"seed": 7})
+    ledger.path.write_bytes(b"")
+    os.utime(ledger.path, (0, 0))
+    for use in (ledger.settings_history, lambda: ledger.record_settings("b2", {})):
+        with pytest.raises(
+            DataRetrievalError, match=r"is empty, and what it held is lost.*restore"
+        ):
+            use()
+    assert ledger.path.read_bytes() == b""
+
+
+def test_a_backup_is_restored_and_what_was_there_stays_beside_it(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    ledger.record_settings("a1", {"seed": 7})
+    copy = tmp_path / "copy.db"
+    ledger.backup(copy)
+    with pytest.raises(DataRetrievalError, match="exists already"):
+        ledger.backup(copy)
+    ledger.record_settings("b2", {"seed": 8})
+    restored, before = restore(copy, str(ledger.path.parent))
+    assert restored == ledger.path and before is not None and before.exists()
+    assert [each.fingerprint for each in ledger.settings_history()] == ["a1"]
+    assert ledger.verify()["settings_in_force"] == 1
+    copy.write_bytes(copy.read_bytes()[:3000])
+    with pytest.raises(DataRetrievalError, match=r"is damaged|not a SQLite file|not as it was"):
+        restore(copy, str(ledger.path.parent))
+    assert ledger.verify()["settings_in_force"] == 1

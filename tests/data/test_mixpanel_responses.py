@@ -108,6 +108,10 @@ def test_the_command_syncs_and_tells_what_it_did(tmp_path, project, capsys, monk
             "--json",
         ]
         assert cli.main(words) == 1
+        assert "healthseg trust" in json.loads(capsys.readouterr().out)["error_message"]
+        assert cli.main(["trust", str(tmp_path)]) == 0
+        capsys.readouterr()
+        assert cli.main(words) == 1
         assert "MIXPANEL_SERVICE_ACCOUNT" in json.loads(capsys.readouterr().out)["error_message"]
         monkeypatch.setenv("MIXPANEL_API_SECRET", SECRET)
         assert cli.main(words) == 0

@@ -11,6 +11,7 @@ import pytest
 
 from healthseg.cli import main as cli
 from healthseg.errors import InvalidParameters
+from healthseg.settings import trust
 from healthseg.settings.in_force import in_force
 from healthseg.settings.operator import SECRETS
 from healthseg.testing import tiny_portfolio
@@ -88,6 +89,7 @@ def test_no_secret_is_in_anything_that_is_written_or_said(tmp_path, secrets, mon
         for handler in ("hook", "mail"):
             (portfolio / "healthseg.toml").write_text(TOML.format(address=address, handler=handler))
             where = ("--portfolio", portfolio)
+            told += said("trust", portfolio)
             told += said("sync", "mixpanel", *where, "--from", "2025-05-01", "--to", "2025-05-02")
             told += said("settings", *where) + said("settings", *where, "--json")
             told += said("run", "calculate_health_score", *where, "-p", "client_id=a")
@@ -134,5 +136,6 @@ def test_secrets_written_into_the_settings_file_ask_for_a_file_of_the_owner_alon
         in_force(str(tmp_path), {})
     assert CANARY not in json.dumps(refused.value.to_dict())
     path.chmod(0o600)
+    trust.trust([path])
     rows = json.dumps(list(in_force(str(tmp_path), {}).rows()))
     assert CANARY not in rows

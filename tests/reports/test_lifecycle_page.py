@@ -164,6 +164,7 @@ def test_a_transition_over_the_command_line_is_delivered_by_an_delivery(copied, 
         'path = "log.jsonl"\n'
     )
     given = ("--portfolio", str(copied.folder))
+    assert asked(capsys, "trust", str(copied.folder))[0] == 0
     status, response = asked(
         capsys,
         "run",

@@ -5,6 +5,10 @@ Imported and recorded changes are one history: the view ``stage_changes`` of an 
 
 from __future__ import annotations
 
+import itertools
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +77,48 @@ class LedgerLocation:
                 parameter="settings.ledger.address",
             )
         return Ledger(self.file, self.clock, busy_seconds=settings.busy_seconds)
+
+
+def restore(backup: Path, portfolio: str) -> tuple[Path, Path | None]:
+    """Puts a verified backup in the place of the ledger beside a portfolio; what was there is kept beside it.
+
+    Returns the ledger's path and, where there was one, where it is now. Raises DataRetrievalError for a backup
+    that is not whole and for a portfolio that is no folder.
+    """
+    from healthseg.data.ledger import FILE_NAME
+    from healthseg.data.ledger.ledger import Ledger
+
+    path = Path(portfolio).expanduser()
+    folder = path if path.is_dir() else path.parent
+    if "://" in portfolio or not folder.is_dir():
+        raise DataRetrievalError(
+            f"{portfolio.partition('@')[2] or portfolio} is not a folder: a ledger on a server is restored with the server's own tools",
+            parameter="portfolio",
+        )
+    if not backup.is_file():
+        raise DataRetrievalError(
+            f"there is no file {backup}", parameter="file", value_provided=str(backup)
+        )
+    Ledger(backup).verify()
+    ledger = folder / FILE_NAME
+    kept = None
+    if ledger.exists():
+        kept = next(
+            each
+            for number in itertools.count(1)
+            if not (each := ledger.with_name(f"{ledger.name}.before-restore-{number}")).exists()
+        )
+        for ending in ("-wal", "-shm", ""):
+            part = ledger.with_name(ledger.name + ending)
+            if part.exists():
+                part.rename(kept.with_name(kept.name + ending))
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAME}")
+    os.close(handle)
+    shutil.copyfile(backup, temporary)
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, ledger)
+    return ledger, kept
 
 
 def stage_view(

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Select, Table, select
 
 from healthseg.data.ledger.schema import HISTORY, STAGE_EVENTS
 from healthseg.data.ledger.sqlite import SqliteDatabase
-from healthseg.errors import CalculationError, InvalidParameters, hint
+from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters, hint
 from healthseg.periods import UTC
 from healthseg.settings.base import fingerprint
 
@@ -134,7 +134,7 @@ class AppendOnlyTables:
         """Adds rows after the last one, each with its number, time and digest."""
         if not rows:
             return
-        last = _last(connection, table)
+        last = self._verified_last(connection, table)
         digest, now = last.digest if last else "", self._now(last)
         numbered = []
         for seq, values in enumerate(rows, start=last.seq + 1 if last else 1):
@@ -142,6 +142,60 @@ class AppendOnlyTables:
             digest = fingerprint([digest, row])
             numbered.append({**row, "digest": digest})
         connection.execute(table.insert(), numbered)
+
+    def backup(self, target: Path) -> None:
+        """Copies the ledger's file in one consistent state; raises DataRetrievalError where there is none."""
+        if not isinstance(self._database, SqliteDatabase):
+            raise DataRetrievalError(
+                f"{self.name} is backed up with the server's own tools (pg_dump)"
+            )
+        if target.exists():
+            raise DataRetrievalError(
+                f"{target} exists already: name another file",
+                parameter="file",
+                value_provided=str(target),
+            )
+        if not self.path.exists():
+            raise DataRetrievalError(f"nothing was recorded yet: there is no {self.path}")
+        self._database.backup(target)
+
+    def _verified_last(self, connection: Connection, table: Table) -> Row | None:
+        """The last row, which has to follow from the one before it: nothing is added to a broken chain."""
+        query = select(table).order_by(table.c.seq.desc()).limit(2)
+        rows = connection.execute(query).all()
+        if not rows:
+            return None
+        before = rows[1].digest if len(rows) > 1 else ""
+        self._checked(table, rows[0], rows[1].seq + 1 if len(rows) > 1 else 1, before)
+        return rows[0]
+
+    def verify(self) -> dict[str, int]:
+        """Rows by table, after each row's digest was held against its content and the row before.
+
+        Raises DataRetrievalError that names the first row which was changed, removed or inserted by other means.
+        """
+        counts = dict.fromkeys(HISTORY, 0)
+        with self.reading() as connection:
+            for name, table in HISTORY.items() if connection is not None else ():
+                digest = ""
+                query = select(table).order_by(table.c.seq)
+                for seq, row in enumerate(connection.execute(query), start=1):
+                    digest = self._checked(table, row, seq, digest)
+                    counts[name] = seq
+        return counts
+
+    def _checked(self, table: Table, row: Row, seq: int, before: str) -> str:
+        values = dict(row._mapping)
+        recorded = values.pop("digest")
+        if row.seq != seq or recorded != fingerprint([before, values]):
+            raise DataRetrievalError(
+                f"the ledger {self.name} was changed by other means than healthseg: {table.name}, row {seq} is not "
+                "as it was recorded; restore it from a backup (healthseg ledger restore)",
+                parameter=table.name,
+                value_provided=seq,
+                validation_rule="each row's digest is that of its content and the row before",
+            )
+        return str(recorded)
 
     def _now(self, last: Row | None) -> str:
         """The clock's time, never before the last row's: what was known at a time stays what was known."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +24,8 @@ from healthseg.data.ledger.schema import LATEST
 from healthseg.errors import DataRetrievalError
 
 _WAL_PAUSE_SECONDS = 0.02
+# an older healthseg that just makes the file has written into it by then
+_MADE_WITHIN_SECONDS = 60.0
 _CANNOT_BE_WRITTEN = "make its folder writable, or work on a copy of the portfolio"
 
 
@@ -75,6 +78,8 @@ class SqliteDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection that holds the write lock; everything written is stored, or on an error nothing."""
+        if not self.path.exists():
+            self._create()
         with self._explained(), self._connected("rwc") as connection:
             self._upgrade(connection)
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -98,9 +103,48 @@ class SqliteDatabase:
         with self._engines[mode].connect() as connection:
             yield connection
 
+    def backup(self, target: Path) -> None:
+        """A copy in one consistent state, while others may write."""
+        with self._explained(), self._connected("rw") as connection:
+            self._upgrade(connection)
+            connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
+
+    def _create(self) -> None:
+        """A new ledger appears whole, so that an empty file is always one that lost its content."""
+        new = self.path.with_name(f".{self.path.name}-{uuid.uuid4().hex}")
+        try:
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o644))
+        except OSError:
+            return  # opening the file says what is wrong with its folder
+        try:
+            with SqliteDatabase(new, self.busy_seconds).writing():
+                pass
+            with suppress(FileExistsError):  # another process was first
+                os.link(new, self.path)
+        except OSError:  # a file system without links: SQLite makes the file in its place
+            pass
+        finally:
+            for ending in ("", "-wal", "-shm"):
+                new.with_name(new.name + ending).unlink(missing_ok=True)
+
+    def _refuse_emptied(self) -> None:
+        """A file without content that nobody is just making has lost what it held: it is never begun anew."""
+        try:
+            state = self.path.stat()
+        except FileNotFoundError:
+            return
+        if state.st_size == 0 and time.time() - state.st_mtime > _MADE_WITHIN_SECONDS:
+            raise DataRetrievalError(
+                f"the ledger {self.path} is empty, and what it held is lost: restore it from a backup "
+                "(healthseg ledger restore), or delete the file to begin anew",
+                path=str(self.path),
+            )
+
     def _upgrade(self, connection: Connection) -> None:
         """Refuses a file that is no ledger, or newer than this package; upgrades an older one in one transaction."""
         version = schema.version(connection)
+        if version == 0:
+            self._refuse_emptied()
         connection.rollback()
         if version is None:
             raise DataRetrievalError(

@@ -1,0 +1,66 @@
+"""``healthseg trust``: let the files beside a portfolio name handlers, addresses and what is served."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from healthseg.cli.options import OK, Commands, add_command, json_option, show
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(
+        commands,
+        "trust",
+        "let a portfolio's files name message handlers, the ledger's address and what is served",
+        run,
+        examples=("trust data/demo --list", "trust data/demo"),
+        description=(
+            "A portfolio may come from others, so what its healthseg.toml and portfolio.toml set in motion "
+            "outside of it needs your consent once. This shows what that is and records the files as they are; "
+            "a file that changes has to be trusted again."
+        ),
+    )
+    parser.add_argument("portfolio", help="the portfolio's folder")
+    parser.add_argument("--list", action="store_true", help="only show what would be allowed")
+    json_option(parser)
+
+
+def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    import tomllib
+
+    from healthseg.errors import DataRetrievalError, InvalidParameters
+    from healthseg.settings import trust
+
+    folder = Path(given.portfolio).expanduser()
+    folder = folder if folder.is_dir() else folder.parent
+    allowed: dict[str, list[str]] = {}
+    for path in (folder / name for name in trust.FILES):
+        if not path.is_file():
+            continue
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+            raise InvalidParameters(
+                f"{path} is not valid TOML", parameter="portfolio", value_provided=str(path)
+            ) from None
+        allowed[str(path)] = trust.acting(content)
+    if not allowed:
+        raise DataRetrievalError(
+            f"{folder} holds neither {' nor '.join(trust.FILES)}: there is nothing to trust",
+            parameter="portfolio",
+            value_provided=str(folder),
+        )
+    lines = [
+        line
+        for path, names in allowed.items()
+        for line in (
+            f"{path}: {'allows' if names else 'nothing acts outside the portfolio'}",
+            *(f"  {name}" for name in names),
+        )
+    ]
+    if not given.list:
+        store = trust.trust([Path(path) for path, names in allowed.items() if names])
+        lines.append(f"Recorded in {store}; a file that changes has to be trusted again.")
+    show(given, {"allowed": allowed, "trusted": not given.list}, lines)
+    return OK
