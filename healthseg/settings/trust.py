@@ -38,7 +38,7 @@ def acting(content: Mapping[str, Any]) -> list[str]:
     >>> acting({"settings": {"tiers": {"names": ["S", "L"]}}})
     []
     """
-    lines = []
+    lines: list[str] = []
     for keys in ACTING:
         value: Any = content
         for key in keys:
