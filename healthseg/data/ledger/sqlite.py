@@ -24,8 +24,6 @@ from healthseg.data.ledger.schema import LATEST
 from healthseg.errors import DataRetrievalError
 
 _WAL_PAUSE_SECONDS = 0.02
-# an older healthseg that just makes the file has written into it by then
-_MADE_WITHIN_SECONDS = 60.0
 _CANNOT_BE_WRITTEN = "make its folder writable, or work on a copy of the portfolio"
 
 
@@ -78,10 +76,11 @@ class SqliteDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection that holds the write lock; everything written is stored, or on an error nothing."""
-        if not self.path.exists():
+        new = not self.path.exists()
+        if new:
             self._create()
         with self._explained(), self._connected("rwc") as connection:
-            self._upgrade(connection)
+            self._upgrade(connection, new)
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.commit()
@@ -117,8 +116,9 @@ class SqliteDatabase:
         except OSError:
             return  # opening the file says what is wrong with its folder
         try:
-            with SqliteDatabase(new, self.busy_seconds).writing():
-                pass
+            database = SqliteDatabase(new, self.busy_seconds)
+            with database._connected("rw") as connection:
+                database._upgrade(connection, new=True)
             with suppress(FileExistsError):  # another process was first
                 os.link(new, self.path)
         except OSError:  # a file system without links: SQLite makes the file in its place
@@ -128,22 +128,18 @@ class SqliteDatabase:
                 new.with_name(new.name + ending).unlink(missing_ok=True)
 
     def _refuse_emptied(self) -> None:
-        """A file without content that nobody is just making has lost what it held: it is never begun anew."""
-        try:
-            state = self.path.stat()
-        except FileNotFoundError:
-            return
-        if state.st_size == 0 and time.time() - state.st_mtime > _MADE_WITHIN_SECONDS:
+        """A file without content has lost what it held, since a new one appears whole: it is never begun anew."""
+        if self.path.stat().st_size == 0:
             raise DataRetrievalError(
                 f"the ledger {self.path} is empty, and what it held is lost: restore it from a backup "
                 "(healthseg ledger restore), or delete the file to begin anew",
                 path=str(self.path),
             )
 
-    def _upgrade(self, connection: Connection) -> None:
+    def _upgrade(self, connection: Connection, new: bool = False) -> None:
         """Refuses a file that is no ledger, or newer than this package; upgrades an older one in one transaction."""
         version = schema.version(connection)
-        if version == 0:
+        if version == 0 and not new:
             self._refuse_emptied()
         connection.rollback()
         if version is None:
