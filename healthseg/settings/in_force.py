@@ -107,7 +107,7 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     values["settings"] = _of_portfolio(beside, origins) | overrides
     sections = {section: _section(section, values[section], origins) for section in SECTIONS}
     if path:
-        trust.require(path, given)
+        trust.require(path, content)
     return InForce(sections, origins, overrides, _secrets(environment, path, beside, origins))
 
 
