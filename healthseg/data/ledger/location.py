@@ -97,7 +97,7 @@ def restore(backup: Path, portfolio: str) -> tuple[Path, Path | None]:
         )
     if not backup.is_file():
         raise DataRetrievalError(
-            f"there is no file {backup}", parameter="file", value_provided=str(backup)
+            f"{backup} is not a file", parameter="file", value_provided=str(backup)
         )
     Ledger(backup).verify()
     ledger = folder / FILE_NAME

@@ -156,7 +156,7 @@ class AppendOnlyTables:
                 value_provided=str(target),
             )
         if not self.path.exists():
-            raise DataRetrievalError(f"nothing was recorded yet: there is no {self.path}")
+            raise DataRetrievalError(f"nothing was recorded yet: {self.path} does not exist")
         self._database.backup(target)
 
     def _verified_last(self, connection: Connection, table: Table) -> Row | None:
