@@ -132,14 +132,16 @@ def extent(
 
 _SHOWN_DAYS = 180  # before a date: gaps further back touch none of its windows
 _USUAL_DAYS = 28  # with events: what is usual
-_LEAST_DAYS = 28  # with events: in fewer, no day is unusual
+_LEAST_DAYS = 28  # with events: in fewer, no day of a handful of customers is unusual
+_LEAST_CUSTOMERS = 4  # usual on a day: of fewer, one is no small part
 
 
 def _active(
     ordered: Sequence[dt.date], days: Mapping[dt.date, ActiveDay], settings: DataSettings
 ) -> list[dt.date]:
     """The days from the first to the last on which the portfolio as a whole was active."""
-    if len(ordered) < _LEAST_DAYS:
+    few = len(ordered) < _LEAST_DAYS
+    if few and np.median([days[day].customers for day in ordered]) < _LEAST_CUSTOMERS:
         return list(ordered)
     first, last = 0, len(ordered) - 1
     while last > 0 and not _is_usual(ordered, days, last, -1, settings):
@@ -159,7 +161,8 @@ def _is_usual(
     """Whether a day at an end belongs to the portfolio's activity, by the days that lie inside of it.
 
     Either more than half of the usual customers are active, or a tenth of those usual on its weekday (at the end
-    two where four are usual, for one device with a wrong clock is a customer) and of the usual week beside it.
+    two where four are usual, for one device with a wrong clock is a customer) and of the usual week beside it. At the
+    beginning, where a portfolio may grow fast, a tenth of those usual in the week beside it will do.
     """
     day = ordered[place]
     inside = ordered[place + 1 :] if step > 0 else ordered[:place][::-1]
@@ -175,8 +178,11 @@ def _is_usual(
 
     share = settings.active_day_min_share
     of_weekday = float(np.median([count(day + step * WEEK * k * DAY) for k in range(1, 9)]))
-    week = sum(count(day + step * k * DAY) for k in range(1, WEEK + 1))
-    least = 2 if step < 0 and of_weekday >= 4 else 1
+    beside = [count(day + step * k * DAY) for k in range(1, WEEK + 1)]
+    week = sum(beside)
+    least = 2 if step < 0 and of_weekday >= _LEAST_CUSTOMERS else 1
+    if step > 0:
+        of_weekday = min(of_weekday, float(np.median(beside)))
     lately = sum(count(inside[0] + step * k * DAY) for k in range(WEEK))
     return customers >= max(least, share * of_weekday) and week >= share * lately
 

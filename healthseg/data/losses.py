@@ -67,7 +67,13 @@ class TableReport:
     files: list[str] = field(default_factory=list)
     refused: bool = False
     reason: str | None = None
+    setting: str | None = None  # that a refusal follows from
     client_rows: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the table is refused, with the setting that would allow it."""
+        return f"{self.reason} (setting {self.setting})" if self.setting else self.reason
 
     @property
     def drops(self) -> list[Issue]:
@@ -97,7 +103,7 @@ class TableReport:
     def to_text(self) -> list[str]:
         head = f"{self.table}: {self.read:,} read, {self.kept:,} kept"
         return [
-            f"{head}; REFUSED: {self.reason}" if self.refused else head,
+            f"{head}; REFUSED: {self.refusal}" if self.refused else head,
             *("  " + issue.to_text() for issue in self.issues),
             *("  note: " + warning for warning in self.warnings),
         ]
@@ -182,7 +188,7 @@ def _excessive_loss(report: TableReport, settings: DataSettings) -> str | None:
     because = "; ".join([largest.reason, *doubts])
     return (
         f"{lost:,} of {read:,} rows cannot be used ({lost / read:.1%}; at most {settings.max_loss_share:.0%} may be "
-        f"lost, setting max_loss_share), most of them because {because}"
+        f"lost), most of them because {because}"
     )
 
 
@@ -190,8 +196,9 @@ def refused_for_losses(
     report: TableReport, settings: DataSettings, empty: str | None = None
 ) -> TableReport:
     """The report, refused where too much is lost, or for the reason ``empty``."""
-    reason = _excessive_loss(report, settings) or empty
-    return replace(report, refused=reason is not None, reason=reason)
+    excessive = _excessive_loss(report, settings)
+    reason, setting = excessive or empty, "max_loss_share" if excessive else None
+    return replace(report, refused=reason is not None, reason=reason, setting=setting)
 
 
 def with_issues(

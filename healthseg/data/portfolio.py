@@ -150,7 +150,7 @@ class Portfolio:
     def check(self) -> Check:
         """What each table holds, what was dropped and why, and whether the portfolio can be used."""
         problems = [
-            f"{name} is not usable: {report.reason}"
+            f"{name} is not usable: {report.refusal}"
             for name, report in self.reports.items()
             if report.refused
         ]

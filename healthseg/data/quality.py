@@ -250,7 +250,7 @@ def _sentence(table: TableQuality) -> str:
     """
     name = table.table.replace("_", " ")
     if table.refused:
-        return f"{name}: refused, {table.refused.replace(', setting max_loss_share', '')}"
+        return f"{name}: refused, {table.refused}"
     parts = []
     if table.rows_dropped:
         verb = "is" if table.rows_dropped == 1 else "are"
@@ -294,7 +294,7 @@ class Check:
     def losses_above(self, share: float) -> list[str]:
         """The tables that are refused, or that lost more than a share of their rows or of a column's values."""
         losses = [
-            f"{name}: refused, {report.reason}"
+            f"{name}: refused, {report.refusal}"
             for name, report in self.tables.items()
             if report.refused
         ]
@@ -348,7 +348,7 @@ class Check:
     def _table_text(self, report: TableReport) -> list[str]:
         table = self.quality.of_table(report)
         head = f"{report.table}: {report.read:,} read, {report.kept:,} kept"
-        lines = [f"{head}; REFUSED: {report.reason}" if report.refused else head]
+        lines = [f"{head}; REFUSED: {report.refusal}" if report.refused else head]
         lines += [
             "  " + _issue_text(issue) for issue in table.issues if issue.reason not in self.warnings
         ]

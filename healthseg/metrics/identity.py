@@ -56,21 +56,29 @@ def identified(count: Counting, spans: Spans) -> np.ndarray:
 def api_only(count: Counting, spans: Spans) -> np.ndarray:
     """Whether the customer works through the API alone: it is then judged by its API events.
 
-    By the setting ``api_only_customers``, or where no person ever used it by the span's end and programs did on
-    ``api_only_min_days`` of the observed days that a baseline needs.
+    By the setting ``api_only_customers``, or where of the observed days that a baseline needs, up to the span's end,
+    programs used it on ``api_only_min_days`` and persons on no more than ``api_only_max_person_days``.
     """
     settings = count.portfolio.settings
     declared = np.isin(count.clients, list(settings.api_only_customers))[spans.k]
 
-    def days() -> np.ndarray:
-        rows = count.rows("usage_days")
-        active = (rows["api_events"] > 0).astype(np.int64)
-        return count.cumulate(rows["k"], rows["day"], active)
-
     start = count.observed.back(spans.k, spans.end, settings.own_baseline_days)
-    api_days = count.between(count.once("api_days", days), Spans(spans.k, start, spans.end))
-    used = _first_seen(count)[spans.k] < spans.end
-    return declared | (~used & (api_days >= settings.api_only_min_days))
+    window = Spans(spans.k, start, spans.end)
+
+    programs = days_with(count, "api_events", window) >= settings.api_only_min_days
+    persons = days_with(count, "person_events", window) > settings.api_only_max_person_days
+    return declared | (programs & ~persons)
+
+
+def days_with(count: Counting, column: str, spans: Spans) -> np.ndarray:
+    """Days of the spans with an event of a kind (``person_events``, ``api_events``)."""
+
+    def build() -> np.ndarray:
+        days = count.rows("usage_days")
+        active = (days[column] > 0).astype(np.int64)
+        return count.cumulate(days["k"], days["day"], active)
+
+    return count.between(count.once(("active_days", column), build), spans)
 
 
 def _first_seen(count: Counting) -> np.ndarray:

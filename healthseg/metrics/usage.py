@@ -5,8 +5,6 @@ Every function takes the counting and the spans and gives a float per span, NaN 
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 
@@ -19,7 +17,7 @@ from healthseg.metrics.counting import (
     where,
     within,
 )
-from healthseg.metrics.identity import api_only, identified
+from healthseg.metrics.identity import api_only, days_with, identified
 
 STICKY_SCALE = 10**12  # DAU ÷ MAU in whole trillionths, so that its sums are exact
 
@@ -58,15 +56,8 @@ def other_events(count: Counting, spans: Spans) -> np.ndarray:
 
 def active_days(count: Counting, spans: Spans) -> np.ndarray:
     """Days with at least one person event; of a customer that works through the API alone, with an API event."""
-
-    def build(column: str) -> np.ndarray:
-        days = count.rows("usage_days")
-        active = (days[column] > 0).astype(np.int64)
-        return count.cumulate(days["k"], days["day"], active)
-
     persons, programs = (
-        count.between(count.once(("active_days", column), partial(build, column)), spans)
-        for column in ("person_events", "api_events")
+        days_with(count, column, spans) for column in ("person_events", "api_events")
     )
     return where(_tracked(count, spans), np.where(api_only(count, spans), programs, persons))
 
@@ -251,8 +242,8 @@ METRICS = (
         "api_only",
         "Works through the API alone",
         "0 or 1",
-        definition="1 by the setting `api_only_customers`, or where no person ever used it and programs did on 14 days "
-        "(`api_only_min_days`) of the 84 before d: active days, days since use and the own baseline are then those "
+        definition="1 by the setting `api_only_customers`, or where of the 84 days before d programs used it on 14 "
+        "(`api_only_min_days`) or more and persons on at most 2 (`api_only_max_person_days`): active days, days since use and the own baseline are then those "
         "of its API events, and users and features are not measured",
         question="Do programs alone use it?",
         format="count",

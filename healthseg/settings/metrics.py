@@ -12,10 +12,11 @@ from healthseg.settings.base import Frozen
 class MetricSettings(Frozen):
     """How metrics are counted: sessions, adoption, champions, cohorts of users, baselines."""
 
-    # customers that work through the API alone are judged by their API events; others are inferred: never a person's
-    # event, and programs on so many days of the twelve weeks before (two of them)
+    # customers that work through the API alone are judged by their API events; others are inferred: programs on so many
+    # days of the twelve weeks before (two of them), and persons on no more than so many (somebody looks in now and then)
     api_only_customers: tuple[str, ...] = ()
     api_only_min_days: Annotated[int, Field(ge=1)] = 14
+    api_only_max_person_days: Annotated[int, Field(ge=0)] = 2
     # how often users come is known from two weeks after signup
     frequency_min_days: Annotated[int, Field(ge=1)] = 14
     session_gap_minutes: Annotated[int, Field(ge=1)] = (

@@ -62,6 +62,25 @@ def test_a_portfolio_that_grows_begins_with_its_first_customer():
     assert ends(days) == (min(days), max(days))
 
 
+def test_a_portfolio_that_grows_fast_begins_with_its_first_customers():
+    customers = [11, 26, 47, 56, 65, 75, 89, 102, 108, 123, *range(128, 320, 4)]
+    days = {FIRST + k * DAY: ActiveDay(3 * n, n, 23) for k, n in enumerate(customers)}
+    assert ends(days) == (min(days), max(days))
+
+
+@pytest.mark.parametrize("count", [3, 10, 27])
+def test_a_late_event_moves_no_end_of_few_days_either(count):
+    days = busy(days=count)
+    last = max(days)
+    assert ends({**days, last + 200 * DAY: ActiveDay(1, 1, 23)}) == (FIRST, last)
+    assert ends({**days, last + DAY: ActiveDay(24, 8, 23)}) == (FIRST, last + DAY)
+
+
+def test_few_customers_are_active_on_the_days_on_which_they_are():
+    days = {FIRST: ActiveDay(6, 3, 23), FIRST + 40 * DAY: ActiveDay(1, 1, 23)}
+    assert ends(days) == (min(days), max(days))
+
+
 def test_a_day_is_whole_where_the_export_holds_its_evening():
     days = busy()
     days[LAST + DAY] = ActiveDay(30, 11, 4)  # the export was made at five in the morning, UTC

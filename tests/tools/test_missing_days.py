@@ -200,6 +200,18 @@ def test_a_customer_of_the_api_alone_is_judged_by_its_api_events():
     assert panel(opened(fallen), [LAST], ["acme_0"])["days_since_last_person_event"].iloc[0] == 22
 
 
+@pytest.mark.parametrize(("visits", "judged_by_api"), [(1, 1), (2, 1), (3, 0)])
+def test_somebody_who_looks_in_now_and_then_does_not_end_it(visits, judged_by_api):
+    days = pd.date_range(FIRST, LAST)
+    calls = pd.DataFrame(
+        {"client_id": "acme_0", "occurred_at": [f"{day:%Y-%m-%d} 03:00:00" for day in days]}
+    ).assign(source="api", count=280)
+    looks = calls.iloc[-visits - 5 : -5].assign(source="ui", count=1, user_id="admin")
+    rows = events()
+    rows = pd.concat([rows[rows["client_id"] != "acme_0"], calls, looks])
+    assert panel(opened(rows), [LAST], ["acme_0"])["api_only"].iloc[0] == judged_by_api
+
+
 def test_a_setting_declares_customers_of_the_api():
     portfolio = opened(events(), {"api_only_customers": ["acme_2"]})
     rows = panel(portfolio, [LAST], CLIENTS).set_index("client_id")
