@@ -84,16 +84,16 @@ class _Rolled:
     def rollings(self, settings: Settings) -> dict[str, np.ndarray]:
         """Counts of days and of hours under each rolling, ``[rolling, cell]``."""
         random = np.random.default_rng(settings.seed)
-        place = self.place.astype(np.int16)
+        cell = self.place.astype(np.int16)
         plain = bool((self.count == 1).all())
         parts: dict[str, list[np.ndarray]] = {kind: [] for kind in CELLS}
         rollings = settings.rhythm_rollings
-        step = max(1, AT_ONCE // max(len(place), 1))
+        step = max(1, AT_ONCE // max(len(cell), 1))
         for start in range(0, rollings, step):
             times = min(step, rollings - start)
             size = (times, self.unit.max() + 1)
             offsets = random.integers(0, WEEK_HOURS, size=size, dtype=np.int16)
-            turned = (place + offsets[:, self.unit]) % WEEK_HOURS
+            turned = (cell + offsets[:, self.unit]) % WEEK_HOURS
             weights = None if plain else np.broadcast_to(self.count, turned.shape).ravel()
             flat = (turned + np.arange(times, dtype=np.int32)[:, None] * WEEK_HOURS).ravel()
             table = np.bincount(flat, weights, minlength=times * WEEK_HOURS).reshape(times, 7, 24)

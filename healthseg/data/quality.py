@@ -270,8 +270,8 @@ def _sentence(table: TableQuality) -> str:
     return f"{name}: {'; '.join([*parts, *notes])}"
 
 
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
+def _counted(count: int, singular: str, many: str) -> str:
+    return f"{count:,} {singular if count == 1 else many}"
 
 
 @dataclass(frozen=True)

@@ -149,14 +149,14 @@ def _entries(tool: str) -> dict[str, Any]:
 @functools.cache
 def rules(tool: str, kind: str) -> tuple[Rule, ...]:
     """The tool's rules of a kind, in order of priority, then name."""
-    found = []
+    parsed = []
     for name, entry in _entries(tool).get(kind, {}).items():
         severity = entry.get("severity", "low")
         if kind not in KINDS or severity not in SEVERITIES:
             raise InvalidParameters(
                 f"the rule {name!r} has an unknown kind or severity", parameter=name
             )
-        found.append(
+        parsed.append(
             Rule(
                 tool,
                 kind,
@@ -168,7 +168,7 @@ def rules(tool: str, kind: str) -> tuple[Rule, ...]:
                 entry.get("priority", 0),
             )
         )
-    return tuple(sorted(found, key=lambda rule: (-rule.priority, rule.name)))
+    return tuple(sorted(parsed, key=lambda rule: (-rule.priority, rule.name)))
 
 
 def triggered(tool: str, kind: str, figures: Mapping[str, Any]) -> list[TriggeredRule]:

@@ -25,21 +25,21 @@ class Preferences:
 
 
 def preferences(
-    given: Mapping[str, Any] | None, tool: str = "calculate_health_score"
+    entries: Mapping[str, Any] | None, tool: str = "calculate_health_score"
 ) -> Preferences:
     """The preferences, checked.
 
     >>> preferences({"thresholds": {"score_below": 50}, "cooldown_days": 7}).cooldown_days
     7
     """
-    given = dict(given or {})
-    for key in given:
+    entries = dict(entries or {})
+    for key in entries:
         if key not in KEYS:
             raise _refused(
                 "alert_preferences", key, "one of " + ", ".join(KEYS), hint(str(key), KEYS)
             )
-    _thresholds(given.get("thresholds", {}), tool)
-    severity = given.get("minimum_severity", "low")
+    _thresholds(entries.get("thresholds", {}), tool)
+    severity = entries.get("minimum_severity", "low")
     if severity not in SEVERITIES:
         raise _refused(
             "alert_preferences.minimum_severity",
@@ -47,7 +47,7 @@ def preferences(
             "one of " + ", ".join(SEVERITIES),
             hint(str(severity), SEVERITIES),
         )
-    days = given.get("cooldown_days", 0)
+    days = entries.get("cooldown_days", 0)
     if (
         isinstance(days, bool)
         or not isinstance(days, int)
@@ -58,7 +58,7 @@ def preferences(
             days,
             f"a whole number from 0 to {LONGEST_COOLDOWN_DAYS}",
         )
-    return Preferences(dict(given.get("thresholds", {})), severity, days)
+    return Preferences(dict(entries.get("thresholds", {})), severity, days)
 
 
 def _thresholds(thresholds: Any, tool: str) -> None:
@@ -85,12 +85,12 @@ def _refused(parameter: str, value: Any, rule: str, near: str = "") -> InvalidPa
 def holding(tool: str, wishes: Preferences, figures: Mapping[str, Any]) -> dict[str, TriggeredRule]:
     """The alerts whose rules hold for these figures, by rule."""
     least = SEVERITIES.index(wishes.minimum_severity)
-    found = {}
+    alerts = {}
     for rule in rules(tool, "alert"):
         outcome = rule.evaluate(figures, wishes.thresholds.get(rule.name))
         if outcome is not None and SEVERITIES.index(rule.severity) >= least:
-            found[rule.name] = outcome
-    return found
+            alerts[rule.name] = outcome
+    return alerts
 
 
 def raised(

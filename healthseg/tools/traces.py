@@ -148,8 +148,8 @@ def figures(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict):
         items = list(value.items())
     elif isinstance(value, list | tuple):
-        for place, item in enumerate(value):
-            yield from figures(item, f"{path}[{place}]")
+        for index, item in enumerate(value):
+            yield from figures(item, f"{path}[{index}]")
         return
     else:
         yield path, value
@@ -324,8 +324,8 @@ def _feature(
 
 def _modelled(result: Any, path: str, value: Any) -> Trace:
     """What a figure that is no count rests on: the frames of the result, which hold it unrounded with its parts."""
-    place = "$." + re.sub(r"\[\d+\]", "[*]", path)
-    reason = result.not_measured.get(place) if value is None else None
+    generic_path = "$." + re.sub(r"\[\d+\]", "[*]", path)
+    reason = result.not_measured.get(generic_path) if value is None else None
     rests_on = (reason,) if reason else tuple(f'result.frame("{name}")' for name in result.frames)
     kind = "modelled" if MODELLED.search(path) else "derived"
     kind = "not measured" if value is None else kind

@@ -253,8 +253,8 @@ def flagged(rows: pd.DataFrame, names: list[str], threshold: float) -> dict[str,
         if name not in rows:
             risk = rows[f"risk_{name}"].to_numpy(dtype=float)
             order = np.lexsort((_lots(rows), -risk, rows["date"]))
-            place = pd.Series(order).groupby(rows["date"].to_numpy()[order]).cumcount()
-            flags[name] = (place.to_numpy()[np.argsort(order)] < budget) & ~np.isnan(risk)
+            rank = pd.Series(order).groupby(rows["date"].to_numpy()[order]).cumcount()
+            flags[name] = (rank.to_numpy()[np.argsort(order)] < budget) & ~np.isnan(risk)
     return {name: flags[name] for name in names}
 
 

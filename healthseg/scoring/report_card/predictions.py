@@ -74,19 +74,19 @@ def _recorded(
     portfolio: Portfolio, as_of: dt.date, horizon_days: int
 ) -> list[tuple[pd.DataFrame, str, str, str]]:
     losses, days = training.known_losses(portfolio, as_of), []
-    for said in portfolio.ledger().predictions() if portfolio.has_ledger else []:
-        is_over = said.predicted_on + dt.timedelta(days=horizon_days) <= as_of
-        if said.horizon_days != horizon_days or not is_over:
+    for recorded in portfolio.ledger().predictions() if portfolio.has_ledger else []:
+        is_over = recorded.predicted_on + dt.timedelta(days=horizon_days) <= as_of
+        if recorded.horizon_days != horizon_days or not is_over:
             continue
         rows = pd.DataFrame(
             {
-                "client_id": list(said.probabilities),
-                "date": pd.Timestamp(said.predicted_on),
-                "probability": list(said.probabilities.values()),
+                "client_id": list(recorded.probabilities),
+                "date": pd.Timestamp(recorded.predicted_on),
+                "probability": list(recorded.probabilities.values()),
             }
         )
         rows = labels(rows, losses, as_of, horizon_days)
-        days.append((rows[rows["outcome"].notna()], RECORDED, said.method, said.model))
+        days.append((rows[rows["outcome"].notna()], RECORDED, recorded.method, recorded.model))
     return [day for day in days if len(day[0])]
 
 

@@ -58,8 +58,8 @@ def suggest(
         unknown = frame.assign(weight_suggested=np.nan)
         return WeightSuggestion(unknown, None, None, None, TOO_FEW)
     weights = _learnt(early, now, names, settings.weights_prior_churned)
-    judged = late.assign(now=-_mean(late, now, names), then=-_mean(late, weights, names))
-    gain, low, high = bootstrap.interval(auc_gain, judged, ("outcome", "then", "now", "date"))
+    compared = late.assign(now=-_mean(late, now, names), then=-_mean(late, weights, names))
+    gain, low, high = bootstrap.interval(auc_gain, compared, ("outcome", "then", "now", "date"))
     verdict = f"{gain:+.3f} AUC on later dates" if low > 0 else NO_BETTER
     return WeightSuggestion(frame.assign(weight_suggested=weights), gain, low, high, verdict)
 

@@ -383,7 +383,7 @@ class PatternRequest:
     # -- frames ------------------------------------------------------------------------------
 
     def _frames(self, result: EngagementPatterns) -> dict[str, pd.DataFrame]:
-        judged = self.study.judged
+        tested = self.study.judged
         risk = {name: name for name in RISK_COLUMNS} | HAZARD
         success = {name: name for name in SUCCESS_COLUMNS} | {
             "hazard_ratio": HAZARD["hazard_ratio"]
@@ -392,7 +392,7 @@ class PatternRequest:
         if "temporal" in self.categories:
             week = engagement.week_frame(self.study.time.grid)
         return {
-            "patterns": judged[[*judged.columns.drop("passes"), "passes"]],
+            "patterns": tested[[*tested.columns.drop("passes"), "passes"]],
             "held": _frame(result.identified_patterns, OF_PATTERN | OF_EVIDENCE),
             "risk": _frame(result.risk_patterns, risk),
             "success": _frame(result.success_patterns, success),
