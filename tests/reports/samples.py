@@ -300,6 +300,7 @@ def health(
         ],
         "alerts": [],
         "marks": [HistoryMark(**row) for row in marks_frame().to_dict("records")],
+        "provisional": False,
     } | changes
     return HealthScore(**given).with_frames(**frames())
 
