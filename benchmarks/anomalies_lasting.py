@@ -116,10 +116,12 @@ def is_found(seed: int, name: str, settings: Settings) -> bool | None:
 def false_alarms(seed: int, kind: str, settings: Settings) -> int:
     random = np.random.default_rng([seed, 99])
     daily = users(random, float(random.choice([1, 2, 5, 10, 20, 40, 100, 300])), kind)
-    days = frame(random, daily)
-    if "untracked" in kind:
-        days = untracked(days, 200 - UNTRACKED)
-    return len(anomalies(days, settings))
+    days, first = frame(random, daily), 200 - UNTRACKED
+    if "untracked" not in kind:
+        return len(anomalies(days, settings))
+    table = anomalies(untracked(days, first), settings)
+    beside = (table["last_day"] < first) | (table["first_day"] >= first + UNTRACKED)
+    return int(beside.sum())  # the days without data are reported as such, and not counted
 
 
 def untracked(days: pd.DataFrame, first: int) -> pd.DataFrame:
@@ -132,7 +134,7 @@ def untracked(days: pd.DataFrame, first: int) -> pd.DataFrame:
 
 
 def kind_is_found(seed: int, name: str, settings: Settings) -> bool:
-    """Whether a feature of 10 to 60 users a day that begins, or ends, is named within its third day of use."""
+    """Whether a feature of 10 to 60 users a day that begins, or ends, is named from 3 days before to 9 days after."""
     random = np.random.default_rng([seed, 7 + KINDS.index(name)])
     daily = users(random, float(random.choice([10, 20, 60])), "negative binomial")
     start, is_new = int(random.integers(120, 260)), name == KINDS[0]
@@ -140,7 +142,7 @@ def kind_is_found(seed: int, name: str, settings: Settings) -> bool:
     daily[start:] *= is_new
     changes = kind_changes(daily, settings)
     return any(
-        (change.value > change.expected) == is_new and start <= change.first <= start + 9
+        (change.value > change.expected) == is_new and start - 3 <= change.first <= start + 9
         for change in changes
     )
 

@@ -1,6 +1,6 @@
 """The churn model where churn follows other laws than the score's metrics, beside what one would use instead.
 
-    python benchmarks/churn_laws.py [--portfolios 10] [--first 1] [--laws terms onboarding prices default]
+    python benchmarks/churn_laws.py [--portfolios 10] [--first 1] [--laws terms onboarding prices default] [--without-rivals]
 
 Portfolios of 300 customers by each law of ``_worlds`` (and the demo's, 250), trained on what was known after 12 months,
 judged on the customer-months after, against what happened (log-loss, AUC) and against the true probabilities (slope,
@@ -80,7 +80,7 @@ def rival_probabilities(
     return {name: p[:, 1] for name, p in fitted.items()}
 
 
-def study(law: str, seed: int, settings: Settings) -> pd.DataFrame:
+def study(law: str, seed: int, settings: Settings, has_rivals: bool = True) -> pd.DataFrame:
     """A row per customer-month and horizon: outcome, truth, and the probabilities by the model and its rivals."""
     rows = rows_of_law(law, seed) if law in LAWS else rows_of(law, 250, 600 + seed)
     until = pd.Timestamp(np.unique(rows["date"])[MONTHS])
@@ -97,7 +97,7 @@ def study(law: str, seed: int, settings: Settings) -> pd.DataFrame:
         frame = test[["client_id", "date", "days_to_renewal"]].assign(
             horizon=days, truth=test[f"p{days}"], outcome=outcomes(test, end, days, 0)
         )
-        rivals = rival_probabilities(past[known], outcome[known], test)
+        rivals = rival_probabilities(past[known], outcome[known], test) if has_rivals else {}
         base = float(outcome[known].mean())
         if model.eligible:
             ours = model.predict(test, [days]).reset_index(drop=True)
@@ -127,16 +127,17 @@ def summarize(table: pd.DataFrame) -> dict[str, float]:
         "yes": table.groupby("seed")["eligible"].first().sum(),
     }
     ours = log_loss(known["outcome"], known["model"])
-    for name in ("truth", "model", *RIVALS):
+    rivals = [name for name in RIVALS if name in table]
+    for name in ("truth", "model", *rivals):
         line[f"loss {name}"] = log_loss(known["outcome"], known[name]).mean()
-    for rival in RIVALS:
+    for rival in rivals:
         gain = (log_loss(known["outcome"], known[rival]) - ours).groupby(
             [known["seed"], known["client_id"]]
         )
         each, count = gain.sum().to_numpy(), len(known)
         error = np.sqrt(len(each)) * each.std() / count
         line |= {f"vs {rival}": each.sum() / count, f"± {rival}": 1.96 * error}
-    for name in ("truth", "model", *RIVALS):
+    for name in ("truth", "model", *rivals):
         aucs = [
             fractional_auc(part["truth"].to_numpy(), part[name].to_numpy())
             for _, part in table.groupby("seed")
@@ -161,6 +162,7 @@ def main() -> int:
         "--save", help="keep each portfolio's predictions in <SAVE>-<law>-<seed>.parquet"
     )
     parser.add_argument("--laws", nargs="*", default=[*LAWS, "default"])
+    parser.add_argument("--without-rivals", action="store_true")
     options, started, lines = parser.parse_args(), time.monotonic(), {}
     for law in options.laws:
         seeds = range(options.first, options.first + options.portfolios)
@@ -170,7 +172,7 @@ def main() -> int:
             if options.save and saved.exists():
                 tables.append(pd.read_parquet(saved))
                 continue
-            tables.append(study(law, seed, Settings()))
+            tables.append(study(law, seed, Settings(), not options.without_rivals))
             if options.save:
                 tables[-1].to_parquet(saved)
         table = pd.concat(tables, ignore_index=True)
@@ -183,7 +185,7 @@ def main() -> int:
         f"{name} against {rival}"
         for name, line in table.items()
         for rival in RIVALS
-        if line[f"vs {rival}"] + line[f"± {rival}"] < 0
+        if f"vs {rival}" in line and line[f"vs {rival}"] + line[f"± {rival}"] < 0
     ]
     pooled = table.loc["covered"].mean() if "covered" in table.index else float("nan")
     slopes = table.loc["slope"].between(0.8, 1.25)

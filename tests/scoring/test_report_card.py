@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -319,16 +320,17 @@ def test_what_was_predicted_is_held_against_what_happened(card):
     assert (pd.to_datetime(table["model"]) <= pd.to_datetime(table["predicted_on"])).all()
 
 
-def test_recorded_predictions_are_judged_beside_the_rebuilt_ones(tmp_path):
-    make_demo(tmp_path, clients=40, events="light", seed=12)
-    portfolio = hs.Portfolio.open(tmp_path)
+def test_recorded_predictions_are_judged_beside_the_rebuilt_ones(portfolio, card, tmp_path):
+    folder = tmp_path / "copy"  # with the models that the card has fitted
+    shutil.copytree(portfolio.root, folder)
+    portfolio = hs.Portfolio.open(folder)
     day = portfolio.data_until - dt.timedelta(days=120)
     said = predictions_of(portfolio, day)
     assert said and all(0 < p < 1 for p in said.probabilities.values())
     clock = lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC)  # noqa: E731
     assert record_predictions(portfolio, day, clock)
     assert not record_predictions(portfolio, day, clock)
-    again = hs.Portfolio.open(tmp_path)
+    again = hs.Portfolio.open(folder)
     table = report_card(again, draws=20).frame("predictions")
     recorded = table[table["source"] == "recorded"].iloc[0]
     assert recorded["predicted_on"] == day and recorded["customers"] <= len(said.probabilities)
