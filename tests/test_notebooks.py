@@ -16,7 +16,7 @@ import pytest
 import healthseg as hs
 from healthseg.errors import InvalidParameters
 from healthseg.reports import customer_page, notebooks, portfolio_page
-from healthseg.reports.pages import MODULES, page_spec
+from healthseg.reports.pages import MODULES, OVERVIEWS, overview_spec, page_spec
 from healthseg.reports.render import ReportPage
 from healthseg.reports.spec import Chart, Section
 from healthseg.tools import TOOLS
@@ -155,6 +155,13 @@ def test_papermill_runs_a_notebook_from_any_folder(path, small_portfolio, tmp_pa
 def test_a_notebook_is_the_one_of_its_pages_spec(tool, portfolio):
     """After a change of a page or of a tool's parameters: ``python -m healthseg.reports.notebooks``."""
     page = page_spec(tool, portfolio)
+    stored = nbformat.read(notebooks.path_of(page, ROOT / "notebooks"), as_version=4)
+    assert stored == notebooks.notebook(page)
+
+
+@pytest.mark.parametrize("kind", OVERVIEWS)
+def test_an_overviews_notebook_is_the_one_of_its_spec(kind):
+    page = overview_spec(kind)
     stored = nbformat.read(notebooks.path_of(page, ROOT / "notebooks"), as_version=4)
     assert stored == notebooks.notebook(page)
 

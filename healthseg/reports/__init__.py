@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from healthseg.reports.pages import customer_page, model_page, portfolio_page
+    from healthseg.reports.pages import customer_page, model_page, overview_page, portfolio_page
 
-__all__ = ["customer_page", "model_page", "portfolio_page"]
+__all__ = ["customer_page", "model_page", "overview_page", "portfolio_page"]
 
 
 def __getattr__(name: str) -> Any:

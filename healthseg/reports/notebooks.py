@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pydantic.fields import FieldInfo
 
 from healthseg.reports import registry
-from healthseg.reports.pages import MODELS, MODULES, model_spec, page_spec
+from healthseg.reports.pages import MODELS, MODULES, OVERVIEWS, model_spec, overview_spec, page_spec
 from healthseg.reports.spec import Page
 
 CLIENT = "cs_client_123"
@@ -26,6 +26,7 @@ KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": 
 def notebook(page: Page) -> nbformat.NotebookNode:
     """The notebook of a page: its title, the parameters, the call, and a cell for each section."""
     call = "portfolio_page" if page.portfolio else "customer_page"
+    call = "overview_page" if page.tool in OVERVIEWS else call
     opened = f'from healthseg.reports import {call}\n\npage = {call}("{page.tool}", vars())'
     cells = [
         new_markdown_cell(f"# {page.kind}\n\n{page.summary}", id="title"),
@@ -70,6 +71,9 @@ def _code(source: str, name: str, **metadata: Any) -> nbformat.NotebookNode:
 
 def parameters(page: Page) -> str:
     """The cell of parameters, which papermill reads: name, type, default and meaning, one a line."""
+    if page.tool in OVERVIEWS:
+        own = registry.overview(page.tool).model().model_fields
+        return "\n".join([PORTFOLIO, *(_declared(name, own[name], {}) for name in own)])
     tool = registry.tool(page.tool)
     if page.portfolio:
         fields = tool.portfolio_parameters.model_fields
@@ -118,6 +122,8 @@ def _meaning(field: FieldInfo) -> str:
 
 def path_of(page: Page, folder: Path) -> Path:
     """Where the notebook of a page is."""
+    if page.tool in OVERVIEWS:
+        return folder / "overview" / f"{page.tool}.ipynb"
     return folder / ("portfolio" if page.portfolio else "customer") / f"{page.tool}.ipynb"
 
 
@@ -128,6 +134,9 @@ def write(folder: Path) -> None:
             page = page_spec(tool, portfolio)
             text = nbformat.writes(notebook(page))
             path_of(page, folder).write_text(text + "\n", "utf-8")
+    for kind in OVERVIEWS:
+        page = overview_spec(kind)
+        path_of(page, folder).write_text(nbformat.writes(notebook(page)) + "\n", "utf-8")
     for kind in MODELS:
         path = folder / "models" / f"{kind}.ipynb"
         written = nbformat.read(path, as_version=4)

@@ -6,12 +6,12 @@ import getpass
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from healthseg.errors import InvalidParameters, hint
-from healthseg.tools import PORTFOLIO_TOOLS, TOOLS, Tool
+from healthseg.tools import PORTFOLIO_TOOLS, TOOLS, Tool, ToolFunction
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -36,6 +36,13 @@ def tool(name: str) -> Tool:
             validation_rule="one of " + ", ".join(known),
         )
     return known[name]
+
+
+def overview(name: str) -> ToolFunction:
+    """The function behind an overview's page."""
+    from healthseg.tools.overview import tool as overviews
+
+    return {"board": cast("ToolFunction", overviews.portfolio_board)}[name]
 
 
 def names() -> list[str]:

@@ -32,3 +32,11 @@ class ActionSettings(Frozen):
     # an open record half a year late of a customer that did nearly everything (7 of 8) was not maintained
     stale_record_days: Days = 180
     stale_record_completed_share: Annotated[float, Field(gt=0, le=1)] = 0.875
+    # the board: targets of net and gross revenue retention over 12 months, as good B2B subscriptions reach them
+    nrr_target: Annotated[float, Field(gt=0)] = 1.1
+    grr_target: Annotated[float, Field(gt=0)] = 0.9
+    # names beside each bar of the ARR bridge, and accounts that a board can follow
+    bridge_names: Annotated[int, Field(ge=1)] = 5
+    accounts_to_save: Annotated[int, Field(ge=1)] = 10
+    # a churned customer's score is shown as it was a quarter before, when it could have been saved
+    churned_score_days: Days = 90

@@ -153,10 +153,18 @@ def changes(page: Page) -> str:
 
 def main() -> None:
     """Write the listings anew: ``python -m tests.reports.figure_check``; review what changed."""
-    from healthseg.reports.pages import MODELS, MODULES, model_spec, page_spec
+    from healthseg.reports.pages import (
+        MODELS,
+        MODULES,
+        OVERVIEWS,
+        model_spec,
+        overview_spec,
+        page_spec,
+    )
 
     LISTINGS.mkdir(exist_ok=True)
     tools = [page_spec(tool, portfolio) for tool in MODULES for portfolio in (False, True)]
+    tools += [overview_spec(kind) for kind in OVERVIEWS]
     for page in [*tools, *(model_spec(kind) for kind in MODELS)]:
         listing_path(page).write_text(listing(page), "utf-8")
 

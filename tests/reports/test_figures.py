@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from healthseg.reports import customer_page, figures, model_page, portfolio_page
-from healthseg.reports.pages import MODELS, MODULES, model_spec, page_spec
+from healthseg.reports import customer_page, figures, model_page, overview_page, portfolio_page
+from healthseg.reports.pages import MODELS, MODULES, OVERVIEWS, model_spec, overview_spec, page_spec
 from healthseg.reports.render import ReportPage
 from healthseg.reports.spec import Card, Page
 from tests.reports import figure_check, model_results
@@ -19,7 +19,10 @@ __all__ = ["small_portfolio"]
 
 MODEL_SPECS = [model_spec(kind) for kind in MODELS]
 SPECS = [page_spec(tool, portfolio) for tool in MODULES for portfolio in (False, True)]
-each_page = pytest.mark.parametrize("spec", [*SPECS, *MODEL_SPECS], ids=lambda spec: spec.kind)
+OVERVIEW_SPECS = [overview_spec(kind) for kind in OVERVIEWS]
+each_page = pytest.mark.parametrize(
+    "spec", [*SPECS, *OVERVIEW_SPECS, *MODEL_SPECS], ids=lambda spec: spec.kind
+)
 # Figures that a page has at least: a renderer that drops their paths must not pass.
 LEAST_FIGURES = {"Segments, their evidence": 5, "Forecasts, back-tested": 30, "Churn model": 20}
 
@@ -34,6 +37,8 @@ def pages(small_portfolio) -> dict[str, ReportPage]:
         open_page = portfolio_page if spec.portfolio else customer_page
         customer = {} if spec.portfolio else {"client_id": small_portfolio.client_id}
         made[spec.kind] = open_page(spec.tool, portfolio=opened, **customer)
+    for spec in OVERVIEW_SPECS:
+        made[spec.kind] = overview_page(spec.tool, portfolio=opened)
     for kind, result in model_results.of(opened).items():
         made[model_spec(kind).kind] = model_page(kind, result, opened)
     return made

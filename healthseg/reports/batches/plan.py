@@ -14,11 +14,14 @@ from healthseg.data.cache import code_digest
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.reports import registry
 from healthseg.reports.batches.job import FORMATS, Job
+from healthseg.reports.pages import OVERVIEWS
 from healthseg.settings import fingerprint
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
+# the board is made along with the portfolio's pages that its figures are on
+BOARD, BEHIND_THE_BOARD = "board", {"calculate_health_score", "segment_by_value_tier"}
 CHARTS = ("auto", "static", "interactive")
 CADENCE = {
     "calculate_health_score": "day",
@@ -57,6 +60,8 @@ def notebooks() -> Path:
 
 def notebook(tool: str, client: str | None) -> Path:
     """A tool's notebook for a customer, or for the portfolio; it may not be there."""
+    if tool in OVERVIEWS:
+        return notebooks() / "overview" / f"{tool}.ipynb"
     return notebooks() / ("customer" if client else "portfolio") / f"{tool}.ipynb"
 
 
@@ -109,6 +114,8 @@ def jobs(
 ) -> list[Job]:
     """The reports of this shard, the portfolio's first, which take longest."""
     pairs: list[tuple[str | None, str]] = []
+    if request.overview and set(request.tools) >= BEHIND_THE_BOARD:
+        pairs.append((None, BOARD))
     if request.overview:
         pairs += [(None, tool) for tool in request.tools]
     pairs += [(client, tool) for client in clients for tool in request.tools]

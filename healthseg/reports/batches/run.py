@@ -21,6 +21,7 @@ from healthseg.reports.batches import job as reports
 from healthseg.reports.batches import manifest, plan, workers
 from healthseg.reports.batches.job import Job, ReportOutcome
 from healthseg.reports.batches.workers import OK, SKIPPED, Lost
+from healthseg.reports.pages import OVERVIEWS
 from healthseg.settings.in_force import in_force
 from healthseg.settings.operator import ReportSettings
 
@@ -239,7 +240,7 @@ class _BatchRunner:
         lines, before = manifest.latest(self.top), manifest.last_ended(self.top, name)
         seconds = time.monotonic() - self.started
         for folder in dict.fromkeys((self.folder, self.top)):
-            links = index.ReportFolder(folder, self.folder, registry.names(), lines)
+            links = index.ReportFolder(folder, self.folder, [*OVERVIEWS, *registry.names()], lines)
             text = index.page(
                 self.health, links, outcomes, before, self.clock(), seconds, self.managers
             )

@@ -25,6 +25,8 @@ MODULES = {
     "manage_lifecycle_stages": "lifecycle",
     "track_feature_adoption": "adoption",
 }
+# The pages that lead to the others.
+OVERVIEWS = ("board",)
 # The pages of models, whose results a notebook computes in cells of its own.
 MODELS = {
     "churn_model": "churn_model",
@@ -41,6 +43,26 @@ def page_spec(tool: str, portfolio: bool = False) -> Page:
     name = MODULES[tool] + ("_portfolio" if portfolio and tool in APART else "")
     module = importlib.import_module(f"healthseg.reports.pages.{name}")
     return module.PORTFOLIO if portfolio else module.CUSTOMER
+
+
+def overview_spec(kind: str) -> Page:
+    """The spec of an overview's page."""
+    module = importlib.import_module(f"healthseg.reports.pages.{kind}")
+    return module.PORTFOLIO
+
+
+def overview_page(
+    kind: str,
+    parameters: Mapping[str, Any] | None = None,
+    spec: Page | None = None,
+    **more: Any,
+) -> ReportPage:
+    """An overview's page; parameters as in ``customer_page``."""
+    known = {**(parameters or {}), **more}
+    portfolio = _opened(known.get("portfolio"))
+    overview = registry.overview(kind)
+    wanted = {name: known[name] for name in overview.model().model_fields if name in known}
+    return ReportPage(spec or overview_spec(kind), overview.run(portfolio, wanted), portfolio)
 
 
 def model_spec(kind: str) -> Page:

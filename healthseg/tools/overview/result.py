@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import datetime as dt
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
-from healthseg.tools.base import Part, Result
+from healthseg.charts import formats
+from healthseg.rules import counted
+from healthseg.tools.base import Figure, Part, Result
 from healthseg.tools.next_actions import NextAction
+
+if TYPE_CHECKING:
+    from healthseg.charts.theme import Picture
+
+NO_YEAR = "no ARR of a year before is known"
+NO_ARR = "no ARR is known, or several currencies and no rates"
+NO_SCORE = "no score was known on that day"
 
 
 class RecordToClose(Part):
@@ -38,7 +48,7 @@ class NextActionList(Result):
 
     def verdict(self) -> str:
         urgent = sum(action.severity in ("high", "critical") for action in self.actions)
-        return f"Next actions of {self.customers} customers: {urgent} of them are urgent"
+        return f"Next actions of {counted(self.customers, 'customer')}: {urgent} urgent"
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -46,3 +56,170 @@ class NextActionList(Result):
             "First": "; ".join(f"{action.name}: {action.text}" for action in self.actions[:5]),
             "Records to close": len(self.records),
         }
+
+
+# -- the board ------------------------------------------------------------------------------------
+
+
+class Row(Part):
+    """A row of a frame; ``missing`` says why a column may be null."""
+
+    missing: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> Self:
+        known = {name: row.get(name) for name in cls.model_fields}
+        for name, reason in cls.missing.items():
+            known[name] = Figure(None, reason) if known[name] is None else known[name]
+        return cls(**known)
+
+
+class MonthOfRevenue(Row):
+    """A month's movements of ARR, and retention over the 12 months before its end."""
+
+    missing: ClassVar[dict[str, str]] = {"nrr": NO_YEAR, "grr": NO_YEAR}
+    month: dt.datetime = Field(description="The month's end")
+    nrr: float | None = Field(description="Net revenue retention over 12 months")
+    grr: float | None = Field(description="Gross revenue retention over 12 months")
+    start: float = Field(description="ARR of the month end before")
+    new: float = Field(description="ARR of new customers")
+    expansion: float = Field(description="Rises")
+    contraction: float = Field(description="Falls, negative")
+    churn: float = Field(description="ARR of churned customers, negative")
+    end: float = Field(description="ARR of the month end")
+    churned: int = Field(description="Churned customers")
+
+
+class RevenueMove(Part):
+    """One of the largest movements of a bar of the bridge."""
+
+    part: str = Field(description="new, expansion, contraction or churn")
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="The customer's name")
+    arr: float = Field(description="Change of its ARR in a year")
+
+
+class ChurnedCustomer(Row):
+    """A customer that churned within a year."""
+
+    missing: ClassVar[dict[str, str]] = {
+        "arr": NO_ARR,
+        "score": NO_SCORE,
+        "notice_on": "no notice is recorded",
+        "won_back_on": "it was not won back",
+    }
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="The customer's name")
+    churned_on: dt.datetime = Field(description="When it churned")
+    notice_on: dt.datetime | None = Field(description="When notice was given")
+    arr: float | None = Field(description="Its last known ARR")
+    score: float | None = Field(description="Its score 90 days before (churned_score_days)")
+    lost_by: str = Field(description="Which statement says that it churned")
+    won_back_on: dt.datetime | None = Field(description="When it was won back")
+
+
+class RenewalWindow(Row):
+    """What renews in a window, of a health band or of all."""
+
+    missing: ClassVar[dict[str, str]] = dict.fromkeys(("arr", "expected", "lower", "upper"), NO_ARR)
+    window: str = Field(description="next 30 days, a quarter, overdue or uncontracted")
+    kind: str = Field(description="days, quarter, overdue or uncontracted")
+    band: str = Field(description="Health band, not scored, or all")
+    customers: int = Field(description="Customers")
+    arr: float | None = Field(description="Their ARR")
+    expected: float | None = Field(description="ARR expected to churn within the horizon")
+    lower: float | None = Field(description="Lower end of its interval")
+    upper: float | None = Field(description="Upper end of its interval")
+
+
+class PredictedQuarter(Part):
+    """What was expected a horizon ago, by what was known then, against what happened since."""
+
+    from_date: dt.date = Field(description="The day of the prediction")
+    to_date: dt.date = Field(description="Until when churn counts")
+    interval_level: float = Field(description="Level of the interval")
+    expected_customers: float | None = Field(description="Expected churned customers")
+    expected_arr: float | None = Field(description="Expected churned ARR")
+    lower: float | None = Field(description="Lower end of its interval")
+    upper: float | None = Field(description="Upper end of its interval")
+    churned_customers: int = Field(description="Customers that churned")
+    churned_arr: float | None = Field(description="Their last known ARR")
+
+
+class SavedAccount(Row):
+    """An account to save: what to do, who, by when."""
+
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="The customer's name")
+    owner: str | None = Field(description="The manager, csm_id")
+    score: float | None = Field(description="Health score")
+    override: str | None = Field(description="What overrides the score")
+    churn_probability: float | None = Field(description="Probability of churn in the horizon")
+    arr: float | None = Field(description="ARR")
+    expected_churned_arr: float = Field(description="Probability × ARR")
+    days_to_renewal: float | None = Field(description="Days to the renewal")
+    play: str = Field(description="What to do first")
+    why: str = Field(description="Why")
+    due_on: dt.date | None = Field(description="By when")
+    effect: str | None = Field(description="What the portfolio's history says of it")
+
+
+class WhatWouldChange(Part):
+    """What the expected churn rests on."""
+
+    expected_churned_arr: float | None = Field(description="Of all live customers, in the horizon")
+    of_accounts: float = Field(description="Of the accounts to save")
+    share_of_accounts: float | None = Field(description="Their share of all")
+    uncontracted_customers: int = Field(description="Customers past their contract's end")
+    uncontracted_arr: float | None = Field(description="Their ARR")
+    notices: int = Field(description="Customers that gave notice")
+    notice_arr: float | None = Field(description="Their ARR")
+    ready: int = Field(description="Customers ready to expand")
+    ready_arr: float | None = Field(description="Their ARR")
+
+
+class Board(Result):
+    """What goes to the board. Frames: months, bridge (a row a customer), churned, renewals, accounts, waterfall."""
+
+    tool: ClassVar[str] = "board"
+
+    customers: int = Field(description="Live customers")
+    excluded: dict[str, int] = Field(description="Customers not counted, by reason")
+    horizon_days: int = Field(description="Horizon of the expected churn")
+    currency: str | None = Field(description="Currency of the amounts")
+    total_arr: float | None = Field(description="ARR of the live customers")
+    nrr: float | None = Field(description="Net revenue retention over 12 months")
+    grr: float | None = Field(description="Gross revenue retention over 12 months")
+    nrr_target: float = Field(description="Target (setting)")
+    grr_target: float = Field(description="Target (setting)")
+    months: list[MonthOfRevenue] = Field(description="By month, the last first day incomplete")
+    bridge: list[RevenueMove] = Field(description="The largest movements of the year")
+    churned: list[ChurnedCustomer] = Field(description="Who churned within a year, by ARR")
+    churned_customers: int = Field(description="How many")
+    churned_arr: float | None = Field(description="Their last known ARR")
+    renewals: list[RenewalWindow] = Field(description="What renews, by window and band")
+    predicted: PredictedQuarter = Field(description="What was predicted against what happened")
+    accounts: list[SavedAccount] = Field(
+        description="Accounts to save, the most expected loss first"
+    )
+    change: WhatWouldChange = Field(description="What would change the number")
+
+    def verdict(self) -> str:
+        if self.nrr is None or self.grr is None:
+            return f"{formats.number(self.customers)} customers; revenue retention is not known yet"
+        side = "above" if self.nrr >= self.nrr_target else "below"
+        return (
+            f"NRR {formats.percent(self.nrr)}, {side} the target of {formats.percent(self.nrr_target)}; "
+            f"GRR {formats.percent(self.grr)}; {counted(self.churned_customers, 'customer')} churned in a year"
+        )
+
+    def charts(self) -> dict[str, Picture]:
+        from healthseg.charts import board, tiers
+
+        return {
+            "retention": board.retention(self.frame("months"), self.nrr_target, self.grr_target),
+            "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        return {"ARR": self.total_arr, "NRR": self.nrr, "GRR": self.grr}

@@ -1,4 +1,4 @@
-"""next_actions: what is next with each live customer?"""
+"""The overviews: what is next with each live customer, and what goes to the board?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.tools.base import AsOf, tool
 from healthseg.tools.next_actions import NextAction, NextActions
-from healthseg.tools.overview.result import NextActionList, RecordToClose
+from healthseg.tools.overview.board import BoardOfPortfolio
+from healthseg.tools.overview.result import Board, NextActionList, RecordToClose
 from healthseg.tools.values import records
 
 OwnedBy = Annotated[str | None, Field(description="Only the customers of this manager, csm_id")]
@@ -49,3 +50,12 @@ def next_actions(
         actions=actions,
         records=[RecordToClose(**row) for row in records(stale)],
     ).with_frames(actions=frame.reset_index(drop=True), records=stale.reset_index(drop=True))
+
+
+@tool
+def portfolio_board(portfolio: Portfolio, *, as_of: AsOf = None) -> Board:
+    """How does revenue hold, who churned, what renews, did predictions hold, and which accounts are to be saved?
+
+    Raises InvalidParameters and DataRetrievalError.
+    """
+    return BoardOfPortfolio(portfolio, portfolio.as_of(as_of)).result()

@@ -1,0 +1,84 @@
+"""The board's chart: net and gross revenue retention by month beside their targets, with named events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from healthseg.charts import canvas, formats, theme
+from healthseg.charts.canvas import Rows, at
+
+BLUE, SOFT = theme.BAND_COLOURS["champion"], theme.SOFT
+LINES = (("nrr", "NRR", BLUE), ("grr", "GRR", SOFT))
+
+
+def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> theme.Picture:
+    """NRR and GRR at each month's end (``month``, ``nrr``, ``grr``; ``event``: what is named there)."""
+    known = frame[frame["nrr"].notna()] if len(frame) else frame
+    title = "Revenue retention over a year, at each month’s end"
+    if len(known) < 2:
+        return theme.nothing(title, "The ARR of a year ago is not known.")
+    months = [canvas.moment(month) for month in known["month"]]
+    x = at(
+        "month",
+        canvas.days(months[0], months[-1]),
+        canvas.axis("date", 6, grid=False, format="%b %y"),
+    )
+    targets = {"nrr": nrr_target, "grr": grr_target}
+    values = [*known["nrr"], *known["grr"], *targets.values()]
+    low = min(values)
+    y = canvas.span(low - 0.14, max(values) + 0.08)
+    up = at("value", y, canvas.axis("percent", 5))
+    layers = []
+    for key, name, colour in LINES:
+        rows = _points(known, key, name, months)
+        goal: Rows = [{"month": month, "value": targets[key]} for month in (months[0], months[-1])]
+        said = f"target {formats.percent(targets[key])}"
+        end = [{**rows[-1], "text": f"{name} {formats.percent(rows[-1]['value'])}"}]
+        text = {"align": "left", "dx": 7, "fontSize": 12, "fontWeight": 600, "color": colour}
+        small = {"align": "left", "dx": 4, "dy": -6, "fontSize": 11, "color": SOFT}
+        dash = {"color": colour, "strokeDash": [3, 4], "strokeWidth": 1, "opacity": 0.7}
+        layers += [
+            canvas.layer(goal, "line", dash, x=x, y=up),
+            canvas.layer([{**goal[0], "text": said}], "text", small, x=x, y=up, text="text"),
+            canvas.layer(rows, "line", {"color": colour, "strokeWidth": 2.2}, x=x, y=up),
+            canvas.layer(rows, "circle", {"color": colour, "size": 34, "opacity": 1}, x=x, y=up),
+            canvas.layer(end, "text", text, x=x, y=up, text="text"),
+        ]
+    subtitle = f"Share of the ARR of a year before; {formats.day(known['month'].iloc[-1])} is the last point"
+    return canvas.picture(
+        [*layers, *_events(known, months, low, x, up)],
+        title,
+        subtitle,
+        250,
+        left=48,
+        right=96,
+        bottom=26,
+    )
+
+
+def _points(known: pd.DataFrame, key: str, name: str, months: list[str]) -> Rows:
+    return [
+        {
+            "month": month,
+            "value": float(row[key]),
+            "tip": f"{formats.day(row['month'])}: {name} {formats.percent(row[key], 1)}",
+        }
+        for month, row in zip(months, known.to_dict("records"), strict=True)
+    ]
+
+
+def _events(known: pd.DataFrame, months: list[str], low: float, x: Any, up: Any) -> list[Any]:
+    """What happened, below the lines at its month, a line of text each."""
+    named = [
+        (month, formats.plain(row["event"], 42))
+        for month, row in zip(months, known.to_dict("records"), strict=True)
+        if isinstance(row.get("event"), str)
+    ]
+    half, layers = months[len(months) // 2], []
+    for place, (month, text) in enumerate(named):
+        rows = [{"month": month, "value": low - 0.04 * (place + 1), "text": text}]
+        look = {"align": "left" if month < half else "right", "fontSize": 11, "color": SOFT}
+        layers.append(canvas.layer(rows, "text", look, x=x, y=up, text="text"))
+    return layers

@@ -1,0 +1,257 @@
+"""The board's figures: revenue retention, who churned, what renews, what was predicted, which accounts to save."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from healthseg.charts import formats
+from healthseg.metrics import panels
+from healthseg.metrics.money import PARTS, movements
+from healthseg.metrics.spells import merged_into
+from healthseg.periods import year_before
+from healthseg.scoring.scored_panel import scorecard_rows
+from healthseg.tools.base import Figure
+from healthseg.tools.context import PortfolioContext
+from healthseg.tools.next_actions import NextActions
+from healthseg.tools.overview.result import (
+    Board,
+    ChurnedCustomer,
+    MonthOfRevenue,
+    PredictedQuarter,
+    RenewalWindow,
+    RevenueMove,
+    SavedAccount,
+    WhatWouldChange,
+)
+from healthseg.tools.renewals import renewal_windows, renewals, revenue_by_month
+from healthseg.tools.values import number, records, rounded, word
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+NO_YEAR = "the ARR of a year ago is not known"
+NOT_ADDABLE = "several currencies and no rates"
+NO_RATE = "no churn rate is known of that day"
+# losses named on the chart of retention
+EVENTS = 3
+MOVES = ("new", "expansion", "contraction", "churn")
+
+
+class BoardOfPortfolio:
+    """What the board's page shows at ``as_of``."""
+
+    def __init__(self, portfolio: Portfolio, as_of: dt.date) -> None:
+        self.portfolio, self.as_of, self.settings = portfolio, as_of, portfolio.settings
+        self.context = PortfolioContext.of(portfolio, as_of)
+        self.money = self.context.money
+        self.months, self.churned = revenue_by_month(portfolio, as_of, self.settings.revenue_months)
+        self.renewing = renewals(self.context)
+        self.windows = renewal_windows(self.context, self.renewing)
+
+    def result(self) -> Board:
+        context, settings, bridge = self.context, self.settings, self.bridge
+        last = self.months.iloc[-1]
+        accounts, churned = self.accounts(), self.churned_customers()
+        total = context.total_arr
+        return Board(
+            as_of=self.as_of,
+            data_until=self.portfolio.data_until,
+            fingerprint=self.portfolio.fingerprint(self.as_of),
+            warnings=context.currency_warnings,
+            customers=len(context.live),
+            excluded=context.excluded(),
+            horizon_days=settings.churn_horizon_days,
+            currency=self.money.currency,
+            total_arr=Figure(None if total is None else round(total, 2), context.missing_arr),
+            nrr=Figure(rounded(last["nrr"]), NO_YEAR),
+            grr=Figure(rounded(last["grr"]), NO_YEAR),
+            nrr_target=settings.nrr_target,
+            grr_target=settings.grr_target,
+            months=[MonthOfRevenue.of_row(row) for row in records(self.months)],
+            bridge=self.moves(bridge),
+            churned=churned,
+            churned_customers=len(churned),
+            churned_arr=Figure(
+                round(sum(row.arr or 0.0 for row in churned), 2) if self.money.addable else None,
+                NOT_ADDABLE,
+            ),
+            renewals=self.renewal_rows(),
+            predicted=self.predicted(),
+            accounts=accounts,
+            change=self.what_would_change(accounts),
+        ).with_frames(
+            months=self.months.assign(event=self._events()),
+            bridge=bridge,
+            churned=pd.DataFrame([row.model_dump() for row in churned]),
+            renewals=self.windows,
+            accounts=pd.DataFrame([row.model_dump() for row in accounts]),
+            waterfall=self._waterfall(bridge),
+        )
+
+    # -- revenue -----------------------------------------------------------------------------
+
+    @cached_property
+    def bridge(self) -> pd.DataFrame:
+        """Per customer how its ARR moved since a year ago, by ``PARTS``."""
+        if not self.money.addable:
+            return pd.DataFrame(columns=list(PARTS), dtype=float)
+        before = self.context.money_on(year_before(self.as_of)).amounts
+        return movements(before, self.money.amounts, merged_into(self.portfolio, self.as_of))
+
+    def moves(self, bridge: pd.DataFrame) -> list[RevenueMove]:
+        """The largest names of each bar."""
+        names, parts = self._names, []
+        for part in reversed(MOVES):
+            own = bridge[bridge[part] != 0][part]
+            largest = own.abs().sort_values(ascending=False, kind="stable").index
+            for client in largest[: self.settings.bridge_names]:
+                name = str(names.get(client, client))
+                amount = round(float(own[client]), 2)
+                parts.append(RevenueMove(part=part, client_id=str(client), name=name, arr=amount))
+        return parts
+
+    def _waterfall(self, bridge: pd.DataFrame) -> pd.DataFrame:
+        rows = [("the portfolio", part, float(bridge[part].sum())) for part in PARTS]
+        return pd.DataFrame(rows, columns=["scope", "part", "amount"])
+
+    @cached_property
+    def _names(self) -> pd.Series:
+        table = self.portfolio.table("customers").set_index("client_id")
+        ids = table.index.to_series()
+        return table["name"].astype(object).fillna(ids) if "name" in table else ids
+
+    def _events(self) -> list[str | None]:
+        """By month the largest of the year's three largest losses, in words."""
+        largest = self.churned.dropna(subset="arr").nlargest(EVENTS, "arr")
+        largest = largest.drop_duplicates("month").set_index("month")
+        currency = self.money.currency
+        return [
+            f"{largest['name'][month]} churned, {formats.brief_money(largest['arr'][month], currency)}"
+            if month in largest.index
+            else None
+            for month in self.months["month"]
+        ]
+
+    # -- who churned ---------------------------------------------------------------------------
+
+    def churned_customers(self) -> list[ChurnedCustomer]:
+        """Who churned within a year, the most ARR first, with the score ``early_days`` before."""
+        since = pd.Timestamp(year_before(self.as_of))
+        rows = self.churned[self.churned["churned_on"] > since]
+        rows = rows.assign(score=self._scores_before(rows), money=-rows["arr"].fillna(0.0))
+        rows = rows.sort_values(["money", "client_id"], kind="stable")
+        return [ChurnedCustomer.of_row(row) for row in records(rows)]
+
+    def _scores_before(self, rows: pd.DataFrame) -> np.ndarray:
+        days = pd.Timedelta(days=self.settings.churned_score_days)
+        pairs = pd.DataFrame(
+            {
+                "client_id": rows["client_id"],
+                "date": [day.date() for day in rows["churned_on"] - days],
+            }
+        )
+        if not len(pairs):
+            return np.array([])
+        panel = panels.build_pairs(self.portfolio, pairs)
+        if not len(panel):
+            return np.full(len(rows), np.nan)
+        frame = scorecard_rows(
+            panel, self.as_of, self.settings.score_lookback_days, self.settings
+        ).frame
+        shown = frame.set_index(["client_id", "date"])["shown"]
+        keys = zip(pairs["client_id"], pd.to_datetime(pairs["date"]), strict=True)
+        return np.array([float(shown.get(key, np.nan)) for key in keys])
+
+    # -- what comes ----------------------------------------------------------------------------
+
+    def renewal_rows(self) -> list[RenewalWindow]:
+        return [RenewalWindow.of_row(row) for row in records(self.windows)]
+
+    def predicted(self) -> PredictedQuarter:
+        """What was expected a quarter ago, with what was known then, against what happened."""
+        horizon = self.settings.churn_horizon_days
+        then = self.as_of - dt.timedelta(days=horizon)
+        known = then >= self.portfolio.first_event_day
+        before = PortfolioContext.of(self.portfolio, then) if known else None
+        gone = self.churned[self.churned["churned_on"] > pd.Timestamp(then)]
+        values: dict[str, Any] = dict.fromkeys(
+            ("expected_customers", "expected_arr", "lower", "upper"), Figure(None, NO_RATE)
+        )
+        if before is not None and before.churn["probability"].notna().any():
+            values["expected_customers"] = round(float(before.churn["probability"].sum()), 1)
+            if before.money.addable:
+                drawn = before.simulated_churned_arr(before.live.index, self.settings.seed)
+                tail = (1 - self.settings.interval_level) / 2
+                values["expected_arr"] = round(drawn.expected, 2)
+                values["lower"] = round(drawn.quantile(tail), 2)
+                values["upper"] = round(drawn.quantile(1 - tail), 2)
+            gone = gone[gone["client_id"].isin(before.live.index)]
+        arr = float(gone["arr"].fillna(0.0).sum()) if self.money.addable else None
+        return PredictedQuarter(
+            from_date=then,
+            to_date=self.as_of,
+            interval_level=self.settings.interval_level,
+            churned_customers=len(gone),
+            churned_arr=Figure(None if arr is None else round(arr, 2), NOT_ADDABLE),
+            **values,
+        )
+
+    # -- what to do ----------------------------------------------------------------------------
+
+    def accounts(self) -> list[SavedAccount]:
+        """The accounts with the most expected churned ARR, each with its play."""
+        actions, loss = (
+            NextActions.of(self.portfolio, self.as_of),
+            self.context.expected_churned_arr,
+        )
+        order = loss.dropna().sort_values(ascending=False, kind="stable")
+        rows, live = [], self.context.live
+        for client in order.index[: self.settings.accounts_to_save]:
+            play = actions.customer(client, effects=True)[0]
+            rows.append(
+                SavedAccount(
+                    client_id=client,
+                    name=play.name,
+                    owner=play.owner,
+                    score=number(live["shown"].get(client)),
+                    override=word(live["override"].get(client)),
+                    churn_probability=rounded(self.context.churn["probability"][client]),
+                    arr=play.arr,
+                    expected_churned_arr=round(float(order[client]), 2),
+                    days_to_renewal=number(live["days_to_renewal"].get(client)),
+                    play=play.text,
+                    why=play.why,
+                    due_on=play.due_on,
+                    effect=play.effect,
+                )
+            )
+        return rows
+
+    def what_would_change(self, accounts: list[SavedAccount]) -> WhatWouldChange:
+        expected, total = self.context.expected_churned_arr, None
+        if self.money.addable and expected.notna().any():
+            total = float(expected.sum())
+        live, ready = self.context.live, self.context.expansion_readiness["ready"]
+        lapsed = live["uncontracted_days"].astype(float) >= 1
+        notice = live["days_since_notice"].notna()
+        saved = sum(row.expected_churned_arr for row in accounts)
+        return WhatWouldChange(
+            expected_churned_arr=Figure(None if total is None else round(total, 2), NO_RATE),
+            of_accounts=round(saved, 2),
+            share_of_accounts=None if not total else round(saved / total, 4),
+            uncontracted_customers=int(lapsed.sum()),
+            uncontracted_arr=self._arr(lapsed),
+            notices=int(notice.sum()),
+            notice_arr=self._arr(notice),
+            ready=int(ready.sum()),
+            ready_arr=self._arr(ready.astype(bool)),
+        )
+
+    def _arr(self, chosen: pd.Series) -> float | None:
+        amounts = self.money.amounts[chosen.reindex(self.money.amounts.index, fill_value=False)]
+        return round(float(amounts.sum()), 2) if self.money.addable else None

@@ -1,0 +1,97 @@
+"""The board's figures: retention by hand, who churned and with which score, what renews, the accounts to save."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+from healthseg.metrics.money import PARTS
+from healthseg.testing import tiny_portfolio
+from healthseg.tools.overview.tool import portfolio_board
+
+CLIENTS = ["grew", "kept", "lost", "fresh"]
+EVENTS = [
+    (client, f"{day:%Y-%m-%d} 09:00", f"{client}{user}")
+    for client in CLIENTS
+    for day in pd.date_range("2024-10-01", "2025-06-30", freq="3D")
+    for user in (1, 2)
+    if not (client == "lost" and day > pd.Timestamp("2025-03-31"))
+    and not (client == "fresh" and day < pd.Timestamp("2025-01-01"))
+]
+CUSTOMERS = pd.DataFrame(
+    {
+        "client_id": CLIENTS,
+        "name": [f"{client.title()} Ltd" for client in CLIENTS],
+        "signup_date": ["2023-01-01", "2023-01-01", "2023-01-01", "2025-01-01"],
+        "churned_on": [None, None, "2025-04-01", None],
+        "currency": "EUR",
+    }
+)
+CHANGES = pd.DataFrame(
+    [
+        ("grew", "2023-01-01", 100_000.0),
+        ("grew", "2025-02-01", 120_000.0),
+        ("kept", "2023-01-01", 50_000.0),
+        ("lost", "2023-01-01", 50_000.0),
+        ("fresh", "2025-01-01", 30_000.0),
+    ],
+    columns=["client_id", "effective_on", "arr"],
+)
+
+
+@pytest.fixture(scope="module")
+def board():
+    return portfolio_board(tiny_portfolio(EVENTS, CUSTOMERS, arr_changes=CHANGES))
+
+
+def test_retention_is_what_the_customers_of_a_year_ago_pay_now(board) -> None:
+    # of 200 thousand: 120 + 50 remain, without the rise 100 + 50
+    assert (board.nrr, board.grr) == (pytest.approx(0.85), pytest.approx(0.75))
+    assert board.total_arr == 200_000 and board.customers == 3
+    assert board.verdict().startswith(
+        "NRR 85%, below the target of 110%; GRR 75%; 1 customer churned"
+    )
+
+
+def test_the_bridge_adds_up_and_names_the_largest_of_each_bar(board) -> None:
+    sums = board.frame("bridge")[list(PARTS)].sum()
+    assert sums["start"] + sums[["new", "expansion", "contraction", "churn"]].sum() == sums["end"]
+    assert {(row.part, row.name, row.arr) for row in board.bridge} == {
+        ("new", "Fresh Ltd", 30_000),
+        ("expansion", "Grew Ltd", 20_000),
+        ("churn", "Lost Ltd", -50_000),
+    }
+
+
+def test_who_churned_is_named_with_the_score_of_a_quarter_before(board) -> None:
+    (lost,) = board.churned
+    assert (lost.name, lost.arr, lost.churned_on.date()) == (
+        "Lost Ltd",
+        50_000,
+        dt.date(2025, 4, 1),
+    )
+    assert lost.score is not None and 0 <= lost.score <= 100
+    assert board.churned_arr == 50_000
+    event = board.frame("months").dropna(subset="event")
+    assert event["event"].tolist() == ["Lost Ltd churned, EUR\xa050k"]
+
+
+def test_what_was_predicted_stands_beside_what_happened(board) -> None:
+    past = board.predicted
+    assert (past.to_date - past.from_date).days == 90
+    assert past.churned_customers == 0 or past.churned_arr == 50_000
+
+
+def test_accounts_to_save_are_the_largest_expected_losses_each_with_a_play(board) -> None:
+    losses = [row.expected_churned_arr for row in board.accounts]
+    assert losses == sorted(losses, reverse=True)
+    assert all(row.play and row.why for row in board.accounts)
+    assert board.change.of_accounts == pytest.approx(sum(losses), abs=0.05)
+
+
+def test_an_empty_past_has_no_retention_and_says_why() -> None:
+    board = portfolio_board(tiny_portfolio([("a", "2025-03-03 09:00", "u1")]))
+    assert board.nrr is None and board.not_measured["$.nrr"]
+    assert "not known yet" in board.verdict()
