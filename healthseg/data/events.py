@@ -166,7 +166,7 @@ class Events:
             for label, entry in self.staged.entries.items()
             if instant[:10] in {day for day, *_ in entry["days"]}
         )
-        reason = "identical to another row of the same instant"
+        reason = "identical to another row of the same instant, or to a row of another file"
         total = sum(record["repeats"] for record in records)
         condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(instant)}"
         yield reason, "repeated", total, label, "occurred_at", condition

@@ -197,7 +197,7 @@ def _load(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str) -> 
           COALESCE(source = 'ui', TRUE) AS person,
           COALESCE("count", 1) AS n, duration_seconds, occurred_has_time AS has_time, occurred_at,
           EPOCH_MS(occurred_at) // 1000 AS epoch, occurred_has_time AND "count" IS NULL AS single,
-          HASH({_VALUES}) AS row_hash
+          HASH({_VALUES}) AS row_hash, file
         FROM {relation} WHERE fault = 0""")
     create_offsets(connection, start, end, "client_word")
     connection.execute(f"CREATE TEMP TABLE local_events AS {sql_text('facts/local_events')}")
@@ -251,21 +251,26 @@ def _active_days(connection: duckdb.DuckDBPyConnection, inside: str) -> list[lis
 
 
 def _drop_identical(connection: duckdb.DuckDBPyConnection, inside: str) -> dict[str, Any]:
-    """Identical rows of one instant are one event; rows of whole days and counted rows are left alone."""
+    """Identical rows of one instant are one event. Of rows of whole days and counted rows, those of one file are different
+    ones; another file that has them again is the same export."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE repeated AS SELECT row_hash, MIN(rowid) AS kept FROM local_events "
-        "WHERE single GROUP BY 1 HAVING COUNT(*) > 1"
+        "CREATE OR REPLACE TEMP TABLE shared AS SELECT row_hash FROM local_events WHERE single GROUP BY 1 "
+        "HAVING COUNT(*) > 1 UNION ALL SELECT row_hash FROM local_events WHERE NOT single GROUP BY 1 "
+        "HAVING MIN(file) < MAX(file)"
     )
-    repeats = (
-        "FROM local_events AS e JOIN repeated AS r ON r.row_hash = e.row_hash "
-        "WHERE e.single AND e.rowid <> r.kept"
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE repeated AS SELECT rowid AS row FROM (SELECT e.rowid, e.row_hash, e.file, CASE "
+        "WHEN e.single THEN 0 ELSE ROW_NUMBER() OVER (PARTITION BY e.row_hash, e.single, e.file ORDER BY e.rowid) END "
+        "AS copy FROM local_events AS e SEMI JOIN shared AS s ON s.row_hash = e.row_hash) "
+        "QUALIFY ROW_NUMBER() OVER (PARTITION BY row_hash, copy ORDER BY rowid) > 1"
     )
+    repeats = "FROM local_events AS e JOIN repeated AS r ON r.row = e.rowid"
     ((count,),) = connection.execute(f"SELECT COUNT(*) {repeats} AND {inside}").fetchall()
     first = connection.execute(
         f"SELECT CAST(client_id AS VARCHAR), CAST(occurred_at AS VARCHAR) {repeats} AND {inside} "
         "ORDER BY 1, 2 LIMIT 1"
     ).fetchall()
-    connection.execute(f"DELETE FROM local_events WHERE rowid IN (SELECT e.rowid {repeats})")
+    connection.execute("DELETE FROM local_events WHERE rowid IN (SELECT row FROM repeated)")
     return {"repeats": count, "repeat": list(first[0]) if first else None}
 
 
@@ -346,12 +351,17 @@ def empty_views() -> dict[str, str]:
 
 
 def events_select(staged: Staged, repeats: bool) -> str:
-    """The kept events with their account-local day; identical rows of one instant once where ``repeats``."""
+    """The kept events with their account-local day; where there are ``repeats``, identical rows as ``_drop_identical`` has them."""
     last = staged.last or max(staged.days)
-    rows = f"SELECT {_VALUES} FROM {staged.relation(min(staged.days), last + DAY)} WHERE fault = 0"
+    checked = f"FROM {staged.relation(min(staged.days), last + DAY)} WHERE fault = 0"
+    rows = f"SELECT {_VALUES} {checked}"
     if repeats:
-        single = 'occurred_has_time AND "count" IS NULL'
-        rows = f"SELECT * FROM ({rows}) WHERE NOT ({single}) UNION ALL SELECT DISTINCT * FROM ({rows}) WHERE {single}"
+        single = '(occurred_has_time AND "count" IS NULL)'
+        copy = f"ROW_NUMBER() OVER (PARTITION BY file, {_VALUES}) AS copy"
+        rows = (
+            f"SELECT DISTINCT * FROM ({rows}) WHERE {single} UNION ALL SELECT {_VALUES} FROM "
+            f"(SELECT DISTINCT {_VALUES}, copy FROM (SELECT {_VALUES}, {copy} {checked} AND NOT {single}))"
+        )
     epoch = "EPOCH_MS(e.occurred_at) // 1000"
     day = (
         "CAST(CASE WHEN e.occurred_has_time THEN e.occurred_at + TO_SECONDS(o.offset_seconds) ELSE e.occurred_at END "

@@ -178,7 +178,7 @@ def test_identical_events_of_one_instant_are_one_and_of_one_calendar_day_are_sev
     assert kept.reports["events"].kept == 2
 
 
-def test_counted_rows_are_never_taken_for_repeats(make_portfolio, rows):
+def test_counted_rows_of_one_file_are_never_taken_for_repeats(make_portfolio, rows):
     portfolio = make_portfolio(
         events="client_id,user_id,occurred_at,count\nacme,ann,2025-03-03 10:00:00,5\nacme,ann,2025-03-03 10:00:00,5\n"
     )
@@ -192,6 +192,24 @@ def test_repeats_are_found_across_files(make_portfolio, tmp_path):
         (folder / f"{name}.csv").write_text("client_id,occurred_at\nacme,2025-03-03 10:00:00\n")
     portfolio = make_portfolio(LOOSE, events=None)
     assert (portfolio.reports["events"].read, portfolio.reports["events"].kept) == (2, 1)
+
+
+@pytest.mark.parametrize("day", ["2025-03-03", "2025-03-03 10:00:00"])
+def test_an_export_with_counts_that_is_given_twice_counts_once(make_portfolio, rows, tmp_path, day):
+    folder = tmp_path / "portfolio" / "events"
+    folder.mkdir(parents=True)
+    ann, new = f"acme,ann,{day},5\n", "acme,ann,2025-03-04,2\n"
+    texts = {"a": ann * 2, "b": ann * 2 + new, "c": ann + new}
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(f"client_id,user_id,occurred_at,count\n{text}")
+    portfolio = make_portfolio(LOOSE, events=None)
+    assert rows(portfolio, "user_day", "CAST(day AS VARCHAR), events") == [
+        ("2025-03-03", 10),
+        ("2025-03-04", 2),
+    ]
+    assert only_drop(portfolio, "events").count == 4 and len(portfolio.table("events")) == 3
+    kept = make_portfolio({**LOOSE, "keep_identical_events": True}, events=None)
+    assert kept.reports["events"].kept == 7
 
 
 def test_a_missing_column_is_named_with_the_near_one(make_portfolio):
