@@ -51,6 +51,8 @@ FACTS = {
 }
 _TEXTS = tuple(f"facts/{name}" for name in ("local_events", *FACTS))
 _VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
+# whether identical rows are one event: those with an identifier, and single events of an instant
+_SINGLE = '((occurred_has_time AND "count" IS NULL) OR event_id IS NOT NULL)'
 _RECORD = "record.json"
 DAY = dt.timedelta(days=1)
 
@@ -196,7 +198,7 @@ def _load(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str) -> 
         SELECT TRY_CAST(client_id AS client_word) AS client_id, {casts}, COALESCE(source = 'api', FALSE) AS api,
           COALESCE(source = 'ui', TRUE) AS person,
           COALESCE("count", 1) AS n, duration_seconds, occurred_has_time AS has_time, occurred_at,
-          EPOCH_MS(occurred_at) // 1000 AS epoch, occurred_has_time AND "count" IS NULL AS single,
+          EPOCH_MS(occurred_at) // 1000 AS epoch, {_SINGLE} AS single,
           HASH({_VALUES}) AS row_hash, file
         FROM {relation} WHERE fault = 0""")
     create_offsets(connection, start, end, "client_word")
@@ -356,11 +358,10 @@ def events_select(staged: Staged, repeats: bool) -> str:
     checked = f"FROM {staged.relation(min(staged.days), last + DAY)} WHERE fault = 0"
     rows = f"SELECT {_VALUES} {checked}"
     if repeats:
-        single = '(occurred_has_time AND "count" IS NULL)'
         copy = f"ROW_NUMBER() OVER (PARTITION BY file, {_VALUES}) AS copy"
         rows = (
-            f"SELECT DISTINCT * FROM ({rows}) WHERE {single} UNION ALL SELECT {_VALUES} FROM "
-            f"(SELECT DISTINCT {_VALUES}, copy FROM (SELECT {_VALUES}, {copy} {checked} AND NOT {single}))"
+            f"SELECT DISTINCT * FROM ({rows}) WHERE {_SINGLE} UNION ALL SELECT {_VALUES} FROM "
+            f"(SELECT DISTINCT {_VALUES}, copy FROM (SELECT {_VALUES}, {copy} {checked} AND NOT {_SINGLE}))"
         )
     epoch = "EPOCH_MS(e.occurred_at) // 1000"
     day = (

@@ -202,7 +202,7 @@ TABLES: dict[str, Table] = {
         _table(
             "events",
             "client_id:id occurred_at:timestamp user_id?:text feature?:text event?:text session_id?:text source?:text"
-            " count?:integer duration_seconds?:number",
+            " count?:integer duration_seconds?:number event_id?:text",
             "occurred_at",
             identical="instant",
             marks={

@@ -19,6 +19,7 @@ EFFECTS = {
     "events.feature": "the event is of no feature",
     "events.session_id": "pauses separate sessions",
     "events.duration_seconds": "the event lasts no time",
+    "events.event_id": "identical rows of one instant are one event",
     "events.source": "no person's: counted in `other_events`; a person's where no row of the file names one",
     "events.count": "the row is left out; an empty one is one event, unless other rows have counts and it is of a whole day",
     "users.created_at": "the user is provisioned all the time",

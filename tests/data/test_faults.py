@@ -212,6 +212,20 @@ def test_an_export_with_counts_that_is_given_twice_counts_once(make_portfolio, r
     assert kept.reports["events"].kept == 7
 
 
+def test_where_events_have_an_id_repeats_go_by_it(make_portfolio, rows):
+    portfolio = make_portfolio(
+        LOOSE,
+        events="client_id,user_id,occurred_at,count,event_id\n"
+        + "acme,ann,2025-03-03 10:00:00,,1\nacme,ann,2025-03-03 10:00:00,,2\n" * 2
+        + "acme,ann,2025-03-04,5,3\nacme,ann,2025-03-04,5,3\nacme,ann,2025-03-04,5,4\n",
+    )
+    assert rows(portfolio, "user_day", "CAST(day AS VARCHAR), events") == [
+        ("2025-03-03", 2),
+        ("2025-03-04", 10),
+    ]
+    assert only_drop(portfolio, "events").count == 3
+
+
 def test_a_missing_column_is_named_with_the_near_one(make_portfolio):
     portfolio = make_portfolio(events="client_id,occured_at\nacme,2025-03-03\n")
     assert not portfolio.has("events")
