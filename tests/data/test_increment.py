@@ -60,6 +60,7 @@ def current(portfolio: Portfolio) -> dict[str, bytes]:
         f"{month}/{path.name}": path.read_bytes()
         for month, found in portfolio._events.months.items()
         for path in sorted(found.folder.iterdir())
+        if path.name != "files.json"  # when the files were written
     }
 
 
