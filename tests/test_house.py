@@ -165,3 +165,13 @@ def test_a_module_is_finished_and_not_too_long(path: Path) -> None:
         "no " + "cover",
     ]
     assert [word for word in words if re.search(rf"\b{word}\b", text)] == []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """A table of the data and a table of a page are both called by their everyday name."""
+    places: dict[str, list[str]] = {}
+    for path in python_files("healthseg"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(f"{path.name}: {node.name}")
+    assert {name: at for name, at in places.items() if len(at) > 1 and name != "Table"} == {}

@@ -186,7 +186,7 @@ def report_card(
     bootstrap = accuracy.Bootstrap(
         draws, settings.interval_level, settings.seed if seed is None else seed
     )
-    return _Cards(portfolio, date, rows, bootstrap, parameters).card()
+    return _ReportCards(portfolio, date, rows, bootstrap, parameters).card()
 
 
 def _refuse_out_of_range(parameters: Mapping[str, float]) -> None:
@@ -219,7 +219,7 @@ def _refuse_without_outcomes(rows: pd.DataFrame, date: dt.date, horizon: int) ->
         )
 
 
-class _Cards:
+class _ReportCards:
     def __init__(
         self,
         portfolio: Portfolio,
