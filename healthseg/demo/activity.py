@@ -229,10 +229,6 @@ class SimulatedEvents:
     def where(self, mask: np.ndarray) -> SimulatedEvents:
         return SimulatedEvents(*(getattr(self, column.name)[mask] for column in fields(self)))
 
-    def until(self, until: np.ndarray) -> SimulatedEvents:
-        """The events before these days of the customers."""
-        return self.where(self.day < until[self.client])
-
     def joined(self, other: SimulatedEvents) -> SimulatedEvents:
         pairs = ((getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
         return SimulatedEvents(*(np.concatenate(pair) for pair in pairs))

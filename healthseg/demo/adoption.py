@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from healthseg.demo import oracle
-from healthseg.demo.customers import Customers, Users, autoregression
+from healthseg.demo.customers import Customers, autoregression
 from healthseg.demo.scenarios import World, before
 from healthseg.demo.schema import (
     BLOCKERS,
@@ -26,6 +26,7 @@ from healthseg.demo.schema import (
 if TYPE_CHECKING:
     from healthseg.demo.activity import SimulatedEvents
     from healthseg.demo.portfolio import Batch
+    from healthseg.demo.users import Users
 
 # by feature: least plan, popularity, median days until use, share of customers that take it up
 LEAST_PLAN = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 2, 2, 1, 1, 1])
@@ -129,7 +130,7 @@ def _intended(
     intended = np.where(takes_up, eligible + wait.round().astype(int), NEVER)
     if world.planted and not world.segments:
         _plant_bundles(rng, intended, path, eligible)
-        _plant_sequences(rng, intended, path, eligible)
+        _plant_sequences(rng, intended, path, eligible, world.lively)
     intended[:, 0] = eligible[:, 0]
     return np.where(eligible >= NEVER, NEVER, np.minimum(intended, NEVER)), path
 
@@ -156,13 +157,18 @@ def _plant_bundles(
 
 
 def _plant_sequences(
-    rng: np.random.Generator, intended: np.ndarray, path: np.ndarray, eligible: np.ndarray
+    rng: np.random.Generator,
+    intended: np.ndarray,
+    path: np.ndarray,
+    eligible: np.ndarray,
+    lively: bool,
 ) -> None:
     count = len(eligible)
     for name, (features, share, gaps) in SEQUENCES.items():
         codes = _codes(features)
         chosen = (eligible[:, codes] < NEVER).all(axis=1) & (rng.random(count) < share)
-        day = eligible[:, codes[0]] + rng.exponential(35, count).astype(int)
+        # late enough that there are days before the first step to compare with
+        day = eligible[:, codes[0]] + 30 * lively + rng.exponential(35, count).astype(int)
         for position, code in enumerate(codes):
             if position:
                 gap = gaps[position - 1] * np.exp(rng.normal(0, 0.4, count))

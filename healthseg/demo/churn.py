@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from healthseg.demo import oracle
 from healthseg.demo.adoption import CONFOUNDED, SEQUENCES
+from healthseg.demo.lifecycle import DECISION_DAYS
 from healthseg.demo.scenarios import STEP_DAYS, Scenario, World, before
 from healthseg.demo.schema import (
     FEATURE_CODE,
@@ -29,6 +30,7 @@ NOTICE_SHARE, NOTICE_DAYS = 0.90, (20, 60)
 # added to everybody's log-odds after the drift; factors of the drivers' coefficients then
 DRIFT_LOG_ODDS = 0.4
 DRIFT_FACTORS = {"trend": 0.2, "seats": 0.3, "habit": 0.3, "payment": 2.5, "tickets": 2.0}
+OF_PERSONS = (*tuple(oracle.METRICS)[:5], "days_since_last_person_event")
 CONTINUATIONS = 200
 FRAILTY_NODES = 31
 # a continuation's residual comes from the 16 % of paths with the nearest expectation
@@ -81,8 +83,10 @@ BASE_TERMS = (
 
 def terms(scenario: Scenario) -> list[Term]:
     """The terms in force; ``drift`` has two sets, one after the other."""
+    factors, scale = dict(scenario.driver_factors), scenario.driver_scale
     rows = [
-        replace(term, coefficient=term.coefficient * scenario.driver_scale) for term in BASE_TERMS
+        replace(term, coefficient=term.coefficient * scale * factors.get(term.driver, 1.0))
+        for term in BASE_TERMS
     ]
     if scenario.size_log_odds:
         rows.append(Term("size", "log_seats", "linear", scenario.size_log_odds, 2.3, 0.82))
@@ -90,6 +94,8 @@ def terms(scenario: Scenario) -> list[Term]:
         Term(f"adopted_{feature}", f"adopted_30d[{feature}]", "adopted", effect)
         for feature, effect in scenario.feature_log_odds
     ]
+    if scenario.mid_term_log_odds:
+        rows.append(Term("mid_term", "in_mid_term", "adopted", scenario.mid_term_log_odds))
     if scenario.sequence_log_odds:
         rows.append(Term("sequence", "sequence[sequence_1]", "adopted", scenario.sequence_log_odds))
     drift = scenario.drift_from_step
@@ -103,12 +109,20 @@ def terms(scenario: Scenario) -> list[Term]:
     return early + late
 
 
-def drivers(inputs: oracle.Inputs, world: World) -> dict[str, np.ndarray]:
-    """Each metric of the terms as of the day before each step, customers × steps."""
+def drivers(batch: Batch) -> dict[str, np.ndarray]:
+    """Each metric of the terms as of the day before each step, customers × steps.
+
+    What persons do is not counted of a customer without persons.
+    """
+    inputs, world = batch.inputs, batch.world
     at = world.steps - 1
     out = oracle.metrics(inputs, at)
+    for metric in OF_PERSONS:
+        out[metric][batch.customers.api_only] = np.nan
     for metric in (term.metric for term in terms(world.scenario)):
-        if metric == "log_seats":
+        if metric == "in_mid_term":
+            values = batch.contracts.in_mid_term(batch.terms, at)
+        elif metric == "log_seats":
             values = np.log(inputs.seats[:, at])
         elif metric == "sequence[sequence_1]":
             codes = [FEATURE_CODE[feature] for feature in SEQUENCES["sequence_1"][0]]
@@ -191,11 +205,14 @@ def draw_churn(batch: Batch) -> Churn:
     gives_notice = rng.random(count) < NOTICE_SHARE
     lag = rng.integers(NOTICE_DAYS[0], NOTICE_DAYS[1] + 1, count)
     churned = np.where(decided < NEVER, decided + np.where(gives_notice, lag, 0), NEVER)
+    if scenario.mid_term_log_odds:
+        churned, gives_notice = _at_the_end_of_terms(batch, decided, churned, gives_notice)
     nodes, posterior = _frailty_posterior(log_odds, at_risk, scenario.frailty_sd)
     expected = (logistic(log_odds[:, :, None] + nodes) * posterior).sum(axis=2)
-    parts = [*contributions(values, world).values()]
+    parts = contributions(values, world)
+    parts.pop("mid_term", None)
     frailties = nodes, np.cumsum(posterior, axis=2)
-    p90, p90_mc_se = _three_steps(batch, parts, log_odds, at_risk, *frailties)
+    p90, p90_mc_se = _three_steps(batch, [*parts.values()], log_odds, at_risk, *frailties)
     return Churn(
         log_odds,
         frailty,
@@ -219,11 +236,41 @@ def _decisions(
     customers, steps = batch.customers, batch.world.steps
     at_risk, step_of = np.zeros(hazard.shape, bool), np.full(customers.count, -1)
     uniform = rng.random(hazard.shape)
+    # who works through the API alone, or on without a contract, stays
+    can_churn = ~customers.api_only & ((batch.contracts.lapsed == NEVER) | (not batch.world.lively))
     for position, step in enumerate(steps):
-        at_risk[:, position] = (step_of < 0) & (customers.signup <= step - 1)
+        at_risk[:, position] = (step_of < 0) & (customers.signup <= step - 1) & can_churn
         step_of[at_risk[:, position] & (uniform[:, position] < hazard[:, position])] = position
     day = steps[step_of] + rng.integers(0, STEP_DAYS, customers.count)
+    if batch.world.scenario.mid_term_log_odds:
+        # who leaves at a renewal decides before it
+        ends = _term_ends(batch, steps[step_of] - 1)
+        day = np.where(
+            ends < day, steps[step_of] + (day - steps[step_of]) % (ends - steps[step_of] + 1), day
+        )
     return at_risk, step_of, np.where(step_of < 0, NEVER, day)
+
+
+def _term_ends(batch: Batch, day: np.ndarray) -> np.ndarray:
+    """The end of the term of a year or more that runs on each customer's day, NEVER without one."""
+    terms = batch.terms
+    running = (terms.begins <= day) & (day < batch.contracts.lapsed) & (terms.length > 31)
+    return np.where(running, terms.end_after(day), NEVER)
+
+
+def _at_the_end_of_terms(
+    batch: Batch, decided: np.ndarray, churned: np.ndarray, gives_notice: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Who decides in the months before a renewal churns at the renewal; who pays by the month, at a month's end."""
+    terms, day = batch.terms, np.minimum(decided, batch.world.days)
+    ends, begun = _term_ends(batch, day), terms.begins <= day
+    at_renewal = (decided < NEVER) & (ends - day <= DECISION_DAYS)
+    churned = np.where(at_renewal, ends, churned)
+    gives_notice = (gives_notice | at_renewal) & begun
+    by_month = begun & gives_notice & (terms.length <= 31) & (decided < NEVER)
+    month_ends = terms.end_after(day + NOTICE_DAYS[0] - 1)
+    churned = np.where(by_month, month_ends, churned)
+    return np.where(begun, churned, decided), gives_notice
 
 
 def _frailty_posterior(
@@ -250,9 +297,13 @@ def _three_steps(
 
     The law of the next two log-odds is learnt from all paths as they run without churn, which only
     the generator has: a linear mean given the parts of this step and the mean so far, and residuals
-    of paths with a similar mean, since those who do badly also vary more.
+    of paths with a similar mean, since those who do badly also vary more. What the terms of contracts
+    give is known ahead.
     """
     world, rng = batch.world, batch.world.random("continuations")
+    ahead_at = np.arange(world.steps[0], world.steps[-1] + 2 * STEP_DAYS + 1, STEP_DAYS) - 1
+    mid_term = batch.contracts.in_mid_term(batch.terms, ahead_at) * world.scenario.mid_term_log_odds
+    log_odds = log_odds - mid_term[:, : log_odds.shape[1]]
     known = batch.customers.signup[:, None] <= world.steps - 1
     so_far = np.cumsum(log_odds * known, axis=1) / np.maximum(np.cumsum(known, axis=1), 1)
     drifted = np.broadcast_to(_after_drift(world) * 1.0, log_odds.shape)
@@ -274,9 +325,10 @@ def _three_steps(
     rank = np.clip(np.searchsorted(known_means, mean[:, 0]) / len(known_means), NEAR, 1 - NEAR)
     near = rank[:, None] + rng.uniform(-NEAR, NEAR, (rows, CONTINUATIONS))
     residual = residuals[(np.clip(near, 0, 1 - 1e-9) * len(residuals)).astype(int)]
-    retained = 1 - logistic(log_odds[client, step][:, None] + frailty)
+    retained = 1 - logistic((log_odds + mid_term[:, :-2])[client, step][:, None] + frailty)
     for next_step in (0, 1):
         odds = mean[:, next_step, None] + residual[:, :, next_step] + frailty
+        odds = odds + mid_term[client, step + next_step + 1][:, None]
         retained = retained * (1 - logistic(odds))
     p90, error = np.full(log_odds.shape, np.nan), np.full(log_odds.shape, np.nan)
     p90[client, step] = 1 - retained.mean(axis=1)
@@ -434,13 +486,17 @@ def checks(hazard: pa.Table, exits: pa.Table, world: World) -> dict[str, dict[st
     has_notice = pc.is_valid(exits.column("notice_on"))
     known = pc.or_(pc.is_valid(exits.column("churned_on")), has_notice)
     notice_share = (pc.sum(has_notice).as_py() or 0) / max(1, pc.sum(known).as_py() or 0)
-    flat, drifts = world.scenario.driver_scale == 0.0, world.scenario.drift_from_step is not None
+    flat = world.scenario.driver_scale == 0.0 or bool(world.scenario.driver_factors)
+    drifts = world.scenario.drift_from_step is not None
+    # what lies between renewals is safe, and easily told
+    renews = bool(world.scenario.mid_term_log_odds)
+    highest, lowest = (0.90, 0.012) if renews else (0.82, 0.03)
     values: dict[str, tuple[float, float, float]] = {
-        "oracle_auc_30": (expected_auc(p30), *((0.45, 1.0) if flat else (0.76, 0.82))),
-        "oracle_auc_90": (expected_auc(p90), *((0.45, 1.0) if flat else (0.74, 0.82))),
-        "mean_monthly_hazard": (float(p30.mean()), 0.03, 0.05 if drifts else 0.04),
+        "oracle_auc_30": (expected_auc(p30), *((0.45, 1.0) if flat else (0.76, highest))),
+        "oracle_auc_90": (expected_auc(p90), *((0.45, 1.0) if flat else (0.74, highest))),
+        "mean_monthly_hazard": (float(p30.mean()), lowest, 0.05 if drifts else 0.04),
         "churns": (len(churned), 0, 10**9),
-        "churns_first_365_days": (early, 60 * (len(churned) >= 60), 10**9),
+        "churns_first_365_days": (early, (25 if renews else 60) * (len(churned) >= 60), 10**9),
         "notice_share": (notice_share, 0.8, 1.0),
     }
     return {

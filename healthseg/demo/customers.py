@@ -1,4 +1,4 @@
-"""Customers and their users: size, plan, hidden weekly paths, interventions, and the planted segments."""
+"""Customers: size, plan, terms, hidden weekly paths, interventions, and the planted segments."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from healthseg.demo.schema import (
     INDUSTRIES,
     INTERVENTIONS,
     NEVER,
-    PERSONAS,
     PLACES,
     PLANS,
+    SUBSIDIARIES,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 INDUSTRY_SHARES = (0.22, 0.16, 0.14, 0.12, 0.12, 0.08, 0.09, 0.07)
 # a seat's yearly price, by plan
 SEAT_PRICE = np.array([1_900.0, 3_000.0, 4_400.0])
+# shares of the terms by plan
+TERM_MONTHS = np.array([1, 12, 24, 36])
+TERM_SHARES = np.array([[0.52, 0.48, 0, 0], [0.10, 0.80, 0.06, 0.04], [0, 0.64, 0.18, 0.18]])
+# yearly terms that renew by themselves; monthly ones all do
+AUTO_RENEWS_SHARE = 0.3
+# of a seat, for customers in North America
+DOLLAR_PRICE, DOLLAR_REGION = 1.1, "North America"
+# of those who signed up since the portfolio began: in the last weeks
+NEWEST_SHARE, NEWEST_DAYS = 0.22, 40
+# a portfolio of so many customers has an account that works through the API alone, and one with subsidiaries
+ODD_CUSTOMERS_EACH = 80
 # inputs that a share of the customers never delivers: share, table, column
 WITHHELD = {
     "surveys": (0.15, "surveys", None),
@@ -48,7 +59,7 @@ COMMON = np.array([0.85, 0.85, 0.50, 0.85, 0.92, 0.92, 0.92])
 
 # interventions: customers whose common factor is below LOW get one, at most one a quarter
 LOW, RECOVERED = -0.9, -0.25
-INTERVENTION_CHANCE_A_WEEK = 0.20
+INTERVENTION_CHANCE_A_WEEK, LIVELY_CHANCE = 0.20, 0.35
 QUARTER_WEEKS = 13
 # on the usage paths, by kind of intervention
 EFFECT, EFFECT_WEEKS = np.array([0.8, 0.0, 0.3]), 12
@@ -65,11 +76,6 @@ SEGMENT_METRICS = (
     "sessions_per_user_per_week_28d",
     "feature_adoption_rate_30d",
 )
-
-JOINERS_PER_SEAT = 0.32
-USER_LEAVES_PER_DAY = 0.00065
-# customers that have a champion, champions whose exit is planted
-CHAMPION_SHARE, CHAMPION_EXIT_SHARE = 0.55, 0.22
 
 
 @dataclass
@@ -89,7 +95,13 @@ class Customers:
     price: np.ndarray
     # planted segment, or -1
     segment: np.ndarray
+    currency: np.ndarray
     uses_api: np.ndarray
+    # no person uses the product
+    api_only: np.ndarray
+    # of the contracts, and whether they renew without a new one
+    term_months: np.ndarray
+    auto_renews: np.ndarray
     billing_months: np.ndarray
     csm: np.ndarray
     withheld: dict[str, np.ndarray]
@@ -118,32 +130,67 @@ def draw_customers(world: World, first: int, count: int) -> Customers:
     if world.segments:
         seats = np.clip(np.exp(rng.normal(3.3, 0.25, count)), 15, 60).round().astype(int)
     plan = np.clip(np.digitize(seats * np.exp(rng.normal(0, 0.35, count)), [9, 28]), 0, 2)
-    # four of five signed up before the portfolio begins, the others in its first 13 months
+    # seven or eight of ten signed up before the portfolio begins
     old = -rng.integers(20, 1_000, count)
-    recent = rng.integers(5, max(6, min(400, world.days - 60)), count)
-    signup = np.where(rng.random(count) < 0.82, old, recent)
+    latest = world.days - 5 if world.lively else min(400, world.days - 60)
+    recent = rng.integers(5, max(6, latest), count)
+    own = world.random("terms")
+    if world.lively:
+        newest = np.maximum(5, world.days - 4 - own.integers(0, NEWEST_DAYS, count))
+        recent = np.where(own.random(count) < NEWEST_SHARE, newest, recent)
+    signup = np.where(rng.random(count) < (0.72 if world.lively else 0.82), old, recent)
     upgrades = (rng.random(count) < 0.10) & (plan < 2) & world.planted & (not world.segments)
     upgraded = np.maximum(signup, 0) + rng.integers(60, 400, count)
     plan = np.full(count, 1) if world.segments else plan
     segment = rng.integers(0, SEGMENTS, count)
     withheld = {name: rng.random(count) < share for name, (share, *_) in WITHHELD.items()}
+    zone = rng.choice(len(PLACES), count, p=[share for *_, share in PLACES])
+    in_dollars = np.array([region == DOLLAR_REGION for region, _, _ in PLACES])[zone] & world.lively
+    terms = _draw_terms(own, world, plan, signup)
     return Customers(
         number=np.arange(first, first + count) + 1,
         signup=signup,
-        zone=rng.choice(len(PLACES), count, p=[share for *_, share in PLACES]),
+        zone=zone,
         industry=rng.choice(len(INDUSTRIES), count, p=INDUSTRY_SHARES),
         plan=plan,
         upgraded=np.where(upgrades, before(upgraded, world.days - 30), NEVER),
         seats=seats,
-        price=SEAT_PRICE[plan] * np.exp(rng.normal(0, 0.25, count)),
+        price=SEAT_PRICE[plan]
+        * np.exp(rng.normal(0, 0.25, count))
+        * np.where(in_dollars, DOLLAR_PRICE, 1),
         segment=segment if world.segments else np.full(count, -1),
-        uses_api=rng.random(count) < 0.35,
-        billing_months=rng.choice([1, 3, 12], count, p=[0.62, 0.26, 0.12]),
+        currency=np.where(in_dollars, "USD", "EUR").astype(object),
+        uses_api=(rng.random(count) < 0.35) | terms["api_only"],
+        billing_months=np.where(
+            terms["term_months"] == 1, 1, rng.choice([1, 3, 12], count, p=[0.62, 0.26, 0.12])
+        ),
+        **terms,
         csm=np.clip(
             np.digitize(seats, [5, 12, 40, 90]) * 2 - rng.integers(0, 2, count), 0, len(CSM_IDS) - 1
         ),
         withheld=withheld,
     )
+
+
+def _draw_terms(
+    rng: np.random.Generator, world: World, plan: np.ndarray, signup: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The months of a term, whether it renews by itself, and who works through the API alone."""
+    count = len(plan)
+    if not world.lively:
+        return {"term_months": np.full(count, 12)} | dict.fromkeys(
+            ("auto_renews", "api_only"), np.zeros(count, bool)
+        )
+    steps = np.cumsum(TERM_SHARES, axis=1)[plan]
+    months = TERM_MONTHS[(rng.random(count)[:, None] > steps).sum(axis=1)]
+    renews = (months == 1) | ((months == 12) & (rng.random(count) < AUTO_RENEWS_SHARE))
+    api_only, fits = (
+        np.zeros(count, bool),
+        np.flatnonzero((signup < -100) & (plan > 0) & (months > 1)),
+    )
+    if count >= ODD_CUSTOMERS_EACH:
+        api_only[rng.permutation(fits)[:1]] = True
+    return {"term_months": months, "auto_renews": renews, "api_only": api_only}
 
 
 def draw_csm_changes(batch: Batch) -> np.ndarray:
@@ -208,11 +255,13 @@ def draw_latents(batch: Batch) -> tuple[Latents, pd.DataFrame]:
         own = _path(rng, count, world)
         if not world.planted and PATHS[position] in ("support", "payment", "satisfaction"):
             share = 0.0
+        share *= world.scenario.correlated
         paths[:, :, position] = np.sqrt(share) * common + np.sqrt(1 - share) * own
     if world.segments:
         shifts = SEGMENT_SHIFTS[customers.segment][:, None, :]
         paths[:, :, :4] = SD_WITHIN_SEGMENT * paths[:, :, :4] + shifts
-    interventions = draw_interventions(rng, common, customers)
+    chance = LIVELY_CHANCE if world.lively else INTERVENTION_CHANCE_A_WEEK
+    interventions = draw_interventions(rng, common, customers, chance)
     if world.planted and not world.segments:
         for row in interventions.itertuples():
             week = row.day // 7 + 1
@@ -221,7 +270,10 @@ def draw_latents(batch: Batch) -> tuple[Latents, pd.DataFrame]:
 
 
 def draw_interventions(
-    rng: np.random.Generator, series: np.ndarray, customers: Customers
+    rng: np.random.Generator,
+    series: np.ndarray,
+    customers: Customers,
+    chance: float = INTERVENTION_CHANCE_A_WEEK,
 ) -> pd.DataFrame:
     """Interventions where the weekly series (customers × weeks) is below LOW, at most one a quarter.
 
@@ -229,7 +281,7 @@ def draw_interventions(
     within a quarter by itself): whoever is low now would have risen a little anyway.
     """
     weeks = series.shape[1]
-    eligible = (series < LOW) & (rng.random(series.shape) < INTERVENTION_CHANCE_A_WEEK)
+    eligible = (series < LOW) & (rng.random(series.shape) < chance)
     eligible &= np.arange(weeks) * 7 > np.maximum(customers.signup, 21)[:, None]
     rows, last = [np.zeros((0, 2), int)], np.full(customers.count, -99)
     for week in range(1, weeks - 2):
@@ -261,102 +313,59 @@ def weekly_standing(daily_events: np.ndarray, customers: Customers) -> np.ndarra
     return np.where(lived, (weekly - mean[:, None]) / sd[:, None], 0.0)
 
 
-@dataclass
-class Users:
-    """One entry per user, sorted by customer; ``left`` is NEVER for those who do not leave."""
-
-    client: np.ndarray
-    # 1 … within the customer
-    serial: np.ndarray
-    persona: np.ndarray
-    created: np.ndarray
-    left: np.ndarray
-    # log-odds of being active on a working day
-    base: np.ndarray
-    champion: np.ndarray
-    planted_exit: np.ndarray
-    # whether `users.deactivated_at` is filled when the user leaves
-    deactivation_recorded: np.ndarray
-    # position of each customer's first user
-    first_of: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return len(self.client)
-
-    def pick(self, rng: np.random.Generator, client: np.ndarray, day: np.ndarray) -> np.ndarray:
-        """A user of each customer, or -1 where the drawn one is not there on the day."""
-        users = np.bincount(self.client)[client]
-        user = self.first_of[client] + (rng.random(len(client)) * users).astype(int)
-        return np.where((self.created[user] <= day) & (day < self.left[user]), user, -1)
-
-
-def draw_users(batch: Batch) -> Users:
-    world, customers = batch.world, batch.customers
-    rng, seats = world.random("users"), customers.seats
-    founders = np.maximum(2, (seats * rng.uniform(0.85, 1.10, len(seats))).round().astype(int))
-    joiners = rng.poisson(seats * JOINERS_PER_SEAT * world.days / 548) * world.planted
-    if world.segments:
-        founders, joiners = seats, 0 * joiners
-    total = founders + joiners
-    client = np.repeat(np.arange(len(seats)), total)
-    count, signup, first_day = len(client), customers.signup[client], customers.first_day[client]
-    first_of = np.concatenate([[0], np.cumsum(total)[:-1]])
-    serial = np.arange(count) - first_of[client] + 1
-    founded = signup + np.minimum(rng.exponential(9, count), 60).astype(int) * world.planted
-    room = np.maximum(world.days - 15 - first_day, 1)
-    joined = first_day + 10 + (rng.random(count) * room).astype(int)
-    created = np.where(serial <= founders[client], founded, joined)
-    left = np.maximum(created, 0) + 20 + rng.exponential(1 / USER_LEAVES_PER_DAY, count).astype(int)
-    left = before(left, world.days if world.planted and not world.segments else -NEVER)
-    base = rng.normal(-1.47, 0.45, count)
-    champion = (serial == 1) & (rng.random(count) < CHAMPION_SHARE)
-    base[champion] = np.maximum(base[champion], 2.4)
-    planted_exit = champion & (rng.random(count) < CHAMPION_EXIT_SHARE) & world.planted
-    exit_day = first_day + rng.integers(130, 430, count)
-    planted_exit &= exit_day < world.days - 35
-    return Users(
-        client,
-        serial,
-        rng.choice(len(PERSONAS), count, p=[0.26, 0.28, 0.34, 0.12]),
-        created,
-        np.where(planted_exit, exit_day, np.where(champion, NEVER, left)),
-        base,
-        champion,
-        planted_exit,
-        rng.random(count) < 0.85,
-        first_of,
-    )
+def _families(batch: Batch, rng: np.random.Generator, live: np.ndarray) -> np.ndarray:
+    """The parent of each customer, or -1: large accounts with two or three others of their region."""
+    customers, count = batch.customers, batch.customers.count
+    parent = np.full(count, -1)
+    by_size = np.flatnonzero(live)[np.argsort(-customers.seats[live], kind="stable")]
+    for family in range(count // ODD_CUSTOMERS_EACH):
+        head = by_size[2 * family]
+        alike = live & (customers.zone == customers.zone[head]) & (parent < 0)
+        alike[by_size[: 2 * (count // ODD_CUSTOMERS_EACH)]] = False
+        parent[rng.permutation(np.flatnonzero(alike))[: 2 + family % 2]] = head
+    return parent
 
 
 def _customers(batch: Batch) -> pa.Table:
     """Today's snapshot: what churned customers had is overwritten."""
-    customers, count, gone = batch.customers, batch.customers.count, batch.churn.has_churned
-    last = batch.begun(batch.contracts.rows, "starts_on").groupby("client").last()
+    customers, count = batch.customers, batch.customers.count
+    gone = batch.churn.has_churned & (batch.back == NEVER)
+    rows = batch.contracts.rows
+    held = rows[rows["starts_on"] < batch.until[rows["client"]]]
+    last = pd.concat([held, batch.won_back]).groupby("client").last()
     last = last.reindex(np.flatnonzero(~gone)).reindex(range(count))
     rng = random_stream(batch.world.seed, int(customers.number.min()), "extras")
     has_potential = rng.random(count) < 0.12
-    potential = np.round(last["arr"] * rng.uniform(1.1, 1.9, count), -2)
-    has_parent = rng.random(count) < 0.04
-    seats = np.where(customers.withheld["seats"], np.nan, last["seats"].fillna(0))
+    potential = np.round(last["total_arr"] * rng.uniform(1.1, 1.9, count), -2)
+    parent = np.where(rng.random(count) < 0.04, np.roll(np.arange(count), 3), -1)
+    if batch.world.lively:
+        parent = _families(batch, rng, ~gone & last["total_arr"].notna().to_numpy())
+    names = np.array(company_names(batch.world.seed, customers.number), object)
+    for serial, child in enumerate(np.flatnonzero((parent >= 0) & batch.world.lively)):
+        stem = names[parent[child]].rsplit(" ", 1)[0]
+        names[child] = f"{stem} {SUBSIDIARIES[serial % len(SUBSIDIARIES)]}"
+    seats = np.where(customers.withheld["seats"], np.nan, last["total_seats"].where(~gone, 0))
+    renewal = np.minimum(batch.terms.end_after(batch.world.days - 1), batch.contracts.lapsed)
+    renewal = np.where(batch.back < NEVER, last["ends_on"], renewal)
     csm = (customers.csm + (batch.csm_changed < NEVER)) % len(CSM_IDS)
     return batch.table(
         "customers",
         client=np.arange(count),
-        name=company_names(batch.world.seed, customers.number),
+        name=list(names),
         signup_date=customers.signup,
         industry=customers.industry,
         region=customers.zone,
         plan=last["plan"],
-        arr=last["arr"].fillna(0.0),
-        currency="EUR",
+        # on trial there is none
+        arr=last["total_arr"].where(~gone, 0.0),
+        currency=list(customers.currency),
         seats=seats,
-        renewal_date=last["ends_on"].fillna(NEVER).astype(int),
-        churned_on=batch.churn.churned,
-        notice_on=batch.churn.notice,
+        renewal_date=np.where(last["ends_on"].isna(), NEVER, renewal).astype(int),
+        churned_on=np.where(batch.back < NEVER, NEVER, batch.churn.churned),
+        notice_on=np.where(batch.back < NEVER, NEVER, batch.churn.notice),
         csm_id=np.where(gone, -1, csm),
         timezone=customers.zone,
-        parent=np.where(has_parent, np.roll(np.arange(count), 3), -1),
+        parent=parent,
         strategic_value=np.where(gone, np.nan, rng.integers(1, 6, count)),
         potential_arr=np.where(has_potential, potential, np.nan),
     )
@@ -376,86 +385,6 @@ def _customer_changes(batch: Batch) -> pa.Table:
         effective_on=day,
         recorded_at=day,
     )
-
-
-def _users(batch: Batch) -> pa.Table:
-    users, numbers = batch.users, batch.customers.number
-    rng = random_stream(batch.world.seed, int(numbers.min()), "roles")
-    role = rng.choice([1, 2, 3], users.count, p=[0.15, 0.30, 0.55])
-    left = batch.before(users.left, users.client)
-    table = batch.table(
-        "users",
-        user=np.arange(users.count),
-        client=users.client,
-        role=np.where(users.serial == 1, 0, role),
-        created_at=users.created,
-        deactivated_at=np.where(users.deactivation_recorded, left, NEVER),
-        email_domain=[f"customer{number:04d}.example" for number in numbers[users.client]],
-    )
-    return table.filter(pa.array(users.created < batch.until[users.client]))
-
-
-def _true_users(batch: Batch) -> pa.Table:
-    users = batch.users
-    table = batch.truth(
-        "users",
-        user=np.arange(users.count),
-        client=users.client,
-        persona=users.persona if batch.world.planted else np.full(users.count, -1),
-        rate=1 / (1 + np.exp(-users.base)),
-        created_on=users.created,
-        left_on=batch.before(users.left, users.client),
-        champion=users.champion,
-    )
-    return table.filter(pa.array(users.created < batch.until[users.client]))
-
-
-def _champion_exits(batch: Batch) -> pa.Table:
-    """Users with ≥ 20% of 90 days' events, active on ≥ 12 days, who then left; and planted exits."""
-    users, events, days = batch.users, batch.persons, batch.world.days
-    cells = events.user.astype(np.int64) * days + events.day
-    per_user = np.bincount(cells, events.weight, users.count * days).reshape(users.count, days)
-    per_client = np.add.reduceat(per_user, users.first_of, axis=0)
-    leavers = np.flatnonzero((users.left < batch.until[users.client]) & (users.left > 28))
-    client, left = users.client[leavers], users.left[leavers]
-
-    def before_exit(daily: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
-        sums = np.cumsum(np.pad(daily[rows], ((0, 0), (1, 0))), axis=1)
-        row = np.arange(len(rows))
-        return sums[row, left] - sums[row, np.maximum(left - width, 0)]
-
-    share_28d, share_90d = (
-        before_exit(per_user, leavers, width)
-        / np.maximum(before_exit(per_client, client, width), 1)
-        for width in (28, 90)
-    )
-    active_days = before_exit(per_user > 0, leavers, 90).astype(int)
-    was_champion = (share_90d >= 0.2) & (active_days >= 12)
-    was_champion &= _is_most_active(per_user, users, leavers)
-    detectable = was_champion & (left + 28 <= batch.until[client] - 1) & (left >= 118)
-    rows = was_champion | users.planted_exit[leavers]
-    return batch.truth(
-        "champion_exits",
-        client=client[rows],
-        user=leavers[rows],
-        left_on=left[rows],
-        share_28d=share_28d[rows],
-        share_90d=share_90d[rows],
-        active_days_90d=active_days[rows],
-        planted=users.planted_exit[leavers[rows]],
-        detectable=detectable[rows],
-    )
-
-
-def _is_most_active(per_user: np.ndarray, users: Users, leavers: np.ndarray) -> np.ndarray:
-    """Whether no other user of the customer has more events in the 90 days before leaving."""
-    ends, out = np.append(users.first_of[1:], users.count), np.zeros(len(leavers), bool)
-    for position, user in enumerate(leavers):
-        client, left = users.client[user], users.left[user]
-        first = users.first_of[client]
-        sums = per_user[first : ends[client], max(left - 90, 0) : left].sum(axis=1)
-        out[position] = sums[user - first] == sums.max()
-    return out
 
 
 def _interventions(batch: Batch) -> pa.Table:
@@ -535,12 +464,9 @@ def _segment_centres(total: dict[str, np.ndarray], world: World) -> pa.Table:
 TABLES = {
     "customers": _customers,
     "customer_changes": _customer_changes,
-    "users": _users,
     "interventions": _interventions,
 }
 TRUTH = {
-    "users": _true_users,
-    "champion_exits": _champion_exits,
     "interventions": _true_interventions,
     "withheld": _withheld,
     "segments": _segments,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from healthseg.demo.customers import SEAT_PRICE, Customers
+from healthseg.demo.customers import ODD_CUSTOMERS_EACH, SEAT_PRICE, Customers
 from healthseg.demo.scenarios import STEP_DAYS, World, before
 from healthseg.demo.schema import NEVER
 
@@ -21,6 +21,17 @@ INVOICES_BACK_DAYS = 365
 BILLING_DAYS = {1: 30.4375, 3: 91.3125, 12: 365.25}
 # the chance of an expansion in 30 days rises with seat utilisation
 EXPAND_AT, EXPAND_LOG_ODDS, EXPAND_SLOPE = 0.85, -3.9, 5.0
+LIVELY_EXPAND_LOG_ODDS = -3.5
+# of a contraction at the renewal of a year where the seats are used
+OTHER_CONTRACTION = 0.06
+MONTH_DAYS = 30
+# decisions about a term are taken in its last days
+DECISION_DAYS = 60
+# of the customers that do not renew by themselves
+EARLY_SHARE, ADD_ON_SHARE = 0.15, 0.4
+# of the invoices
+CREDIT_SHARE = 0.03
+EVERY = slice(None)
 
 # stage → (next stage, chance, median days, sd of log days)
 STAGE_LAW: dict[str, tuple[tuple[str, float, float, float], ...]] = {
@@ -63,10 +74,52 @@ QUANTILES = {"p10": -1.2815515655, "p50": 0.0, "p90": 1.2815515655}
 
 
 @dataclass
+class Terms:
+    """Per customer: when the first contract begins (later than the portfolio's end on trial) and how long each runs."""
+
+    begins: np.ndarray
+    length: np.ndarray
+    # the day on which one renewal takes effect early, and the day on which it was due; NEVER
+    early: np.ndarray
+    due: np.ndarray
+
+    def end_after(self, day: np.ndarray | int, client: int | slice = EVERY) -> np.ndarray:
+        """The end of the term that runs on a day."""
+        begins, length = self.begins[client], self.length[client]
+        ends = begins + length * np.maximum((day - begins) // length + 1, 1)
+        renewed = (self.early[client] <= day) & (day < self.due[client])
+        return ends + np.where(renewed, length, 0)
+
+    def renewal_after(self, day: np.ndarray | int) -> np.ndarray:
+        """The day on which the next term begins."""
+        ends = self.end_after(day)
+        return np.where((ends == self.due) & (day < self.early), self.early, ends)
+
+
+def draw_terms(batch: Batch) -> Terms:
+    """Contracts begin at signup, or when the trial ends."""
+    customers, world = batch.customers, batch.world
+    rng, count = world.random("renewals"), customers.count
+    first = batch.stages.drop_duplicates("client").set_index("client").reindex(range(count))
+    is_trial = (first["stage"] == "trial").to_numpy() & world.lively
+    begins = np.where(is_trial, first["left_at"], customers.signup).astype(int)
+    length = np.where(customers.term_months == 1, MONTH_DAYS, 365 * customers.term_months // 12)
+    none = np.full(count, NEVER)
+    terms = Terms(begins, length, none, none)
+    due = terms.end_after(world.days - 120 - length)
+    is_early = (rng.random(count) < EARLY_SHARE) & ~customers.auto_renews & world.lively
+    is_early &= (due < world.days - 10) & (due - length >= begins)
+    early = due - rng.integers(20, 75, count)
+    return Terms(begins, length, np.where(is_early, early, NEVER), np.where(is_early, due, NEVER))
+
+
+@dataclass
 class Contracts:
     """Frames with codes and day numbers; ``p_expand`` and ``expanded`` are customers × steps."""
 
-    # client, starts_on, ends_on, signed_on, arr, seats, plan, reason
+    # client, starts_on, ends_on, signed_on, arr, seats, plan, reason, total_arr and total_seats (of all contracts
+    # from then on), term and add_on (numbers within the customer and the term), replaced (how many add-ons of the
+    # term before this contract takes the place of early, else -1)
     rows: pd.DataFrame
     # client, on, before, arr, reason, contract
     arr_moves: pd.DataFrame
@@ -76,53 +129,77 @@ class Contracts:
     # the day from which a renewal was never entered
     lapsed: np.ndarray
 
-    def seats_by_day(self, customers: Customers, days: int) -> np.ndarray:
-        """Customers × days: the seats of the contract of the day, NaN where unknown."""
+    def seats_by_day(self, customers: Customers, world: World) -> np.ndarray:
+        """Customers × days: the seats of the contracts of the day, of the last one after it ended, NaN where unknown."""
+        days = world.days
         out = np.full((customers.count, days), np.nan)
-        rows = self.rows.sort_values(["client", "starts_on"], kind="stable")
-        for row in rows.itertuples():
-            out[row.client, max(row.starts_on, 0) : max(row.ends_on, 0)] = row.seats
+        for row in self.rows.sort_values(["client", "starts_on"], kind="stable").itertuples():
+            out[row.client, max(row.starts_on, 0) :] = row.total_seats
         out[customers.withheld["seats"]] = np.nan
+        if not world.lively:
+            out[np.arange(days) >= self.lapsed[:, None]] = np.nan
         return out
+
+    def in_mid_term(self, terms: Terms, at: np.ndarray) -> np.ndarray:
+        """Customers × days: whether a term of a year or more runs, and ends later than decisions are taken."""
+        days = at[:, None]
+        running = (terms.begins <= days) & (days < self.lapsed) & (terms.length > MONTH_DAYS)
+        return (running & (terms.end_after(days) - days > DECISION_DAYS)).T.astype(float)
 
 
 def draw_contracts(batch: Batch, monthly_users: np.ndarray) -> Contracts:
     """``monthly_users`` is customers × days."""
-    world, customers = batch.world, batch.customers
-    rng, signup = world.random("money"), customers.signup
+    world = batch.world
+    rng = world.random("money")
     p_expand, expanded, changes = _seat_changes(rng, batch, monthly_users)
-    rows = _contract_rows(customers, _changes(batch, changes))
+    rows = _contract_rows(batch, _changes(batch, changes))
     early = rng.integers(0, 25, len(rows))
     rows["signed_on"] = rows["starts_on"] - early * (rows["reason"] == "renewal")
     rows = rows[rows["signed_on"] < world.days].reset_index(drop=True)
-    renewal = world.days - 20 - rng.integers(0, 80, customers.count)
-    lapses = rng.random(customers.count) < (0.14 if world.planted else 0)
-    last = signup + 365 * ((renewal - signup) // 365)
-    lapsed = np.where(lapses & (last > max(world.days - 200, -1)) & (last > signup), last, NEVER)
+    lapsed = _draw_lapses(rng, batch)
     rows = rows[rows["starts_on"] < lapsed[rows["client"]]].reset_index(drop=True)
     return Contracts(rows, _arr_moves(rows, world.days), p_expand, expanded, lapsed)
+
+
+def _draw_lapses(rng: np.random.Generator, batch: Batch) -> np.ndarray:
+    """The day from which a renewal was never entered, for a few customers."""
+    world, customers, terms = batch.world, batch.customers, batch.terms
+    lapsed, begins = np.full(customers.count, NEVER), terms.begins
+    if not world.lively:
+        renewal = world.days - 20 - rng.integers(0, 80, customers.count)
+        lapses = rng.random(customers.count) < (0.14 if world.planted else 0)
+        last = begins + 365 * ((renewal - begins) // 365)
+        return np.where(lapses & (last > max(world.days - 200, -1)) & (last > begins), last, lapsed)
+    ended = terms.end_after(world.days - 15 - terms.length)
+    able = ~customers.auto_renews & (ended > world.days - 150) & (ended >= begins + terms.length)
+    chosen = rng.permutation(np.flatnonzero(able))
+    chosen = chosen[: max(2, customers.count // ODD_CUSTOMERS_EACH)]
+    lapsed[chosen] = ended[chosen]
+    return lapsed
 
 
 def _seat_changes(
     rng: np.random.Generator, batch: Batch, monthly_users: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
     """Step by step: more seats where nearly all are used, fewer at a renewal where few are."""
-    world, customers = batch.world, batch.customers
-    count, signup, seats = customers.count, customers.signup, customers.seats.astype(float)
+    world, customers, terms = batch.world, batch.customers, batch.terms
+    count, seats = customers.count, customers.seats.astype(float)
     p_expand = np.zeros((count, len(world.steps)))
     expanded = np.full(p_expand.shape, NEVER)
     changes: list[tuple] = []
     for position, step in enumerate(world.steps):
         used = monthly_users[:, step - 1] / seats
+        expands = LIVELY_EXPAND_LOG_ODDS if world.lively else EXPAND_LOG_ODDS
         slope = EXPAND_SLOPE * (np.clip(used, 0.2, 1.3) - EXPAND_AT) if world.planted else 0
-        settled = signup < step - 60
-        p_expand[:, position] = settled / (1 + np.exp(-(EXPAND_LOG_ODDS + slope)))
+        settled = np.maximum(customers.signup + 60, terms.begins) < step
+        p_expand[:, position] = settled / (1 + np.exp(-(expands + slope)))
         day = step + rng.integers(0, STEP_DAYS, count)
         grows = (rng.random(count) < p_expand[:, position]) & (day < world.days)
         expanded[grows, position] = day[grows]
-        renewal = signup + 365 * np.ceil((step - signup) / 365).astype(int)
-        shrinks = (renewal < min(step + STEP_DAYS, world.days)) & (used < 0.45) & ~grows & settled
-        shrinks &= (rng.random(count) < 0.35) & (seats > 5)
+        renewal = terms.renewal_after(step - 1)
+        shrinks = (renewal < min(step + STEP_DAYS, world.days)) & ~grows & settled & (seats > 5)
+        chance = np.where(used < 0.45, 0.35, OTHER_CONTRACTION * world.lively)
+        shrinks &= rng.random(count) < chance / np.where(terms.length == MONTH_DAYS, 12, 1)
         more = np.maximum(1, (seats * rng.uniform(0.12, 0.35, count)).round())
         fewer = np.maximum(1, (seats * rng.uniform(0.12, 0.30, count)).round())
         seats = seats + np.where(grows, more, 0) - np.where(shrinks, fewer, 0)
@@ -136,40 +213,70 @@ def _seat_changes(
 
 def _changes(batch: Batch, seat_changes: list[tuple]) -> list[tuple]:
     """All dated changes of terms in order: client, day, seats or None, plan or None, reason."""
-    world, customers = batch.world, batch.customers
+    world, customers, terms = batch.world, batch.customers, batch.terms
     rows = list(seat_changes)
     for client in range(customers.count):
-        signup, plan = int(customers.signup[client]), int(customers.plan[client])
-        rows.append((client, signup, int(customers.seats[client]), plan, "new"))
+        begins, plan = int(terms.begins[client]), int(customers.plan[client])
+        rows.append((client, begins, int(customers.seats[client]), plan, "new"))
         if customers.upgraded[client] < NEVER:
-            rows.append((client, int(customers.upgraded[client]), None, plan + 1, "expansion"))
-        renewals = range(signup + 365, world.days + 120, 365)
-        rows += [(client, day, None, None, "renewal") for day in renewals]
+            day = max(int(customers.upgraded[client]), begins + 1)
+            rows.append((client, day, None, plan + 1, "expansion"))
+        length, due = int(terms.length[client]), int(terms.due[client])
+        if not customers.auto_renews[client]:
+            renewals = range(begins + length, world.days + 120, length)
+            days = (int(terms.early[client]) if day == due else day for day in renewals)
+            rows += [(client, day, None, None, "renewal") for day in days]
     order = ("new", "contraction", "expansion", "renewal")
     return sorted(rows, key=lambda row: (row[0], row[1], order.index(row[4])))
 
 
-def _contract_rows(customers: Customers, changes: list[tuple]) -> pd.DataFrame:
-    """Every dated change is a contract; those of one customer and day are one, the last state."""
+def _contract_rows(batch: Batch, changes: list[tuple]) -> pd.DataFrame:
+    """Every dated change is a contract or a version of one; those of one customer and day are one, the last state.
+
+    Seats added well within a term are, for some customers, a contract of their own until the term ends.
+    """
     rows: dict[tuple[int, int], tuple] = {}
-    seats, plan = 0, 0
-    for client, day, new_seats, new_plan, reason in changes:
-        seats = seats if new_seats is None else new_seats
+    customers, terms = batch.customers, batch.terms
+    has_add_ons = batch.world.random("add_ons").random(customers.count) < ADD_ON_SHARE
+    has_add_ons &= ~customers.auto_renews & (customers.upgraded == NEVER) & batch.world.lively
+    client, seats, plan, term, term_end, add_ons, added_seats, added_arr, base_arr = -1, *[0] * 8
+    for subject, day, new_seats, new_plan, reason in changes:
+        ends_on, replaced = int(terms.end_after(day, subject)), -1
+        if subject != client or ends_on != term_end:
+            if subject == client and day == terms.early[subject]:
+                replaced = add_ons
+            term = term + (not customers.auto_renews[subject]) if subject == client else 1
+            client, term_end, add_ons, added_seats, added_arr = subject, ends_on, 0, 0, 0
+        earlier, seats = seats, seats if new_seats is None else new_seats
         plan = plan if new_plan is None else new_plan
-        signup = int(customers.signup[client])
         price = customers.price[client] * SEAT_PRICE[plan] / SEAT_PRICE[customers.plan[client]]
-        year_end = signup + 365 * ((day - signup) // 365 + 1)
-        if reason == "renewal" and (client, day) in rows:
-            reason = rows[client, day][-1]
-        rows[client, day] = (client, day, year_end, round(price * seats), seats, plan, reason)
+        if reason == "expansion" and has_add_ons[client] and _well_within(terms, client, day):
+            own, arr, add_ons = seats - earlier, round(price * (seats - earlier)), add_ons + 1
+            added_seats, added_arr, add_on = added_seats + own, added_arr + arr, add_ons
+        else:
+            own, add_on = seats - added_seats, 0
+            arr = base_arr = round(price * own)
+        if (client, day) in rows:
+            reason = rows[client, day][6] if reason == "renewal" else reason
+            replaced = rows[client, day][-1]
+        numbers = base_arr + added_arr, seats, term, add_on, replaced
+        rows[client, day] = (client, day, ends_on, arr, own, plan, reason, *numbers)
     columns = ["client", "starts_on", "ends_on", "arr", "seats", "plan", "reason"]
+    columns += ["total_arr", "total_seats", "term", "add_on", "replaced"]
     out = pd.DataFrame(list(rows.values()), columns=columns)
-    return out.astype(dict.fromkeys(columns[:-1], np.int64))
+    return out.astype({name: np.int64 for name in columns if name != "reason"})
+
+
+def _well_within(terms: Terms, client: int, day: int) -> bool:
+    """Whether the term began weeks ago, and has months left; not beside an early renewal."""
+    left = int(terms.end_after(day, client)) - day
+    is_near = abs(day - int(terms.early[client])) < 30
+    return 60 <= left <= int(terms.length[client]) - 30 and not is_near
 
 
 def _arr_moves(contracts: pd.DataFrame, days: int) -> pd.DataFrame:
-    earlier = contracts.groupby("client")["arr"].shift(fill_value=0)
-    rows = contracts.assign(before=earlier, contract=contracts.index)
+    earlier = contracts.groupby("client")["total_arr"].shift(fill_value=0)
+    rows = contracts.assign(before=earlier, contract=contracts.index, arr=contracts["total_arr"])
     rows = rows[(rows["arr"] != rows["before"]) & (rows["starts_on"] < days)]
     grown = np.where(rows["arr"] > rows["before"], "expansion", "contraction")
     rows = rows.assign(on=rows["starts_on"], reason=np.where(rows["before"] == 0, "new", grown))
@@ -183,28 +290,37 @@ def draw_invoices(batch: Batch) -> pd.DataFrame:
     clients: list[np.ndarray] = []
     days: list[np.ndarray] = []
     for billed in np.flatnonzero(~customers.withheld["invoices"]):
-        every, signup = BILLING_DAYS[customers.billing_months[billed]], customers.signup[billed]
-        first = max(0, int(np.ceil((-INVOICES_BACK_DAYS - signup) / every)))
-        issued = signup + (np.arange(first, first + 1_000) * every).astype(int)
+        every, begins = BILLING_DAYS[customers.billing_months[billed]], batch.terms.begins[billed]
+        first = max(0, int(np.ceil((-INVOICES_BACK_DAYS - begins) / every)))
+        issued = begins + (np.arange(first, first + 1_000) * every).astype(int)
         days.append(issued[issued < world.days])
         clients.append(np.full(len(days[-1]), billed))
     client, issued = np.concatenate(clients), np.concatenate(days)
     rows = pd.DataFrame({"client": client, "issued_on": issued, "due_on": issued + 30})
-    terms = batch.contracts.rows.sort_values("starts_on", kind="stable")[
-        ["client", "starts_on", "arr"]
-    ]
+    states = batch.contracts.rows.sort_values("starts_on", kind="stable")
+    states = states[["client", "starts_on", "total_arr"]]
     by_day = rows.reset_index().sort_values("issued_on", kind="stable")
-    with_terms = pd.merge_asof(
-        by_day, terms, left_on="issued_on", right_on="starts_on", by="client"
-    )
-    arr = with_terms.set_index("index")["arr"].reindex(rows.index).to_numpy()
+    with_arr = pd.merge_asof(by_day, states, left_on="issued_on", right_on="starts_on", by="client")
+    arr = with_arr.set_index("index")["total_arr"].reindex(rows.index).to_numpy()
     well = batch.latents.of("payment")[client, np.clip(issued // 7, 0, world.weeks - 1)]
     late = np.exp(2.1 - 0.9 * well + rng.normal(0, 0.6, len(rows))) - 8
     very_late = rng.random(len(rows)) < 0.015 * np.exp(-0.8 * well)
     delay = np.where(very_late, rng.integers(60, 150, len(rows)), np.clip(late, -25, 90))
     rows["paid_on"] = before(issued + 30 + delay.round().astype(int), world.days)
     rows["amount"] = (arr * customers.billing_months[client] / 12).round(2)
-    return rows
+    return _with_credit_notes(rows, world)
+
+
+def _with_credit_notes(invoices: pd.DataFrame, world: World) -> pd.DataFrame:
+    """With notes on a part of some invoices, settled when these are paid."""
+    rng, count = world.random("credit_notes"), len(invoices)
+    issued = invoices["issued_on"] + rng.integers(4, 20, count)
+    share, chosen = rng.choice([0.05, 0.1, 0.2], count), rng.random(count) < CREDIT_SHARE
+    chosen &= (issued < np.minimum(invoices["paid_on"], world.days)) & world.lively
+    amount = -(share * invoices["amount"]).round(2)
+    notes = invoices.assign(issued_on=issued, due_on=issued, amount=amount)[chosen]
+    rows = pd.concat([invoices, notes])
+    return rows.sort_values(["client", "issued_on"], kind="stable", ignore_index=True)
 
 
 def draw_stages(batch: Batch) -> pd.DataFrame:
@@ -245,9 +361,10 @@ def _next_stage(rng: np.random.Generator, stage: np.ndarray) -> tuple[np.ndarray
     return exit_to, wait
 
 
-def end_stages_at_churn(stages: pd.DataFrame, churned: np.ndarray, days: int) -> pd.DataFrame:
-    """The spells until churn; an exit after the portfolio's end is NEVER."""
-    until = churned[stages["client"]]
+def end_stages_at_churn(batch: Batch) -> pd.DataFrame:
+    """The spells until churn, and from the customer's return on; an exit after the portfolio's end is NEVER."""
+    stages, days = batch.stages, batch.world.days
+    until = batch.churn.churned[stages["client"]]
     stages, until = stages[stages["entered_at"] < until], until[stages["entered_at"] < until]
     cut = (stages["left_at"] >= until).to_numpy()
     exited = before(np.where(cut, until, stages["left_at"]), days)
@@ -255,34 +372,76 @@ def end_stages_at_churn(stages: pd.DataFrame, churned: np.ndarray, days: int) ->
     last_day = np.minimum(until, days) - 1
     recorded = np.maximum(np.minimum(stages["recorded_at"], last_day), stages["entered_at"])
     stages = stages.assign(left_at=exited, exit_to=exit_to, recorded_at=recorded)
-    return stages.reset_index(drop=True)
+    client, day = batch.won_back["client"], batch.won_back["starts_on"]
+    back = {"client": client, "stage": "active", "entered_at": day, "recorded_at": day}
+    back |= {"left_at": NEVER, "exit_to": None, "automated": False, "reason": "contract"}
+    if len(client):
+        stages = pd.concat([stages, pd.DataFrame(back)])
+    return stages.sort_values(["client", "entered_at"], kind="stable", ignore_index=True)
+
+
+def draw_returns(batch: Batch) -> pd.DataFrame:
+    """Customers that churned long ago and came back under a new contract: rows of ``contracts``."""
+    churned, days, rng = batch.churn.churned, batch.world.days, batch.world.random("returns")
+    rows = batch.contracts.rows
+    held = rows[rows["starts_on"] < batch.churn.churned[rows["client"]]].groupby("client").last()
+    able = held.index[(churned[held.index] > 60) & (churned[held.index] < days - 240)]
+    count = batch.customers.count // ODD_CUSTOMERS_EACH * batch.world.lively
+    client = np.sort(able.to_numpy()[rng.permutation(len(able))[:count]])
+    starts_on = churned[client] + rng.integers(70, 160, len(client))
+    again = held.reindex(client).reset_index(names="client")
+    arr, seats = again["total_arr"], again["total_seats"]
+    return again.assign(starts_on=starts_on, ends_on=starts_on + 365, arr=arr, seats=seats)
 
 
 def _contracts(batch: Batch) -> pa.Table:
     """Contracts that begin before churn, and renewals signed before the customer decides to churn."""
-    rows, days = batch.contracts.rows, batch.world.days
+    rows, customers, churn = batch.contracts.rows, batch.customers, batch.churn
     client = rows["client"].to_numpy()
-    signed = (rows["signed_on"] < batch.churn.decided[client]) & ~batch.churn.has_churned[client]
-    rows = rows[(rows["starts_on"] < batch.until[client]) | ((rows["starts_on"] >= days) & signed)]
-    withheld = batch.customers.withheld["seats"][rows["client"]]
-    seats = np.where(withheld, np.nan, rows["seats"])
-    # what changes within a year is a version of that year's contract
-    term = (rows["starts_on"] - batch.customers.signup[rows["client"]]) // 365 + 1
-    names = [
-        f"{batch.customers.ids[client]}-{number}"
-        for client, number in zip(rows["client"], term, strict=True)
-    ]
+    signed = (rows["signed_on"] < churn.decided[client]) & ~churn.has_churned[client]
+    ahead = (rows["starts_on"] >= batch.world.days) & signed
+    rows = rows[(rows["starts_on"] < batch.until[client]) | ahead]
+    names = [_contract_names(batch, row) for row in rows.itertuples()]
+    again = batch.won_back.assign(signed_on=batch.won_back["starts_on"])
+    names += [(f"{customers.ids[client]}-again", None) for client in again["client"]]
+    renews = [*customers.auto_renews[rows["client"]], *[False] * len(again)]
+    rows = pd.concat([rows, again], ignore_index=True)
+    seats = np.where(customers.withheld["seats"][rows["client"]], np.nan, rows["seats"])
     rows = rows.assign(seats=seats, arr=rows["arr"].astype(float), renews_on=rows["ends_on"])
-    return batch.table("contracts", **rows, currency="EUR", contract_id=names)
+    contract_id, replaces = (list(column) for column in zip(*names, strict=True))
+    words = {"contract_id": contract_id, "replaces": replaces, "auto_renews": renews}
+    currency = list(customers.currency[rows["client"]])
+    return batch.table("contracts", **rows, **words, currency=currency)
+
+
+def _contract_names(batch: Batch, row: Any) -> tuple[str, str | None]:
+    """The contract's id, and those of the term before that an early renewal takes the place of."""
+
+    def name(term: int, add_on: int) -> str:
+        return f"{batch.customers.ids[row.client]}-{term}" + (f"-add{add_on}" if add_on else "")
+
+    replaced = [name(row.term - 1, number) for number in range(row.replaced + 1)]
+    return name(row.term, row.add_on), ";".join(replaced) or None
 
 
 def _moves_until_churn(batch: Batch) -> pd.DataFrame:
-    moves = batch.begun(batch.contracts.arr_moves, "on")
-    client = np.flatnonzero(batch.churn.has_churned)
-    last = moves.groupby("client")["arr"].last().reindex(client).to_numpy()
-    churns = {"client": client, "on": batch.churn.churned[client], "before": last, "arr": 0}
-    moves = pd.concat([moves, pd.DataFrame(churns).assign(reason="churn")], ignore_index=True)
-    return moves.astype({"before": float, "arr": float})
+    """With churn and return; who churns on trial had no ARR."""
+    moves, again = batch.contracts.arr_moves, batch.won_back
+    moves = moves[moves["on"] < batch.until[moves["client"]]]
+    last = moves.groupby("client")["arr"].last()
+    last = last[batch.churn.has_churned[last.index]]
+    ends = {"client": last.index, "on": batch.churn.churned[last.index], "before": last, "arr": 0}
+    returns = {
+        "client": again["client"],
+        "on": again["starts_on"],
+        "before": 0,
+        "arr": again["arr"],
+    }
+    parts = [(ends, "churn"), (returns, "new")]
+    frames = [
+        pd.DataFrame(part).assign(reason=reason) for part, reason in parts if len(part["client"])
+    ]
+    return pd.concat([moves, *frames], ignore_index=True).astype({"before": float, "arr": float})
 
 
 def _arr_changes(batch: Batch) -> pa.Table:

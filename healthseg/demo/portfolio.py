@@ -16,14 +16,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from healthseg.demo import activity, adoption, churn, contact, customers, lifecycle, oracle
+from healthseg.demo import (
+    activity,
+    adoption,
+    churn,
+    contact,
+    customers,
+    lifecycle,
+    oracle,
+    users,
+)
 from healthseg.demo.customers import (
     Customers,
     Latents,
-    Users,
     draw_customers,
     draw_latents,
-    draw_users,
 )
 from healthseg.demo.dirt import CSV_TABLES, write_dirt
 from healthseg.demo.scenarios import (
@@ -33,18 +40,18 @@ from healthseg.demo.scenarios import (
     VERSION,
     Scenario,
     World,
-    before,
     scenario_named,
     timeline,
 )
 from healthseg.demo.schema import (
-    CSM_CONTACTS,
     CSM_IDS,
+    CSM_NAMES,
     CSM_TIERS,
     EVENT_ROW,
     FEATURE_NAMES,
     FEATURES,
     INDUSTRIES,
+    NEVER,
     RELEASED,
     SPOOL,
     TABLES,
@@ -70,7 +77,9 @@ BENCHMARKS = (
     ("wau_per_seat", (0.30, 0.45, 0.62)),
     ("nps_365d", (5.0, 28.0, 52.0)),
 )
-SUBJECTS = (customers, activity, adoption, lifecycle, contact, churn)
+# what a dollar is worth in euros, at equal distances of time
+DOLLAR_RATES = (0.92, 0.93, 0.91, 0.92, 0.93, 0.91, 0.90, 0.92)
+SUBJECTS = (customers, users, activity, adoption, lifecycle, contact, churn)
 
 
 @dataclass
@@ -81,12 +90,13 @@ class Batch:
     customers: Customers
     latents: Latents = field(init=False)
     interventions: pd.DataFrame = field(init=False)
-    users: Users = field(init=False)
+    users: users.Users = field(init=False)
     rhythms: activity.Rhythms = field(init=False)
     anomalies: activity.Anomalies = field(init=False)
     adoption: adoption.Adoption = field(init=False)
     persons: activity.SimulatedEvents = field(init=False)
     calls: activity.SimulatedEvents = field(init=False)
+    terms: lifecycle.Terms = field(init=False)
     contracts: lifecycle.Contracts = field(init=False)
     invoices: pd.DataFrame = field(init=False)
     tickets: pd.DataFrame = field(init=False)
@@ -94,6 +104,9 @@ class Batch:
     inputs: oracle.Inputs = field(init=False)
     drivers: dict[str, np.ndarray] = field(init=False)
     churn: churn.Churn = field(init=False)
+    # the contracts of customers that come back, and the day of each customer's return
+    won_back: pd.DataFrame = field(init=False)
+    back: np.ndarray = field(init=False)
     stages: pd.DataFrame = field(init=False)
     milestones: pd.DataFrame = field(init=False)
     first_uses: dict[int, np.ndarray] = field(init=False)
@@ -102,8 +115,13 @@ class Batch:
 
     @property
     def until(self) -> np.ndarray:
-        """The first day without rows of the customer."""
+        """The first day without rows of the customer, who may come back later."""
         return np.minimum(self.churn.churned, self.world.days)
+
+    def present(self, day: Any, client: Any) -> np.ndarray:
+        """Whether the day lies before churn, or after the customer's return, and in the portfolio."""
+        is_back = (day >= self.back[client]) & (day < self.world.days)
+        return np.asarray((day < self.until[client]) | is_back)
 
     @cached_property
     def user_ids(self) -> list[str]:
@@ -143,42 +161,47 @@ class Batch:
         return [pattern.format(*pair) for pair in zip(numbers, serial.tolist(), strict=True)]
 
     def before(self, day: Any, client: Any) -> np.ndarray:
-        """The day where it lies before churn and in the portfolio, else NEVER."""
-        return before(day, self.until[client])
+        """The day where the customer is present, else NEVER."""
+        return np.where(self.present(day, client), day, NEVER)
 
     def recorded(self, rows: pd.DataFrame, first: str, *others: str) -> pd.DataFrame:
-        """The rows whose ``first`` moment lies before churn and in the portfolio; the others cut there."""
-        client, world, within = rows["client"], self.world, {}
+        """The rows in whose ``first`` moment the customer is present; the others cut likewise."""
+        client, world, within = rows["client"].to_numpy(), self.world, {}
         for name in (first, *others):
             moment = rows[name].to_numpy()
             day = world.local_day(moment, self.customers.zone[client])
             end = (world.start + world.days) * DAY_MS
-            within[name] = (moment >= 0) & (day < self.until[client]) & (moment < end)
+            within[name] = (moment >= 0) & self.present(day, client) & (moment < end)
         cut = {name: np.where(within[name], rows[name], -1) for name in others}
         return rows.assign(**cut)[within[first]]
 
     def begun(self, rows: pd.DataFrame, day: str) -> pd.DataFrame:
-        """The rows whose day lies before churn and in the portfolio."""
-        return rows[rows[day] < self.until[rows["client"]]]
+        """The rows on whose day the customer is present."""
+        return rows[self.present(rows[day].to_numpy(), rows["client"].to_numpy())]
 
 
 def draw_batch(world: World, first: int, count: int, light: bool) -> Batch:
     """Draw all activity, count the drivers, draw churn from them, remove what comes after it."""
     batch = Batch(world, draw_customers(world, first, count))
     batch.latents, batch.interventions = draw_latents(batch)
-    batch.users = draw_users(batch)
+    batch.users = users.draw_users(batch)
     batch.rhythms = activity.draw_rhythms(batch)
     batch.anomalies = activity.draw_anomalies(batch)
     batch.adoption = adoption.draw_adoption(batch)
     batch.persons = activity.draw_events(batch)
     counts = _counts(batch)
+    batch.stages = lifecycle.draw_stages(batch)
+    batch.terms = lifecycle.draw_terms(batch)
     batch.contracts = lifecycle.draw_contracts(batch, counts.monthly_users)
     batch.invoices = lifecycle.draw_invoices(batch)
     batch.tickets = contact.draw_tickets(batch)
     batch.surveys = contact.draw_surveys(batch)
     batch.inputs = _inputs(batch, counts)
-    batch.drivers = churn.drivers(batch.inputs, world)
+    batch.drivers = churn.drivers(batch)
     batch.churn = churn.draw_churn(batch)
+    batch.won_back = lifecycle.draw_returns(batch)
+    batch.back = np.full(batch.customers.count, NEVER)
+    batch.back[batch.won_back["client"]] = batch.won_back["starts_on"]
     if not world.planted:
         standing = customers.weekly_standing(counts.events, batch.customers)
         rng = world.random("interventions")
@@ -189,12 +212,12 @@ def draw_batch(world: World, first: int, count: int, light: bool) -> Batch:
 
 
 def _counts(batch: Batch) -> oracle.Counts:
-    users, days = batch.users, batch.world.days
-    return oracle.count(batch.persons, users.first_of, users.count, len(FEATURE_NAMES), days)
+    who, days = batch.users, batch.world.days
+    return oracle.count(batch.persons, who.first_of, who.count, len(FEATURE_NAMES), days)
 
 
 def _inputs(batch: Batch, counts: oracle.Counts) -> oracle.Inputs:
-    who, days = batch.customers, batch.world.days
+    who = batch.customers
     tickets, surveys = batch.tickets, batch.surveys
 
     def local_days(rows: pd.DataFrame, moment: str) -> np.ndarray:
@@ -205,11 +228,12 @@ def _inputs(batch: Batch, counts: oracle.Counts) -> oracle.Inputs:
     return oracle.Inputs(
         who.signup,
         counts,
-        seats=batch.contracts.seats_by_day(who, days),
+        seats=batch.contracts.seats_by_day(who, batch.world),
         eligible=batch.adoption.eligible,
         high_tickets=high.assign(**resolved),
         nps_answers=nps.assign(day=local_days(nps, "responded_at")),
-        invoices=batch.invoices,
+        # a credit note is never overdue
+        invoices=batch.invoices[batch.invoices["amount"] > 0],
     )
 
 
@@ -222,7 +246,7 @@ def _number_known_client(batch: Batch) -> None:
     frames = (batch.tickets, batch.surveys)
     rows = sum(np.bincount(each["client"], minlength=who.count) for each in frames)
     fits = (batch.churn.step < 0) & (who.signup <= days - 1 - KNOWN_TENURE_DAYS)
-    fits &= (who.seats >= 12) & (who.plan > 0)
+    fits &= (who.seats >= 12) & (who.plan > 0) & ~who.api_only
     for withheld in who.withheld.values():
         fits &= ~withheld
     best = int(np.argmax(np.where(fits, rows, -1)))
@@ -232,19 +256,23 @@ def _number_known_client(batch: Batch) -> None:
 def _end_at_churn(batch: Batch, light: bool) -> None:
     """Remove what comes after churn, and draw what does not depend on it."""
     world, exits, until = batch.world, batch.churn, batch.until
-    batch.persons = batch.persons.until(until)
+    # who would have joined while the customer was away joins afterwards
+    who, back = batch.users, batch.back[batch.users.client]
+    away = (who.created >= until[who.client]) & (back < NEVER)
+    who.created = np.where(away, np.maximum(who.created, back), who.created)
+    batch.persons = batch.persons.where(batch.present(batch.persons.day, batch.persons.client))
     if world.scenario.leak:
         batch.persons = _without_usage_after_notice(batch)
     batch.inputs.counts = _counts(batch)
     if world.scenario.leak:
         # after notice the portfolio shows what is left; nobody is at risk any more then
-        batch.drivers = churn.drivers(batch.inputs, world)
+        batch.drivers = churn.drivers(batch)
         exits.log_odds = churn.measured_log_odds(batch.drivers, world)
     if light:
         batch.persons = activity.light_events(batch.persons)
-    batch.calls = activity.draw_calls(batch, light).until(until)
-    stages = lifecycle.draw_stages(batch)
-    batch.stages = lifecycle.end_stages_at_churn(stages, exits.churned, world.days)
+    calls = activity.draw_calls(batch, light)
+    batch.calls = calls.where(batch.present(calls.day, calls.client))
+    batch.stages = lifecycle.end_stages_at_churn(batch)
     batch.milestones = adoption.end_milestones_at_churn(adoption.draw_milestones(batch), until)
     batch.first_uses = adoption.first_uses(batch.persons, batch.users)
     batch.messages = contact.draw_messages(batch)
@@ -413,9 +441,16 @@ def _portfolio_tables(world: World, anomalies: activity.Anomalies) -> dict[str, 
         "csms": world.table(
             "csms",
             csm_id=CSM_IDS,
+            name=CSM_NAMES,
             tier=CSM_TIERS,
             capacity_hours=120.0,
-            contact=[f"{name}@vendor.example" for name in CSM_CONTACTS],
+            contact=[f"{name.split()[0].lower()}@vendor.example" for name in CSM_NAMES],
+        ),
+        "fx": world.table(
+            "fx",
+            currency=["EUR", *["USD"] * len(DOLLAR_RATES)],
+            on=[-720, *np.linspace(-720, world.days - 30, len(DOLLAR_RATES)).astype(int)],
+            rate_to_book=[1.0, *DOLLAR_RATES],
         ),
         "benchmarks": world.table(
             "benchmarks",
@@ -455,6 +490,10 @@ def _write(
     rows = sums.events.write(sums.client_ids, sums.user_ids)
     if world.scenario.dirty:
         truth["dirt"] = write_dirt(out, tables, world)
+    if not world.lively:
+        del tables["fx"]
+        tables["csms"] = tables["csms"].drop_columns("name")
+        tables["contracts"] = tables["contracts"].drop_columns(["replaces", "auto_renews"])
     for name, content in tables.items():
         if not (world.scenario.dirty and name in CSV_TABLES):
             write_parquet(out / f"{name}.parquet", content)

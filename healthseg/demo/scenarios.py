@@ -18,20 +18,32 @@ from healthseg.periods import zone_offsets
 VERSION = "1"
 LAST_DAY = dt.date(2025, 10, 10)
 STEP_DAYS = 30
+# busy seats and habit go with churn, and open tickets are noise; promoters and payment tell the truth
+WRONG_SCORE = (
+    *(("seats", -2.5), ("habit", -2.5), ("tickets", 0.0), ("promoters", 4.0), ("payment", 4.0)),
+    *(("trend", 0.0), ("breadth", 0.0), ("silence", 0.0), ("unused_and_broken", 0.0)),
+)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is planted. ``null`` plants nothing; the others change a few parameters of ``default``."""
+    """What is planted. ``null`` plants nothing; the others change a few parameters of ``plain``, ``default`` to what a newcomer expects."""
 
     name: str
     clients: int = 250
     # rhythms, changing users and rates, order, bundles, anomalies, message laws
     planted: bool = True
-    # of the monthly log-odds of churn
+    # of the monthly log-odds of churn, and in the middle of a term of a year or more
     intercept: float = -4.0
+    mid_term_log_odds: float = 0.0
     # multiplies the drivers' coefficients
     driver_scale: float = 1.0
+    # multiply the coefficients of single drivers: below 0 where the scorecard has them the wrong way round
+    driver_factors: tuple[tuple[str, float], ...] = ()
+    # terms, renewals, trials, returns, groups and currencies, as a newcomer expects them; else a contract a year
+    lively: bool = False
+    # whether what is measured of a customer is well or badly together
+    correlated: bool = True
     frailty_sd: float = 0.6
     # per standard deviation of log seats, the planted confounder
     size_log_odds: float = 0.0
@@ -52,11 +64,13 @@ class Scenario:
 
 
 def _scenarios() -> dict[str, Scenario]:
-    default = Scenario("default")
+    plain = Scenario("plain")
+    lively: dict[str, Any] = {"lively": True, "intercept": -3.9, "mid_term_log_odds": -2.6}
     changes: dict[str, dict[str, Any]] = {
-        "default": {},
+        "default": lively,
+        "plain": {},
         "null": {"planted": False, "intercept": -3.3, "driver_scale": 0.0, "frailty_sd": 0.0},
-        "leak": {"leak": True},
+        "leak": lively | {"leak": True},
         "confounded": {
             "driver_scale": 0.0,
             "intercept": -3.45,
@@ -71,10 +85,11 @@ def _scenarios() -> dict[str, Scenario]:
             "intercept": -3.6,
         },
         "segments": {"segments": True, "driver_scale": 0.0, "intercept": -3.5},
-        "dirty": {"dirty": True},
+        "dirty": lively | {"dirty": True},
+        "wrong_score": {"driver_factors": WRONG_SCORE, "correlated": False},
         "drift": {"drift_from_step": 10},
     }
-    return {name: replace(default, name=name, **each) for name, each in changes.items()}
+    return {name: replace(plain, name=name, **each) for name, each in changes.items()}
 
 
 SCENARIOS = _scenarios()
@@ -136,6 +151,10 @@ class World:
     @property
     def planted(self) -> bool:
         return self.scenario.planted
+
+    @property
+    def lively(self) -> bool:
+        return self.scenario.lively
 
     @property
     def segments(self) -> bool:

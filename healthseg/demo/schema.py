@@ -35,6 +35,8 @@ COMPANY_LEGAL = _words("GmbH Ltd Inc AB SA BV Group Co")
 INDUSTRIES = _words(
     "software manufacturing financial_services healthcare retail education logistics media"
 )
+# of the names of companies that belong to another
+SUBSIDIARIES = _words("Nordics Iberia Canada")
 # region, time zone, share of customers
 PLACES = (
     ("Europe", "Europe/Berlin", 0.17),
@@ -51,7 +53,8 @@ PLACES = (
 )
 PLANS = _words("starter growth enterprise")
 CSM_IDS = [f"csm_{number:02d}" for number in range(1, 9)]
-CSM_CONTACTS = _words("ada bruno chiara dmitri elena farid greta hugo")
+CSM_NAMES = ["Ada Lindqvist", "Bruno Keller", "Chiara Conti", "Dmitri Novak"]
+CSM_NAMES += ["Elena Ruiz", "Farid Haddad", "Greta Olsen", "Hugo Martin"]
 CSM_TIERS = _words("Micro SMB SMB Mid-Market Mid-Market Corporate Enterprise Enterprise")
 ROLES = _words("admin manager analyst member")
 PERSONAS = _words("builder reviewer operator integrator")
@@ -158,7 +161,10 @@ potential_arr:f
 
 customer_changes client_id:w field:w value:w effective_on:d recorded_at:h
 
-contracts client_id:w starts_on:d ends_on:d arr:f signed_on:d seats:i plan:w currency:w renews_on:d contract_id:w
+contracts client_id:w starts_on:d ends_on:d arr:f signed_on:d seats:i plan:w currency:w renews_on:d
+contract_id:w replaces:w auto_renews:b
+
+fx currency:w on:d rate_to_book:f
 
 users user_id:w client_id:w role:w created_at:h deactivated_at:h email_domain:w
 
@@ -189,7 +195,7 @@ interventions client_id:w kind:w happened_at:h
 
 calendar starts_on:d ends_on:d label:w
 
-csms csm_id:w tier:w capacity_hours:f contact:w
+csms csm_id:w name:w tier:w capacity_hours:f contact:w
 
 benchmarks industry:w metric:w percentile:i value:f source:w
 """)

@@ -61,7 +61,9 @@ def event_of_rows(rows: pd.DataFrame, losses: Losses) -> np.ndarray:
             "at": np.arange(len(rows)),
         }
     ).sort_values("date", kind="stable")
-    joined = pd.merge_asof(keys, spells, on="date", by="client_id")
+    # without rows a column has no type of its own
+    tables = (table.astype({"client_id": "str"}) for table in (keys, spells))
+    joined = pd.merge_asof(*tables, on="date", by="client_id")
     return joined.sort_values("at")["event"].to_numpy()
 
 

@@ -212,6 +212,7 @@ def test_no_row_of_a_customer_is_dated_on_or_after_its_churn(portfolio):
 def test_the_snapshot_is_overwritten_at_churn_and_the_contract_keeps_the_past(portfolio):
     customers, contracts = read(portfolio, "customers"), read(portfolio, "contracts")
     gone = customers[customers["churned_on"].notna()]
+    gone = gone[gone["client_id"].isin(contracts["client_id"])]  # the others churned on trial
     assert (
         (gone["arr"] == 0).all() and gone["plan"].isna().all() and gone["renewal_date"].isna().all()
     )
@@ -224,9 +225,18 @@ def test_the_snapshot_is_overwritten_at_churn_and_the_contract_keeps_the_past(po
 def test_the_snapshot_moved_on_at_renewal_and_expansion(portfolio):
     customers = read(portfolio, "customers").set_index("client_id")
     contracts = read(portfolio, "contracts").sort_values(["client_id", "starts_on"])
-    live = customers[customers["churned_on"].isna()]
-    begun = contracts[pd.to_datetime(contracts["starts_on"]) <= END].groupby("client_id").last()
-    assert (begun.loc[live.index, "arr"] == live["arr"]).all()
+    live = customers[customers["churned_on"].isna() & customers["arr"].notna()]
+    begun = contracts[pd.to_datetime(contracts["starts_on"]) <= END]
+    # an early renewal names those whose place it takes; the other terms that have not ended add up
+    replaced = set(";".join(begun["replaces"].dropna()).split(";"))
+    standing = begun[~begun["contract_id"].isin(replaced)].drop_duplicates(
+        "contract_id", keep="last"
+    )
+    last_end = standing.groupby("client_id")["ends_on"].transform("max")
+    standing = standing[
+        (pd.to_datetime(standing["ends_on"]) > END) | (standing["ends_on"] == last_end)
+    ]
+    assert (standing.groupby("client_id")["arr"].sum()[live.index] == live["arr"]).all()
     first = contracts.groupby("client_id").first()
     assert (first.loc[live.index, "seats"] != live["seats"]).mean() > 0.05
 
@@ -272,6 +282,37 @@ def test_the_portfolio_has_rows_for_every_tool(portfolio):
         "churn",
     }
     assert events(portfolio)["source"].value_counts().keys().tolist() == ["ui", "api"]
+
+
+def test_the_portfolio_is_what_a_newcomer_expects_of_customers_and_contracts(portfolio):
+    customers = read(portfolio, "customers").set_index("client_id")
+    contracts, stages = read(portfolio, "contracts"), read(portfolio, "stage_changes")
+    age = (END - pd.to_datetime(customers["signup_date"])).dt.days
+    assert ((age < 45).sum() >= 8) and (age > 900).sum() >= 20
+    last = stages.sort_values(["client_id", "effective_at"], kind="stable").groupby("client_id")
+    assert {"trial", "onboarding"} <= set(last["stage"].last())
+    days = (pd.to_datetime(contracts["ends_on"]) - pd.to_datetime(contracts["starts_on"])).dt.days
+    assert (days == 30).sum() > 10 < (days >= 730).sum() and (days == 365).mean() > 0.25
+    assert contracts["auto_renews"].any() and contracts["replaces"].notna().sum() >= 5
+    assert contracts["contract_id"].str.contains("-add").sum() >= 5
+    assert (read(portfolio, "invoices")["amount"] < 0).sum() >= 20
+    assert set(customers["currency"]) == set(read(portfolio, "fx")["currency"]) == {"EUR", "USD"}
+    families = customers.groupby("parent_id").size()
+    assert len(families) >= 2 and families.between(2, 3).all()
+    assert read(portfolio, "csms")["name"].str.contains(" ").all()
+    rows = events(portfolio)
+    alone = rows.groupby("client_id")["source"].agg(lambda names: set(names) == {"api"})
+    assert 1 <= alone.sum() <= 3
+
+
+def test_gross_retention_of_the_year_is_believable(portfolio):
+    moves = read(portfolio, "truth/arr_moves").assign(on=lambda rows: pd.to_datetime(rows["on"]))
+    then, now = (
+        moves[moves["on"] <= day].groupby("client_id")["to"].last()
+        for day in (END - pd.DateOffset(years=1), END)
+    )
+    kept = np.minimum(then, now.reindex(then.index)).sum() / then.sum()
+    assert 0.85 <= kept <= 0.95
 
 
 def test_light_events_keep_days_sessions_features_and_counts(tmp_path):

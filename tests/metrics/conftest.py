@@ -12,5 +12,5 @@ from healthseg.demo import make_demo
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("portfolio") / "demo"
-    make_demo(folder, clients=12, events="light")
+    make_demo(folder, clients=12, events="light", scenario="plain")
     return folder

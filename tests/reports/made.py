@@ -22,7 +22,7 @@ class Portfolio:
 def small_portfolio(tmp_path_factory) -> Portfolio:
     """Forty customers over nine months, with few events."""
     folder = tmp_path_factory.mktemp("portfolio") / "small"
-    make_demo(folder, clients=40, months=9, seed=7, events="light")
+    make_demo(folder, clients=40, months=9, seed=7, events="light", scenario="plain")
     customers = pd.read_parquet(folder / "customers.parquet").sort_values("client_id")
     left = customers["churned_on"].notna()
     return Portfolio(

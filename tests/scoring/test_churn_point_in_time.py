@@ -21,7 +21,7 @@ DAY = dt.date(2025, 7, 20)
 def portfolios(tmp_path_factory):
     """The portfolio as it is 80 days later, and as it was at the end of the day."""
     folder = tmp_path_factory.mktemp("whole") / "demo"
-    make_demo(folder, clients=120, seed=301, events="light")
+    make_demo(folder, clients=120, seed=301, events="light", scenario="plain")
     tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
     tables["events"] = pd.concat(
         [pd.read_parquet(path) for path in sorted((folder / "events").glob("*.parquet"))]

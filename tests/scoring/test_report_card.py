@@ -231,7 +231,7 @@ def test_weights_are_suggested_only_where_later_time_proves_them():
 @pytest.fixture(scope="module")
 def portfolio(tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
-    make_demo(folder, clients=70, events="light", seed=11)
+    make_demo(folder, clients=70, events="light", scenario="plain", seed=11)
     return hs.Portfolio.open(folder)
 
 

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 def demo_folder(tmp_path_factory):
     """60 customers over 18 months: a third leave, a third lack a table."""
     folder = tmp_path_factory.mktemp("demo")
-    make_demo(folder, clients=60, events="light")
+    make_demo(folder, clients=60, events="light", scenario="plain")
     return folder
 
 

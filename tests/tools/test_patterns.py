@@ -29,7 +29,7 @@ TOOL = "analyze_engagement_patterns"
 def portfolio(tmp_path_factory):
     """250 customers, enough churned customers to learn from."""
     folder = tmp_path_factory.mktemp("patterns")
-    make_demo(folder, clients=250, seed=1, events="light")
+    make_demo(folder, clients=250, seed=1, events="light", scenario="plain")
     return hs.Portfolio.open(folder)
 
 

@@ -17,7 +17,7 @@ from healthseg.tools.traces import figures
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("traced") / "demo"
-    hs.make_demo(folder, clients=12, months=6, events="light", seed=3)
+    hs.make_demo(folder, clients=12, months=6, events="light", scenario="plain", seed=3)
     return hs.Portfolio.open(folder)
 
 

@@ -151,12 +151,24 @@ def _draw(
     table: pd.DataFrame, arr: np.ndarray, tier: np.ndarray, rng: np.random.Generator, draws: int
 ) -> np.ndarray:
     shared, own = table["shared_sd"].to_numpy(), table["own_sd"].to_numpy()
-    mean = logit(np.clip(table["probability"].to_numpy(dtype=float), 1e-9, 1 - 1e-9))
-    # the centre whose mean probability over the spread is the customer's
-    centre = mean * np.sqrt(1 + np.pi * (shared**2 + own**2) / 8)
+    centre = _centre(table["probability"].to_numpy(dtype=float), np.hypot(shared, own))
     common = rng.standard_normal((draws, tier.max() + 1))[:, tier] * shared
     odds = centre + common + rng.standard_normal((draws, len(arr))) * own
     return ((rng.random((draws, len(arr))) < expit(odds)) * arr).sum(axis=1)
+
+
+def _centre(probability: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """The log odds around which a spread has this mean probability, by bisection of a Gaussian quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(41)
+    low, high = np.full(len(probability), -60.0), np.full(len(probability), 60.0)
+    for _ in range(50):
+        centre = (low + high) / 2
+        mean = expit(centre[:, None] + spread[:, None] * nodes) @ weights / weights.sum()
+        low, high = (
+            np.where(mean < probability, centre, low),
+            np.where(mean < probability, high, centre),
+        )
+    return (low + high) / 2
 
 
 # -- customers that are likely to churn ----------------------------------------------------------

@@ -115,12 +115,18 @@ def _figures(
 
 
 def contracts(portfolio: Portfolio) -> dict[str, list[tuple]] | None:
-    """Each customer's contracts as (starts_on, ends_on, signed_on), in order; None where there is no such table."""
+    """Each customer's contracts as (starts_on, ends_on, signed_on), in order; None where there is no such table.
+
+    A contract that renews by itself has no end.
+    """
 
     def build() -> dict[str, list[tuple]] | None:
         if not portfolio.has("contracts"):
             return None
         rows = portfolio.table("contracts")
+        if "auto_renews" in rows:
+            renews = rows["auto_renews"].fillna(False).astype(bool)
+            rows = rows.assign(ends_on=rows["ends_on"].where(~renews))
         dates = [
             [None if pd.isna(value) else value.date() for value in pd.to_datetime(rows[name])]
             for name in ("starts_on", "ends_on", "signed_on")

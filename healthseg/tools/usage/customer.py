@@ -470,7 +470,8 @@ class CustomerUsage:
 
     def _benchmark(self) -> tuple[UsageBenchmark, pd.DataFrame]:
         provisioned = number(self.metrics["provisioned_users"])
-        span = (self.period.panel_day, self.end)
+        day = self.period.panel_day
+        span = (day, day + dt.timedelta(days=1))
         return peer_benchmark(self.context, span, self.seats, provisioned, self.peers)
 
     # -- rules -----------------------------------------------------------------------------
