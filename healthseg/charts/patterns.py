@@ -85,7 +85,7 @@ def risks(frame: pd.DataFrame) -> theme.Picture:
     known = frame[frame["probability_of_churn"].notna()] if len(frame) else frame
     if not len(known):
         return theme.nothing(
-            title, "No sign of leaving stands, or too few spells of one could be followed."
+            title, "No sign of churn is significant, or too few spells of one could be followed."
         )
     known = known.sort_values("probability_of_churn", ascending=False, kind="stable").head(MOST)
     top = min(1.0, float(known["probability_upper"].max()) * 1.1)
@@ -114,7 +114,7 @@ def _risk(row: dict) -> BarRow:
 def leads(frame: pd.DataFrame) -> theme.Picture:
     """How early? The share of churned customers that showed a sign, by days before churn."""
     title = "How early the signs show"
-    nothing = "No sign of leaving stands: there is nothing to be seen early."
+    nothing = "No sign of churn is significant, so that no lead can be shown."
     if not len(frame):
         return theme.nothing(title, nothing)
     gaps = (
