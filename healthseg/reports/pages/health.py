@@ -147,7 +147,7 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
     """How sure the score is, and what holds or caps it."""
     complete = health.coverage is not None and health.coverage > 0.9999
     return (
-        "The customer is too new for a score, which may come to lie anywhere between {possible_range.lower:number} and "
+        "The customer is too new for a score, which could be anywhere between {possible_range.lower:number} and "
         "{possible_range.upper:number}"
         if health.provisional
         else "Too few inputs are known for a score"

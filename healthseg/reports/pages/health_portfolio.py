@@ -256,7 +256,7 @@ PORTFOLIO = Page(
             "Can the score be trusted?",
             (
                 "{scored_customers:number} of {total_customers:number live customer} have a score",
-                "Too new for one: {provisional_customers:number customer}",
+                "Too new for a score: {provisional_customers:number customer}",
                 "On average {coverage:percent} of its inputs are known",
             ),
             (
