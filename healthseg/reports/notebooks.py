@@ -73,7 +73,9 @@ def parameters(page: Page) -> str:
     """The cell of parameters, which papermill reads: name, type, default and meaning, one a line."""
     if page.tool in OVERVIEWS:
         own = registry.overview(page.tool).model().model_fields
-        return "\n".join([PORTFOLIO, *(_declared(name, own[name], {}) for name in own)])
+        return "\n".join(
+            [PORTFOLIO, *(_declared(name, own[name], {"client_id": CLIENT}) for name in own)]
+        )
     tool = registry.tool(page.tool)
     if page.portfolio:
         fields = tool.portfolio_parameters.model_fields

@@ -42,7 +42,8 @@ def overview(name: str) -> ToolFunction:
     """The function behind an overview's page."""
     from healthseg.tools.overview import tool as overviews
 
-    return {"board": cast("ToolFunction", overviews.portfolio_board)}[name]
+    functions = {"board": overviews.portfolio_board, "customer_360": overviews.customer_360}
+    return cast("ToolFunction", functions[name])
 
 
 def names() -> list[str]:

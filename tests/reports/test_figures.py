@@ -38,7 +38,9 @@ def pages(small_portfolio) -> dict[str, ReportPage]:
         customer = {} if spec.portfolio else {"client_id": small_portfolio.client_id}
         made[spec.kind] = open_page(spec.tool, portfolio=opened, **customer)
     for spec in OVERVIEW_SPECS:
-        made[spec.kind] = overview_page(spec.tool, portfolio=opened)
+        made[spec.kind] = overview_page(
+            spec.tool, portfolio=opened, client_id=small_portfolio.client_id
+        )
     for kind, result in model_results.of(opened).items():
         made[model_spec(kind).kind] = model_page(kind, result, opened)
     return made

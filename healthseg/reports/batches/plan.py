@@ -20,8 +20,9 @@ from healthseg.settings import fingerprint
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-# the board is made along with the portfolio's pages that its figures are on
-BOARD, BEHIND_THE_BOARD = "board", {"calculate_health_score", "segment_by_value_tier"}
+# the overviews are made along with the pages that their figures are on
+BOARD, CUSTOMER_360 = "board", "customer_360"
+BEHIND_THE_BOARD = {"calculate_health_score", "segment_by_value_tier"}
 CHARTS = ("auto", "static", "interactive")
 CADENCE = {
     "calculate_health_score": "day",
@@ -119,6 +120,8 @@ def jobs(
     if request.overview:
         pairs += [(None, tool) for tool in request.tools]
     pairs += [(client, tool) for client in clients for tool in request.tools]
+    if set(request.tools) >= BEHIND_THE_BOARD:
+        pairs += [(client, CUSTOMER_360) for client in clients]
     if not pairs:
         raise InvalidParameters(
             "no report is requested: name customers with --client, or use --all-clients, --riskiest N or --overview",

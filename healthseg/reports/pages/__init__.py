@@ -26,7 +26,7 @@ MODULES = {
     "track_feature_adoption": "adoption",
 }
 # The pages that lead to the others.
-OVERVIEWS = ("board",)
+OVERVIEWS = ("board", "customer_360")
 # The pages of models, whose results a notebook computes in cells of its own.
 MODELS = {
     "churn_model": "churn_model",
@@ -48,7 +48,7 @@ def page_spec(tool: str, portfolio: bool = False) -> Page:
 def overview_spec(kind: str) -> Page:
     """The spec of an overview's page."""
     module = importlib.import_module(f"healthseg.reports.pages.{kind}")
-    return module.PORTFOLIO
+    return module.PORTFOLIO if hasattr(module, "PORTFOLIO") else module.CUSTOMER
 
 
 def overview_page(

@@ -7,9 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.tools.base import AsOf, tool
+from healthseg.tools.base import AsOf, ClientId, tool
 from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.overview.board import BoardOfPortfolio
+from healthseg.tools.overview.customer import Customer360, customer_360_of
 from healthseg.tools.overview.result import Board, NextActionList, RecordToClose
 from healthseg.tools.values import records
 
@@ -59,3 +60,12 @@ def portfolio_board(portfolio: Portfolio, *, as_of: AsOf = None) -> Board:
     Raises InvalidParameters and DataRetrievalError.
     """
     return BoardOfPortfolio(portfolio, portfolio.as_of(as_of)).result()
+
+
+@tool
+def customer_360(portfolio: Portfolio, client_id: ClientId, *, as_of: AsOf = None) -> Customer360:
+    """What does everybody know about this customer: health, usage, service, contract, milestones, what happened and what is next?
+
+    Raises InvalidClientId, ClientNotFound, InvalidParameters and DataRetrievalError.
+    """
+    return customer_360_of(portfolio, client_id, portfolio.as_of(as_of))
