@@ -9,6 +9,7 @@ from scipy import special, stats
 
 from healthseg.scoring import base_rates
 from healthseg.scoring.churn.base_rates import STEP_DAYS, OwnProbability, exposure
+from healthseg.scoring.churn.expected import simulate_churned_arr
 from healthseg.settings import Settings
 
 AS_OF, START = dt.date(2025, 6, 30), dt.date(2024, 1, 1)
@@ -258,3 +259,14 @@ def test_row_order_and_repetition_change_nothing():
     once = base_rates(portfolio, AS_OF, START, Settings()).frame
     again = base_rates(portfolio.sample(frac=1, random_state=1), AS_OF, START, Settings()).frame
     pd.testing.assert_frame_equal(once, again, check_exact=True)
+
+
+def test_the_simulated_arr_that_churns_has_the_expected_mean():
+    """Also where probabilities are small and their logarithms are widely spread."""
+    table = pd.DataFrame(
+        {"probability": [0.002, 0.01, 0.2], "shared_sd": 0.3, "own_sd": 1.5, "gave_notice": False},
+        index=["a", "b", "c"],
+    )
+    arr = pd.Series([9_000.0, 3_000.0, 100.0], index=table.index)
+    drawn = simulate_churned_arr(table, arr, pd.Series("SMB", index=table.index), 400_000, 1)
+    assert drawn.draws.mean() == pytest.approx(drawn.expected, rel=0.06)

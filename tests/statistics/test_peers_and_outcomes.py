@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthseg.statistics.outcomes import label_event_dates, labels
+from healthseg.statistics.outcomes import event_of_rows, label_event_dates, labels
 from healthseg.statistics.peers import order_statistic, peer_standing, peers_of
 from healthseg.statistics.rates import wilson
 
@@ -168,3 +168,11 @@ def test_an_event_after_as_of_is_not_read():
     assert (
         labels(rows, events, dt.date(2025, 6, 15), 30, lead_days=25)["status"].item() == "immature"
     )
+
+
+def test_no_rows_have_no_events():
+    spells = pd.DataFrame(
+        {"client_id": ["a"], "signup_date": pd.Timestamp("2024-01-01"), "churned_on": pd.NaT}
+    )
+    rows = pd.DataFrame({"client_id": ["a"], "date": pd.Timestamp("2024-03-01")})
+    assert len(event_of_rows(rows[:0], spells)) == 0 < len(event_of_rows(rows, spells))

@@ -125,3 +125,14 @@ def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
         "c": [("contract", "active", "2025-05-15")],
         "d": [("usage", "at_risk", "2025-05-20")],
     }
+
+
+def test_a_contract_that_renews_by_itself_has_not_ended():
+    contracts = pd.DataFrame(
+        {"client_id": ["a", "b"], "starts_on": "2024-01-10", "ends_on": "2025-01-10", "arr": 1200}
+    ).assign(auto_renews=[True, False])
+    stages = changes(("a", "active", "2024-02-01"), ("b", "active", "2024-02-01"))
+    table = portfolio_lifecycle(portfolio_of(stages, "a", "b", contracts=contracts)).frame(
+        "disagreements"
+    )
+    assert table.loc[table["kind"] == "contract", "client_id"].tolist() == ["b"]

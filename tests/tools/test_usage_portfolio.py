@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+import healthseg as hs
 from healthseg.errors import InvalidParameters
 from healthseg.metrics import panels as panel
 from healthseg.testing import tiny_portfolio
@@ -125,3 +126,18 @@ def test_a_tiny_portfolio_says_what_it_cannot_know():
 def test_a_look_back_outside_of_its_range_is_refused(demo):
     with pytest.raises(InvalidParameters, match="7"):
         portfolio_usage(demo, lookback_period_days=3)
+
+
+def test_customers_without_seats_have_peers_west_of_greenwich_too():
+    """There the last whole day is the day before the portfolio's."""
+    days = pd.date_range("2025-01-01", "2025-03-31").strftime("%Y-%m-%d 20:00:00")
+    clients = [f"c{number}" for number in range(9)]
+    events = [(client, day, f"{client}-u") for client in clients for day in days]
+    customers = pd.DataFrame(
+        {"client_id": clients, "signup_date": "2024-01-01", "timezone": "America/Los_Angeles"}
+    )
+    users = pd.DataFrame(
+        {"user_id": [f"{client}-u" for client in clients], "client_id": clients}
+    ).assign(created_at="2024-01-01")
+    usage = hs.track_usage_engagement(tiny_portfolio(events, customers, users=users), "c0")
+    assert usage.benchmark_insights.metric == "wau_per_user" and usage.benchmark_insights.peers == 8
