@@ -94,11 +94,12 @@ def nps_respondents(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def nps(count: Counting, spans: Spans) -> np.ndarray:
-    """100 × (share of 9–10 − share of 0–6); NaN where nobody answered."""
+    """100 × (share of 9–10 − share of 0–6); NaN of fewer respondents than ``survey_min_answers``."""
     if not count.has("surveys"):
         return _absent(spans)
     score = _answers(count, spans, "promoters") - _answers(count, spans, "detractors")
-    return ratio(100 * score, _answers(count, spans, "n"))
+    n = _answers(count, spans, "n")
+    return where(n >= count.portfolio.settings.survey_min_answers, ratio(100 * score, n))
 
 
 def _csat(count: Counting, spans: Spans, column: str) -> np.ndarray:
@@ -116,10 +117,12 @@ def csat_responses(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def csat(count: Counting, spans: Spans) -> np.ndarray:
-    """Mean CSAT, 1 to ``csat_max``, of surveys and of tickets (known when resolved)."""
+    """Mean CSAT, 1 to ``csat_max``, of surveys and of tickets (known when resolved); NaN of fewer than ``survey_min_answers``."""
     if not (count.has("surveys") or count.has("tickets")):
         return _absent(spans)
-    return ratio(_csat(count, spans, "thousandths"), 1000 * _csat(count, spans, "n"))
+    n = _csat(count, spans, "n")
+    mean = ratio(_csat(count, spans, "thousandths"), 1000 * n)
+    return where(n >= count.portfolio.settings.survey_min_answers, mean)
 
 
 # -- about features --------------------------------------------------------------------
@@ -347,11 +350,11 @@ METRICS = (
         "NPS points",
         short="NPS",
         definition="100 × (share 9–10 − share 0–6) of each respondent's latest NPS in 365 days; answers without "
-        "user_id count each",
+        "user_id count each; missing of fewer than 3 respondents (`survey_min_answers`)",
         question="Would its users recommend the product?",
         format="signed",
         better="higher",
-        missing="no NPS answer in 365 days",
+        missing="fewer than 3 NPS respondents in 365 days",
         tables=("surveys",),
         uses=SCORED,
         count=nps,
@@ -383,10 +386,11 @@ METRICS = (
         "Mean CSAT of the last 180 days",
         "1 to 5",
         short="CSAT",
-        definition="mean CSAT of `surveys` and of tickets (known when resolved) in 180 days",
+        definition="mean CSAT of `surveys` and of tickets (known when resolved) in 180 days; missing of fewer than 3 "
+        "(`survey_min_answers`)",
         question="How satisfied are its users?",
         better="higher",
-        missing="no CSAT answer in 180 days",
+        missing="fewer than 3 CSAT answers in 180 days",
         tables=("surveys", "tickets"),
         averages=("tickets.csat", "tickets.resolved_at"),
         uses=SCORED,

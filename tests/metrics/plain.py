@@ -98,7 +98,7 @@ def ratings(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> list
 
 def csat(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
     given = ratings(portfolio, client, start, end)
-    return statistics.fmean(given) if given else NAN
+    return statistics.fmean(given) if len(given) >= 3 else NAN
 
 
 def csat_responses(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -218,6 +218,8 @@ METRICS = (
 
 def metric(portfolio: Plain, name: str, client: str, start: dt.date, end: dt.date) -> float:
     if name in {*NEED_LIFE, *oracle.NEED_LIFE} and not portfolio.measured(client, start, end):
+        return NAN
+    if name == "nps" and not nps_respondents(portfolio, client, start, end) >= 3:
         return NAN
     often = name in ("stickiness", "sessions_per_user_per_week")
     if often and (end - portfolio.signup(client)).days <= 14:

@@ -56,7 +56,7 @@ def test_tickets_are_open_until_the_day_they_are_resolved():
         tickets_90d=4,
         tickets_per_10_mau_90d=40,
         median_resolution_hours_90d=(10 + 89 * 24 + 12) / 2,
-        csat_180d=(2 + 4) / 2,
+        csat_180d=NAN,  # of two answers
         csat_responses_180d=2,
     )
     check(
@@ -89,6 +89,7 @@ def test_nps_is_each_respondents_latest_answer_and_every_anonymous_one():
         ("b", "nps", 9, "2025-03-01 10:00:00", "u"),
         ("b", "csat", 1, "2024-10-03 00:00:00", "u"),
         ("b", "csat", 4.5, "2025-03-31", "u"),
+        ("b", "csat", 2, "2025-03-31", "v"),
         ("b", "csat", 5, "2024-10-02 23:59:59", "u"),
     )
     portfolio = portfolio_of("a", "b", surveys=surveys)
@@ -100,10 +101,10 @@ def test_nps_is_each_respondents_latest_answer_and_every_anonymous_one():
     check(
         portfolio,
         "b",
-        nps_365d=100,
+        nps_365d=NAN,  # of one respondent
         nps_respondents_365d=1,
-        csat_180d=(1 + 4.5) / 2,
-        csat_responses_180d=2,
+        csat_180d=(1 + 4.5 + 2) / 3,
+        csat_responses_180d=3,
     )
     check(portfolio, "z", nps_365d=NAN, nps_respondents_365d=0, csat_responses_180d=0)
     check(portfolio_of("a"), "a", nps_365d=NAN, nps_respondents_365d=NAN)

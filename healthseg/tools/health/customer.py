@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from healthseg import rules
-from healthseg.metrics import panels
+from healthseg.metrics import catalog, panels
 from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.periods import end_of_day_utc
 from healthseg.rules import alerts
@@ -329,7 +329,10 @@ class CustomerHealth:
         }
         values["feature_adoption_rate"] = rounded(row["feature_adoption_rate_30d"])
         values["support_ticket_count"] = integer(opened)
-        return HealthMetrics(**{key: Figure(value, "no data") for key, value in values.items()})
+        reasons = {"nps_score": catalog.get("nps_365d").missing}
+        return HealthMetrics(
+            **{key: Figure(value, reasons.get(key, "no data")) for key, value in values.items()}
+        )
 
     def trend_part(self) -> Trend:
         row = self.trend
