@@ -83,7 +83,7 @@ CUSTOMER = Page(
                         "Seats in use": "{usage.seat_utilisation:percent}",
                         "Usage against its own baseline": "{usage.usage_vs_own_baseline:percent}",
                         "Sessions per user and week": "{usage.sessions_per_user_per_week_28d:number.1}",
-                        "Last active": "{usage.days_since_last_person_event:number day} ago",
+                        "Since the last use": "{usage.days_since_last_person_event:number day}",
                         "Share of the most active user": "{usage.top_user_share_28d:percent}",
                         "Features adopted": "{usage.features_adopted_30d:number} of {usage.features_entitled:number}",
                     }

@@ -201,7 +201,9 @@ def _ticket(row: dict[str, Any]) -> str | None:
     if row.get("severity") not in ("high", "critical"):
         return None
     topic = word(row.get("topic"))
-    return f"{str(row['severity']).capitalize()} ticket" + (f": {topic}" if topic else "")
+    return f"{str(row['severity']).capitalize()} ticket" + (
+        f": {topic.replace('_', ' ')}" if topic else ""
+    )
 
 
 def _rows(context: CustomerContext, table: str) -> list[dict[str, Any]]:
