@@ -404,7 +404,9 @@ def _contracts(batch: Batch) -> pa.Table:
     names = [_contract_names(batch, row) for row in rows.itertuples()]
     again = batch.won_back.assign(signed_on=batch.won_back["starts_on"])
     names += [(f"{customers.ids[client]}-again", None) for client in again["client"]]
-    renews = [*customers.auto_renews[rows["client"]], *[False] * len(again)]
+    # what ended before the customer's return does not renew by itself any more
+    renews = customers.auto_renews & (batch.back == NEVER)
+    renews = [*renews[rows["client"]], *[False] * len(again)]
     rows = pd.concat([rows, again], ignore_index=True)
     seats = np.where(customers.withheld["seats"][rows["client"]], np.nan, rows["seats"])
     rows = rows.assign(seats=seats, arr=rows["arr"].astype(float), renews_on=rows["ends_on"])
