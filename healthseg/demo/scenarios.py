@@ -20,7 +20,7 @@ LAST_DAY = dt.date(2025, 10, 10)
 STEP_DAYS = 30
 # busy seats and habit go with churn, and open tickets are noise; promoters and payment tell the truth
 WRONG_SCORE = (
-    *(("seats", -2.5), ("habit", -2.5), ("tickets", 0.0), ("promoters", 4.0), ("payment", 4.0)),
+    *(("seats", -2.5), ("habit", -2.5), ("promoters", 0.0), ("tickets", 4.0), ("payment", 6.0)),
     *(("trend", 0.0), ("breadth", 0.0), ("silence", 0.0), ("unused_and_broken", 0.0)),
 )
 
