@@ -18,7 +18,7 @@ from healthseg.periods import zone_offsets
 VERSION = "1"
 LAST_DAY = dt.date(2025, 10, 10)
 STEP_DAYS = 30
-# busy seats and habit go with churn, and open tickets are noise; promoters and payment tell the truth
+# busy seats and habit go with churn, and promoters are noise; open tickets and payment tell the truth
 WRONG_SCORE = (
     *(("seats", -2.5), ("habit", -2.5), ("promoters", 0.0), ("tickets", 4.0), ("payment", 6.0)),
     *(("trend", 0.0), ("breadth", 0.0), ("silence", 0.0), ("unused_and_broken", 0.0)),
