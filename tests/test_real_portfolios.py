@@ -159,7 +159,8 @@ def test_the_accounts_that_left_are_those_whose_last_month_had_ended(portfolios)
 def test_the_portfolio_is_live_and_churned_customers(pages, name, live, churned):
     page = pages[name]
     assert (page.total_customers, page.excluded["churned"]) == (live, churned)
-    assert page.scored_customers == sum(page.bands.values()) >= 0.9 * live
+    assert page.scored_customers == sum(page.bands.values())
+    assert page.scored_customers + page.provisional_customers >= 0.9 * live
     json.dumps(page.to_dict(), allow_nan=False)
 
 
@@ -259,9 +260,13 @@ def test_what_the_portfolio_lacks_is_null_with_its_reason(portfolios, pages, nam
                 response["component_scores"][key] is None
                 and f"$.component_scores.{key}" in response["not_measured"]
             )
-        for key in ("support_ticket_count", "nps_score", "payment_status"):
+        for key, reason in {
+            "support_ticket_count": "no data",
+            "nps_score": "the portfolio has no surveys",
+            "payment_status": "no data",
+        }.items():
             assert response["health_metrics"][key] is None
-            assert response["not_measured"][f"$.health_metrics.{key}"] == "no data"
+            assert response["not_measured"][f"$.health_metrics.{key}"] == reason
         assert response["customer"]["seats"] is None
         assert response["customer"]["arr"] == (None if name == "oulad" else 120)
         assert response["health_metrics"]["weekly_active_users"] in (0, 1, None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
 
 from healthseg import rules
-from healthseg.metrics import catalog, panels
+from healthseg.metrics import panels
 from healthseg.metrics.counting import EPOCH, epoch_day
 from healthseg.periods import end_of_day_utc
 from healthseg.rules import alerts
@@ -329,7 +329,8 @@ class CustomerHealth:
         }
         values["feature_adoption_rate"] = rounded(row["feature_adoption_rate_30d"])
         values["support_ticket_count"] = integer(opened)
-        reasons = {"nps_score": catalog.get("nps_365d").missing}
+        absence = partial(self.portfolio.absence, client_id=self.client_id)
+        reasons = {"nps_score": words.why_missing("nps_365d", "unmeasured", absence)}
         return HealthMetrics(
             **{key: Figure(value, reasons.get(key, "no data")) for key, value in values.items()}
         )
