@@ -123,7 +123,7 @@ def _slug(words: str) -> str:
 def csv_text(table: Block) -> str:
     """A table as CSV in UTF-8 with a byte order mark, which spreadsheets need to see that it is UTF-8."""
     file = io.StringIO()
-    write = csv.writer(file, lineterminator="\r\n")
+    write = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     write.writerow([harmless(name) for name in table["head"]])
     for texts, values in zip(table["rows"], table["values"], strict=True):
         write.writerow(
