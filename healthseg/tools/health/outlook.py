@@ -155,7 +155,7 @@ def drivers(
     rows = rows[rows["value"].notna() & (np.sign(rows["own"]) == np.sign(rows["log_odds"]))]
     size = rows["own"].abs()
     least = np.log(settings.churn_driver_min_odds_ratio)
-    is_sure = rows["log_odds"].abs() >= settings.churn_driver_min_sds * rows["sd"]
+    is_sure = np.minimum(size, rows["log_odds"].abs()) >= settings.churn_driver_min_sds * rows["sd"]
     sure = rows[(size >= least) & is_sure]
     sure = sure.assign(size=-sure["own"].abs()).sort_values(["size", "kin"], kind="stable")
     parts = [_driver(row) for row in sure.to_dict("records") if words.differs(row)]
