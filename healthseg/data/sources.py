@@ -152,13 +152,20 @@ def quoted(text: str) -> str:
 
 
 def stat_token(path: Path) -> str:
-    """A file's name, size and time of change; of a database file with what is yet to be merged into it."""
+    """A file's name, size, times of change (of content and of record) and inode; of a database file with what is yet to
+    be merged into it.
+
+    Other content of the same size and time is seen by the record's time or by the inode.
+    """
     journal = path.with_name(path.name + "-wal")
     stats = [os.stat(path)]
     # SQLite makes an empty one when it reads
     if journal.is_file() and (stat := os.stat(journal)).st_size:
         stats.append(stat)
-    return ":".join([path.name, *(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)])
+    parts = [
+        f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}:{stat.st_ino}" for stat in stats
+    ]
+    return ":".join([path.name, *parts])
 
 
 def file_part(path: Path, folder: Path, inner: str | None = None) -> SourcePart:
