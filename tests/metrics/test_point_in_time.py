@@ -111,7 +111,8 @@ def test_the_panel_equals_the_drivers_that_the_demo_counted_by_itself(demo):
     truth = truth[truth["at_risk"]].assign(
         date=lambda rows: pd.to_datetime(rows["step_start"]) - pd.Timedelta(days=1)
     )
-    portfolio = Portfolio.open(demo)
+    # the truth counts from the first day and the first answer on
+    portfolio = Portfolio.open(demo, {"frequency_min_days": 1, "survey_min_answers": 1})
     # the truth's windows are days of the calendar: those that touch the tracking gap are another test's
     (gap,) = portfolio.extent.gaps
     after = (truth["date"] - pd.Timestamp(gap)).dt.days
