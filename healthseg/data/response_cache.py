@@ -101,7 +101,7 @@ def _stat(path: Path) -> tuple[int, int, int, int]:
 
 
 def _checksum(text: str, computed_at: float, until: float) -> int:
-    return zlib.crc32(f"{computed_at!r} {until!r} {text}".encode())
+    return zlib.crc32(f"{float(computed_at)!r} {float(until)!r} {text}".encode())
 
 
 class ResponseCache:

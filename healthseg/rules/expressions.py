@@ -162,10 +162,9 @@ def _computed(operation: Any, left: Any, right: Any) -> Any:
     if left is None or right is None:
         return None
     if operation in _ARITHMETIC.values():
-        # a word times a number, or a power of ten digit by digit, takes the machine's memory
+        # a word times a number takes the machine's memory
         if not all(isinstance(value, int | float) for value in (left, right)):
             return None
-        left, right = float(left), float(right)
     try:
         return operation(left, right)
     except (TypeError, ZeroDivisionError, OverflowError):
