@@ -161,10 +161,9 @@ def _joined(every: bool, values: list[Any]) -> bool | None:
 def _computed(operation: Any, left: Any, right: Any) -> Any:
     if left is None or right is None:
         return None
-    if operation in _ARITHMETIC.values():
-        # a word times a number takes the machine's memory
-        if not all(isinstance(value, int | float) for value in (left, right)):
-            return None
+    numbers = all(isinstance(value, int | float) for value in (left, right))
+    if operation in _ARITHMETIC.values() and not numbers:
+        return None  # a word times a number would take the machine's memory
     try:
         return operation(left, right)
     except (TypeError, ZeroDivisionError, OverflowError):
