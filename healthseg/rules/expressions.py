@@ -63,6 +63,8 @@ class Condition:
     False
     >>> Condition("not score < 60").holds({"score": None})  # and neither does its opposite
     False
+    >>> Condition("industry == 'a' * 3000000000").holds({"industry": "a"})  # only numbers are computed with
+    False
     """
 
     def __init__(self, text: str, known: Iterable[str] | None = None) -> None:
