@@ -157,15 +157,13 @@ def stat_token(path: Path) -> str:
 
     Other content of the same size and time is seen by the record's time or by the inode.
     """
+    stat = os.stat(path)
+    parts = [path.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     journal = path.with_name(path.name + "-wal")
-    stats = [os.stat(path)]
     # SQLite makes an empty one when it reads
     if journal.is_file() and (stat := os.stat(journal)).st_size:
-        stats.append(stat)
-    parts = [
-        f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}:{stat.st_ino}" for stat in stats
-    ]
-    return ":".join([path.name, *parts])
+        parts += [stat.st_size, stat.st_mtime_ns]
+    return ":".join(map(str, parts))
 
 
 def file_part(path: Path, folder: Path, inner: str | None = None) -> SourcePart:
