@@ -18,6 +18,7 @@ from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.base import Figure
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.next_actions import NextActions
+from healthseg.tools.overrides import overrides_of
 from healthseg.tools.overview.result import (
     Board,
     ChurnedCustomer,
@@ -29,7 +30,7 @@ from healthseg.tools.overview.result import (
     WhatWouldChange,
 )
 from healthseg.tools.renewals import renewal_windows, renewals, revenue_by_month
-from healthseg.tools.values import number, records, rounded, word
+from healthseg.tools.values import number, records, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -213,13 +214,16 @@ class BoardOfPortfolio:
         rows, live = [], self.context.live
         for client in order.index[: self.settings.accounts_to_save]:
             play = actions.customer(client, effects=True)[0]
+            overriding = overrides_of(
+                live.loc[client].to_dict(), client, play.name, self.as_of, self.settings
+            )
             rows.append(
                 SavedAccount(
                     client_id=client,
                     name=play.name,
                     owner=play.owner,
                     score=number(live["shown"].get(client)),
-                    override=word(live["override"].get(client)),
+                    override=overriding[0].text if overriding else None,
                     churn_probability=rounded(self.context.churn["probability"][client]),
                     arr=play.arr,
                     expected_churned_arr=round(float(order[client]), 2),

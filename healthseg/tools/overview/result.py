@@ -153,7 +153,7 @@ class SavedAccount(Row):
     name: str = Field(description="The customer's name")
     owner: str | None = Field(description="The manager, csm_id")
     score: float | None = Field(description="Health score")
-    override: str | None = Field(description="What overrides the score")
+    override: str | None = Field(description="What overrides the score, in words")
     churn_probability: float | None = Field(description="Probability of churn in the horizon")
     arr: float | None = Field(description="ARR")
     expected_churned_arr: float = Field(description="Probability × ARR")
