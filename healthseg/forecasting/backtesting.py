@@ -21,7 +21,7 @@ FIGURES = ["actual", "forecast", "lower", "upper", "error", *METRICS]
 GAINS = ["client_id", "forecast", "naive", "gain"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backtest:
     """The errors of past forecasts.
 
@@ -39,6 +39,20 @@ class Backtest:
     errors: pd.DataFrame
     skipped: tuple[Any, ...]
     level: float
+
+    def __repr__(self) -> str:
+        if self.overall.empty:
+            return "No series is long enough for a back-test."
+        means = self.overall.set_index("model")
+        errors = ", ".join(
+            f"{model} {'not measured' if pd.isna(mase) else f'{mase:.3g}'}"
+            for model, mase in means["mase"].items()
+        )
+        first = means.iloc[0]
+        return (
+            f"Back-test of {first['clients']:.0f} series, {first['forecasts']:.0f} forecasts: MASE {errors}; "
+            f"{self.level:.0%} intervals hold {first['coverage']:.0%} of the outcomes."
+        )
 
     def gains(self) -> pd.DataFrame:
         """What the forecast of each series gains in MASE over the naive one, the worst first."""
@@ -89,7 +103,7 @@ class _Plan:
 
 
 def backtest(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | pd.Series,
     horizon: int,
     level: float = 0.9,
     *,
@@ -114,6 +128,8 @@ def backtest(
 
     >>> frame = pd.DataFrame({"client_id": "a", "date": range(60), "value": [float(k) for k in range(60)]})
     >>> past = backtest(frame, 3, origins=20)
+    >>> past
+    Back-test of 1 series, 60 forecasts: MASE forecast 0.366, naive 2, seasonal naive 2; 90% intervals hold 100% of the outcomes.
     >>> past.overall[["model", "mase", "coverage"]].round(2)
                 model  mase  coverage
     0        forecast  0.37       1.0

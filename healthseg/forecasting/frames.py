@@ -247,12 +247,13 @@ def bounds(lower: Any, upper: Any) -> Bounds:
 
 
 def read(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | pd.Series,
     limits: Bounds,
     season_length: int | None = None,
     spacing: str | None = None,
 ) -> SeriesSet:
-    """The checked series of a long frame; the order of rows and columns does not matter."""
+    """The checked series of a long frame, whose order of rows and columns does not matter, or of one Series by date."""
+    frame = _long(frame)
     _check_columns(frame)
     instants, by_date = _instants(frame["date"])
     codes, clients = _clients(frame["client_id"])
@@ -281,11 +282,21 @@ def read(
     return SeriesSet(series, empty, by_date, frame["client_id"].dtype)
 
 
+def _long(frame: Any) -> Any:
+    """A Series by date as a frame of one client, who has its name."""
+    if not isinstance(frame, pd.Series):
+        return frame
+    dates = frame.index.to_timestamp() if isinstance(frame.index, pd.PeriodIndex) else frame.index
+    client_id = "series" if frame.name is None else frame.name
+    columns = {"client_id": client_id, "date": dates, "value": frame.to_numpy()}
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))
+
+
 def _check_columns(frame: Any) -> None:
     if not isinstance(frame, pd.DataFrame):
         kind = type(frame).__name__
-        message = f"frame is a {kind}: give a pandas DataFrame with {', '.join(COLUMNS)}"
-        refuse(message, "frame", kind, "a DataFrame")
+        message = f"frame is a {kind}: give a pandas DataFrame with {', '.join(COLUMNS)}, or a Series by date"
+        refuse(message, "frame", kind, "a DataFrame or a Series by date")
     names = [str(name) for name in frame.columns]
     listed = ", ".join(names)
     for column in COLUMNS:

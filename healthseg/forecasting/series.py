@@ -24,7 +24,7 @@ DEFAULTS = ForecastSettings()
 
 
 def forecast(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | pd.Series,
     horizon: int,
     level: float = 0.9,
     *,
@@ -38,7 +38,7 @@ def forecast(
     """What comes next, and how far off may it be?
 
     ``frame`` has one row per ``client_id`` and ``date`` with a ``value``; ``date`` holds dates, or
-    integers one step apart. Each series is forecast by itself: the same bits alone or among
+    integers one step apart; or it is one Series by date. Each series is forecast by itself: the same bits alone or among
     thousands, whatever the order of rows. Missing values and rows are gaps: inner ones are bridged
     by straight lines, and the first step is the one after the last known value.
 

@@ -200,3 +200,22 @@ def test_a_few_days_without_a_weekend_are_still_days():
         }
     )
     assert forecast(frame, 2)["date"].dt.day_of_week.tolist() == [5, 6]
+
+
+def test_a_series_by_date_is_forecast_like_its_frame():
+    long = frame(values=(1.0, 2.0, 3.0, 5.0), dates=(*WEEK, "2025-01-27"))
+    alone = pd.Series(long["value"].to_numpy(), pd.DatetimeIndex(long["date"]), name="a")
+    pd.testing.assert_frame_equal(forecast(alone, 3), forecast(long, 3))
+
+
+def test_a_series_by_period_is_dated_by_the_beginnings_of_its_periods():
+    monthly = pd.Series([1.0, 2.0, 3.0], pd.period_range("2025-01", periods=3, freq="M"))
+    assert forecast(monthly, 2)["date"].dt.strftime("%Y-%m-%d").tolist() == [
+        "2025-04-01",
+        "2025-05-01",
+    ]
+
+
+def test_a_series_without_dates_is_refused_by_its_index():
+    with pytest.raises(InvalidParameters, match="date 'x' is not a date"):
+        forecast(pd.Series([1.0, 2.0], ["x", "y"]), 2)
