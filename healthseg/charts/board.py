@@ -34,14 +34,14 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
     for key, name, colour in LINES:
         rows = _points(known, key, name, months)
         goal: Rows = [{"month": month, "value": targets[key]} for month in (months[0], months[-1])]
-        said = f"target {formats.percent(targets[key])}"
+        label = f"target {formats.percent(targets[key])}"
         end = [{**rows[-1], "text": f"{name} {formats.percent(rows[-1]['value'])}"}]
         text = {"align": "left", "dx": 7, "fontSize": 12, "fontWeight": 600, "color": colour}
         small = {"align": "left", "dx": 4, "dy": -6, "fontSize": 11, "color": SOFT}
         dash = {"color": colour, "strokeDash": [3, 4], "strokeWidth": 1, "opacity": 0.7}
         layers += [
             canvas.layer(goal, "line", dash, x=x, y=up),
-            canvas.layer([{**goal[0], "text": said}], "text", small, x=x, y=up, text="text"),
+            canvas.layer([{**goal[0], "text": label}], "text", small, x=x, y=up, text="text"),
             canvas.layer(rows, "line", {"color": colour, "strokeWidth": 2.2}, x=x, y=up),
             canvas.layer(rows, "circle", {"color": colour, "size": 34, "opacity": 1}, x=x, y=up),
             canvas.layer(end, "text", text, x=x, y=up, text="text"),
@@ -77,8 +77,8 @@ def _events(known: pd.DataFrame, months: list[str], low: float, x: Any, up: Any)
         if isinstance(row.get("event"), str)
     ]
     half, layers = months[len(months) // 2], []
-    for place, (month, text) in enumerate(named):
-        rows = [{"month": month, "value": low - 0.04 * (place + 1), "text": text}]
+    for level, (month, text) in enumerate(named):
+        rows = [{"month": month, "value": low - 0.04 * (level + 1), "text": text}]
         look = {"align": "left" if month < half else "right", "fontSize": 11, "color": SOFT}
         layers.append(canvas.layer(rows, "text", look, x=x, y=up, text="text"))
     return layers

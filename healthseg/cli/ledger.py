@@ -40,28 +40,28 @@ def add(commands: Commands) -> None:
         json_option(parser)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    if given.ledger_command == "restore":
-        return _restore(given)
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if arguments.ledger_command == "restore":
+        return _restore(arguments)
     from healthseg.reports import portfolios
 
-    ledger = portfolios.open_portfolio(given.portfolio).ledger()
+    ledger = portfolios.open_portfolio(arguments.portfolio).ledger()
     counts = ledger.verify()
     lines = [f"{ledger.name} is whole", *(f"  {name}: {n} rows" for name, n in counts.items() if n)]
-    if given.ledger_command == "backup":
-        target = Path(given.file)
+    if arguments.ledger_command == "backup":
+        target = Path(arguments.file)
         ledger.backup(target)
         lines.append(f"backed up to {target}")
-    show(given, {"ledger": ledger.name, "rows": counts}, lines)
+    show(arguments, {"ledger": ledger.name, "rows": counts}, lines)
     return OK
 
 
-def _restore(given: argparse.Namespace) -> int:
+def _restore(arguments: argparse.Namespace) -> int:
     """Put a backup in the ledger's place; without opening the portfolio, whose ledger may be damaged."""
     from healthseg.data.ledger.location import restore
     from healthseg.reports import portfolios
 
-    restored, kept = restore(Path(given.file), portfolios.address(given.portfolio))
-    lines = [f"restored {restored}", *([f"what was there is now {kept}"] if kept else [])]
-    show(given, {"restored": str(restored), "kept": str(kept) if kept else None}, lines)
+    restored, former = restore(Path(arguments.file), portfolios.address(arguments.portfolio))
+    lines = [f"restored {restored}", *([f"what was there is now {former}"] if former else [])]
+    show(arguments, {"restored": str(restored), "kept": str(former) if former else None}, lines)
     return OK

@@ -26,13 +26,13 @@ def add(commands: Commands) -> None:
     json_option(parser)
 
 
-def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     import tomllib
 
     from healthseg.errors import DataRetrievalError, InvalidParameters
     from healthseg.settings import trust
 
-    folder = Path(given.portfolio).expanduser()
+    folder = Path(arguments.portfolio).expanduser()
     folder = folder if folder.is_dir() else folder.parent
     allowed: dict[str, list[str]] = {}
     for path in (folder / name for name in trust.FILES):
@@ -59,8 +59,8 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             *(f"  {name}" for name in names),
         )
     ]
-    if not given.list:
+    if not arguments.list:
         store = trust.trust([Path(path) for path, names in allowed.items() if names])
         lines.append(f"Recorded in {store}; a file that changes has to be trusted again.")
-    show(given, {"allowed": allowed, "trusted": not given.list}, lines)
+    show(arguments, {"allowed": allowed, "trusted": not arguments.list}, lines)
     return OK

@@ -98,24 +98,24 @@ def anomalies(
         if "of_usual_length" in days:
             comparable &= np.asarray(days["of_usual_length"], dtype=bool)
         parts.append(_calls(calls, comparable, settings))
-    recent = [part for part in parts if (day[part["place"]] >= since).any()]
+    recent = [part for part in parts if (day[part["position"]] >= since).any()]
     lasting = [change for change in changes if day[change.last] >= since]
     if not recent and not lasting:
         return pd.DataFrame({name: [] for name in COLUMNS})
     events_usual = against_weekday(events, weekday_rule(settings), usual=usual)
     usual_events = np.full(len(day), np.nan)
-    usual_events[events_usual.place] = events_usual.expected
+    usual_events[events_usual.position] = events_usual.expected
     tables = []
     if recent:
         rows = pd.concat([pd.DataFrame(part) for part in recent], ignore_index=True)
-        rows = rows[day[rows["place"].to_numpy(dtype=np.int64)] >= since]
+        rows = rows[day[rows["position"].to_numpy(dtype=np.int64)] >= since]
         last_usual = _last_usual_day(day, people, usual)
         tables.append(_spells(_dated(rows, day), last_usual, int(day[-1]), settings))
     if lasting:
         tables.append(lasting_rows(lasting, day, settings))
     table = pd.concat(tables, ignore_index=True)
-    place = table["day"].to_numpy(dtype=np.int64) - day[0]
-    table = table.assign(person_events=events[place], usual_person_events=usual_events[place])
+    position = table["day"].to_numpy(dtype=np.int64) - day[0]
+    table = table.assign(person_events=events[position], usual_person_events=usual_events[position])
     order = ["first_day", "anomaly_type", "about"]
     return table.sort_values(order, kind="stable", ignore_index=True)[COLUMNS]
 
@@ -191,15 +191,15 @@ def lasting_rows(changes: list[LevelChange], day: np.ndarray, settings: Settings
 
 def _dated(rows: pd.DataFrame, day: np.ndarray) -> pd.DataFrame:
     rows = rows.reset_index(drop=True)
-    return rows.assign(day=day[rows["place"].to_numpy(dtype=np.int64)])
+    return rows.assign(day=day[rows["position"].to_numpy(dtype=np.int64)])
 
 
 def _people(days: Days, max_p: float, usual: np.ndarray) -> dict[str, Any]:
-    is_usual = usual[days.place]
+    is_usual = usual[days.position]
     z = _tamed(days.z, 0.95, is_usual)
     p = np.maximum(2 * scipy.special.ndtr(-np.abs(z)), 2 * _poisson_tail(days.value, days.expected))
     passes = days.is_change & (p <= max_p) & is_usual
-    return _passing("people", days.place, days.value, days.expected, z, p, passes)
+    return _passing("people", days.position, days.value, days.expected, z, p, passes)
 
 
 def _poisson_tail(value: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -219,7 +219,7 @@ def _doing(events: np.ndarray, sessions: np.ndarray, settings: Settings) -> dict
 def _calls(calls: np.ndarray, comparable: np.ndarray, settings: Settings) -> dict[str, Any]:
     days = against_weekday(calls, weekday_rule(settings))
     part = _people(days, 1.0, np.ones(len(calls), dtype=bool))
-    passes = (1 / part["return_days"] <= settings.anomaly_max_p) & comparable[part["place"]]
+    passes = (1 / part["return_days"] <= settings.anomaly_max_p) & comparable[part["position"]]
     return {
         name: column if name == "about" else column[passes] for name, column in part.items()
     } | {"about": "calls"}
@@ -236,7 +236,7 @@ def _tamed(z: np.ndarray, share: float, usual: np.ndarray | None = None) -> np.n
 
 def _passing(
     about: str,
-    place: np.ndarray,
+    position: np.ndarray,
     value: np.ndarray,
     expected: np.ndarray,
     z: np.ndarray,
@@ -248,7 +248,7 @@ def _passing(
     np.divide(value, expected, ratio, where=expected > 0)
     return {
         "about": about,
-        "place": place[passes],
+        "position": position[passes],
         "value": value,
         "expected": expected,
         "ratio": ratio,
@@ -259,8 +259,8 @@ def _passing(
 
 def _last_usual_day(day: np.ndarray, people: Days, usual: np.ndarray) -> int:
     """The last day with as many people as usual (within two spreads); -1 before any."""
-    near = (np.abs(people.z) < 2) & (people.expected >= 1) & usual[people.place]
-    return int(day[people.place[near][-1]]) if near.any() else -1
+    near = (np.abs(people.z) < 2) & (people.expected >= 1) & usual[people.position]
+    return int(day[people.position[near][-1]]) if near.any() else -1
 
 
 def _spells(rows: pd.DataFrame, last_usual: int, last: int, settings: Settings) -> pd.DataFrame:
@@ -342,9 +342,9 @@ def _local_mean(events: np.ndarray, sessions: np.ndarray, settings: Settings) ->
 
 
 def _sum_around(values: np.ndarray, days: int) -> np.ndarray:
-    sums, place = np.r_[0.0, np.cumsum(values)], np.arange(len(values))
-    first = np.maximum(place - days, 0)
-    after = np.minimum(place + days + 1, len(values))
+    sums, position = np.r_[0.0, np.cumsum(values)], np.arange(len(values))
+    first = np.maximum(position - days, 0)
+    after = np.minimum(position + days + 1, len(values))
     return sums[after] - sums[first] - values
 
 

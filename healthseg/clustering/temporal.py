@@ -57,7 +57,7 @@ class TemporalTrend:
 class SeasonalCycle:
     """A cycle: ``effect[place]`` is the factor on a usual day (week) at each place of the cycle.
 
-    ``effect`` is None where ``reason`` says why it cannot be estimated; ``found``: it is significant.
+    ``effect`` is None where ``reason`` says why it cannot be estimated; ``significant``: strong, with p of at most ``season_max_p``.
     """
 
     cycle: str
@@ -65,7 +65,7 @@ class SeasonalCycle:
     strength: float | None
     p: float | None
     effect: list[float] | None
-    found: bool
+    significant: bool
     reason: str | None = None
 
     @property
@@ -291,7 +291,7 @@ def seasons(days: pd.DataFrame, settings: Settings) -> list[SeasonalCycle]:
 
     >>> days = pd.DataFrame({"day": np.arange(20_000, 20_070), "person_events": 50.0})
     >>> days.loc[(days["day"] + 3) % 7 == 2, "person_events"] = 100.0
-    >>> [(cycle.cycle, cycle.found, cycle.reason) for cycle in seasons(days, Settings())][:2]
+    >>> [(cycle.cycle, cycle.significant, cycle.reason) for cycle in seasons(days, Settings())][:2]
     [('week', True, None), ('quarter', False, '0.7 cycles seen, two full ones are needed')]
     """
     day, events = days["day"].to_numpy(dtype=np.int64), days["person_events"].to_numpy(dtype=float)

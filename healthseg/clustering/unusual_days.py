@@ -101,7 +101,7 @@ class DailySeries:
         days = against_weekday(others, weekday_rule(settings))
         departs = (np.abs(days.z) >= settings.anomaly_rest_min_spreads) & days.is_change
         rest = np.ones(users.shape[1])
-        rest[days.place[departs]] = days.ratio[departs]
+        rest[days.position[departs]] = days.ratio[departs]
         return rest
 
 
@@ -331,7 +331,7 @@ def gaps(portfolio: Portfolio, until: dt.date) -> list[int]:
         values = daily(portfolio, until).counts["person_events"].sum(axis=0).astype(float)
     days = against_weekday(values, weekday_rule(portfolio.settings))
     least = portfolio.settings.data_gap_min_events
-    empty = first + days.place[(days.value == 0) & (days.expected >= least)]
+    empty = first + days.position[(days.value == 0) & (days.expected >= least)]
     known = [epoch_day(day) for day in portfolio.extent.gaps if day < until]
     return sorted({*empty.tolist(), *known})
 

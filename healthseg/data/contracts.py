@@ -246,10 +246,14 @@ def rolled(date: pd.Series, gap: pd.Series | int, rows: pd.DataFrame) -> pd.Seri
 def _months_later(day: np.ndarray, months: np.ndarray) -> np.ndarray:
     """The same day of a later month, or that month's last."""
     month = day.astype("datetime64[M]")
-    place = (day - month).astype(int)
+    day_of_month = (day - month).astype(int)
     target = month + months
     last = ((target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")).astype(int) - 1
-    return (target.astype("datetime64[D]") + np.minimum(place, last)).astype(np.int64).astype(float)
+    return (
+        (target.astype("datetime64[D]") + np.minimum(day_of_month, last))
+        .astype(np.int64)
+        .astype(float)
+    )
 
 
 def contracts_at(
@@ -378,10 +382,10 @@ def contract_issues(
     sums = contracts_at(rows, convention, moments, settings, fx).set_index("k")
     sums = sums["arr"].astype(float).where(sums["ended"].isna())
     issues = [_ends_note(rows, convention, settings), _overlaps(in_force, names, stated, settings)]
-    said = {"contracts": [issue for issue in issues if issue]}
+    contradictions = {"contracts": [issue for issue in issues if issue]}
     if conflict := _contradictions(stated.assign(contracts=sums), names):
-        said["customers"] = [conflict]
-    return {table: listed for table, listed in said.items() if listed}
+        contradictions["customers"] = [conflict]
+    return {table: listed for table, listed in contradictions.items() if listed}
 
 
 def _ends_note(

@@ -110,9 +110,9 @@ def extent(
 ) -> Extent:
     """The extent of events by day of UTC, without its gaps; ``first_local_day`` is the first of any account."""
     ordered = sorted(days)
-    kept = _active(ordered, days, settings)
-    first, last = kept[0], kept[-1]
-    timed = [day for day in kept[-_USUAL_DAYS:] if days[day].last_hour is not None]
+    active = _active(ordered, days, settings)
+    first, last = active[0], active[-1]
+    timed = [day for day in active[-_USUAL_DAYS:] if days[day].last_hour is not None]
     whole_until = None
     last_whole = last
     if timed:
@@ -120,7 +120,7 @@ def extent(
         is_whole = hour >= settings.whole_day_hour or timed[-1] + DAY in days
         hours = 24 if is_whole else hour + 1
         whole_until = dt.datetime.combine(timed[-1], dt.time(), UTC) + dt.timedelta(hours=hours)
-        untimed = [day for day in kept if days[day].last_hour is None]
+        untimed = [day for day in active if days[day].last_hour is None]
         last_whole = max([whole_until.date() - DAY, *untimed[-1:]])
     first_day = first_local_day if first == ordered[0] else first
     last_whole = max(first_day, last_whole)
@@ -154,7 +154,7 @@ def _active(
 def _is_usual(
     ordered: Sequence[dt.date],
     days: Mapping[dt.date, ActiveDay],
-    place: int,
+    position: int,
     step: int,
     settings: DataSettings,
 ) -> bool:
@@ -164,8 +164,8 @@ def _is_usual(
     two where four are usual, for one device with a wrong clock is a customer) and of the usual week beside it. At the
     beginning, where a portfolio may grow fast, a tenth of those usual in the week beside it will do.
     """
-    day = ordered[place]
-    inside = ordered[place + 1 :] if step > 0 else ordered[:place][::-1]
+    day = ordered[position]
+    inside = ordered[position + 1 :] if step > 0 else ordered[:position][::-1]
     near = [days[other].customers for other in inside[:_USUAL_DAYS]]
     if not near:
         return True
@@ -226,11 +226,11 @@ def tracking_gaps(
     ['2025-04-22', '2025-04-23']
     """
     size = (last - first).days + 1
-    place = (pd.to_datetime(active["day"]) - pd.Timestamp(first)).dt.days.to_numpy()
-    inside = (place >= 0) & (place < size)
+    position = (pd.to_datetime(active["day"]) - pd.Timestamp(first)).dt.days.to_numpy()
+    inside = (position >= 0) & (position < size)
     codes = pd.factorize(active["client_id"], sort=True)[0]
     present = np.zeros((int(codes.max(initial=-1)) + 1, size), dtype=bool)
-    present[codes[inside], place[inside]] = True
+    present[codes[inside], position[inside]] = True
     empty = np.asarray(~present.any(axis=0))
     missing: list[int] = []
     for start, stop in _runs(empty):
@@ -280,9 +280,9 @@ def in_words(days: Sequence[dt.date]) -> list[str]:
     >>> in_words([dt.date(2025, 9, 30), dt.date(2025, 10, 1), dt.date(2025, 10, 5)])
     ['30 Sep to 1 Oct 2025 (2 days)', '5 Oct 2025 (1 day)']
     """
-    place = np.array([(day - EPOCH).days for day in days], dtype=np.int64)
+    numbers = np.array([(day - EPOCH).days for day in days], dtype=np.int64)
     texts = []
-    for run in np.split(place, np.flatnonzero(np.diff(place) > 1) + 1) if len(place) else []:
+    for run in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if len(numbers) else []:
         first, last = (EPOCH + int(at) * DAY for at in (run[0], run[-1]))
         text = f"{last.day} {last:%b %Y}"
         if first != last:

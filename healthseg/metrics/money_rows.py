@@ -59,15 +59,15 @@ def _arr(portfolio: Portfolio, date: dt.date, clients: Sequence[str] | None) -> 
     live = live[is_live(live) & live["arr"].notna()]
     if clients is not None:
         live = live[live["client_id"].isin(list(clients))]
-    said, names = statements(portfolio), live["client_id"].tolist()
-    k, day = said.k_of(names), np.full(len(names), epoch_day(date), dtype=np.int64)
-    value, source = arr_statements(said, said.contracts.at(k, day), k, day)
+    history, names = statements(portfolio), live["client_id"].tolist()
+    k, day = history.k_of(names), np.full(len(names), epoch_day(date), dtype=np.int64)
+    value, source = arr_statements(history, history.contracts.at(k, day), k, day)
     # where a figure of today stands for it (``profile``), it comes from the customers table
     source = np.where(np.isclose(value, live["arr"], equal_nan=True), source, 3)
     parts = [
-        _contracts(said, k[source == 0], date, portfolio.settings),
-        _changes(said, k[source == 1], date, "arr_changes"),
-        _changes(said, k[source == 2], date, "customer_changes"),
+        _contracts(history, k[source == 0], date, portfolio.settings),
+        _changes(history, k[source == 1], date, "arr_changes"),
+        _changes(history, k[source == 2], date, "customer_changes"),
         _snapshot(portfolio, [name for name, at in zip(names, source, strict=True) if at == 3]),
     ]
     rows = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)])
@@ -76,15 +76,15 @@ def _arr(portfolio: Portfolio, date: dt.date, clients: Sequence[str] | None) -> 
 
 
 def _contracts(
-    said: Statements, k: np.ndarray, date: dt.date, settings: DataSettings
+    history: Statements, k: np.ndarray, date: dt.date, settings: DataSettings
 ) -> pd.DataFrame:
     """The contracts in force, else those that ended last."""
     moments = pd.DataFrame({"k": k, "day": epoch_day(date)})
-    known = standing(known_versions(said.contract_rows, said.convention, moments), settings)
+    known = standing(known_versions(history.contract_rows, history.convention, moments), settings)
     keys = known["contract_id"].astype(object)
     return pd.DataFrame(
         {
-            "client_id": said.clients[known["k"]],
+            "client_id": history.clients[known["k"]],
             "table": ARR_SOURCES[0],
             "key": keys.where(keys.notna(), _days(known["starts"]).dt.date.astype(str)),
             "from": _days(known["starts"]),
@@ -94,14 +94,14 @@ def _contracts(
     )
 
 
-def _changes(said: Statements, k: np.ndarray, date: dt.date, table: str) -> pd.DataFrame:
+def _changes(history: Statements, k: np.ndarray, date: dt.date, table: str) -> pd.DataFrame:
     day = np.full(len(k), epoch_day(date), dtype=np.int64)
-    rows = said.arr.at(k, day) if table == "arr_changes" else said.change("arr", k, day)
+    rows = history.arr.at(k, day) if table == "arr_changes" else history.change("arr", k, day)
     amount = rows["arr"] if table == "arr_changes" else rows["value"]
     since = _days(rows["effective"])
     return pd.DataFrame(
         {
-            "client_id": said.clients[k],
+            "client_id": history.clients[k],
             "table": table,
             "key": since.dt.date.astype(str),
             "from": since,

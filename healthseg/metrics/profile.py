@@ -47,26 +47,30 @@ def profile(
     Snapshot columns of ``customers`` are read only on ``snapshot_day`` (the portfolio's last day):
     they hold today's value, and nobody knows since when.
     """
-    said = statements(count.portfolio)
-    at = said.k_of(count.clients)[k]
+    history = statements(count.portfolio)
+    at = history.k_of(count.clients)[k]
     today = count.customers.iloc[k].reset_index(drop=True)
     known = np.zeros(len(k), dtype=bool) if snapshot_day is None else day >= snapshot_day
-    contract = said.contracts.at(at, day)
+    contract = history.contracts.at(at, day)
     began, lost = lives(count.portfolio).at(at, day)
     out = pd.DataFrame({"k": k, "day": day})
-    out["arr"] = _arr(said, contract, at, day, began, np.where(known, _today(today, "arr"), np.nan))
-    out["seats"] = _seats(said, contract, at, day, np.where(known, _today(today, "seats"), np.nan))
+    out["arr"] = _arr(
+        history, contract, at, day, began, np.where(known, _today(today, "arr"), np.nan)
+    )
+    out["seats"] = _seats(
+        history, contract, at, day, np.where(known, _today(today, "seats"), np.nan)
+    )
     renewal = np.where(known, epoch_days_or_nan(_column(today, "renewal_date")), np.nan)
-    out["renewal_day"] = _renewal(said, contract, at, day, renewal)
-    out["plan"] = _plan(said, contract, at, day, _words_of(today, "plan", known))
+    out["renewal_day"] = _renewal(history, contract, at, day, renewal)
+    out["plan"] = _plan(history, contract, at, day, _words_of(today, "plan", known))
     currency = _words_of(today, "currency", known)
     out["currency"] = _first_word(contract["currency"], currency)
-    out["stage"] = said.stage.at(at, day)["stage"].astype(object).to_numpy()
+    out["stage"] = history.stage.at(at, day)["stage"].astype(object).to_numpy()
     out["stage"] = out["stage"].where(out["stage"].notna(), None)
     out["contract_term_days"] = numbers(contract["term"].where(contract["ended"].isna()))
     out["contract_auto_renews"] = numbers(contract["auto_renews"])
     out["list_price"] = _in_force(contract, "list_price")
-    out["price_change_90d"] = _price_change(said, contract, at, day)
+    out["price_change_90d"] = _price_change(history, contract, at, day)
     lapsed = numbers(contract["lapsed"])
     out["uncontracted_days"] = np.where(np.isnan(lost), day - lapsed + 1, np.nan)
     return _without_withheld(_tenure(out, count, began, lost), count)
@@ -126,7 +130,7 @@ def _in_force(contract: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _arr(
-    said: Statements,
+    history: Statements,
     contract: pd.DataFrame,
     at: np.ndarray,
     day: np.ndarray,
@@ -135,7 +139,7 @@ def _arr(
 ) -> np.ndarray:
     """The newest statement; that of contracts which have all ended stands behind today's value, and is void once the
     customer was lost and won back."""
-    value, source = arr_statements(said, contract, at, day)
+    value, source = arr_statements(history, contract, at, day)
     ended = numbers(contract["ended"])
     lapsed = (source == 0) & ~np.isnan(ended)
     stale = lapsed & (ended <= began)
@@ -144,10 +148,10 @@ def _arr(
 
 
 def _seats(
-    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
+    history: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
 ) -> np.ndarray:
     """The newest of the contracts in force and the changes, else today's, else those of the contracts that ended."""
-    change = said.change("seats", at, day)
+    change = history.change("seats", at, day)
     since, recorded = numbers(contract["since"]), numbers(contract["recorded"])
     value, _ = newest(
         (_in_force(contract, "seats"), since, recorded),
@@ -158,10 +162,10 @@ def _seats(
 
 
 def _plan(
-    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
+    history: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
 ) -> np.ndarray:
     """As ``_seats``."""
-    change = said.change("plan", at, day)
+    change = history.change("plan", at, day)
     own = contract["plan"].where(contract["ended"].isna()).astype(object).to_numpy()
     since = numbers(contract["since"].where(contract["ended"].isna()))
     newer = (numbers(change["effective"]) > since) | pd.isna(own)
@@ -170,11 +174,11 @@ def _plan(
 
 
 def _renewal(
-    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
+    history: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray, today: np.ndarray
 ) -> np.ndarray:
     """The contract's renewal, else the last change of the date, else today's; of contracts that ended without a new one
     their end, which is overdue."""
-    dates = epoch_days_or_nan(said.change("renewal_date", at, day)["value"])
+    dates = epoch_days_or_nan(history.change("renewal_date", at, day)["value"])
     renews, ended = (
         renewal_days(contract.assign(day=day)),
         ~np.isnan(numbers(contract["ended"])),
@@ -185,11 +189,11 @@ def _renewal(
 
 
 def _price_change(
-    said: Statements, now: pd.DataFrame, at: np.ndarray, day: np.ndarray
+    history: Statements, now: pd.DataFrame, at: np.ndarray, day: np.ndarray
 ) -> np.ndarray:
     """The contracts' ARR a seat (ARR where no seats are known) ÷ that of 90 days before, less 1."""
     price, old_price = (
-        _price(contract) for contract in (now, said.contracts.at(at, day - PRICE_DAYS))
+        _price(contract) for contract in (now, history.contracts.at(at, day - PRICE_DAYS))
     )
     return np.divide(price, old_price, out=np.full(len(price), np.nan), where=old_price > 0) - 1
 

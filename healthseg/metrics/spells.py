@@ -109,10 +109,10 @@ def lives(portfolio: Portfolio) -> Lives:
 
 
 def _lives(portfolio: Portfolio) -> Lives:
-    known, said = customers(portfolio), statements(portfolio)
-    table = known.loc[said.clients]
+    known, history = customers(portfolio), statements(portfolio)
+    table = known.loc[history.clients]
     signup = epoch_days(table["signup_date"])
-    facts = _facts(table, said)
+    facts = _facts(table, history)
     states: list[tuple[int, int, float, float]] = []
     for k, rows in sorted(facts.items()):
         for day in sorted({fact.visible for fact in rows}):
@@ -122,19 +122,19 @@ def _lives(portfolio: Portfolio) -> Lives:
     return Lives(signup, facts, Steps(frame))
 
 
-def _facts(table: pd.DataFrame, said: Statements) -> dict[int, list[Fact]]:
+def _facts(table: pd.DataFrame, history: Statements) -> dict[int, list[Fact]]:
     """The facts of each customer that may have been lost, those of one source and day in order of record."""
     churned = (
         epoch_days_or_nan(table["churned_on"])
         if "churned_on" in table
         else np.full(len(table), np.nan)
     )
-    lost, arr, stage = np.flatnonzero(~np.isnan(churned)), _arr_facts(said), _entries(said)
+    lost, arr, stage = np.flatnonzero(~np.isnan(churned)), _arr_facts(history), _entries(history)
     ends = [arr.loc[arr["level"] == 0, "k"], stage.loc[stage["level"] == 0, "k"]]
     rows: dict[int, list[Fact]] = {int(k): [] for k in {*lost, *ends[0], *ends[1]}}
     for k in lost:
         rows[int(k)].append(Fact(int(churned[k]), int(churned[k]), CHURNED_ON, 0))
-    begun = said.contract_rows[["k", "starts", "known"]].assign(level=1, ended=False)
+    begun = history.contract_rows[["k", "starts", "known"]].assign(level=1, ended=False)
     begun = begun.rename(columns={"starts": "effective", "known": "recorded"})
     for source, frame in ((ARR, arr), (STAGE, stage), (CONTRACT, begun)):
         for row in frame[frame["k"].isin(list(rows))].itertuples(index=False):
@@ -144,10 +144,10 @@ def _facts(table: pd.DataFrame, said: Statements) -> dict[int, list[Fact]]:
     return rows
 
 
-def _entries(said: Statements) -> pd.DataFrame:
+def _entries(history: Statements) -> pd.DataFrame:
     """Entries into a stage, with 0 for churned and a code above it for others; repetitions of the stage before that
     were recorded at once are none."""
-    rows = said.stage_rows
+    rows = history.stage_rows
     at_once = rows["recorded"] <= rows["effective"]
     same = rows["k"].eq(rows["k"].shift()) & rows["stage"].eq(rows["stage"].shift())
     rows = rows[~(same & at_once & at_once.shift(fill_value=True))]
@@ -155,12 +155,12 @@ def _entries(said: Statements) -> pd.DataFrame:
     return rows.assign(level=np.where(rows["stage"] == CHURNED, 0, code), ended=False)
 
 
-def _arr_facts(said: Statements) -> pd.DataFrame:
+def _arr_facts(history: Statements) -> pd.DataFrame:
     """Changes of ARR from both tables, in order of effect and record."""
-    changes = said.change_rows[said.change_rows["field"] == "arr"]
+    changes = history.change_rows[history.change_rows["field"] == "arr"]
     level = pd.to_numeric(changes["value"], errors="coerce")
     changes = changes.assign(level=level, ended=False)[level.notna()]
-    arr = said.arr_rows.assign(level=said.arr_rows["arr"])
+    arr = history.arr_rows.assign(level=history.arr_rows["arr"])
     arr = arr.assign(ended=arr["reason"].eq(CHURNED_REASON))
     columns = ["k", "effective", "recorded", "level", "ended"]
     both = pd.concat([frame[columns] for frame in (changes, arr) if len(frame)] or [arr[columns]])
@@ -210,17 +210,17 @@ def merged_into(portfolio: Portfolio, as_of: dt.date) -> pd.Series:
 
 def _merged(portfolio: Portfolio, frame: pd.DataFrame, day: int) -> np.ndarray:
     """The parent of accounts that ended while it took over their ARR, at about the same time; else None."""
-    settings, said, table = portfolio.settings, statements(portfolio), customers(portfolio)
+    settings, history, table = portfolio.settings, statements(portfolio), customers(portfolio)
     parent = frame["client_id"].map(table["parent_id"]) if "parent_id" in table else None
     if parent is None or not parent.notna().any():
         return np.full(len(frame), None, dtype=object)
-    child, own = (said.k_of(column.astype(object)) for column in (frame["client_id"], parent))
+    child, own = (history.k_of(column.astype(object)) for column in (frame["client_id"], parent))
     lost = frame["churned_on"].notna() & frame["is_last"] & (own >= 0) & (own != child)
     at = np.where(lost, epoch_days_or_nan(frame["churned_on"]), day).astype(np.int64)
     own = np.where(own >= 0, own, 0)
 
     def arr(k: np.ndarray, on: np.ndarray) -> np.ndarray:
-        return arr_statements(said, said.contracts.at(k, on), k, on)[0]
+        return arr_statements(history, history.contracts.at(k, on), k, on)[0]
 
     taken, days = arr(child, at - 1), settings.merger_days
     rise = arr(own, np.minimum(at + days, day)) - np.nan_to_num(arr(own, at - days))

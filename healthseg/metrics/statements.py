@@ -136,10 +136,10 @@ def _losses(portfolio: Portfolio, clients: pd.Index, rows: dict[str, pd.DataFram
     k = np.flatnonzero(~np.isnan(churned))
     arr, stage, change = rows["arr"], rows["stage"], rows["change"]
     zero = change["field"].eq("arr") & pd.to_numeric(change["value"], errors="coerce").eq(0)
-    said = [arr[arr["arr"] == 0], stage[stage["stage"] == "churned"], change[zero]]
+    history = [arr[arr["arr"] == 0], stage[stage["stage"] == "churned"], change[zero]]
     parts = [
         part[["k", "effective", "recorded"]].set_axis(["k", "day", "known"], axis=1)
-        for part in said
+        for part in history
     ]
     return pd.concat([pd.DataFrame({"k": k, "day": churned[k], "known": churned[k]}), *parts])
 
@@ -183,10 +183,10 @@ def numbers(values: pd.Series) -> np.ndarray:
 
 
 def arr_statements(
-    said: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray
+    history: Statements, contract: pd.DataFrame, at: np.ndarray, day: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ARR of the newest statement by each moment, and its table: a position in ``ARR_SOURCES``, −1 without any."""
-    change, arr = said.change("arr", at, day), said.arr.at(at, day)
+    change, arr = history.change("arr", at, day), history.arr.at(at, day)
     since, recorded = numbers(contract["since"]), numbers(contract["recorded"])
     # of statements of one day the change of ARR is preferred, then the contract
     order = np.array([1, 0, 2, -1])

@@ -47,8 +47,8 @@ def action_rules(own: Mapping[str, Mapping[str, Any] | bool]) -> tuple[ActionRul
             entries[name] = {**entries.get(name, {}), **fields}
         elif not fields:
             entries.pop(name, None)
-    found = [_rule(name, entry) for name, entry in entries.items()]
-    return tuple(sorted(found, key=lambda item: (-item.rule.priority, item.rule.name)))
+    rules = [_rule(name, entry) for name, entry in entries.items()]
+    return tuple(sorted(rules, key=lambda item: (-item.rule.priority, item.rule.name)))
 
 
 def _rule(name: str, entry: Mapping[str, Any]) -> ActionRule:

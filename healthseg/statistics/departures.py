@@ -29,7 +29,7 @@ class Days:
     """Of each day that can be held against others: its place in the series, value, what was expected, the distance in
     spreads."""
 
-    place: np.ndarray
+    position: np.ndarray
     value: np.ndarray
     expected: np.ndarray
     z: np.ndarray

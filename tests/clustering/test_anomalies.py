@@ -117,7 +117,7 @@ def test_a_short_series_says_nothing():
         0.0,
         0.0,
     ]
-    assert len(against_weekday(np.arange(10.0), weekday_rule(Settings())).place) == 0
+    assert len(against_weekday(np.arange(10.0), weekday_rule(Settings())).position) == 0
 
 
 def test_scores_of_intensity_are_calibrated_where_sessions_are_geometric():

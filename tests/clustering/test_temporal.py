@@ -157,9 +157,9 @@ def test_a_fourth_quarter_is_told_after_two_years_and_not_after_one():
         return np.where(at % 364 >= 273, 1.4, 1.0)
 
     _, quarter, year = seasons(daily(364 * 3, winter), Settings())
-    assert year.found and year.strength > 0.64
+    assert year.significant and year.strength > 0.64
     assert year.high[0] >= 38 and year.high[1] == pytest.approx(1.3, abs=0.12)
-    assert not quarter.found
+    assert not quarter.significant
     once = seasons(daily(300, winter), Settings())[2]
     assert once.reason == "0.8 cycles seen, two full ones are needed"
     assert once.effect is None
@@ -167,5 +167,6 @@ def test_a_fourth_quarter_is_told_after_two_years_and_not_after_one():
 
 def test_noise_has_no_season():
     assert not any(
-        season.found for season in seasons(daily(364 * 3, lambda at: np.ones(len(at))), Settings())
+        season.significant
+        for season in seasons(daily(364 * 3, lambda at: np.ones(len(at))), Settings())
     )

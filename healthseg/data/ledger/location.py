@@ -101,9 +101,9 @@ def restore(backup: Path, portfolio: str) -> tuple[Path, Path | None]:
         )
     Ledger(backup).verify()
     ledger = folder / FILE_NAME
-    kept = None
+    former = None
     if ledger.exists():
-        kept = next(
+        former = next(
             each
             for number in itertools.count(1)
             if not (each := ledger.with_name(f"{ledger.name}.before-restore-{number}")).exists()
@@ -111,14 +111,14 @@ def restore(backup: Path, portfolio: str) -> tuple[Path, Path | None]:
         for ending in ("-wal", "-shm", ""):
             part = ledger.with_name(ledger.name + ending)
             if part.exists():
-                part.rename(kept.with_name(kept.name + ending))
+                part.rename(former.with_name(former.name + ending))
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAME}")
     os.close(handle)
     shutil.copyfile(backup, temporary)
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, ledger)
-    return ledger, kept
+    return ledger, former
 
 
 def stage_view(

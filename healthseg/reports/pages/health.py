@@ -165,7 +165,7 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
         "The customer churned: the score is that of its last day"
         if health.status == "churned"
         else "",
-        *(f"The score is capped: {{caps[{place}]:words}}" for place in range(len(health.caps))),
+        *(f"The score is capped: {{caps[{index}]:words}}" for index in range(len(health.caps))),
     )
 
 
@@ -183,8 +183,8 @@ def _movement(health: HealthScore) -> tuple[str, ...]:
     change = health.change_explanation
     if change.change is None:
         return ()
-    moved = [(-abs(part.points), place) for place, part in enumerate(change.parts) if part.points]
-    largest = [f"change_explanation.parts[{place}]" for _, place in sorted(moved)[:3]]
+    moved = [(-abs(part.points), index) for index, part in enumerate(change.parts) if part.points]
+    largest = [f"change_explanation.parts[{index}]" for _, index in sorted(moved)[:3]]
     most = "; ".join(f"{{{part}.label}} {{{part}.points:signed.1}}" for part in largest)
     return (
         "From {change_explanation.score_then:number} on {change_explanation.from_date:day} to "
@@ -268,16 +268,16 @@ INPUT_COLUMNS: Columns = {
 def _component_cards(health: HealthScore) -> tuple[Card, ...]:
     return tuple(
         Card(
-            f"{{components[{place}].component:Words}}",
-            f"{{components[{place}].score:number}}",
-            f"{{components[{place}].weight:percent}} of the weight"
+            f"{{components[{index}].component:Words}}",
+            f"{{components[{index}].score:number}}",
+            f"{{components[{index}].weight:percent}} of the weight"
             + (
-                f", {{components[{place}].coverage:percent}} known"
+                f", {{components[{index}].coverage:percent}} known"
                 if part.coverage <= 0.999
                 else ""
             ),
         )
-        for place, part in enumerate(health.components)
+        for index, part in enumerate(health.components)
     )
 
 
@@ -286,8 +286,8 @@ def _unknown_inputs(health: HealthScore) -> tuple[Note, ...]:
     labels: dict[str, list[str]] = {}
     reasons: dict[str, str] = {}
     for at, part in enumerate(health.components):
-        for place, metric in enumerate(part.metrics):
-            path, why = f"components[{at}].metrics[{place}]", metric.missing_reason
+        for index, metric in enumerate(part.metrics):
+            path, why = f"components[{at}].metrics[{index}]", metric.missing_reason
             if metric.points is None:
                 labels.setdefault(why or "", []).append(f"{{{path}.label}}")
                 reasons[why or ""] = (

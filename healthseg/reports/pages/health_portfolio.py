@@ -182,11 +182,11 @@ def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
 def _gaps(health: PortfolioHealth) -> tuple[str, ...]:
     """The three inputs that are known for the fewest customers."""
     shares = [
-        (row["measured_share"], place)
-        for place, row in enumerate(health.input_coverage)
+        (row["measured_share"], index)
+        for index, row in enumerate(health.input_coverage)
         if not formats.is_missing(row["measured_share"]) and row["measured_share"] < WELL_KNOWN
     ]
-    inputs = [f"input_coverage[{place}]" for _, place in sorted(shares)[:3]]
+    inputs = [f"input_coverage[{index}]" for _, index in sorted(shares)[:3]]
     worst = "; ".join(f"{{{path}.label}} ({{{path}.measured_share:percent}})" for path in inputs)
     if worst:
         return (f"Least known: {worst}",)

@@ -193,8 +193,8 @@ def timeline(context: CustomerContext) -> list[TimelineEvent]:
             words = text(row) if pd.notna(day) else None
             if words:
                 events.append((day.date(), kind, words))
-    kept = sorted({event for event in events if since < event[0] <= until}, reverse=True)
-    return [TimelineEvent(date=day, kind=kind, text=text) for day, kind, text in kept]
+    recent = sorted({event for event in events if since < event[0] <= until}, reverse=True)
+    return [TimelineEvent(date=day, kind=kind, text=text) for day, kind, text in recent]
 
 
 def _ticket(row: dict[str, Any]) -> str | None:

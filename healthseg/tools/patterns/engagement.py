@@ -228,7 +228,7 @@ def activity_times(study: Study, min_confidence: float) -> ActivityTimes:
         "seasons": [
             {
                 "cycle": season.cycle,
-                "found": season.found,
+                "found": season.significant,
                 "cycles_seen": rounded(season.cycles_seen, 1),
                 "strength": rounded(season.strength),
                 "p": rounded(season.p),
@@ -248,7 +248,12 @@ def activity_times(study: Study, min_confidence: float) -> ActivityTimes:
 
 def _season_in_words(season: SeasonalCycle) -> str | None:
     """A significant cycle longer than a week."""
-    if not season.found or season.cycle == "week" or season.high is None or season.low is None:
+    if (
+        not season.significant
+        or season.cycle == "week"
+        or season.high is None
+        or season.low is None
+    ):
         return None
     (high, most), (low, least) = season.high, season.low
     text = (

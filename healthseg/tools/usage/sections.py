@@ -338,7 +338,7 @@ def usual_days(portfolio: Portfolio, clients: Sequence[str], until: dt.date) -> 
     events = days["person_events"].to_numpy(dtype=float)
     like = against_weekday(events, weekday_rule(portfolio.settings))
     expected, ratio = np.full(len(days), np.nan), np.full(len(days), np.nan)
-    expected[like.place], ratio[like.place] = like.expected, like.ratio
+    expected[like.position], ratio[like.position] = like.expected, like.ratio
     return days.assign(person_events=events, expected=expected, ratio=ratio)
 
 
