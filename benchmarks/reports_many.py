@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--reports", type=int, default=2000)
     count = parser.parse_args().reports
     from healthseg.reports.batches.job import Job
-    from healthseg.reports.batches.run import run_jobs
+    from healthseg.reports.batches.local import run_jobs
     from healthseg.settings.operator import ReportSettings
 
     notebook, at = ROOT / "benchmarks" / "notebooks" / "reference.ipynb", dt.datetime.now(dt.UTC)

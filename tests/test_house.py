@@ -58,8 +58,8 @@ def test_environment_yml_holds_the_dependencies_of_pyproject() -> None:
     assert conda["python"] == PROJECT["requires-python"]
 
 
-def test_the_extras_are_lab_mcp_mixpanel_mysql_pdf_postgres_and_test() -> None:
-    assert set(EXTRAS) == {"lab", "mcp", "mixpanel", "mysql", "pdf", "postgres", "test"}
+def test_the_extras_are_these() -> None:
+    assert set(EXTRAS) == {"dask", "lab", "mcp", "mixpanel", "mysql", "pdf", "postgres", "test"}
 
 
 def test_the_lock_satisfies_the_bounds_of_pyproject() -> None:

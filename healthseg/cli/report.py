@@ -101,6 +101,11 @@ def _limits_of(run: argparse._ArgumentGroup) -> None:
         "--workers", type=whole(1), metavar="N", help="how many at once (default: one per core)"
     )
     run.add_argument(
+        "--on",
+        metavar="CLUSTER",
+        help="a Dask cluster that makes the reports: dask://HOST:8786, or local (default: this process' workers)",
+    )
+    run.add_argument(
         "--fail-fast", action="store_true", help="start no further report after a failure"
     )
     run.add_argument(
@@ -154,6 +159,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             show_users=arguments.show_users,
             keep_days=arguments.keep_days,
             limits=_limits(arguments),
+            on=arguments.on,
         )
     except Stopped as stopped:
         print(f"{stopped}; finished reports are there, and --resume continues", file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 
 from healthseg.reports.batches import job as reports
-from healthseg.reports.batches import run
+from healthseg.reports.batches import local
 from healthseg.settings.operator import ReportSettings
 
 AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
@@ -44,6 +44,8 @@ def outcomes(
 ) -> list[reports.ReportOutcome | None]:
     """What became of each job, in their order; None of those that were not begun."""
     done = dict(
-        run.run_jobs(jobs, count, AT, no_portfolio, ReportSettings(**settings), fail_fast=fail_fast)
+        local.run_jobs(
+            jobs, count, AT, no_portfolio, ReportSettings(**settings), fail_fast=fail_fast
+        )
     )
     return [done.get(index) for index in range(len(jobs))]

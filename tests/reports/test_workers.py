@@ -18,7 +18,7 @@ import pytest
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.reports import portfolios
-from healthseg.reports.batches import cells, engine, run, workers
+from healthseg.reports.batches import cells, engine, local, workers
 from healthseg.settings.operator import ReportSettings
 from tests.reports.made import small_portfolio
 from tests.reports.notebooks import AT, job, no_portfolio, notebook, outcomes
@@ -270,7 +270,7 @@ def test_the_notebooks_of_a_worker_share_its_open_portfolio(small_portfolio, tmp
         for each in jobs
     ]
     setup = partial(_opened, str(small_portfolio.folder))
-    done = list(run.run_jobs(jobs, 1, AT, setup, ReportSettings()))
+    done = list(local.run_jobs(jobs, 1, AT, setup, ReportSettings()))
     assert [outcome.status for _, outcome in done] == ["ok", "ok"], done
     texts = [_text(nbformat.read(tmp_path / "out" / f"{each.name}.ipynb", 4)) for each in jobs]
     assert texts == [f"(True, {n}, '{small_portfolio.folder.name}')" for n in (2, 3)]
@@ -343,7 +343,7 @@ def _cannot_begin() -> None:
 
 def test_a_worker_that_cannot_begin_says_why(tmp_path):
     jobs = [job(tmp_path, name, "1") for name in "ab"]
-    done = [outcome for _, outcome in run.run_jobs(jobs, 2, AT, _cannot_begin, ReportSettings())]
+    done = [outcome for _, outcome in local.run_jobs(jobs, 2, AT, _cannot_begin, ReportSettings())]
     assert [outcome.status for outcome in done] == ["killed", "killed"]
     assert "OSError: the portfolio is gone" in done[0].error["error_message"]
 

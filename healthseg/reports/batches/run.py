@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import os
+import pickle
 import re
 import shutil
 import signal
@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from healthseg.reports import portfolios, privacy, registry, writing
+from healthseg.reports.batches import cluster, local, manifest, plan
 from healthseg.reports.batches import job as reports
-from healthseg.reports.batches import manifest, plan, workers
 from healthseg.reports.batches.job import Job, ReportOutcome
-from healthseg.reports.batches.workers import OK, SKIPPED, Lost
+from healthseg.reports.batches.workers import OK, SKIPPED
 from healthseg.reports.pages import OVERVIEWS
 from healthseg.settings.in_force import in_force
 from healthseg.settings.operator import ReportSettings
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from healthseg.data.portfolio import Portfolio
 
 HEALTH = "calculate_health_score"
@@ -87,6 +89,7 @@ def make_reports(
     show_users: bool = False,
     keep_days: int = 0,
     limits: Mapping[str, float] | None = None,
+    on: str | Client | None = None,
 ) -> BatchRun:
     """Make reports of customers (named, all, or the ``riskiest`` n) and of the portfolio, and the index.
 
@@ -99,7 +102,10 @@ def make_reports(
     ``resume`` leaves reports whose inputs are unchanged; ``shard`` makes one part of several; ``due`` makes those
     whose day, week, month or quarter has passed; ``keep_days`` puts the reports of each day into a folder of its own,
     and removes all but so many. ``limits`` override the settings of ``[reports]`` (``deadline_seconds``, ``memory_mb``).
+    ``on`` is a Dask cluster that makes the reports: ``dask://host:8786``, ``local``, or a ``distributed.Client``.
     """
+    if on is not None:
+        cluster.check(on)
     started, address = time.monotonic(), portfolios.resolved(portfolio)
     opened = portfolios.open_portfolio(address)
     settings = in_force(address).reports.model_copy(update=dict(limits or {}))
@@ -135,7 +141,17 @@ def make_reports(
     batch = _BatchRunner(
         top, folder, jobs, request, settings, health, managers, clock, progress, started
     )
-    done = partial(batch.outcomes, opened, workers, resume, fail_fast)
+    common = cluster.ClusterBatch(
+        address,
+        pickle.dumps(opened.settings),
+        values.get("as_of"),
+        content,
+        clock(),
+        settings,
+        fail_fast,
+    )
+    make = partial(_made, on, opened, common, workers)
+    done = partial(batch.outcomes, make, resume)
     return batch.run(done, keep_days)
 
 
@@ -173,7 +189,7 @@ class _BatchRunner:
 
     def run(
         self,
-        outcomes: Callable[[Callable[[], None]], Iterator[tuple[int, ReportOutcome]]],
+        outcomes: Callable[[Callable[[], None], Path], Iterator[tuple[int, ReportOutcome]]],
         keep_days: int,
     ) -> BatchRun:
         lines = manifest.Manifest(self.top, self.clock(), self._header())
@@ -181,7 +197,7 @@ class _BatchRunner:
         done: dict[int, ReportOutcome] = {}
         try:
             with stoppable() as check:
-                for index, outcome in outcomes(check):
+                for index, outcome in outcomes(check, lines.path):
                     done[index] = outcome
                     lines.record(self.jobs[index], outcome, self.clock())
                     self.progress.add(outcome)
@@ -213,11 +229,10 @@ class _BatchRunner:
 
     def outcomes(
         self,
-        opened: Portfolio,
-        count: int | None,
+        make: Callable[..., Iterator[tuple[int, ReportOutcome]]],
         resume: bool,
-        fail_fast: bool,
         check: Callable[[], None],
+        proof: Path,
     ) -> Iterator[tuple[int, ReportOutcome]]:
         """Each job's index and outcome, as they come; those that are unchanged first."""
         lines = manifest.latest(self.top) if resume else {}
@@ -227,10 +242,7 @@ class _BatchRunner:
                 yield index, _unchanged(job, lines.get(job.name, {}))
             else:
                 todo.append(index)
-        opened.close()
-        jobs = [self.jobs[index] for index in todo]
-        at, state = self.clock() if jobs else dt.datetime.min, partial(_state, opened)
-        for position, outcome in run_jobs(jobs, count, at, state, self.settings, check, fail_fast):
+        for position, outcome in make([self.jobs[index] for index in todo], check, proof):
             yield todo[position], outcome
 
     def _write_index(self, outcomes: Sequence[ReportOutcome], name: str) -> Path:
@@ -248,46 +260,21 @@ class _BatchRunner:
         return self.top / "index.html"
 
 
-def run_jobs(
-    jobs: Sequence[Job],
+def _made(
+    on: str | Client | None,
+    opened: Portfolio,
+    batch: cluster.ClusterBatch,
     count: int | None,
-    at: dt.datetime,
-    setup: Callable[[], Any],
-    settings: ReportSettings,
-    check: Callable[[], None] = lambda: None,
-    fail_fast: bool = False,
+    jobs: Sequence[Job],
+    check: Callable[[], None],
+    proof: Path,
 ) -> Iterator[tuple[int, ReportOutcome]]:
-    """Make reports with ``count`` workers (one a core); each one's index and outcome, as they come.
-
-    ``setup`` returns the open portfolio in the worker. With ``fail_fast`` no report is begun after one that failed.
-    """
-    count = max(1, min(count or os.cpu_count() or 1, len(jobs)))
-    tasks = [partial(_report, job, at) for job in jobs]
-
-    def go_on(event: workers.Finished | Lost) -> bool:
-        return not fail_fast or (isinstance(event, workers.Finished) and event.value.ok)
-
-    done = workers.run_tasks(tasks, count, setup, settings, check, go_on)
-    for index, event, cell, seconds, peak_mb in done:
-        if isinstance(event, Lost):
-            outcome = reports.lost(jobs[index], event, cell, seconds)
-        else:
-            outcome = event.value
-        yield index, replace(outcome, memory_mb=peak_mb)
-
-
-def _report(
-    job: Job, at: dt.datetime, portfolio: Portfolio | None, tell: Callable[[object], None]
-) -> ReportOutcome:
-    return reports.make_report(job, at, portfolio, tell)
-
-
-def _state(portfolio: Portfolio) -> Portfolio:
-    """What a worker begins with: the portfolio as the batch opened it, and the libraries loaded."""
-    from healthseg.reports.html import export
-
-    export.to_html  # noqa: B018
-    return portfolio
+    """Make reports with workers of this machine or on a cluster; ``proof`` is a file that its workers have to see."""
+    opened.close()
+    if on is not None:
+        return cluster.run_jobs(on, jobs, replace(batch, proof=proof), count, check)
+    setup = partial(local.opened_portfolio, opened)
+    return local.run_jobs(jobs, count, batch.at, setup, batch.limits, check, batch.fail_fast)
 
 
 def _unchanged(job: Job, line: Mapping[str, Any]) -> ReportOutcome:

@@ -1,0 +1,61 @@
+"""Reports made by workers of this machine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from healthseg.reports.batches import job as reports
+from healthseg.reports.batches import workers
+from healthseg.reports.batches.job import Job, ReportOutcome
+from healthseg.reports.batches.workers import Lost
+from healthseg.settings.operator import ReportSettings
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    count: int | None,
+    at: dt.datetime,
+    setup: Callable[[], Any],
+    settings: ReportSettings,
+    check: Callable[[], None] = lambda: None,
+    fail_fast: bool = False,
+) -> Iterator[tuple[int, ReportOutcome]]:
+    """Make reports with ``count`` workers (one a core); each one's index and outcome, as they come.
+
+    ``setup`` returns the open portfolio in the worker. With ``fail_fast`` no report is begun after one that failed.
+    """
+    count = max(1, min(count or os.cpu_count() or 1, len(jobs)))
+    tasks = [partial(_report, job, at) for job in jobs]
+
+    def go_on(event: workers.Finished | Lost) -> bool:
+        return not fail_fast or (isinstance(event, workers.Finished) and event.value.ok)
+
+    done = workers.run_tasks(tasks, count, setup, settings, check, go_on)
+    for index, event, cell, seconds, peak_mb in done:
+        if isinstance(event, Lost):
+            outcome = reports.lost(jobs[index], event, cell, seconds)
+        else:
+            outcome = event.value
+        yield index, replace(outcome, memory_mb=peak_mb)
+
+
+def _report(
+    job: Job, at: dt.datetime, portfolio: Portfolio | None, tell: Callable[[object], None]
+) -> ReportOutcome:
+    return reports.make_report(job, at, portfolio, tell)
+
+
+def opened_portfolio(portfolio: Portfolio) -> Portfolio:
+    """What a worker begins with: the portfolio as the batch opened it, and the libraries loaded."""
+    from healthseg.reports.html import export
+
+    export.to_html  # noqa: B018
+    return portfolio
