@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,14 @@ AROUND = {
 
 @dataclass(frozen=True)
 class Response:
-    """A tool's response as a dictionary, with ``cache`` and, where Mixpanel is used, its state."""
+    """A tool's response as a dictionary, with ``cache`` and, where Mixpanel is used, its state.
+
+    ``verdict`` and ``summary`` are those of the result: the finding in a sentence, and the figures to read first.
+    """
 
     body: dict[str, Any]
+    verdict: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self, indent: int | None = 2) -> str:
         return json.dumps(self.body, indent=indent, ensure_ascii=False)
@@ -134,7 +139,7 @@ class Responses:
         self, portfolio: str = "", *, cache: bool = True, clock: Callable[[], float] = time.time
     ) -> None:
         self.address = portfolios.address(portfolio)
-        self._wanted, self._clock = cache, clock
+        self.wanted, self._clock = cache, clock
         self._portfolio: Portfolio | None = None
         self._opened: str | None = None  # the token of the open portfolio
         # an open portfolio serves one caller at a time; the cache serves any number
@@ -143,6 +148,12 @@ class Responses:
     def response(self, tool: str, parameters: Mapping[str, Any]) -> Response:
         """The response of a tool to parameters; raises HealthsegError as the tool does."""
         return self.typed_response(tool, parameters, lambda: parameters)
+
+    def cached(self, tool: str, parameters: Mapping[str, Any]) -> Response | None:
+        """The response where the cache has a valid one; nothing is computed."""
+        snapshot = self._snapshot()
+        _, reason = self._minutes(tool, snapshot)
+        return None if reason else self._cached(tool, parameters, snapshot)
 
     def typed_response(
         self, tool: str, typed: Mapping[str, Any], read: Callable[[], Mapping[str, Any]]
@@ -158,11 +169,11 @@ class Responses:
             cached = None if reason else self._cached(tool, typed, snapshot)
             if cached is not None:
                 return cached
-            body = self._compute(tool, read(), snapshot)
+            response = self._compute(tool, read(), snapshot)
             facts: dict[str, Any] = {"hit": False, "cached": False, "reason": reason}
             if reason is None:
-                facts = self._store(tool, typed, body, 60 * minutes)
-        return self._around(tool, body, facts, snapshot)
+                facts = self._store(tool, typed, response, 60 * minutes)
+        return self._around(tool, response, facts, snapshot)
 
     def close(self) -> None:
         """Close the open portfolio."""
@@ -200,7 +211,7 @@ class Responses:
     def _minutes(self, tool: str, snapshot: _Snapshot) -> tuple[float, str | None]:
         """For how long the tool's responses are valid, and why they are not cached where they aren't."""
         minutes = float(getattr(snapshot.settings.cache, MINUTES.get(tool, OTHER_MINUTES)))
-        if not self._wanted:
+        if not self.wanted:
             return 0.0, NOT_WANTED
         if tool in WRITERS:
             return 0.0, WRITES
@@ -213,18 +224,18 @@ class Responses:
         cached = snapshot.cache.get(snapshot.key(tool, typed), now)
         if cached is None:
             return None
-        return self._around(tool, json.loads(cached.text), _facts(cached, now), snapshot)
+        response = Response(**json.loads(cached.text))
+        return self._around(tool, response, _facts(cached, now), snapshot)
 
-    def _compute(
-        self, tool: str, parameters: Mapping[str, Any], snapshot: _Snapshot
-    ) -> dict[str, Any]:
+    def _compute(self, tool: str, parameters: Mapping[str, Any], snapshot: _Snapshot) -> Response:
         from healthseg.reports import registry
 
         registry.tool(tool)
         portfolio = self._open(snapshot)
         portfolios.record_settings(portfolio, portfolios.now)
         try:
-            return registry.response(tool, portfolio, parameters).to_dict()
+            result = registry.response(tool, portfolio, parameters)
+            return Response(result.to_dict(), result.verdict(), result.summary())
         except HealthsegError as problem:
             raise freshness.instead_of(problem, self._mixpanel(snapshot)) from None
 
@@ -239,11 +250,11 @@ class Responses:
         return self._portfolio
 
     def _store(
-        self, tool: str, typed: Mapping[str, Any], body: dict[str, Any], seconds: float
+        self, tool: str, typed: Mapping[str, Any], response: Response, seconds: float
     ) -> dict[str, Any]:
         """Cache a response unless its data changed while it was computed."""
         snapshot, now = self._snapshot(), self._clock()
-        text = json.dumps(body, ensure_ascii=False)
+        text = json.dumps(vars(response), ensure_ascii=False, default=str)
         unchanged = self._opened is not None and snapshot.token == self._opened
         cached = unchanged and snapshot.cache.put(snapshot.key(tool, typed), text, now, seconds)
         valid = seconds if cached else 0.0
@@ -254,11 +265,10 @@ class Responses:
         return freshness.mixpanel(self.address, snapshot.settings, now)
 
     def _around(
-        self, tool: str, body: dict[str, Any], facts: dict[str, Any], snapshot: _Snapshot
+        self, tool: str, response: Response, facts: dict[str, Any], snapshot: _Snapshot
     ) -> Response:
-        return Response(
-            {**body, **freshness.around(tool, self._mixpanel(snapshot)), "cache": facts}
-        )
+        around = freshness.around(tool, self._mixpanel(snapshot))
+        return replace(response, body={**response.body, **around, "cache": facts})
 
 
 def _facts(cached: CachedResponse, now: float) -> dict[str, Any]:

@@ -31,15 +31,21 @@ class LimitSettings(Frozen):
     """``[limits]``: requests that the MCP server answers; notebooks, commands and batches are not limited."""
 
     per_caller_a_minute: Annotated[int, Field(ge=1)] = 100
-    in_all_an_hour: Annotated[int, Field(ge=1)] = 1000
+    in_all_an_hour: Annotated[int, Field(ge=1)] = 1000  # each of several tokens has an equal share
 
 
 class McpSettings(Frozen):
-    """``[mcp]``: where the server listens over HTTP, and which folder's reports it offers."""
+    """``[mcp]``: where the server listens over HTTP, which folder's reports it offers, and what one call may take."""
 
     host: str = "127.0.0.1"  # this machine only; another address has to be set
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
     reports: str = "reports"
+    # processes that compute, each on one call at a time; 0: in the server itself, without the two limits below
+    processes: Annotated[int, Field(ge=0, le=32)] = 2
+    # a warm call takes seconds; the first one of a large portfolio counts its events
+    deadline_seconds: Annotated[float, Field(gt=0)] = 120.0
+    # resident memory of a call's process; an open portfolio of 250 customers takes 500 MB
+    memory_mb: Annotated[float, Field(gt=0)] = 2048.0
 
 
 class AlertSettings(Frozen):

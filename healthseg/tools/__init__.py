@@ -113,8 +113,18 @@ TOOLS: dict[str, Tool] = {
     )
 }
 
-# Tools of the portfolio alone: commands and MCP have them; their pages belong to the models.
-PORTFOLIO_TOOLS = {"score_report_card": Tool("score_report_card", "report_card")}
+# Tools that commands and MCP have beside the eight, without reports of their own.
+PORTFOLIO_TOOLS: dict[str, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool("score_report_card", "report_card"),
+        Tool("find_customers", "lookup"),
+        Tool("describe_metric", "lookup"),
+        Tool("trace_figure", "lookup"),
+        Tool("next_actions", "overview"),
+        Tool("portfolio_board", "overview"),
+    )
+}
 
 __all__ = [
     "PORTFOLIO_TOOLS",

@@ -27,7 +27,7 @@ from healthseg.integrations.mcp import server as mcp_server
 from healthseg.integrations.mcp import tools as mcp_tools
 from healthseg.integrations.mcp.reports import SCHEME
 from healthseg.reports import registry
-from healthseg.reports.responses import WRITERS, Responses
+from healthseg.reports.responses import WRITERS, Response, Responses
 from healthseg.settings.operator import LimitSettings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import PORTFOLIO_TOOLS, TOOLS
@@ -44,6 +44,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def own_cache(tmp_path, monkeypatch):
     """Counters and responses of these tests, apart from the machine's."""
     monkeypatch.setenv("HEALTHSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HEALTHSEG_MCP__PROCESSES", "0")  # those that need processes say so
+
+
+def body(result: Any) -> dict[str, Any]:
+    """A result's only content."""
+    assert result.structured_content is None and len(result.content) == 1
+    return json.loads(result.content[0].text)
 
 
 def desk_of(folder: Path | str, **more: Any) -> mcp_server.Desk:
@@ -75,12 +82,15 @@ def answered(small_portfolio: Portfolio, tmp_path_factory) -> dict[str, Any]:
     """Every tool's result over MCP."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEALTHSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HEALTHSEG_MCP__PROCESSES", "0")
         desk = desk_of(small_portfolio.folder)
 
         async def all_of(client: Client) -> dict[str, Any]:
             await client.list_tools()
             return {
-                name: await client.call_tool(name, asked_of(name, small_portfolio.client_id))
+                name: await client.call_tool(
+                    name, asked_of(name, small_portfolio.client_id) | {"detail": "full"}
+                )
                 for name in TOOLS
             }
 
@@ -94,35 +104,42 @@ def test_every_tool_of_the_registry_is_listed_with_typed_parameters_and_words():
     ).tools
     assert [tool.name for tool in listed] == [*TOOLS, *PORTFOLIO_TOOLS]
     for tool in listed:
-        assert set(tool.input_schema["properties"]) == set(
-            registry.tool(tool.name).parameters.model_fields
-        )
-        assert (
-            tool.input_schema["additionalProperties"] is False
-            and tool.input_schema["type"] == "object"
-        )
-        response, error = tool.output_schema["anyOf"]
-        assert (
-            tool.output_schema["type"] == response["type"] == "object"
-            and "cache" in response["properties"]
-        )
-        assert set(error["required"]) == {"status", "error_code", "error_message", "details"}
+        parameters = set(registry.tool(tool.name).parameters.model_fields)
+        assert set(tool.input_schema["properties"]) == parameters - {"actor"} | {"detail"}
+        assert tool.input_schema["additionalProperties"] is False and tool.output_schema is None
         assert (
             tool.description.startswith(registry.tool(tool.name).summary)
             and ">>>" not in tool.description
         )
-        assert tool.annotations.read_only_hint is (tool.name not in {*WRITERS, "segment_customers"})
-        for schema in (tool.input_schema, tool.output_schema):
-            jsonschema.Draft202012Validator.check_schema(schema)
+        writes = tool.name in {*WRITERS, *mcp_tools.APPENDS}
+        assert tool.annotations.read_only_hint is not writes
+        jsonschema.Draft202012Validator.check_schema(tool.input_schema)
+
+
+def test_the_list_of_tools_is_at_most_15_000_tokens():
+    """A token is about four characters; every conversation begins with the list."""
+    texts = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in mcp_tools.listed()]
+    assert sum(map(len, texts)) / 4 <= 7_000
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_response_over_mcp_is_of_its_schema_and_the_reference_s_shape(answered, tool, conform):
     result = answered[tool]
     assert not result.is_error, result.content[0].text
-    assert json.loads(result.content[0].text) == result.structured_content
-    jsonschema.validate(result.structured_content, mcp_tools.described(tool).output_schema)
-    assert conform(tool, result.structured_content) == []
+    jsonschema.validate(body(result), mcp_tools.response_schema(tool))
+    assert conform(tool, body(result)) == []
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_summary_is_short_has_the_response_s_figures_and_says_what_it_leaves_out(answered, tool):
+    full = body(answered[tool])
+    summary = mcp_tools.summarised(Response(full, "the verdict", {"Score": 82}))
+    assert summary["verdict"] == "the verdict" and summary["summary"] == {"Score": 82}
+    assert len(json.dumps(summary, ensure_ascii=False)) <= mcp_tools.SUMMARY_CHARACTERS + 200
+    for key in full:
+        assert key in summary or summary["left_out"][key] == "all of it"
+    scalars = {key: value for key, value in full.items() if isinstance(value, int | float)}
+    assert scalars.items() <= summary.items()
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -132,9 +149,7 @@ def test_mcp_command_line_and_python_give_the_same_response(
     import healthseg as hs
 
     asked = asked_of(tool, small_portfolio.client_id)
-    over_mcp = {
-        key: value for key, value in answered[tool].structured_content.items() if key != "cache"
-    }
+    over_mcp = {key: value for key, value in body(answered[tool]).items() if key != "cache"}
     assert (
         cli.main(
             ["run", tool, "--portfolio", str(small_portfolio.folder), "--params", json.dumps(asked)]
@@ -169,26 +184,23 @@ def test_mcp_command_line_and_python_give_the_same_response(
 def test_an_error_is_the_reference_s_object(tool, arguments, code):
     portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
     result = called(desk_of(portfolio.path), tool, arguments)
-    assert result.is_error and result.structured_content["error_code"] == code
-    assert set(result.structured_content) == {"status", "error_code", "error_message", "details"}
-    assert set(result.structured_content["details"]) >= {
+    assert result.is_error and body(result)["error_code"] == code
+    assert set(body(result)) == {"status", "error_code", "error_message", "details"}
+    assert set(body(result)["details"]) >= {
         "parameter",
         "value_provided",
         "validation_rule",
     }
-    schema = next(told.output_schema for told in mcp_tools.listed() if told.name == tool)
-    jsonschema.validate(
-        result.structured_content, schema
-    )  # some clients hold errors against it as well
+    jsonschema.validate(body(result), mcp_tools.response_schema(tool))
 
 
 def test_missing_data_and_a_silent_database_are_errors_of_their_own(tmp_path):
     (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
     result = called(desk_of(tmp_path), "track_usage_engagement", {"client_id": "a"})
-    assert result.structured_content["error_code"] == "DATA_RETRIEVAL_ERROR"
+    assert body(result)["error_code"] == "DATA_RETRIEVAL_ERROR"
     silent = desk_of("postgresql://user:canary-password@127.0.0.1:1/none")
     result = called(silent, "track_usage_engagement", {"client_id": "a"})
-    assert result.structured_content["error_code"] == "INTEGRATION_ERROR"
+    assert body(result)["error_code"] == "INTEGRATION_ERROR"
     assert "canary-password" not in result.model_dump_json()
 
 
@@ -206,9 +218,8 @@ def test_new_data_are_seen_by_a_server_that_runs():
     )
 
     def events() -> int:
-        return called(desk, "track_usage_engagement", asked).structured_content["usage_analytics"][
-            "total_events"
-        ]
+        response = body(called(desk, "track_usage_engagement", asked))
+        return response["usage_analytics"]["total_events"]
 
     assert [events() for _ in range(3)] == [13, 13, 13]  # the 28th is not over
     with open(Path(portfolio.path) / "events.csv", "a") as handle:
@@ -246,7 +257,7 @@ def test_eight_callers_at_once_each_get_their_own_answer():
                 "track_usage_engagement",
                 {"client_id": f"c{k}", "period_start": "2025-03-15", "period_end": "2025-03-29"},
             )
-            counts[k] = result.structured_content["usage_analytics"]["total_events"]
+            counts[k] = body(result)["usage_analytics"]["total_events"]
 
         async with anyio.create_task_group() as tasks:
             for k in range(8):
@@ -290,6 +301,14 @@ def test_a_caller_has_100_requests_a_minute_and_all_have_1000_an_hour(tmp_path):
     assert refused(limits, "late") is None
 
 
+def test_one_of_several_callers_cannot_use_up_the_hour_of_the_others(tmp_path):
+    clock = Clock()
+    settings = LimitSettings(per_caller_a_minute=100, in_all_an_hour=20)
+    limits = mcp_limits.Limits(tmp_path, settings, clock, callers=2)
+    assert [refused(limits, "ann") is None for _ in range(12)] == [True] * 10 + [False] * 2
+    assert [refused(limits, "ben") is None for _ in range(11)] == [True] * 10 + [False]
+
+
 def test_processes_count_together(tmp_path):
     first, second = (
         mcp_limits.Limits(tmp_path, LimitSettings(per_caller_a_minute=3), Clock()) for _ in range(2)
@@ -324,7 +343,7 @@ def test_a_refused_request_is_an_error_object_with_seconds_to_wait(monkeypatch):
 
     *answered, refusal = talk(mcp_server.server(desk), thrice)
     assert [result.is_error for result in answered] == [False, False] and refusal.is_error
-    told = refusal.structured_content
+    told = body(refusal)
     assert (
         told["error_code"] == "RATE_LIMIT_EXCEEDED"
         and 1 <= told["details"]["retry_after_seconds"] <= 61
@@ -350,10 +369,12 @@ def test_reports_are_resources_and_nothing_else_is(tmp_path, monkeypatch):
         (reports / name).write_text(f"<p>{name}</p>")
     (tmp_path / "secret.html").write_text("not a report")
     (reports / "link.html").symlink_to(tmp_path / "secret.html")
+    (reports / "dangling.html").symlink_to(tmp_path / "gone.html")
+    (reports / "shown.html").symlink_to(reports / ".hidden" / "x.html")
     monkeypatch.setenv("HEALTHSEG_MCP__REPORTS", str(reports))
     server = mcp_server.server(desk_of(tiny_portfolio([("a", "2025-03-03 09:00", "u1")]).path))
     listed = talk(server, lambda client: client.list_resources()).resources
-    assert [resource.name for resource in listed if resource.name != "link.html"] == [
+    assert [resource.name for resource in listed] == [
         "index.html",
         "overview/health.html",
         "customers/acme/health.html",
@@ -367,12 +388,23 @@ def test_reports_are_resources_and_nothing_else_is(tmp_path, monkeypatch):
         "../secret.html",
         "%2e%2e/secret.html",
         "link.html",
+        "dangling.html",
+        "shown.html",
+        ".hidden/x.html",
+        "customers/../.hidden/x.html",
         "customers/acme/data.csv",
         "none.html",
         "/etc/passwd",
     ):
         with pytest.raises(MCPError, match="no report"):
             talk(server, lambda client, uri=uri: client.read_resource(SCHEME + uri))
+
+
+@pytest.mark.parametrize("cursor", ["²", "-1", "x", "1" * 5000])
+def test_a_cursor_that_is_not_the_server_s_is_refused_in_words(cursor):
+    server = mcp_server.server(desk_of(tiny_portfolio([("a", "2025-03-03 09:00", "u1")]).path))
+    with pytest.raises(MCPError, match="is not a cursor of this server"):
+        talk(server, lambda client: client.list_resources(cursor=cursor))
 
 
 # -- over the wire -----------------------------------------------------------------------------------------------
@@ -382,7 +414,7 @@ def test_reports_are_resources_and_nothing_else_is(tmp_path, monkeypatch):
 def served() -> Iterator[str]:
     """A server over HTTP on this machine; its address."""
     portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
-    app = mcp_server.http_app(desk_of(portfolio.path), TOKEN)
+    app = mcp_server.http_app(desk_of(portfolio.path), {"ann": TOKEN})
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -409,7 +441,7 @@ def test_over_http_only_the_token_is_let_in(served):
     def ask(client: Client) -> Any:
         return client.call_tool("track_usage_engagement", {"client_id": "a"})
 
-    assert over_http(served, TOKEN, ask).structured_content["client_id"] == "a"
+    assert body(over_http(served, TOKEN, ask))["client_id"] == "a"
     for wrong in (None, "x", TOKEN[:-1], TOKEN + "x"):
         answer = httpx2.post(
             served,
@@ -423,11 +455,19 @@ def test_over_http_only_the_token_is_let_in(served):
     assert strange.status_code in (400, 403, 421)
 
 
+def test_health_is_open_and_says_nothing_of_the_portfolio(served):
+    response = httpx2.get(served.removesuffix("/mcp") + "/health")
+    assert response.status_code == 200 and set(response.json()) == {"status", "version"}
+
+
 def test_over_http_a_token_is_asked_for(small_portfolio: Portfolio, capsys, monkeypatch):
-    for token in ("", "short"):
+    twice = f"ann:{TOKEN},ben:{TOKEN}"
+    for token in ("", "short", f"ann:{TOKEN},ann:{TOKEN}x", twice, f"an n:{TOKEN}", f"{TOKEN},"):
         monkeypatch.setenv("HEALTHSEG_MCP_TOKEN", token)
         assert cli.main(["mcp", "--http", "--portfolio", str(small_portfolio.folder)]) == 1
-        assert "HEALTHSEG_MCP_TOKEN" in json.loads(capsys.readouterr().out)["error_message"]
+        printed = capsys.readouterr()
+        assert "HEALTHSEG_MCP_TOKEN" in json.loads(printed.out)["error_message"]
+        assert TOKEN not in printed.out + printed.err
 
 
 def test_over_stdio_the_command_serves(tmp_path):
@@ -444,5 +484,5 @@ def test_over_stdio_the_command_serves(tmp_path):
         )
 
     listed, result = talk(command, conversation)
-    assert [tool.name for tool in listed.tools] == [*TOOLS, "score_report_card"]
-    assert result.structured_content["client_id"] == "a"
+    assert [tool.name for tool in listed.tools] == [*TOOLS, *PORTFOLIO_TOOLS]
+    assert body(result)["client_id"] == "a"

@@ -26,6 +26,8 @@ class RateLimited(HealthsegError):
 class Limits:
     """The counters in one SQLite file; ``clock`` gives seconds since 1970.
 
+    Each of several ``callers`` has an equal share of the hour's requests, which the others cannot use up.
+
     >>> import tempfile
     >>> limits = Limits(Path(tempfile.mkdtemp()), LimitSettings(per_caller_a_minute=1), clock=lambda: 1e9)
     >>> limits.take("ann")
@@ -34,9 +36,16 @@ class Limits:
     healthseg.integrations.mcp.limits.RateLimited: more than 1 request of this caller within a minute: wait 61 s
     """
 
-    def __init__(self, folder: Path, settings: LimitSettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: LimitSettings,
+        clock: Callable[[], float],
+        callers: int = 1,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path, self._settings, self._clock = folder / "mcp-limits.sqlite", settings, clock
+        self._share = max(1, settings.in_all_an_hour // callers) if callers > 1 else None
         self._lock = threading.Lock()  # within the process; between processes the file is locked
         self._buckets: dict[str, Any] = {}
         weakref.finalize(self, _closed, self._buckets)
@@ -47,6 +56,8 @@ class Limits:
         each, total = self._settings.per_caller_a_minute, self._settings.in_all_an_hour
         with self._lock:
             self._take(named, each, MINUTE_MS, "of this caller within a minute")
+            if self._share:
+                self._take(f"{named}_hour", self._share, HOUR_MS, "of this caller within an hour")
             self._take("everyone", total, HOUR_MS, "of all callers within an hour")
 
     def _take(self, table: str, most: int, interval_ms: int, words: str) -> None:

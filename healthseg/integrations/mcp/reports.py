@@ -13,11 +13,7 @@ PAGE = 200  # resources listed at once
 
 def pages(folder: Path) -> list[Path]:
     """The reports in a folder, the index first, those of the portfolio before those of customers."""
-    paths = [
-        path
-        for path in folder.rglob("*.html")
-        if not any(part.startswith(".") for part in _within(path, folder))
-    ]
+    paths = [path for path in folder.rglob("*.html") if _is_report(path, folder)]
     return sorted(
         paths,
         key=lambda path: (
@@ -40,11 +36,24 @@ def read(folder: Path, uri: str) -> str | None:
     if not uri.startswith(SCHEME):
         return None
     try:
-        path = (folder / unquote(uri.removeprefix(SCHEME))).resolve()
-        inside = path.is_relative_to(folder.resolve()) and path.suffix == ".html" and path.is_file()
+        path = folder / unquote(uri.removeprefix(SCHEME))
+        return path.read_text(encoding="utf-8") if _is_report(path, folder) else None
     except (OSError, ValueError):
         return None
-    return path.read_text(encoding="utf-8") if inside else None
+
+
+def _is_report(path: Path, folder: Path) -> bool:
+    """Whether this is a page within the folder, by its name and by where its links lead; no part of it is hidden."""
+    names = (path, folder), (path.resolve(), folder.resolve())
+    return (
+        all(
+            file.is_relative_to(root)
+            and file.suffix == ".html"
+            and not any(part.startswith(".") for part in _within(file, root))
+            for file, root in names
+        )
+        and path.is_file()
+    )
 
 
 def _within(path: Path, folder: Path) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Finding customers, and looking up what a metric or a figure means."""
