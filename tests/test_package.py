@@ -26,11 +26,6 @@ def test_importing_healthseg_loads_no_library() -> None:
     assert loaded == "[]"
 
 
-def test_importing_healthseg_takes_at_most_150_milliseconds() -> None:
-    clocked = "import time; start = time.perf_counter(); import healthseg; print(time.perf_counter() - start)"
-    assert min(float(run(clocked)) for _ in range(3)) <= 0.15
-
-
 @pytest.mark.parametrize("name", healthseg.__all__)
 def test_every_name_that_is_offered_is_there(name: str) -> None:
     assert name in dir(healthseg)

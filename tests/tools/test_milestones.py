@@ -281,7 +281,7 @@ def test_a_portfolio_without_milestones_says_so_everywhere():
     assert (
         overall.funnel == []
         and overall.tracked_customers == 0
-        and "none are known" in overall.verdict()
+        and "No milestones are recorded" in overall.verdict()
     )
     json.dumps([result.to_dict(), overall.to_dict()], allow_nan=False)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ class FeatureAdoption(Result):
         return sum(adopted for adopted, _ in known) / total if total else None
 
     def verdict(self) -> str:
-        subject = self.customer_name or f"{self.total_customers} customers"
+        subject = self.customer_name or counted(self.total_customers, "customer")
         if self.adoption_rate is None:
             return f"{subject}: adoption is not measured"
         text = f"{subject}: {100 * self.adoption_rate:.0f}% of the features that can be used are adopted"

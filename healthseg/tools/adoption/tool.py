@@ -9,7 +9,7 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.tools.adoption.portfolio import AdoptionRequest, Against
 from healthseg.tools.adoption.result import FeatureAdoption, PortfolioAdoption
-from healthseg.tools.base import AsOf, tool
+from healthseg.tools.base import AsOf, ClientId, tool
 from healthseg.tools.context import CustomerContext
 
 Category = Annotated[
@@ -22,7 +22,7 @@ Days = Annotated[int, Field(ge=7, le=365, description="Days over which adoption 
 def track_feature_adoption(
     portfolio: Portfolio,
     client_id: Annotated[
-        str | None, Field(description="Specific customer (omit for all customers)")
+        ClientId | None, Field(description="Specific customer (omit for all customers)")
     ] = None,
     feature_category: Category = "all",
     time_period_days: Days = 30,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, computed_field
 
+from healthseg.rules import counted
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 from healthseg.tools.next_actions import NextAction
 
@@ -468,11 +469,12 @@ class PortfolioHealth(Result):
     def verdict(self) -> str:
         if not self.total_customers:
             return "The portfolio has no live customers"
-        average = self.average_score
-        score = "no score yet" if average is None else f"average score {average:.0f}"
+        customers, average = counted(self.total_customers, "customer"), self.average_score
+        if average is None:
+            return f"{customers}, no score yet"
         below = f"{self.at_risk_customers} below {self.risk_threshold:.0f}"
         arr = f" with {self.currency or ''} {self.at_risk_arr:,.0f} ARR" if self.at_risk_arr else ""
-        return f"{self.total_customers} customers, {score}; {below}{arr}"
+        return f"{customers}, average score {average:.0f}; {below}{arr}"
 
     def summary(self) -> dict[str, Any]:
         return {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from healthseg.rules import counted
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
@@ -284,10 +285,13 @@ class PortfolioLifecycle(Result):
     def verdict(self) -> str:
         if not self.total_customers:
             return "The portfolio has no live customers"
-        stuck, apart, back = len(self.stuck_customers), len(self.disagreements), len(self.setbacks)
+        customers = counted(self.total_customers, "customer")
+        stages = sum(1 for count in self.stage_counts.values() if count)
+        if not stages:
+            return f"{customers}, none with a recorded stage"
         return (
-            f"{self.total_customers} customers in {sum(1 for n in self.stage_counts.values() if n)} stages; "
-            f"{stuck} stuck, {back} fell back in {self.window_days} days, {apart} where other data disagree"
+            f"{customers} in {counted(stages, 'stage')}; {len(self.stuck_customers)} stuck, {len(self.setbacks)} "
+            f"fell back in {self.window_days} days, {len(self.disagreements)} where other data disagree"
         )
 
     def summary(self) -> dict[str, Any]:

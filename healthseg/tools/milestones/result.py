@@ -348,11 +348,11 @@ class PortfolioMilestones(Result):
 
     def verdict(self) -> str:
         if not self.tracked_customers:
-            return "The portfolio’s milestones: none are known"
+            return "No milestones are recorded"
         customers = counted(self.tracked_customers, "customer")
         return (
-            f"The portfolio’s milestones: {self.customers_late} of {customers} late with a required "
-            f"one; {self.customers_blocked} blocked"
+            f"{self.customers_late} of {customers} {'is' if self.customers_late == 1 else 'are'} late with a "
+            f"required milestone; {self.customers_blocked} blocked"
         )
 
     def summary(self) -> dict[str, Any]:

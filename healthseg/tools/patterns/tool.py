@@ -10,7 +10,7 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import InvalidParameters
-from healthseg.tools.base import AsOf, tool
+from healthseg.tools.base import AsOf, ClientId, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.patterns.portfolio import PatternRequest
 from healthseg.tools.patterns.result import EngagementPatterns
@@ -46,7 +46,7 @@ def analyze_engagement_patterns(
     portfolio: Portfolio,
     analysis_scope: ScopeType,
     client_id: Annotated[
-        str | None, Field(description="Customer, where the scope is single_customer")
+        ClientId | None, Field(description="Customer, where the scope is single_customer")
     ] = None,
     segment_id: Annotated[
         str | None, Field(description="Segment of a recorded run, where the scope is segment")

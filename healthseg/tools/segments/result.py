@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, PrivateAttr
 
 from healthseg.errors import ClientNotFound, hint
+from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
 from healthseg.tools.segmenters import border_distance
 
@@ -300,11 +301,11 @@ class Segmentation(Result):
             return f"No stable segments: {evidence.reason}"
         placed = [segment for segment in self.segments if segment.placed]
         if not placed:
-            return f"None of {self.total_customers} customers could be placed"
+            return f"None of {counted(self.total_customers, 'customer')} could be placed"
         largest = max(placed, key=lambda segment: segment.customer_count)
-        plural = "" if len(placed) == 1 else "s"
+        customers = counted(self.total_customers, "customer")
         parts = [
-            f"{self.total_customers} customers in {len(placed)} segment{plural}",
+            f"{customers} in {counted(len(placed), 'segment')}",
             f"the largest is {largest.segment_name} ({largest.customer_count})",
         ]
         if self.migration is not None:

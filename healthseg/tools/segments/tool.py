@@ -13,7 +13,7 @@ from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.rules.expressions import Condition
 from healthseg.settings import Settings
-from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, Day, rising_numbers, tool
+from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, ClientId, Day, rising_numbers, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.segments.portfolio import SegmentOptions, segmentation
 from healthseg.tools.segments.result import Segmentation
@@ -79,7 +79,7 @@ def segment_customers(
     output_format: Output = "detailed",
     *,
     client_id: Annotated[
-        str | None, Field(description="Customer whose segment is shown (omit for none)")
+        ClientId | None, Field(description="Customer whose segment is shown (omit for none)")
     ] = None,
     compare_with: Since = None,
     as_of: AsOf = None,

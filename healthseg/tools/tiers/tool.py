@@ -9,7 +9,7 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import InvalidParameters
 from healthseg.settings import tier_names
-from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, rising_numbers, tool
+from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, ClientId, rising_numbers, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.tiers.portfolio import TierOptions, value_tiers
 from healthseg.tools.tiers.result import ValueTiers
@@ -41,7 +41,7 @@ def segment_by_value_tier(
     *,
     names: Names = None,
     client_id: Annotated[
-        str | None, Field(description="Customer whose tier is shown (omit for none)")
+        ClientId | None, Field(description="Customer whose tier is shown (omit for none)")
     ] = None,
     as_of: AsOf = None,
 ) -> ValueTiers:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from healthseg.rules import counted
 from healthseg.tools.base import Alert, Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
@@ -424,12 +425,13 @@ class PortfolioUsage(Result):
         active = (
             "Too few days are tracked"
             if users is None
-            else f"{users:,} users active in 30 days{seats}"
+            else f"{counted(users, 'user')} active in 30 days{seats}"
         )
-        verb = "breaks" if away == 1 else "break"
-        return (
-            f"{active}; {away} of {self.total_customers} customers {verb} away from the portfolio"
+        verb, customers = (
+            "breaks" if away == 1 else "break",
+            counted(self.total_customers, "customer"),
         )
+        return f"{active}; {away} of {customers} {verb} away from the portfolio"
 
     def summary(self) -> dict[str, Any]:
         return {
