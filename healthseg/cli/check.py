@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from healthseg.cli.options import ERROR, OK, Commands, add_command, json_option, print_json
+from healthseg.cli.options import (
+    ERROR,
+    OK,
+    Commands,
+    add_command,
+    json_option,
+    print_json,
+    printable,
+)
 
 
 def add(commands: Commands) -> None:
@@ -52,5 +60,6 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if arguments.json:
         print_json(check.to_dict() | {"losses": losses})
     else:
-        print("\n".join([check.to_text(), *(f"lost too much: {loss}" for loss in losses)]))
+        lines = [check.to_text(), *(f"lost too much: {loss}" for loss in losses)]
+        print(printable("\n".join(lines)))
     return OK if check.usable and not losses else ERROR

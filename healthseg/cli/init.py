@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from healthseg.cli.options import OK, Commands, add_command, json_option, print_json
+from healthseg.cli.options import OK, Commands, add_command, json_option, print_json, printable
 
 DESCRIPTION = """Looks at files and folders (CSV, Parquet, JSON lines, …), recognises the exports of common systems and tables of
 your own by their columns, and writes portfolio.toml: a query per table, the reason for each guess, and what is left for
@@ -43,5 +43,5 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if arguments.json:
         print_json(outline.to_dict())
     else:
-        print(outline.to_text())
+        print(printable(outline.to_text()))
     return OK

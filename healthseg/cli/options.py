@@ -6,10 +6,13 @@ import argparse
 import datetime as dt
 import importlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from healthseg.errors import CalculationError, near
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 OK, ERROR = 0, 1
@@ -164,8 +167,17 @@ def known_tools(
             parser.error(f"{name} has no reports: 'healthseg run {name}' answers it")
 
 
+def printable(text: str) -> str:
+    """A text without characters that move a terminal's cursor or set its title: names in tables may hold them.
+
+    >>> printable("a\\x1b[2J")
+    'a\\\\u001b[2J'
+    """
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(printable(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
 def show(arguments: argparse.Namespace, value: Any, lines: Sequence[str]) -> None:
@@ -173,7 +185,7 @@ def show(arguments: argparse.Namespace, value: Any, lines: Sequence[str]) -> Non
     if arguments.json:
         print_json(value)
     else:
-        print("\n".join(lines))
+        print(printable("\n".join(lines)))
 
 
 def require(module: str, extra: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from healthseg.cli import options
-from healthseg.cli.options import OK, Commands, add_command
+from healthseg.cli.options import OK, Commands, add_command, printable
 
 
 def add(commands: Commands) -> None:
@@ -74,7 +74,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     names = ("given", "params", "as_of", "actor")
     typed = {name: getattr(arguments, name) for name in names}
     responses = Responses(arguments.portfolio, cache=not arguments.no_cache)
-    print(responses.typed_response(arguments.tool, typed, parameters).to_json())
+    response = responses.typed_response(arguments.tool, typed, parameters)
+    print(printable(response.to_json()))
     return OK
 
 

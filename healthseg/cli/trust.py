@@ -27,10 +27,10 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    import tomllib
-
+    from healthseg.data.discovery import links_of
     from healthseg.errors import DataRetrievalError, InvalidParameters
     from healthseg.settings import trust
+    from healthseg.settings.base import toml_content
 
     folder = Path(arguments.portfolio).expanduser()
     folder = folder if folder.is_dir() else folder.parent
@@ -39,15 +39,18 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if not path.is_file():
             continue
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+            content = toml_content(path)
+        except ValueError:
             raise InvalidParameters(
                 f"{path} is not valid TOML", parameter="portfolio", value_provided=str(path)
             ) from None
-        allowed[str(path)] = trust.acting(content)
+        allowed[str(path)] = trust.acting(content, folder)
+    links = links_of(folder) if folder.is_dir() else {}
+    if links:
+        allowed[str(folder)] = [f"{label} -> {target}" for label, target in sorted(links.items())]
     if not allowed:
         raise DataRetrievalError(
-            f"{folder} holds neither {' nor '.join(trust.FILES)}: there is nothing to trust",
+            f"{folder} holds neither {' nor '.join(trust.FILES)}, nor links to elsewhere: there is nothing to trust",
             parameter="portfolio",
             value_provided=str(folder),
         )
@@ -60,7 +63,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         )
     ]
     if not arguments.list:
-        store = trust.trust([Path(path) for path, names in allowed.items() if names])
+        files = [path for path, names in allowed.items() if names and path != str(folder)]
+        store = trust.trust([Path(path) for path in files], folder, links)
         lines.append(f"Recorded in {store}; a file that changes has to be trusted again.")
     show(arguments, {"allowed": allowed, "trusted": not arguments.list}, lines)
     return OK

@@ -90,6 +90,8 @@ def unreadable(name: str, parts: Sequence[SourcePart], problem: duckdb.Error) ->
 
     Raises DataRetrievalError where the cause may pass: the machine, not the file.
     """
+    if isinstance(problem, duckdb.InterruptException):
+        raise problem
     words = plain_words(problem, parts)
     if isinstance(problem, (duckdb.IOException, duckdb.OutOfMemoryException)) and not re.match(
         "No files found", words

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import datetime as dt
 import gzip
-import itertools
 import re
 import sqlite3
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from healthseg.data.engine import BUILD_MEMORY, connect
+from healthseg.data.isolation import copy_query, copy_sqlite
+from healthseg.data.queries import Query
 from healthseg.data.sources import (
     CHUNK_BYTES,
     Refused,
     SourcePart,
-    column_names,
     file_part,
     open_bytes,
     quoted,
@@ -34,7 +35,8 @@ from healthseg.data.sources import (
     unreadable,
 )
 from healthseg.data.storage import mark_used, writing
-from healthseg.data.text_files import UTF8, prepare_text, recode, text_form
+from healthseg.data.text_files import UTF8, prepare_text, recode, require_columns, text_form
+from healthseg.data.workbooks import HEADER_LINE, write_sheet
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint
 from healthseg.settings.base import fingerprint
 
@@ -54,9 +56,6 @@ _KINDS = {
 }
 _LEAST_PARQUET = 8
 CHUNK_ROWS = 200_000
-# rows above the header: a title, a date of export
-_TITLE_ROWS = 20
-_HEADER_LINE = b"header_line"
 
 
 def prepare(
@@ -106,20 +105,42 @@ def plain_words(problem: duckdb.Error, parts: Sequence[SourcePart]) -> str:
 
 
 def _prepare_query(part: SourcePart, folder: Path, fresh: bool) -> SourcePart:
-    """The query over copies where it names files that need one."""
-    if part.query is None or isinstance(part.query, str):
-        return part
+    """The query over copies where it names files that need one; its rows are a copy too where others wrote it."""
+    text, files, note = part.query, [], part.note
+    if isinstance(text, Query):
+        files = [file for reference in text.references for file in reference.files]
+        text, note = _over_copies(part, text, folder, fresh)
+    if text is None or part.isolated_in is None:
+        return replace(part, query=text, note=note)
+    target = folder / f"{fingerprint([part.token, part.label, text])}.parquet"
+    if part.token and target.is_file():
+        mark_used(target)
+    else:
+        with writing(target) as temporary:
+            copy_query(
+                part.label,
+                text,
+                temporary,
+                folders=[*part.isolated_in, folder],
+                attach=part.attach,
+                files=[*files, Path(part.attach)] if part.attach else files,
+            )
+    return replace(part, query=f"SELECT * FROM read_parquet({quoted(str(target))})", note=note)
+
+
+def _over_copies(
+    part: SourcePart, query: Query, folder: Path, fresh: bool
+) -> tuple[str, str | None]:
     paths: list[Path] = []
     notes: list[str | None] = []
-    for reference in part.query.references:
+    for reference in query.references:
         path = reference.path
         if len(reference.files) == 1 and split_name(path.name)[1] in ("csv", *_WRITERS):
             file = file_part(reference.files[0], path.parent, reference.inner)
             ready = prepare(file, folder, fresh=fresh)
             path, notes = ready.scanned, [*notes, ready.note]
         paths.append(path)
-    note = "; ".join(filter(None, notes)) or None
-    return replace(part, query=part.query.over(paths), note=note)
+    return query.over(paths), "; ".join(filter(None, notes)) or None
 
 
 def _require_content(part: SourcePart) -> None:
@@ -171,79 +192,7 @@ def _require_parquet(part: SourcePart) -> None:
         ) from None
     if not schema.names:
         raise Refused(f"{part.label} has no columns")
-
-
-# Excel
-
-
-def _write_sheet(part: SourcePart, target: Path, table: Table | None) -> None:
-    import pyarrow.parquet as pq
-
-    from healthseg.data import columns as arrow
-
-    required = [column.name for column in table.columns if column.required] if table else []
-    header, names, rows = _sheet(part, required)
-    content = arrow.rows(names, rows)
-    pq.write_table(content.replace_schema_metadata({_HEADER_LINE: str(header + 1)}), target)
-
-
-def sheet_names(path: Path) -> list[str]:
-    """The sheets of a workbook. Raises Refused for a file that is none."""
-    return list(_workbook(path, path.name).sheet_names)
-
-
-def _workbook(path: Path, label: str) -> Any:
-    import python_calamine
-
-    try:
-        return python_calamine.CalamineWorkbook.from_path(str(path))
-    except python_calamine.PasswordError:
-        raise Refused(f"{label} is protected by a password: save it without one") from None
-    except (python_calamine.CalamineError, ValueError) as problem:
-        raise Refused(f"{label} is not an Excel workbook: {problem}") from None
-
-
-def _sheet(part: SourcePart, columns: Sequence[str]) -> tuple[int, list[str], list[list[Any]]]:
-    """The position of the header, the names in it, and the rows below, without blank ones at the end."""
-    assert part.path is not None
-    workbook = _workbook(part.path, part.label)
-    sheets = list(workbook.sheet_names)
-    wanted = part.inner or split_name(part.path.name)[0]
-    lowered = {name.lower(): name for name in sheets}
-    if part.inner and part.inner.lower() not in lowered:
-        raise Refused(
-            f"{part.label}: no such sheet{hint(part.inner, sheets)}; it holds {', '.join(sheets)}"
-        )
-    content = workbook.get_sheet_by_name(lowered.get(wanted.lower(), sheets[0]))
-    start = content.start or (0, 0)
-    rows = [[None] * len(row) for row in itertools.repeat((), start[0])]
-    rows += [[_cell(value) for value in row] for row in content.to_python(skip_empty_area=True)]
-    filled = [number for number, row in enumerate(rows) if any(value is not None for value in row)]
-    if not filled:
-        raise Refused(f"{part.label} is empty: not even a header")
-    header = _header_of(rows, filled[0], columns)
-    names = column_names(rows[header])
-    return header, names, rows[header + 1 : filled[-1] + 1]
-
-
-def _header_of(rows: Sequence[Sequence[Any]], first: int, columns: Sequence[str]) -> int:
-    """The first row that holds the columns, among the first; else the first that is not blank."""
-    for number, row in enumerate(rows[: first + _TITLE_ROWS]):
-        words = {str(value).strip() for value in row}
-        if columns and words >= set(columns):
-            return number
-    return first
-
-
-def _cell(value: Any) -> Any:
-    """A cell's value: blank is missing, a whole number is whole, an instant without a time of day a day."""
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    if isinstance(value, dt.datetime) and value.time() == dt.time():
-        return value.date()
-    return value
+    require_columns(part.label, len(schema.names))
 
 
 # SQLite
@@ -263,6 +212,7 @@ def _sqlite(path: Path, label: str) -> Iterator[sqlite3.Connection]:
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             connection.text_factory = lambda content: content.decode("utf-8", errors="replace")
+            connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("BEGIN")
             yield connection
     except sqlite3.Error as problem:
@@ -278,10 +228,29 @@ def _write_sqlite(part: SourcePart, target: Path, _table: Table | None) -> None:
             raise Refused(
                 f"{part.label}: no table {inner}{hint(inner, names)}; it holds {', '.join(names)}"
             )
-        escaped = inner.replace('"', '""')
-        cursor = connection.execute(f'SELECT * FROM "{escaped}"')
-        fields = [field[0] for field in cursor.description]
-        write_chunks(target, fields, iter(lambda: cursor.fetchmany(CHUNK_ROWS), []))
+        if not _computes(connection, inner):
+            _write_rows(connection, inner, target)
+            return
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}-") as name:
+        copy = Path(name) / "rows.sqlite"
+        copy_sqlite(part.label, part.path, inner, copy)
+        with _sqlite(copy, part.label) as connection:
+            _write_rows(connection, "rows", target)
+
+
+def _computes(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether reading a table runs what others wrote: a view, generated columns, a table of a module."""
+    query = "SELECT type, sql FROM sqlite_master WHERE name = ?"
+    kind, text = connection.execute(query, (name,)).fetchone()
+    plain = kind == "table" and re.match(r"CREATE\s+TABLE", text, re.IGNORECASE)
+    return not plain or re.search(r"\bAS\s*\(", text, re.IGNORECASE) is not None
+
+
+def _write_rows(connection: sqlite3.Connection, name: str, target: Path) -> None:
+    escaped = name.replace('"', '""')
+    cursor = connection.execute(f'SELECT * FROM "{escaped}"')
+    fields = [field[0] for field in cursor.description]
+    write_chunks(target, fields, iter(lambda: cursor.fetchmany(CHUNK_ROWS), []))
 
 
 def write_chunks(
@@ -348,7 +317,9 @@ def _write_json(part: SourcePart, target: Path, _table: Table | None) -> None:
     )
     relation = f"read_json_objects({quoted(str(path))}, {layout})"
     with (
-        duckdb.connect(":memory:", config={"autoload_known_extensions": "false"}) as connection,
+        contextlib.closing(
+            connect(target.with_name(f"{target.name}-spill"), memory=BUILD_MEMORY)
+        ) as connection,
         contextlib.ExitStack() as stack,
     ):
         if path != part.path:
@@ -360,6 +331,7 @@ def _write_json(part: SourcePart, target: Path, _table: Table | None) -> None:
             ).fetchall()
             if not keys:
                 raise Refused(f"{part.label} holds no JSON objects, one a line")
+            require_columns(part.label, len(keys))
             fields = ", ".join(_json_field(name) for (name,) in keys)
             connection.execute(
                 f"COPY (SELECT {fields} FROM {relation}) TO {quoted(str(target))} (FORMAT PARQUET)"
@@ -376,7 +348,7 @@ def _json_field(name: str) -> str:
     return f'json ->> {quoted(pointer)} AS "{column}"'
 
 
-_WRITERS = {"xlsx": _write_sheet, "sqlite": _write_sqlite, "json": _write_json}
+_WRITERS = {"xlsx": write_sheet, "sqlite": _write_sqlite, "json": _write_json}
 
 
 def line_of(part: SourcePart, row: int) -> int | None:
@@ -387,5 +359,5 @@ def line_of(part: SourcePart, row: int) -> int | None:
         from pyarrow import parquet
 
         metadata = parquet.read_schema(part.copy).metadata or {}
-        return row + int(metadata.get(_HEADER_LINE, b"1"))
+        return row + int(metadata.get(HEADER_LINE, b"1"))
     return None

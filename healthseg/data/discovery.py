@@ -8,7 +8,6 @@ import re
 import shutil
 import string
 import tempfile
-import tomllib
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +27,7 @@ from healthseg.data.sources import (
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near
 from healthseg.settings import trust
-from healthseg.settings.base import fingerprint
+from healthseg.settings.base import fingerprint, toml_content
 
 ADDRESS = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 TOML = "portfolio.toml"
@@ -114,9 +113,23 @@ def _from_folder(folder: Path) -> Sources:
     if (folder / TOML).is_file():
         return _from_toml(folder / TOML)
     parts, notes = _folder_parts(folder)
+    trust.require_links(folder, links_outside(folder, parts))
     settings = _settings_beside(folder)
     identity, folders = str(folder.resolve()), _folders_of(folder, parts)
     return Sources(str(folder), folder, identity, parts, settings, tuple(notes), folders=folders)
+
+
+def links_outside(folder: Path, parts: Mapping[str, Sequence[SourcePart]]) -> dict[str, str]:
+    """The files of tables that are links, or lie in linked folders, to elsewhere: by label where they lead."""
+    inside = folder.resolve()
+    files = [part for each in parts.values() for part in each if part.path is not None]
+    targets = {part.label: part.path.resolve() for part in files if part.path is not None}
+    return {label: str(path) for label, path in targets.items() if not path.is_relative_to(inside)}
+
+
+def links_of(folder: Path) -> dict[str, str]:
+    """As ``links_outside``, of the tables that lie in a folder."""
+    return links_outside(folder, _folder_parts(folder)[0])
 
 
 def _folders_of(folder: Path, parts: Mapping[str, Sequence[SourcePart]]) -> tuple[Path, ...]:
@@ -194,7 +207,8 @@ def _files_below(folder: Path) -> list[Path]:
 
 def _from_file(path: Path) -> Sources:
     """A workbook with a sheet for each table, or a database file with a table for each."""
-    from healthseg.data.copies import sheet_names, sqlite_tables
+    from healthseg.data.copies import sqlite_tables
+    from healthseg.data.workbooks import sheet_names
 
     try:
         with open(path, "rb") as handle:
@@ -259,12 +273,14 @@ def _from_duckdb(path: Path) -> Sources:
 
     from healthseg.data import engine
 
+    # views and generated columns compute
     query = (
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
+        "SELECT table_name, sql IS NULL OR CONTAINS(sql, 'GENERATED') FROM information_schema.tables "
+        "LEFT JOIN duckdb_tables() USING (table_name) WHERE table_schema = 'main' ORDER BY 1"
     )
     try:
         with duckdb.connect(str(path), read_only=True, config=engine.CONFIG) as connection:
-            names = [name for (name,) in connection.execute(query).fetchall()]
+            computed = dict(connection.execute(query).fetchall())
     except duckdb.Error as problem:
         raise DataRetrievalError(
             f"{path.name} cannot be opened as a DuckDB file: {str(problem).splitlines()[0]}",
@@ -278,12 +294,14 @@ def _from_duckdb(path: Path) -> Sources:
                 f"{path.name} table {name}",
                 query=f'SELECT * FROM source.main."{name}"',
                 token=f"{name}:{token}",
+                isolated_in=() if computes else None,
+                attach=str(path),
             ),
         )
-        for name in names
+        for name, computes in computed.items()
         if name in TABLES
     }
-    notes = _other_members(path, "table", [name for name in names if name not in TABLES])
+    notes = _other_members(path, "table", [name for name in computed if name not in TABLES])
     return _of_file(path, parts, notes, attach=str(path))
 
 
@@ -361,6 +379,7 @@ def _from_toml(path: Path) -> Sources:
         return replace(database.from_address(address, queries), settings=settings)
     folder = _data_folder(path, source)
     parts, notes = _folder_parts(folder) if not queries else ({}, [])
+    trust.require_links(folder, links_outside(folder, parts))
     allowed = (folder, path.parent)
     parts |= {name: (_query_part(name, query, allowed),) for name, query in queries.items()}
     folders = tuple(each.resolve() for each in allowed) + _folders_of(folder, parts)
@@ -389,12 +408,12 @@ def _address(path: Path, source: Mapping[str, Any]) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml_content(path)
     except UnicodeDecodeError:
         raise InvalidParameters(
             f"{path.name} is not UTF-8 text", parameter="portfolio", value_provided=str(path)
         ) from None
-    except tomllib.TOMLDecodeError as problem:
+    except ValueError as problem:
         raise InvalidParameters(
             f"{path.name} is not valid TOML: {problem}",
             parameter="portfolio",
@@ -438,6 +457,7 @@ def _data_folder(path: Path, source: Any) -> Path:
         except (KeyError, ValueError):
             continue
         if (path.parent / folder).is_dir():
+            trust.require_folder(path, template)
             _require_modest(path, template, (path.parent / folder).resolve())
             return path.parent / folder
     raise DataRetrievalError(
@@ -482,4 +502,5 @@ def _query_part(name: str, text: Any, folders: Sequence[Path]) -> SourcePart:
     if files and all(reference.files for reference in query.references):
         states = [f"{file}:{stat_token(file)}" for file in files]
         token = fingerprint([query.text, states])
-    return SourcePart(f"{TOML} [tables] {name}", query=query, token=token)
+    label = f"{TOML} [tables] {name}"
+    return SourcePart(label, query=query, token=token, isolated_in=tuple(folders))

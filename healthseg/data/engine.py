@@ -11,7 +11,8 @@ import datetime as dt
 import functools
 import hashlib
 import importlib.resources
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -19,11 +20,14 @@ import duckdb
 import pandas as pd
 
 from healthseg.data.sources import quoted
+from healthseg.errors import DataRetrievalError
 from healthseg.periods import zone_names, zone_offsets
+from healthseg.settings.in_force import input_limits
 
 # leaves room for the process itself within 2 GiB
 BUILD_MEMORY = "1300MB"
 QUERY_MEMORY = "4GB"
+_INTERRUPT_SECONDS = 0.5
 # nothing is fetched while it runs, and no variable of the caller's is a table
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "enable_object_cache": "true",
@@ -61,28 +65,42 @@ def connect(
     folders: Sequence[Path] | None = None,
     attach: str | None = None,
     ordered: bool = True,
+    spill_mb: int | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A private in-memory database: UTC, bounded memory, spilling to ``spill``; no extension is downloaded.
 
-    Rows keep their order unless not ``ordered``, which bounds the memory of a large file. With ``folders`` it may read text that others wrote: queries, views. Files are then reached below these folders
-    alone, nothing can be attached, installed or loaded, and the configuration is locked.
+    Rows keep their order unless not ``ordered``, which bounds the memory of a large file. With ``folders`` it may read
+    what others wrote: files are reached below these folders alone, nothing can be attached, installed or loaded, and
+    the configuration is locked. ``spill_mb`` bounds what it spills.
     """
     connection = duckdb.connect(":memory:", config=CONFIG | {"memory_limit": memory})
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    connection.execute(f"SET temp_directory = {quoted(str(spill))}")
     # in a notebook without ipywidgets DuckDB draws no bar, and setting this raises an error
     if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
         connection.execute("SET enable_progress_bar = false")
-    if attach is not None:
-        connection.execute(f"ATTACH {quoted(attach)} AS source (READ_ONLY)")
     if not ordered:
         connection.execute("SET preserve_insertion_order = false")
+    for statement in limiting(spill, folders=folders, attach=attach, spill_mb=spill_mb):
+        connection.execute(statement)
+    return connection
+
+
+def limiting(
+    spill: Path, *, folders: Sequence[Path] | None, attach: str | None, spill_mb: int | None
+) -> list[str]:
+    """The statements that a connection begins with, those that limit it last."""
+    statements = ["SET GLOBAL TimeZone = 'UTC'", f"SET temp_directory = {quoted(str(spill))}"]
+    if spill_mb is not None:
+        statements.append(f"SET max_temp_directory_size = '{spill_mb}MB'")
+    if attach is not None:
+        statements.append(f"ATTACH {quoted(attach)} AS source (READ_ONLY)")
     if folders is not None:
         allowed = ", ".join(quoted(str(folder.resolve())) for folder in [*folders, spill])
-        connection.execute(f"SET allowed_directories = [{allowed}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-    return connection
+        statements += [
+            f"SET allowed_directories = [{allowed}]",
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+        ]
+    return statements
 
 
 def parquet(paths: Iterable[Path]) -> str:
@@ -164,6 +182,40 @@ class BuildConnection(contextlib.ExitStack):
     def unordered(self) -> duckdb.DuckDBPyConnection:
         """A connection for writing large files, whose rows come in any order."""
         return self.enter_context(self._connect(False))
+
+    @contextlib.contextmanager
+    def within(self, label: str, files: Iterable[Path]) -> Iterator[None]:
+        """Interrupts what runs on these connections when it takes longer than files of this size may.
+
+        Raises DataRetrievalError then: nothing follows from it for the content.
+        """
+        limit = input_limits()
+        megabytes = sum(file.stat().st_size for file in files if file.exists()) / 1_000_000
+        ended = threading.Event()
+        watch = threading.Thread(
+            target=self._interrupt_unless, args=(ended, limit.seconds + megabytes), daemon=True
+        )
+        watch.start()
+        try:
+            yield
+        except duckdb.InterruptException:
+            raise DataRetrievalError(
+                f"{label} could not be read within {limit.seconds + megabytes:.0f} seconds: make it smaller, or allow "
+                "more by HEALTHSEG_INPUT_LIMITS__SECONDS",
+                parameter="portfolio",
+                value_provided=label,
+            ) from None
+        finally:
+            ended.set()
+            watch.join()
+
+    def _interrupt_unless(self, ended: threading.Event, seconds: float) -> None:
+        if ended.wait(seconds):
+            return
+        # again, since what comes between two statements is not interrupted
+        while not ended.wait(_INTERRUPT_SECONDS):
+            for name in {"connection", "unordered"} & set(vars(self)):
+                getattr(self, name).interrupt()
 
     def set_accounts(self, accounts: pd.DataFrame) -> None:
         """From now on these are the known customers."""

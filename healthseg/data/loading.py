@@ -28,7 +28,7 @@ from healthseg.data.engine import (
 from healthseg.data.events import Events
 from healthseg.data.ledger.location import stage_view
 from healthseg.data.losses import TableReport, refusal
-from healthseg.data.sources import Refused, Sources
+from healthseg.data.sources import Refused, SourcePart, Sources
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES, Table
 from healthseg.settings import Settings
@@ -180,7 +180,8 @@ class LoadedTables:
         parts = self.sources.parts[table.name]
         try:
             ready = [prepare(part, target.parent / COPIES, table) for part in parts]
-            return clean_table(build.connection, table, ready, self.settings, target)
+            with build.within(f"table {table.name}", _files(parts)):
+                return clean_table(build.connection, table, ready, self.settings, target)
         except Refused as problem:
             return refusal(table.name, [part.label for part in parts], str(problem))
 
@@ -190,10 +191,11 @@ class LoadedTables:
         settings, excluded = self.settings, self._excluded()
         try:
             version = fingerprint([contract_version(), *_readings(settings)])
-            events = Events.build(
-                self.folder, build, parts, self.accounts, excluded, settings, version
-            )
-            report = events.report(build, settings)
+            with build.within("table events", _files(parts)):
+                events = Events.build(
+                    self.folder, build, parts, self.accounts, excluded, settings, version
+                )
+                report = events.report(build, settings)
         except Refused as problem:
             return refusal("events", [part.label for part in parts], str(problem))
         except duckdb.Error as problem:
@@ -222,6 +224,13 @@ class LoadedTables:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
+
+
+def _files(parts: Sequence[SourcePart]) -> list[Path]:
+    """What the parts are read from."""
+    attached = {Path(part.attach) for part in parts if part.attach}
+    files = {part.path for part in parts if part.path is not None}
+    return [*attached, *files]
 
 
 def _accounts(folder: Path, settings: Settings) -> pd.DataFrame:

@@ -46,6 +46,7 @@ from healthseg.periods import as_date, wall_clock
 from healthseg.settings import Settings
 from healthseg.settings import settings as read_settings
 from healthseg.settings.base import fingerprint
+from healthseg.settings.in_force import input_limits
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import Ledger, SettingsInForce, StageEvent
@@ -356,7 +357,12 @@ class Portfolio:
         attach = self._sources.attach
         folders = [self.root / FOLDER, *self._sources.folders]
         connection = engine.connect(
-            self._spill, memory=engine.BUILD_MEMORY, folders=folders, attach=attach, ordered=ordered
+            self._spill,
+            memory=engine.BUILD_MEMORY,
+            folders=folders,
+            attach=attach,
+            ordered=ordered,
+            spill_mb=input_limits().disk_mb,
         )
         with contextlib.closing(connection):
             yield connection

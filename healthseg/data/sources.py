@@ -67,6 +67,9 @@ class SourcePart:
     label: str
     path: Path | None = None
     query: Query | str | None = None
+    # text of others, run in a process of its own: the folders that it may read, and a DuckDB file as ``source``
+    isolated_in: tuple[Path, ...] | None = None
+    attach: str | None = None
     token: str | None = None
     # a file's size and time of change when it was located
     stat: str | None = None

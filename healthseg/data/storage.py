@@ -51,7 +51,9 @@ def cache_folder() -> Path:
 
 def root_for(folder: Path, identity: str, *, local: bool = True) -> Path:
     """The folder of derived data and ledger: the portfolio's own, else one in the cache named by ``identity``."""
-    if local and writable(folder / FOLDER if (folder / FOLDER).is_dir() else folder):
+    own = folder / FOLDER
+    # a link would have us write where whoever made the portfolio wants
+    if local and not own.is_symlink() and writable(own if own.is_dir() else folder):
         return folder
     root = cache_folder() / fingerprint(identity)
     root.mkdir(parents=True, exist_ok=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from healthseg.data.sources import CHUNK_BYTES, Refused, SourcePart, open_bytes
 from healthseg.data.storage import mark_used, writing
+from healthseg.settings.in_force import input_limits
 
 if TYPE_CHECKING:
     from healthseg.data.tables import Table
@@ -24,6 +26,9 @@ _MULTIBYTE = re.compile("[\x80-\ud7ff\ue000-\U0010ffff]")
 _SEPARATOR = re.compile(r'^\ufeff?"?sep=.{1,2}"?$', re.IGNORECASE)
 # DuckDB takes seconds for each thousand columns beyond
 _WIDE = 1_000
+# beyond what the engine takes as one line or one JSON object
+_LONGEST_LINE = 1 << 25
+_UNPACKED_FREELY = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ def prepare_text(part: SourcePart, target: Path, table: Table | None, *, fresh: 
         note = words and f"{part.label} is not UTF-8: it was read as {words}"
         part = replace(part, copy=copy, note=note, skipped=int(skipped))
     names = part.header[1]
+    require_columns(part.label, len(names))
     if all(name == f"column_{number}" for number, name in enumerate(names, start=1)):
         raise Refused(f"{part.label} is empty: not even a header")
     return part if table is None or len(names) <= _WIDE else _narrowed(part, table, target)
@@ -72,8 +78,10 @@ def text_form(part: SourcePart) -> TextForm:
             return TextForm(UTF16, uneven_ends=True)
     decoder = codecs.getincrementaldecoder(UTF8)("surrogateescape")
     foreign, multibyte, line, ends, returns, start = 0, False, 1, 0, 0, b""
+    bounds = _TextBounds(part)
     with open_bytes(part.path) as handle:
         while chunk := handle.read(CHUNK_BYTES):
+            bounds.add(handle, chunk, line)
             if b"\0" in chunk:
                 raise Refused(
                     f"{part.label} is not a text file: it contains NUL bytes; save it as CSV in UTF-8"
@@ -98,6 +106,41 @@ def text_form(part: SourcePart) -> TextForm:
     skipped = 1 if _SEPARATOR.match(first) else 0
     uneven = (0 < ends < line - 1) or (line == 1 and returns > 0)
     return TextForm(WINDOWS if foreign else UTF8, uneven, skipped)
+
+
+@dataclass
+class _TextBounds:
+    """A text file stays within the limits: what it unpacks to, and how long its lines are."""
+
+    part: SourcePart
+    times: float = field(default_factory=lambda: input_limits().unpacked_times)
+    unpacked: int = 0
+    of_line: int = 0
+
+    def add(self, handle: gzip.GzipFile | IO[bytes], chunk: bytes, line: int) -> None:
+        """Raises Refused where a block is beyond them."""
+        self.unpacked += len(chunk)
+        packed = getattr(handle, "fileobj", None)
+        if packed and self.unpacked > _UNPACKED_FREELY + self.times * packed.tell():
+            raise Refused(
+                f"{self.part.label} unpacks to more than {self.times:.0f} times its size: unpack it yourself if that is "
+                "right, or allow more by HEALTHSEG_INPUT_LIMITS__UNPACKED_TIMES"
+            )
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        self.of_line = len(chunk) - end - 1 + (self.of_line if end < 0 else 0)
+        if self.of_line > _LONGEST_LINE:
+            line += chunk.count(b"\n")
+            raise Refused(
+                f"{self.part.label}, line {line} is longer than {_LONGEST_LINE:,} bytes: is it one record a line?"
+            )
+
+
+def require_columns(label: str, count: int) -> None:
+    """Raises Refused for a table of more columns than the limit."""
+    if count > input_limits().columns:
+        raise Refused(
+            f"{label} has {count:,} columns: keep those that are needed, or allow more by HEALTHSEG_INPUT_LIMITS__COLUMNS"
+        )
 
 
 def recode(part: SourcePart, form: TextForm, target: Path) -> None:

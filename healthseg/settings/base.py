@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+# files of settings have some kilobytes
+_LARGEST_TOML_MB = 5
+
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def toml_content(path: Path) -> dict[str, Any]:
+    """What a TOML file of others holds. Raises ValueError with words for all that is not one of usual size and depth."""
+    if path.stat().st_size > _LARGEST_TOML_MB * 1_000_000:
+        raise ValueError(f"it is larger than {_LARGEST_TOML_MB} MB")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
 
 
 def fingerprint(value: Any) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from healthseg import settings as config
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint
 from healthseg.settings import trust
+from healthseg.settings.base import toml_content
 from healthseg.settings.mixpanel import MixpanelSettings
 from healthseg.settings.operator import (
     NAMED,
     SECRETS,
     AlertSettings,
     CacheSettings,
+    InputLimits,
     LimitSettings,
     McpSettings,
     ReportSettings,
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "mixpanel": MixpanelSettings,
     "cache": CacheSettings,
     "limits": LimitSettings,
+    "input_limits": InputLimits,
     "mcp": McpSettings,
     "alerts": AlertSettings,
     "reports": ReportSettings,
@@ -95,6 +97,7 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     content = _read(path) if path else {}
     if path:
         _refuse_secrets(content, path)
+        trust.require_operators(path, content)
     origins |= {
         f"{section}.{key}": str(path) for section, values in content.items() for key in values
     }
@@ -109,6 +112,12 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     if path:
         trust.require(path, content)
     return InForce(sections, origins, overrides, _secrets(environment, path, beside, origins))
+
+
+def input_limits() -> InputLimits:
+    """What a portfolio of others may take: the operator says it, in the environment or the file of HEALTHSEG_CONFIG."""
+    limits: InputLimits = in_force().input_limits
+    return limits
 
 
 def schema() -> dict[str, Any]:
@@ -151,8 +160,8 @@ def _config_path(environment: Mapping[str, str], beside: Path | None) -> Path | 
 def _read(path: Path) -> dict[str, Any]:
     """The sections of a TOML file, each known; what does not parse is not quoted, since it may hold anything."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        content = toml_content(path)
+    except ValueError as problem:
         where = str(problem).rpartition("(")[2].rstrip(")")
         raise InvalidParameters(
             f"{path.name} is not valid TOML ({where})",
@@ -177,8 +186,8 @@ def _of_portfolio(beside: Path | None, origins: dict[str, str]) -> dict[str, Any
     if path is None or not path.is_file():
         return {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        content = toml_content(path)
+    except ValueError:
         return {}  # opening the portfolio says what is wrong with it
     trust.require(path, content)
     values = content.get("settings", {})
@@ -326,8 +335,8 @@ def _read_secrets(file: Path) -> dict[str, str]:
             validation_rule="mode 0600",
         )
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        content = toml_content(file)
+    except ValueError:
         raise InvalidParameters(
             f"{file.name} is not valid TOML",
             parameter=SECRETS_VARIABLE,

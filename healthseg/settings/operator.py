@@ -34,6 +34,25 @@ class LimitSettings(Frozen):
     in_all_an_hour: Annotated[int, Field(ge=1)] = 1000  # each of several tokens has an equal share
 
 
+class InputLimits(Frozen):
+    """``[input_limits]``: what a portfolio of others may take. Not read from a file beside one."""
+
+    # a query or view; reading a file: and one more for each MB that is read
+    seconds: Annotated[float, Field(gt=0)] = 45.0
+    # of a query's process; with the one that waits for it 2 GiB are not reached
+    memory_mb: Annotated[int, Field(ge=256)] = 1700
+    # what a query writes, and what reading spills to the disk
+    disk_mb: Annotated[int, Field(ge=1)] = 20_000
+    # packed text has 5 to 20 times its size; a bomb a thousand times
+    unpacked_times: Annotated[float, Field(ge=1)] = 100.0
+    # exports of every field of a system have some ten thousands
+    columns: Annotated[int, Field(ge=1)] = 50_000
+    # a worksheet as it lies in memory, blank cells included: a million rows of twelve columns
+    sheet_cells: Annotated[int, Field(ge=1)] = 12_000_000
+    # a workbook's parts, unpacked
+    workbook_mb: Annotated[int, Field(ge=1)] = 1_000
+
+
 class McpSettings(Frozen):
     """``[mcp]``: where the server listens over HTTP, which folder's reports it offers, and what one call may take."""
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from healthseg.errors import InvalidParameters
+from healthseg.settings.base import toml_content
 
 FILES = ("healthseg.toml", "portfolio.toml")
 # what acts outside the portfolio, by its place in the file
@@ -27,11 +29,14 @@ ACTING = (
     ("mcp",),
     ("cache", "version_query"),
 )
+_OWN_VARIABLE = re.compile(r"\$\{?HEALTHSEG_")
+# what a portfolio may take is no choice of its own
+_OPERATORS_ALONE = "input_limits"
 _OPERATORS_FILE = "HEALTHSEG_CONFIG"
 
 
-def acting(content: Mapping[str, Any]) -> list[str]:
-    """What in a file reaches beyond its portfolio, as lines that name it; variables by name, never by value.
+def acting(content: Mapping[str, Any], folder: Path | None = None) -> list[str]:
+    """What in a file (of a folder) reaches beyond its portfolio, as lines that name it; variables by name, never by value.
 
     >>> acting({"settings": {"outbox": {"handlers": {"log": {"kind": "file", "path": "log.jsonl"}}}}})
     ['settings.outbox.handlers.log.kind = "file"', 'settings.outbox.handlers.log.path = "log.jsonl"']
@@ -45,7 +50,23 @@ def acting(content: Mapping[str, Any]) -> list[str]:
             value = value.get(key) if isinstance(value, Mapping) else None
         if value not in (None, {}):
             lines += _lines(".".join(keys), value)
+    source = content.get("source")
+    values = source if isinstance(source, Mapping) else {}
+    address, folders = values.get("address"), values.get("folder")
+    if isinstance(address, str) and not _OWN_VARIABLE.match(address):
+        lines += _lines("source.address", re.sub(r"://[^/@]*@", "://", address))
+    for name in folders if isinstance(folders, list) else [folders]:
+        if folder is not None and isinstance(name, str) and _leaves(folder, name):
+            lines += _lines("source.folder", name)
     return lines
+
+
+def _leaves(folder: Path, name: str) -> bool:
+    """Whether a folder of data lies outside of the portfolio's."""
+    if "$" in name:
+        return not _OWN_VARIABLE.match(name) or ".." in name
+    target = (folder / Path(name).expanduser()).resolve()
+    return not target.is_relative_to(folder.resolve())
 
 
 def _lines(name: str, value: Any) -> Iterator[str]:
@@ -60,9 +81,42 @@ def _lines(name: str, value: Any) -> Iterator[str]:
 def require(path: Path, content: Mapping[str, Any]) -> None:
     """Raises InvalidParameters where a file beside a portfolio acts outside it and is not trusted as it is."""
     reaching = acting(content)
-    if not reaching or _is_operators(path) or _trusted().get(str(path.resolve())) == digest(path):
+    if len(reaching) == 1 and reaching[0].startswith("source.address"):
+        _require_source(path, "source.address", content["source"]["address"])
+    elif reaching:
+        _require_trust(path, reaching[0].partition(" = ")[0])
+
+
+def require_folder(path: Path, name: str) -> None:
+    """Raises InvalidParameters where the folder of data of a file lies outside the portfolio's, and is not trusted."""
+    if _leaves(path.parent, name):
+        _require_source(path, "source.folder", name)
+
+
+def _require_source(path: Path, key: str, value: str) -> None:
+    """Where data are read from stays trusted while the queries of a file change."""
+    if _source_key(path, key, value) not in _trusted():
+        _require_trust(path, key)
+
+
+def _source_key(path: Path, key: str, value: str) -> str:
+    return f"{path.resolve()} {key} {hashlib.sha256(value.encode()).hexdigest()[:16]}"
+
+
+def _source_keys(path: Path) -> list[str]:
+    source = toml_content(path).get("source")
+    values = source if isinstance(source, Mapping) else {}
+    return [
+        _source_key(path, f"source.{key}", text)
+        for key in ("folder", "address")
+        for text in (values[key] if isinstance(values.get(key), list) else [values.get(key)])
+        if isinstance(text, str)
+    ]
+
+
+def _require_trust(path: Path, first: str) -> None:
+    if _is_operators(path) or _trusted().get(str(path.resolve())) == digest(path):
         return
-    first = reaching[0].partition(" = ")[0]
     raise InvalidParameters(
         f"{path} sets {first}, which acts outside the portfolio, and this file is not trusted: read it, then "
         f"run 'healthseg trust {path.parent}', or move these settings to the file that {_OPERATORS_FILE} names",
@@ -72,10 +126,47 @@ def require(path: Path, content: Mapping[str, Any]) -> None:
     )
 
 
-def trust(paths: list[Path]) -> Path:
-    """Records the files as they are; where that is kept."""
+def require_links(folder: Path, links: Mapping[str, str]) -> None:
+    """Raises InvalidParameters where tables are links to files outside of a portfolio, and not trusted as they are."""
+    if not links or _trusted().get(_links_key(folder)) == _links_digest(links):
+        return
+    label, target = next(iter(sorted(links.items())))
+    raise InvalidParameters(
+        f"{label} is a link to {target}, outside of the portfolio: copy the file, or run "
+        f"'healthseg trust {folder}' if you made the link",
+        parameter="portfolio",
+        value_provided=label,
+        validation_rule="files of the portfolio's folder, or trusted links",
+    )
+
+
+def _links_key(folder: Path) -> str:
+    return f"{folder.resolve()}{os.sep}"
+
+
+def _links_digest(links: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(links.items())).encode()).hexdigest()
+
+
+def require_operators(path: Path, content: Mapping[str, Any]) -> None:
+    """Raises InvalidParameters where a file beside a portfolio sets what is the operator's alone."""
+    if _OPERATORS_ALONE in content and not _is_operators(path):
+        raise InvalidParameters(
+            f"{path.name} sets [{_OPERATORS_ALONE}], which a portfolio cannot set for itself: use the environment, "
+            f"or the file that {_OPERATORS_FILE} names",
+            parameter=_OPERATORS_ALONE,
+            value_provided=path.name,
+            validation_rule="the operator's own configuration",
+        )
+
+
+def trust(paths: list[Path], folder: Path | None = None, links: Mapping[str, str] = {}) -> Path:
+    """Records the files, and the links of a folder, as they are; where that is kept."""
     store = _store()
     entries = _trusted() | {str(path.resolve()): digest(path) for path in paths}
+    entries |= {key: "read" for path in paths for key in _source_keys(path)}
+    if folder is not None and links:
+        entries[_links_key(folder)] = _links_digest(links)
     store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, temporary = tempfile.mkstemp(dir=store.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -18,6 +18,7 @@ from healthseg.data.exports.portfolio_file import Outline, write_portfolio, writ
 from healthseg.data.quality import Check
 from healthseg.data.queries import parse
 from healthseg.errors import DataRetrievalError, InvalidParameters
+from healthseg.settings import trust
 from tests.data.workbook import write_workbook
 
 EXPORTS = Path(__file__).parents[2] / "examples" / "exports"
@@ -141,6 +142,7 @@ def test_the_other_link_is_one_line_to_change(mixed: Path, tmp_path: Path) -> No
     )
     lines[first], lines[second] = f"-- {lines[first]}", lines[second].removeprefix("-- ")
     (tmp_path / "portfolio.toml").write_text("\n".join(lines), encoding="utf-8")
+    trust.trust([tmp_path / "portfolio.toml"])
     kept = kept_rows(hs.Portfolio.open(tmp_path).check())
     assert kept["contracts"] == 8
 

@@ -15,6 +15,7 @@ import sqlalchemy
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters
+from healthseg.settings import trust
 
 ACCOUNTS = "account_id,joined,tz\nacme,2025-01-01,Europe/Berlin\nbeta,2025-01-01,UTC\n"
 CLICKS = (
@@ -245,6 +246,7 @@ def mapping(tmp_path):
         path = tmp_path / "mapping" / "portfolio.toml"
         path.parent.mkdir(exist_ok=True)
         path.write_text(source + QUERIES)
+        trust.trust([path])
         return path
 
     return write

@@ -29,6 +29,8 @@ from healthseg.data.exports.survey import (
 )
 from healthseg.data.sources import Refused, quoted
 from healthseg.errors import DataRetrievalError, InvalidParameters
+from healthseg.settings import trust
+from healthseg.settings.base import toml_content
 
 _SETTINGS_FILES = (TOML, "healthseg.toml", "healthseg.sqlite")
 _SHOWN_COLUMNS = 12
@@ -122,6 +124,8 @@ def write_portfolio(
         text = portfolio_text(content, folder)
         example = _example(content)
     _write(path, text)
+    if trust.acting(toml_content(path), folder):
+        trust.trust([path])  # whoever runs this named the sources
     recognised = tuple(_origin(table.recognised, table.table) for table in content.tables)
     unread = (*survey.unread, *_unrecognised(content))
     return Outline(path, recognised, tuple(content.decisions), unread, content.missing, example)

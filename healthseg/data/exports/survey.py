@@ -17,8 +17,9 @@ from typing import Any
 
 import duckdb
 
-from healthseg.data.copies import prepare, sheet_names, sqlite_tables
+from healthseg.data.copies import prepare, sqlite_tables
 from healthseg.data.sources import Refused, csv_header, file_part, quoted, split_name
+from healthseg.data.workbooks import sheet_names
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")

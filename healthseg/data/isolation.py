@@ -1,0 +1,144 @@
+"""Starts ``isolated.py`` for a query of others, and puts how it ended into words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from healthseg.data import engine, isolated
+from healthseg.data.sources import Refused, quoted
+from healthseg.errors import DataRetrievalError
+from healthseg.settings.in_force import input_limits
+
+_MB = 1_000_000
+# room for the engine's own pages beside what it may allocate
+_ENGINE_SHARE = 0.6
+_THREADS = 2
+# rows of a SQLite view are read into memory afterwards
+_SQLITE_MB = 256
+
+
+def copy_query(
+    label: str,
+    select: str,
+    target: Path,
+    *,
+    folders: Sequence[Path],
+    attach: str | None,
+    files: Iterable[Path],
+) -> None:
+    """Writes the rows of a SELECT to a Parquet file. Raises Refused where it fails by its content, and
+    DataRetrievalError where it takes more than the limits or the machine fails."""
+    limits = input_limits()
+    spill = target.with_name(f"{target.name}-spill")
+    statements = engine.limiting(
+        spill, folders=[*folders, target.parent], attach=attach, spill_mb=limits.disk_mb
+    )
+    config = engine.CONFIG | {
+        "memory_limit": f"{int(limits.memory_mb * _ENGINE_SHARE)}MB",
+        "threads": _THREADS,
+    }
+    job = {
+        "kind": "duckdb",
+        "config": config,
+        "statements": statements,
+        "select": select,
+        "target": quoted(str(target)),
+        "file_bytes": limits.disk_mb * _MB,
+    }
+    try:
+        _run(label, job, files)
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def copy_sqlite(label: str, path: Path, name: str, target: Path) -> None:
+    """Writes what a view of a SQLite file shows to the table ``rows`` of another one; raises as ``copy_query``."""
+    escaped = name.replace('"', '""')
+    job = {
+        "kind": "sqlite",
+        "uri": f"{path.absolute().as_uri()}?mode=ro",
+        "select": f'SELECT * FROM main."{escaped}"',
+        "target": str(target),
+        "file_bytes": _SQLITE_MB * _MB,
+    }
+    _run(label, job, [path])
+
+
+def _run(label: str, job: dict[str, Any], files: Iterable[Path]) -> None:
+    limits = input_limits()
+    seconds = limits.seconds + sum(file.stat().st_size for file in files if file.exists()) / _MB
+    job["memory_bytes"] = limits.memory_mb * _MB
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(Path(isolated.__file__))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+        words = _last_words(process, seconds)
+    except subprocess.TimeoutExpired:
+        raise _beyond(label, f"had not ended after {seconds:.0f} seconds", "SECONDS") from None
+    finally:
+        process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    if not words:
+        raise _beyond(label, "ended the process that ran it", "MEMORY_MB")
+    _raise_for(label, json.loads(words))
+
+
+def _last_words(process: subprocess.Popen[str], seconds: float) -> str:
+    """What the process printed. Its standard input stays open: it ends when that is closed."""
+    import threading
+
+    assert process.stdout is not None
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(process.stdout.readline()), daemon=True)  # type: ignore[union-attr]
+    reader.start()
+    reader.join(seconds)
+    if reader.is_alive():
+        process.kill()
+        reader.join()
+        raise subprocess.TimeoutExpired("query", seconds)
+    return read[0]
+
+
+def _raise_for(label: str, problem: dict[str, str]) -> None:
+    kind, words = problem.get("kind"), problem.get("words", "")
+    if kind == "memory":
+        raise _beyond(label, "needs more memory than it may take", "MEMORY_MB")
+    if kind == "machine" and "File too large" in words:
+        raise _beyond(label, "writes more than it may", "DISK_MB")
+    if kind == "machine" and "No files found" not in words:
+        raise DataRetrievalError(
+            f"{label} could not be read: {words}; try again, with more memory or room on the disk",
+            parameter="portfolio",
+            value_provided=label,
+        )
+    if kind:
+        raise Refused(f"{label} cannot be read as a table: {isolated.plain(words)}")
+
+
+def _beyond(label: str, problem: str, setting: str) -> DataRetrievalError:
+    name = f"HEALTHSEG_INPUT_LIMITS__{setting}"
+    return DataRetrievalError(
+        f"{label} {problem}: make it simpler, or allow more by {name}",
+        parameter="portfolio",
+        value_provided=label,
+        validation_rule=name,
+    )
