@@ -17,6 +17,8 @@ from healthseg.reports import privacy
 # A template, or a function of the result (or of the row) that chooses one; None shows nothing.
 Text = str | Callable[[Any], str | None]
 
+# What names the customer whose client_id lies beside it.
+NAMES = frozenset({"name", "client_id"})
 _FIGURE = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 _STEP = re.compile(r'\.?([A-Za-z_]\w*|\*)|\[(\d+|\*|"(?:[^"\\]|\\.)*")\]')
 
@@ -193,6 +195,8 @@ class Piece:
     path: str = ""
     form: str = ""
     missing: bool = False
+    # The customer that it names, to whose page it leads where there is one.
+    client: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,14 @@ def figure(scope: Scope, path: str, form: str = "") -> Piece:
     address = target.path if target else f"{scope.path}.{path}"
     empty = not isinstance(value, list | dict) and formats.is_missing(value)
     shown = formats.written(value, form, sibling)
-    return Piece(shown, address, form, missing=empty and "?" not in form)
+    client = _customer(target) if target and path.rpartition(".")[2] in NAMES else ""
+    return Piece(shown, address, form, empty and "?" not in form, client)
+
+
+def _customer(name: Scope) -> str:
+    """The client_id of the row that a name is in; empty where it names the page's own customer, or something else."""
+    row = name.outer.value if name.outer and name.outer.path != "$" else None
+    return str(row.get("client_id") or "") if isinstance(row, Mapping) else ""
 
 
 def sentences(texts: tuple[Text, ...], scope: Scope, chooser: Any = None) -> Filled:

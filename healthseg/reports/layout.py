@@ -89,7 +89,7 @@ def grid(table: spec.Table, scope: Scope) -> document.Grid | None:
     items = rows(table, scope)
     if not items:
         return None
-    columns = [_ColumnTemplate(heading, value) for heading, value in table.columns.items()]
+    columns = [_ColumnTemplate(heading, value, items) for heading, value in table.columns.items()]
     lines = [[column.cell(row) for column in columns] for row in items]
     known = [at for at in range(len(columns)) if at == 0 or any(line[at].text for line in lines)]
     return document.Grid(
@@ -103,7 +103,9 @@ def grid(table: spec.Table, scope: Scope) -> document.Grid | None:
 class _ColumnTemplate:
     """A column as a template; its first figure decides how it is sorted and aligned."""
 
-    def __init__(self, heading: str, shown: spec.Text | spec.Cell) -> None:
+    def __init__(
+        self, heading: str, shown: spec.Text | spec.Cell, rows: Sequence[Scope] = ()
+    ) -> None:
         self.heading = heading
         self.column = shown if isinstance(shown, spec.Cell) else spec.Cell(shown)
         value = self.column.value
@@ -114,6 +116,10 @@ class _ColumnTemplate:
             self.path, _, form = first.partition(":")
             self.form = form.partition("?")[0]
         self.numeric = formats.is_numeric(self.form)
+        self.whole = 1.0
+        if self.column.bar == spec.LARGEST:
+            values = [abs(float(self._value(row))) for row in rows if self._is_known(row)]
+            self.whole = max(values, default=0.0) or 1.0
 
     def cell(self, row: Scope) -> document.GridCell:
         return document.GridCell(
@@ -136,8 +142,12 @@ class _ColumnTemplate:
         return f"{value:.10g}" if self.numeric and isinstance(value, int | float) else None
 
     def _share(self, row: Scope) -> float | None:
-        share = self._value(row)
-        return None if formats.is_missing(share) else min(1.0, max(0.0, float(share)))
+        if not self._is_known(row):
+            return None
+        return min(1.0, max(0.0, abs(float(self._value(row))) / self.whole))
+
+    def _is_known(self, row: Scope) -> bool:
+        return not formats.is_missing(self._value(row))
 
 
 # -- charts and texts -----------------------------------------------------------------------------

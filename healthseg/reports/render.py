@@ -11,6 +11,7 @@ from healthseg.reports import document, layout, portfolios, privacy, spec
 from healthseg.reports.document import Node, static
 from healthseg.reports.figures import Filled, Piece, Scope, Text, figure, filled, root, sentences
 from healthseg.reports.html import printed, writer
+from healthseg.rules import counted
 
 if TYPE_CHECKING:
     from healthseg.charts.formats import Frame
@@ -23,6 +24,12 @@ UNMEASURED = spec.Table(
 )
 
 
+# The notices that are shown before a reader opens the others.
+NOTICES_SHOWN = 4
+# The look of a section for which half of a wide page is enough.
+NARROW = "hs hs-narrow"
+
+
 class Output:
     """Nodes of a page that show themselves; ``facts`` travel beside them, for the report's title and the index."""
 
@@ -31,6 +38,8 @@ class Output:
     ) -> None:
         self.nodes, self.text, self.facts = tuple(nodes), text, facts
 
+    look = "hs"
+
     @functools.cached_property
     def markup(self) -> str:
         """The nodes as HTML."""
@@ -38,12 +47,31 @@ class Output:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         bundle: dict[str, Any] = {
-            "text/html": f'<div class="hs">{self.markup}</div>',
+            "text/html": f'<div class="{self.look}">{self.markup}</div>',
             "text/plain": self.text or "a part of a page",
         }
         if document.is_printing():
             bundle[document.PRINTED] = printed.blocks(self.nodes)
         return bundle | ({writer.REPORT: dict(self.facts)} if self.facts else {})
+
+
+def _items(rows: str, text: str, scope: Scope) -> list[document.Item]:
+    """A line for each row."""
+    listings = layout.points(spec.Points(rows, text), scope)
+    return [item for node in listings if isinstance(node, document.Listing) for item in node.items]
+
+
+class _Panels(Output):
+    """A section: its lead, and below it what shows the answer, side by side where the page is wide enough."""
+
+    def __init__(self, lead: Output, nodes: Iterable[Node], text: str) -> None:
+        self.lead, self.blocks = lead, tuple(nodes)
+        super().__init__((*lead.nodes, *self.blocks), text)
+        self.look = NARROW if writer.is_narrow(self.blocks) else "hs"
+
+    @functools.cached_property
+    def markup(self) -> str:
+        return self.lead.markup + writer.panels(self.blocks)
 
 
 class ReportPage:
@@ -74,18 +102,7 @@ class ReportPage:
             tuple(document.Paragraph(line, "about") for line in about if line),
             figure(self.scope, page.band).text if page.band else "",
         )
-        quality = layout.points(
-            spec.Points("data_quality.summary", "{page_item}"), self.scope, "warnings"
-        )
-        quality += layout.points(
-            spec.Points("overrides.summary", "{page_item}"), self.scope, "warnings"
-        )
-        quality += layout.points(
-            spec.Points("uncontracted.summary", "{page_item}"), self.scope, "warnings"
-        )
-        warnings = layout.points(
-            spec.Points("warnings", "{page_item:sentence}"), self.scope, "warnings"
-        )
+        notices = self._notices()
         cards = layout.cards(layout.chosen(page.cards, result), self.scope, result)
         facts = {
             "title": formats.plain(title.text, 120),
@@ -95,7 +112,43 @@ class ReportPage:
             "fingerprint": result.fingerprint,
             "response": privacy.hidden(result.to_dict()),
         }
-        return Output((opening, *quality, *warnings, *cards), result.verdict(), facts)
+        return Output((opening, *notices, *cards), result.verdict(), facts)
+
+    def _notices(self) -> list[Node]:
+        """What a reader must know first: notice, expired contracts, then the data, of which much lies behind a fold."""
+        first = [document.Item(self._filled(text)) for text in self._overrides()]
+        first += _items("uncontracted.summary", "{page_item}", self.scope)
+        data = _items("data_quality.summary", "{page_item:sentence}", self.scope)
+        data += _items("warnings", "{page_item:sentence}", self.scope)
+        shown = max(0, NOTICES_SHOWN - len(first))
+        if len(data) > shown + 1:
+            data, rest = data[:shown], data[shown:]
+            words = f"{counted(len(rest), 'note')} on the data"
+            fold = [document.Folded(static(words), (document.Listing(tuple(rest)),))]
+        else:
+            fold = []
+        items = (*first, *data)
+        return [*([document.Listing(items, "warnings")] if items else []), *fold]
+
+    def _overrides(self) -> list[str]:
+        """What overrides scores, with the customers' names in templates of their own."""
+        overrides = getattr(self.result, "overrides", None)  # a model's result has none
+        if overrides is None:
+            return []
+        if not self.spec.portfolio:
+            return [f"{{overrides.summary[{at}]}}" for at in range(len(overrides.summary))]
+        lines, settings = [], self.portfolio.settings
+        for key, override in settings.overrides.items():
+            held = [at for at, item in enumerate(overrides.held) if item.override == key]
+            if override.of_many and held:
+                names = ", ".join(
+                    f"{{overrides.held[{at}].name}}" for at in held[: settings.overrides_named]
+                )
+                more = len(held) - settings.overrides_named
+                count = counted(len(held), "customer")
+                rest = f" and {more} more" if more > 0 else ""
+                lines.append(f"{count} {override.of_many}: {names}{rest}")
+        return lines
 
     def section(self, name: str) -> PageSection:
         """The answer to a question; its lead, charts, frames and tables can be had apart."""
@@ -192,5 +245,4 @@ class PageSection:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         nodes = layout.nodes(self.blocks, self.page.scope, self.page.result)
-        whole = Output((*self.lead.nodes, *nodes), self.lead.text or self.question)
-        return whole._repr_mimebundle_()
+        return _Panels(self.lead, nodes, self.lead.text or self.question)._repr_mimebundle_()

@@ -14,6 +14,7 @@ from healthseg.reports.document import Node
 from healthseg.reports.figures import Text
 
 Row = Mapping[str, Any]
+LARGEST = "largest"
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Cell:
     value: Text
     # A second line, in small type.
     under: Text = ""
-    # Whether a bar behind the figure shows it as a share of one.
-    bar: bool = False
+    # Whether a bar behind the figure shows it as a share of one, or of the largest in its column (LARGEST).
+    bar: bool | str = False
     # The path of the page that the cell leads to.
     link: str = ""
 

@@ -17,7 +17,7 @@ from healthseg.integrations.alerts import run as alerts
 from healthseg.reports.html import export, index
 from healthseg.settings.in_force import in_force
 from healthseg.tools import TOOLS, portfolio_health
-from tests.reports.pages import NOTEBOOKS
+from tests.reports.pages import NAVIGATION, NOTEBOOKS
 
 AT = dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC)
 REPORTS = [f"{kind}-{tool}" for kind in ("customer", "portfolio") for tool in TOOLS]
@@ -43,7 +43,7 @@ def report(kind: str, tool: str, portfolio: Path, client_id: str) -> str:
     return export.to_html(
         notebook,
         export.NotebookOrigin(AT, 1.0),
-        index="../index.html",
+        navigation=NAVIGATION,
         portfolio=kind == "portfolio",
     )
 

@@ -12,10 +12,12 @@ from nbformat.v4 import new_output
 
 from healthseg import settings as config
 from healthseg.reports.html import export, scripting
+from healthseg.reports.html.navigation import Atlas
 from healthseg.reports.pages import page_spec
 from healthseg.reports.render import ReportPage
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+NAVIGATION = Atlas({}, {}).navigation(None, "calculate_health_score")
 MADE = export.NotebookOrigin(dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC), 3.2)
 
 
@@ -34,7 +36,7 @@ def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:
 
 def html_of(kind: str, result, settings=None) -> str:
     return export.to_html(
-        shown(kind, result, settings), MADE, index="../index.html", portfolio=kind == "portfolio"
+        shown(kind, result, settings), MADE, navigation=NAVIGATION, portfolio=kind == "portfolio"
     )
 
 

@@ -163,7 +163,8 @@ def test_ten_thousand_customers_are_paged_searched_and_sorted(browser: Browser, 
     browser.open(pages["large"])
     rows = "[...document.querySelectorAll('#customers tbody tr')]"
     assert browser.run(f"{rows}.length") == 100
-    assert browser.run("document.getElementById('count').textContent") == "10,000 customers"
+    count = "document.getElementById('count').textContent"
+    assert browser.run(count).startswith("10,000 customers · ARR EUR 1.31B · ")
     browser.run("document.getElementById('forth').click()")
     assert browser.run("document.getElementById('where').textContent") == "101 to 200 of 10,000"
     browser.run("search.value = 'customer 0777'; search.dispatchEvent(new Event('input'));")
@@ -174,6 +175,26 @@ def test_ten_thousand_customers_are_paged_searched_and_sorted(browser: Browser, 
     )
     assert browser.run(f"{rows}.every(row => row.cells[1].dataset.sort === '99')")
     assert browser.run("document.documentElement.scrollWidth") <= 1440 and browser.problems == []
+
+
+def test_the_selection_of_the_index_is_summed_and_lies_in_its_address(browser: Browser, pages):
+    browser.open(pages["large"])
+    count = "document.getElementById('count').textContent"
+    whole = browser.run(count)
+    browser.run(
+        "(() => { const one = document.querySelector('[data-filter=band]'); one.value = one.options[1].value;"
+        "one.dispatchEvent(new Event('change')); })()"
+    )
+    part = browser.run(count)
+    assert part != whole and "of 10,000 customers · ARR EUR" in part
+    assert browser.run("location.hash").startswith("#band=")
+    client = browser.run("JSON.parse(document.getElementById('rows').textContent).rows[5].id")
+    browser.run(f"location.hash = '#customer={client}'; new Promise(done => setTimeout(done, 100))")
+    card = "document.getElementById('card')"
+    assert not browser.run(f"{card}.hidden") and "Score" in browser.run(f"{card}.textContent")
+    assert browser.run(count) == whole, "an address without a filter shows all"
+    browser.run("document.getElementById('clear').click()")
+    assert browser.run(f"{card}.hidden") and browser.problems == []
 
 
 @pytest.mark.parametrize("width", [390, 1440])

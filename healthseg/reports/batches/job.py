@@ -21,6 +21,7 @@ from healthseg.reports.batches.workers import FAILED, KILLED, OK, Lost
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.reports.html.export import Document, NotebookOrigin
+    from healthseg.reports.html.navigation import Navigation
 
 FORMATS = ("pdf", "csv")
 NO_CELL: Callable[[object], None] = lambda number: None  # noqa: E731
@@ -41,6 +42,7 @@ class Job:
     charts: str = "auto"
     pseudonyms: str = ""  # the key that user names are hidden with; empty: they are shown
     printed_mb: float = 20.0  # outputs of the notebook at most
+    navigation: Navigation | None = None
 
     @property
     def name(self) -> str:
@@ -198,8 +200,7 @@ def _write(
     """Write all files, the page last: where it is, the others are."""
     from healthseg.reports.html import export
 
-    index = "../" * job.name.count("/") + "index.html"
-    markup = export.to_html(executed, origin, index=index, portfolio=job.client_id is None)
+    markup = export.to_html(executed, origin, job.navigation, job.client_id is None)
     writing.write_whole(files["ipynb"], scrubbed(executed, job))
     if "response" in facts:
         text = json.dumps(facts["response"], indent=1, ensure_ascii=False)

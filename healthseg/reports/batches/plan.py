@@ -6,14 +6,15 @@ import datetime as dt
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from healthseg.data.cache import code_digest
 from healthseg.errors import CalculationError, InvalidParameters
 from healthseg.reports import registry
-from healthseg.reports.batches.job import FORMATS, Job
+from healthseg.reports.batches.job import FORMATS, Job, report_name
+from healthseg.reports.html.navigation import Atlas
 from healthseg.reports.pages import OVERVIEWS
 from healthseg.settings import fingerprint
 
@@ -112,8 +113,12 @@ def jobs(
     folder: Path,
     content: str,
     pseudonyms: str,
+    names: Mapping[str, str] | None = None,
 ) -> list[Job]:
-    """The reports of this shard, the portfolio's first, which take longest."""
+    """The reports of this shard, the portfolio's first, which take longest.
+
+    ``names`` are the live customers' by client_id, in the order of the index.
+    """
     pairs: list[tuple[str | None, str]] = []
     if request.overview and set(request.tools) >= BEHIND_THE_BOARD:
         pairs.append((None, BOARD))
@@ -130,10 +135,29 @@ def jobs(
         )
     part, count = request.shard
     available = [pair for pair in pairs if notebook(pair[1], pair[0]).is_file()]
+    map_of_pages = atlas(available, folder, names or dict.fromkeys(clients, ""))
     return [
-        _job(request, *pair, portfolio, folder, content, pseudonyms)
+        replace(
+            _job(request, *pair, portfolio, folder, content, pseudonyms),
+            navigation=map_of_pages.navigation(*pair),
+        )
         for pair in available[part - 1 :: count]
     ]
+
+
+def atlas(
+    planned: Iterable[tuple[str | None, str]], folder: Path, names: Mapping[str, str]
+) -> Atlas:
+    """The pages that a folder has, or will have after the run."""
+    pages: dict[str | None, set[str]] = {client: set() for client in (None, *names)}
+    for client, tool in planned:
+        pages.setdefault(client, set()).add(tool)
+    for client, tools in pages.items():
+        place = folder / Path(report_name(client, "x")).parent
+        if place.is_dir():
+            tools.update(path.stem for path in place.glob("*.html"))
+    known = {client: name or client for client, name in names.items()}
+    return Atlas(known, {client: frozenset(tools) for client, tools in pages.items()})
 
 
 def _job(

@@ -136,7 +136,10 @@ def make_reports(
     folder = day_folder(top, health.as_of) if keep_days else top
     content = plan.content(opened, values.get("as_of"), portfolios.ledger_head(opened))
     key = "" if show_users else privacy.key(opened)
-    jobs = plan.jobs(request, customers, address, folder, content, key) if request.tools else []
+    names = {row["client_id"]: str(row["name"]) for row in health.customers}
+    jobs = (
+        plan.jobs(request, customers, address, folder, content, key, names) if request.tools else []
+    )
     managers = portfolios.manager_names(opened)
     batch = _BatchRunner(
         top, folder, jobs, request, settings, health, managers, clock, progress, started

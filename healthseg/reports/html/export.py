@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import nbformat
@@ -15,10 +16,12 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from healthseg.charts import formats
 from healthseg.reports.document import PRINTED
 from healthseg.reports.html import foreign, scripting
+from healthseg.reports.html.navigation import Navigation
 from healthseg.reports.html.printed import Block, text
 from healthseg.reports.html.writer import REPORT
 
 KEY = "healthseg-key"
+NARROW = '<div class="hs hs-narrow">'
 
 
 class ReportExporter(TemplateExporter):
@@ -45,6 +48,12 @@ class NotebookSection:
     pieces: list[str] = field(default_factory=list)
     # The same for PDF and CSV.
     blocks: list[Block] = field(default_factory=list)
+    # Whether it stands beside another one where the page is wide enough.
+    paired: bool = False
+
+    @property
+    def is_narrow(self) -> bool:
+        return len(self.pieces) == 1 and self.pieces[0].startswith(NARROW)
 
 
 @dataclass(frozen=True)
@@ -97,11 +106,13 @@ def read(notebook: nbformat.NotebookNode) -> Document:
 def to_html(
     notebook: nbformat.NotebookNode,
     origin: NotebookOrigin,
-    index: str = "",
+    navigation: Navigation | None = None,
     portfolio: bool = False,
 ) -> str:
-    """The report of an executed notebook as one page."""
-    document = read(notebook)
+    """The report of an executed notebook as one page; without ``navigation`` it leads nowhere."""
+    document, navigation = read(notebook), navigation or Navigation()
+    for section in document.sections:
+        section.pieces[:] = [navigation.linked(piece) for piece in section.pieces]
     interactive = origin.charts == "interactive" or (origin.charts == "auto" and portfolio)
     scripts = _scripts(document.sections, interactive)
     report = {
@@ -112,7 +123,7 @@ def to_html(
         "style": _style() + ("" if facts(notebook) else scripting.pieces()),
         "document": document,
         "origin": origin.sentence(),
-        "index": index,
+        "navigation": navigation.markup() if navigation.trail else "",
     }
     # what the template shows is in the resources: the notebook itself would only be copied, cell by cell
     body, _ = _exporter().from_notebook_node(
@@ -158,6 +169,9 @@ def _sections(notebook: nbformat.NotebookNode) -> tuple[list[NotebookSection], N
             section = footer if "footer" in cell.metadata.get("tags", []) else sections[-1]
             for output in cell.outputs:
                 _read_output(output, section)
+    for first, second in pairwise(sections):
+        if first.is_narrow and second.is_narrow and not first.paired:
+            first.paired = second.paired = True
     return sections, footer
 
 

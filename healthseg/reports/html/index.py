@@ -13,6 +13,7 @@ import jinja2
 from healthseg.charts import formats
 from healthseg.reports.batches.job import ReportOutcome, report_name
 from healthseg.reports.html import scripting
+from healthseg.reports.html.navigation import LABELS
 from healthseg.reports.html.writer import inert
 
 Row = Mapping[str, Any]
@@ -51,25 +52,30 @@ ALERTS_FILE = "alerts.html"
 # A score that moved by this many points since the last run is named.
 LEAST_MOVE = 5
 STYLES = ("page.css", "pieces.css", "index.css")
-SHORT = {
-    "calculate_health_score": "health",
-    "track_usage_engagement": "usage",
-    "segment_customers": "segment",
-    "track_feature_adoption": "features",
-    "manage_lifecycle_stages": "stage",
-    "track_adoption_milestones": "milestones",
-    "segment_by_value_tier": "tier",
-    "analyze_engagement_patterns": "patterns",
+# Windows of the filter by renewal: its name, and the days from and to the renewal.
+RENEWALS = (
+    ("overdue", None, -1),
+    ("in 30 days", 0, 30),
+    ("in 60 days", 0, 60),
+    ("in 90 days", 0, 90),
+    ("in 180 days", 0, 180),
+)
+UNCONTRACTED = "contract expired"
+FLAGS = {
+    "notice_given": "notice given",
+    "long_overdue": "invoice long overdue",
+    "provisional": "too new for a score",
 }
 COLUMNS = (
     IndexColumn("name", "Customer"),
     IndexColumn("score", "Score", formats.number, True),
     IndexColumn("change", "Change", formats.signed, True),
-    IndexColumn("risk_level", "Risk", formats.words),
+    IndexColumn("band", "Band", formats.words),
     IndexColumn("at_stake", "ARR weighted by score", numeric=True, money=True),
     IndexColumn("arr", "ARR", numeric=True, money=True),
     IndexColumn("renewal_on", "Renewal", formats.day, tight=True),
     IndexColumn("stage", "Stage", formats.words),
+    IndexColumn("tier", "Tier"),
     IndexColumn("manager", "Manager"),
     IndexColumn("reason", "Why"),
 )
@@ -112,8 +118,8 @@ def page(
         {**row, "manager": formats.manager(row.get("csm_id"), managers)}
         for row in overview.customers
     ]
-    columns = _columns(overview.at_stake_basis)
-    rows = [_row(row, columns, reports) for row in customers]
+    columns, flags = _columns(overview.at_stake_basis), _flags(overview)
+    rows = [_row(row, columns, reports, flags.get(row["client_id"], ())) for row in customers]
     script = scripting.index()
     return _template().render(
         style="".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
@@ -124,8 +130,14 @@ def page(
         data_until=formats.day(overview.data_until),
         columns=columns,
         rows=rows,
-        data=inert(rows),
-        managers=sorted({row["manager"] for row in customers if row["manager"]}),
+        data=inert(
+            {
+                "rows": rows,
+                "renewals": RENEWALS,
+                "expected": next(item.heading for item in columns if item.key == "at_stake"),
+            }
+        ),
+        filters=_filters(rows),
         reports=_portfolio_reports(reports),
         failed=[_failure(line) for line in reports.failed],
         changes=changes(overview, before, reports),
@@ -152,15 +164,63 @@ def _columns(basis: str | None) -> tuple[IndexColumn, ...]:
     )
 
 
-def _row(row: Row, columns: Sequence[IndexColumn], reports: ReportFolder) -> dict[str, Any]:
-    pages = [(tool, reports.href(row["client_id"], tool)) for tool in reports.tools]
-    links = [(SHORT.get(tool, formats.words(tool)), href) for tool, href in pages if href]
+def _flags(overview: Any) -> dict[str, list[str]]:
+    """What overrides scores, and expired contracts, by client_id."""
+    flags: dict[str, list[str]] = {}
+    for held in overview.overrides.held:
+        name = FLAGS.get(held.override, formats.words(held.override))
+        flags.setdefault(held.client_id, []).append(name)
+    for client in overview.uncontracted.client_ids:
+        flags.setdefault(client, []).append(UNCONTRACTED)
+    return flags
+
+
+def _row(
+    row: Row, columns: Sequence[IndexColumn], reports: ReportFolder, flags: Sequence[str]
+) -> dict[str, Any]:
+    """A row of the table, and what it is filtered, summed and linked by."""
+    pages = {tool: reports.href(row["client_id"], tool) for tool in reports.tools}
+    links = [(LABELS.get(tool, formats.words(tool)), pages[tool]) for tool in _in_order(pages)]
+    sums = {name: row[name] for name in ("arr", "at_stake") if not formats.is_missing(row[name])}
+    days = row.get("days_to_renewal")
     return {
+        "id": row["client_id"],
         "cells": [column.cell(row) for column in columns],
         "href": links[0][1] if links else "",
-        "links": links if len(links) > 1 else [],
-        "manager": row["manager"],
+        "links": links,
+        "currency": formats.plain(row.get("currency") or "", 8),
+        **sums,
+        "renewal": None if days is None or formats.is_missing(days) else int(days),
+        "by": {
+            "manager": row["manager"],
+            "band": formats.words(row.get("band") or "unknown"),
+            "stage": formats.words(row.get("stage") or ""),
+            "tier": formats.plain(row.get("tier") or ""),
+            "flag": list(flags),
+        },
     }
+
+
+def _in_order(pages: Mapping[str, str]) -> list[str]:
+    """The tools that have a page, in the order of the tabs."""
+    order = [*LABELS, *(tool for tool in pages if tool not in LABELS)]
+    return [tool for tool in order if pages.get(tool)]
+
+
+def _filters(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The choices of each filter that has any."""
+    choices = {
+        name: sorted({choice for row in rows for choice in _choices(row["by"][name])})
+        for name in ("manager", "band", "stage", "tier", "flag")
+    }
+    choices["renewal"] = (
+        [name for name, *_ in RENEWALS] if any(row["renewal"] is not None for row in rows) else []
+    )
+    return {name: known for name, known in choices.items() if known}
+
+
+def _choices(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def _portfolio_reports(reports: ReportFolder) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ Whatever comes from a portfolio passes through ``safe``.
 from __future__ import annotations
 
 import html
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from importlib import resources
@@ -17,6 +18,8 @@ from healthseg.reports.figures import Filled, Piece
 
 # The letters of a cell that fill a line of their own on a phone.
 LONG_CELL = 28
+# The columns of a table for which half of a wide page is enough.
+NARROW_COLUMNS = 5
 SPEC = "application/vnd.vegalite+json"
 REPORT = "application/vnd.healthseg.report+json"
 _ARROWS = {"up": "▲ ", "down": "▼ "}
@@ -58,6 +61,52 @@ def written(nodes: Iterable[document.Node]) -> str:
     return "".join(_WRITERS[type(node)](node) for node in nodes)
 
 
+def panels(nodes: Iterable[document.Node]) -> str:
+    """Nodes side by side where the page is wide enough for two."""
+    groups = _groups(nodes)
+    if len(groups) < 2:
+        return "".join(map(written, groups))
+    parts = []
+    for wide, run in itertools.groupby(groups, _is_wide):
+        members = [f'<div class="hs-panel">{written(group)}</div>' for group in run]
+        columns = not wide and len(members) > 1
+        body = "".join(members)
+        parts.append(f'<div class="hs-columns">{body}</div>' if columns else body)
+    return "".join(parts)
+
+
+def is_narrow(nodes: Iterable[document.Node]) -> bool:
+    """Whether half of a wide page is enough for the nodes."""
+    groups = _groups(nodes)
+    return len(groups) < 2 and not any(map(_is_wide, groups))
+
+
+def _groups(nodes: Iterable[document.Node]) -> list[list[document.Node]]:
+    """Nodes that belong together: a heading with what follows it, a chart, a table with what is said of it."""
+    groups: list[list[document.Node]] = []
+    for node in nodes:
+        begun = bool(groups) and not _is_wide(groups[-1]) and not _is_wide([node])
+        last = groups[-1] if begun else []
+        headed = all(isinstance(item, document.Title | document.Paragraph) for item in last)
+        begins = isinstance(node, document.Title | document.DrawnChart | document.Grid)
+        if begun and (headed or not begins):
+            last.append(node)
+        elif groups and isinstance(groups[-1][-1], document.Title):
+            groups[-1].append(node)
+        else:
+            groups.append([node])
+    return groups
+
+
+def _is_wide(nodes: Iterable[document.Node]) -> bool:
+    return any(
+        isinstance(node, document.CardRow | document.Markup | document.Opening)
+        or (isinstance(node, document.Grid) and len(node.columns) > NARROW_COLUMNS)
+        or (isinstance(node, document.Folded) and _is_wide(node.nodes))
+        for node in nodes
+    )
+
+
 # -- texts and figures ----------------------------------------------------------------------------
 
 
@@ -78,7 +127,12 @@ def figure(piece: Piece, tag: str = "span") -> str:
     """A figure with its path; a name keeps its writing direction to itself."""
     if not formats.is_numeric(piece.form):
         tag = "bdi" if tag == "span" else tag
-    return f"<{tag}{_address(piece)}>{safe(piece.text)}</{tag}>"
+    return _linked(piece, f"<{tag}{_address(piece)}>{safe(piece.text)}</{tag}>")
+
+
+def _linked(piece: Piece, markup: str) -> str:
+    """The name of a customer as a link; a report that knows the customer's page says where it leads."""
+    return f'<a data-client="{safe(piece.client)}">{markup}</a>' if piece.client else markup
 
 
 def _address(piece: Piece) -> str:
@@ -171,7 +225,7 @@ def _cell(column: document.GridColumn, cell: document.GridCell, tag: str) -> str
     body = safe(text.pieces[0].text) if alone else text_of(text)
     body = body if text else formats.DASH
     if alone and not column.numeric:
-        body = f"<bdi>{body}</bdi>"
+        body = _linked(text.pieces[0], f"<bdi>{body}</bdi>")
     if cell.link:
         body = f'<a href="{safe(cell.link)}">{body}</a>'
     body += f"<small>{text_of(cell.under)}</small>" if cell.under else ""

@@ -9,12 +9,12 @@ from healthseg.charts.theme import BANDS
 from healthseg.reports.pages.common import portfolio_about
 from healthseg.reports.pages.what_if import what_if
 from healthseg.reports.spec import (
+    LARGEST,
     Block,
     Card,
     Cards,
     Cell,
     Chart,
-    Columns,
     Custom,
     Heading,
     Note,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # An input that is known for fewer customers than this share of them is named in the lead.
 WELL_KNOWN = 0.9
+# The customers that a list of the largest changes names.
+MOVERS_SHOWN = 6
 
 
 def _has_arr(health: PortfolioHealth) -> bool:
@@ -68,29 +70,42 @@ def _portfolio_cards(health: PortfolioHealth) -> tuple[Card, ...]:
     )
 
 
-def _money(health: PortfolioHealth, name: str, path: str) -> Columns:
+def _money(
+    health: PortfolioHealth, name: str, path: str, bar: bool | str = False
+) -> dict[str, Cell]:
     """A column of amounts: a single currency is in the heading, several in the cells."""
     if health.currency:
-        return {f"{name}, {formats.plain(health.currency, 8)}": f"{path}:number"}
-    return {name: f"{path}:money"}
+        return {f"{name}, {formats.plain(health.currency, 8)}": Cell(f"{path}:number", bar=bar)}
+    return {name: Cell(f"{path}:money")}
 
 
 def _at_stake(health: PortfolioHealth) -> str:
-    by_probability = (health.at_stake_basis or "").startswith("probability")
-    return "Expected churned ARR" if by_probability else "ARR weighted by score"
+    return "Expected churned ARR" if _by_probability(health) else "ARR weighted by score"
 
 
 WHO = Cell("name", under="{reason:prose}")
 
 
 def _attention(health: PortfolioHealth) -> tuple[str, ...]:
-    return (
-        "{at_risk_customers:number} of {total_customers:number customer} are below "
-        "{risk_threshold:number}",
-        "Customers are ordered by {at_stake_basis}"
-        if _has_arr(health)
-        else "No ARR is known: the lowest scores come first",
+    score = (
+        "{at_risk_customers:number} of {total_customers:number customer} score below "
+        "{risk_threshold:number}"
     )
+    if not _has_arr(health):
+        return score, "No ARR is known: the lowest scores come first"
+    if not _by_probability(health):
+        return score, "Customers are ordered by {at_stake_basis}"
+    return (
+        score,
+        "{at_stake:brief_money} is expected to churn in the next quarter; "
+        "{frames.customers[0].name} alone accounts for {frames.customers[0].at_stake:brief_money}"
+        if len(health.frame("customers")) and health.at_stake
+        else "",
+    )
+
+
+def _by_probability(health: PortfolioHealth) -> bool:
+    return (health.at_stake_basis or "").startswith("probability")
 
 
 def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
@@ -101,7 +116,7 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
             "Score": "score:number",
             "Band": "band:words",
             "Change": "change:signed",
-            **_money(health, _at_stake(health), "at_stake"),
+            **_money(health, _at_stake(health), "at_stake", LARGEST),
             **_money(health, "ARR", "arr"),
             "Renewal": "renewal_on:day",
             "Manager": "csm_id:manager",
@@ -109,7 +124,7 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
         "Highest first" if _has_arr(health) else "Lowest score first",
         "customers",
     )
-    return table, Chart("attention")
+    return (table,)
 
 
 def _movers_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
@@ -124,10 +139,11 @@ def _movers_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
             },
             label="customers",
             where=lambda row: row["direction"] == direction,
-            empty="Nobody.",
+            limit=MOVERS_SHOWN,
+            empty="No customer.",
         )
 
-    return Heading("Up"), table("up"), Heading("Down"), table("down"), Chart("movers")
+    return Heading("Down"), table("down"), Heading("Up"), table("up")
 
 
 def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:

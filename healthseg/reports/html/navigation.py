@@ -1,0 +1,156 @@
+"""Where a page leads: to the portfolio, to the other pages of its customer, to the customer before and after it.
+
+All addresses are relative, so that they work from a drive and in an archive. A customer without a page of its own has
+its card in the index.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from healthseg.charts import formats
+from healthseg.reports.html.writer import safe
+
+# The tabs of a customer and of the portfolio, in this order.
+LABELS = {
+    "customer_360": "360",
+    "board": "Board",
+    "calculate_health_score": "Health",
+    "track_usage_engagement": "Usage",
+    "track_feature_adoption": "Features",
+    "manage_lifecycle_stages": "Stage",
+    "track_adoption_milestones": "Milestones",
+    "segment_customers": "Segment",
+    "segment_by_value_tier": "Tier",
+    "analyze_engagement_patterns": "Patterns",
+}
+CARD = "#customer="
+_NAMED = re.compile(r'<a data-client="([^"]*)">(.*?)</a>', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A text and the address that it leads to; the page itself has none."""
+
+    text: str
+    href: str = ""
+
+    def markup(self) -> str:
+        words = f"<bdi>{safe(self.text)}</bdi>"
+        if not self.href:
+            return f'<span aria-current="page">{words}</span>'
+        return f'<a href="{safe(self.href)}">{words}</a>'
+
+
+@dataclass(frozen=True)
+class Navigation:
+    """The links of a page: breadcrumb, tabs, neighbours, and the pages of the customers that it names."""
+
+    index: str = ""
+    trail: tuple[Link, ...] = ()
+    tabs: tuple[Link, ...] = ()
+    before: Link | None = None
+    after: Link | None = None
+    # Pages by client_id; where it is None, each customer's card in the index.
+    customers: Mapping[str, str] | None = field(default_factory=dict)
+
+    def linked(self, markup: str) -> str:
+        """The markup with the names of customers as links; a name without a page is text."""
+        return _NAMED.sub(lambda name: self._linked(name[1], name[2]), markup)
+
+    def _linked(self, client: str, words: str) -> str:
+        known = self.customers
+        href = card(self.index, client) if known is None else known.get(client, "")
+        return f'<a class="hs-customer" href="{safe(href)}">{words}</a>' if href else words
+
+    def markup(self) -> str:
+        """Breadcrumb, neighbours and tabs."""
+        trail = " › ".join(link.markup() for link in self.trail)
+        ways = (
+            f'<a rel="{rel}" href="{safe(link.href)}">{words}</a>'
+            for link, rel, words in self._neighbours()
+        )
+        tabs = "".join(f"<li>{link.markup()}</li>" for link in self.tabs)
+        return (
+            f'<nav class="trail" aria-label="Breadcrumb">{trail}'
+            f'<span class="ways">{"".join(ways)}</span></nav>'
+            + (f'<nav class="tabs" aria-label="Reports"><ul>{tabs}</ul></nav>' if tabs else "")
+        )
+
+    def _neighbours(self) -> list[tuple[Link, str, str]]:
+        before, after = self.before, self.after
+        return [
+            *([(before, "prev", f"‹ <bdi>{safe(before.text)}</bdi>")] if before else []),
+            *([(after, "next", f"<bdi>{safe(after.text)}</bdi> ›")] if after else []),
+        ]
+
+
+def plain(markup: str) -> str:
+    """The markup with the names of customers as text."""
+    return Navigation().linked(markup)
+
+
+def card(index: str, client: str) -> str:
+    """The address of a customer's card in the index.
+
+    >>> card("../index.html", "a b")
+    '../index.html#customer=a%20b'
+    """
+    return f"{index}{CARD}{quote(client)}"
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The pages of a folder of reports, and the live customers, the riskiest first."""
+
+    # Names by client_id.
+    customers: Mapping[str, str]
+    # The tools with a page, by client_id (None: the portfolio).
+    pages: Mapping[str | None, frozenset[str]]
+
+    def navigation(self, client: str | None, tool: str) -> Navigation:
+        """The links of a page; it lies two folders deep below the index, that of the portfolio one."""
+        top = "../" if client is None else "../../"
+        index = f"{top}index.html"
+        home, here = Link("Portfolio", index), LABELS.get(tool, formats.words(tool))
+        if client is None:
+            pages = {name: self._href(name, index, top) for name in self.customers}
+            return Navigation(index, (home, Link(here)), self._tabs(None, tool), customers=pages)
+        name = self.customers.get(client, client)
+        before, after = self._around(client, tool, top)
+        first = self._first(client)
+        own = Link(name, "" if first == tool else f"{first}.html")
+        trail = (home, own) if first == tool else (home, own, Link(here))
+        return Navigation(index, trail, self._tabs(client, tool), before, after, None)
+
+    def _tabs(self, client: str | None, tool: str) -> tuple[Link, ...]:
+        pages = self.pages.get(client, frozenset()) | {tool}
+        return tuple(
+            Link(label, "" if name == tool else f"{name}.html")
+            for name, label in LABELS.items()
+            if name in pages
+        )
+
+    def _first(self, client: str) -> str:
+        pages = self.pages.get(client, frozenset())
+        return next((name for name in LABELS if name in pages), "")
+
+    def _href(self, client: str, index: str, top: str) -> str:
+        first = self._first(client)
+        return f"{top}customers/{quote(client)}/{first}.html" if first else card(index, client)
+
+    def _around(self, client: str, tool: str, top: str) -> tuple[Link | None, Link | None]:
+        """The same page of the customers before and after, in the order of risk."""
+        having = [name for name in self.customers if tool in self.pages.get(name, ())]
+        if client not in having:
+            return None, None
+        at = having.index(client)
+        links = [
+            Link(self.customers[name], f"{top}customers/{quote(name)}/{tool}.html")
+            for name in (having[at - 1 : at] + having[at + 1 : at + 2])
+        ]
+        before = links[0] if at else None
+        return before, links[-1] if at + 1 < len(having) else None
