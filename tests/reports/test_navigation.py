@@ -8,7 +8,7 @@ from pathlib import Path
 from healthseg.reports.batches import plan
 from healthseg.reports.figures import Filled, figure, root
 from healthseg.reports.html import writer
-from healthseg.reports.html.navigation import Atlas, Link
+from healthseg.reports.html.navigation import Atlas, PageLink
 from tests.reports import samples
 from tests.reports.pages import html_of
 
@@ -27,13 +27,13 @@ PAGES = Atlas(
 def test_a_customers_page_leads_to_its_other_pages_and_to_its_neighbours_by_risk():
     links = PAGES.navigation("a", HEALTH)
     assert links.trail == (
-        Link("Portfolio", "../../index.html"),
-        Link("Acme", "customer_360.html"),
-        Link("Health"),
+        PageLink("Portfolio", "../../index.html"),
+        PageLink("Acme", "customer_360.html"),
+        PageLink("Health"),
     )
-    assert links.tabs == (Link("360", "customer_360.html"), Link("Health"))
+    assert links.tabs == (PageLink("360", "customer_360.html"), PageLink("Health"))
     assert links.before is None
-    assert links.after == Link("Crane", "../../customers/c/calculate_health_score.html")
+    assert links.after == PageLink("Crane", "../../customers/c/calculate_health_score.html")
     assert PAGES.navigation("c", HEALTH).before.text == "Acme"
     assert PAGES.navigation("c", HEALTH).after is None
 

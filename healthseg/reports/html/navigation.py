@@ -32,7 +32,7 @@ _NAMED = re.compile(r'<a data-client="([^"]*)">(.*?)</a>', re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Link:
+class PageLink:
     """A text and the address that it leads to; the page itself has none."""
 
     text: str
@@ -50,10 +50,10 @@ class Navigation:
     """The links of a page: breadcrumb, tabs, neighbours, and the pages of the customers that it names."""
 
     index: str = ""
-    trail: tuple[Link, ...] = ()
-    tabs: tuple[Link, ...] = ()
-    before: Link | None = None
-    after: Link | None = None
+    trail: tuple[PageLink, ...] = ()
+    tabs: tuple[PageLink, ...] = ()
+    before: PageLink | None = None
+    after: PageLink | None = None
     # Pages by client_id; where it is None, each customer's card in the index.
     customers: Mapping[str, str] | None = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ class Navigation:
             + (f'<nav class="tabs" aria-label="Reports"><ul>{tabs}</ul></nav>' if tabs else "")
         )
 
-    def _neighbours(self) -> list[tuple[Link, str, str]]:
+    def _neighbours(self) -> list[tuple[PageLink, str, str]]:
         before, after = self.before, self.after
         return [
             *([(before, "prev", f"‹ <bdi>{safe(before.text)}</bdi>")] if before else []),
@@ -115,21 +115,23 @@ class Atlas:
         """The links of a page; it lies two folders deep below the index, that of the portfolio one."""
         top = "../" if client is None else "../../"
         index = f"{top}index.html"
-        home, here = Link("Portfolio", index), LABELS.get(tool, formats.words(tool))
+        home, here = PageLink("Portfolio", index), LABELS.get(tool, formats.words(tool))
         if client is None:
             pages = {name: self._href(name, index, top) for name in self.customers}
-            return Navigation(index, (home, Link(here)), self._tabs(None, tool), customers=pages)
+            return Navigation(
+                index, (home, PageLink(here)), self._tabs(None, tool), customers=pages
+            )
         name = self.customers.get(client, client)
         before, after = self._around(client, tool, top)
         first = self._first(client)
-        own = Link(name, "" if first == tool else f"{first}.html")
-        trail = (home, own) if first == tool else (home, own, Link(here))
+        own = PageLink(name, "" if first == tool else f"{first}.html")
+        trail = (home, own) if first == tool else (home, own, PageLink(here))
         return Navigation(index, trail, self._tabs(client, tool), before, after, None)
 
-    def _tabs(self, client: str | None, tool: str) -> tuple[Link, ...]:
+    def _tabs(self, client: str | None, tool: str) -> tuple[PageLink, ...]:
         pages = self.pages.get(client, frozenset()) | {tool}
         return tuple(
-            Link(label, "" if name == tool else f"{name}.html")
+            PageLink(label, "" if name == tool else f"{name}.html")
             for name, label in LABELS.items()
             if name in pages
         )
@@ -142,14 +144,14 @@ class Atlas:
         first = self._first(client)
         return f"{top}customers/{quote(client)}/{first}.html" if first else card(index, client)
 
-    def _around(self, client: str, tool: str, top: str) -> tuple[Link | None, Link | None]:
+    def _around(self, client: str, tool: str, top: str) -> tuple[PageLink | None, PageLink | None]:
         """The same page of the customers before and after, in the order of risk."""
         having = [name for name in self.customers if tool in self.pages.get(name, ())]
         if client not in having:
             return None, None
         at = having.index(client)
         links = [
-            Link(self.customers[name], f"{top}customers/{quote(name)}/{tool}.html")
+            PageLink(self.customers[name], f"{top}customers/{quote(name)}/{tool}.html")
             for name in (having[at - 1 : at] + having[at + 1 : at + 2])
         ]
         before = links[0] if at else None
