@@ -59,7 +59,17 @@ def test_environment_yml_holds_the_dependencies_of_pyproject() -> None:
 
 
 def test_the_extras_are_these() -> None:
-    assert set(EXTRAS) == {"dask", "lab", "mcp", "mixpanel", "mysql", "pdf", "postgres", "test"}
+    assert set(EXTRAS) == {
+        "dask",
+        "lab",
+        "mcp",
+        "mixpanel",
+        "mysql",
+        "pdf",
+        "postgres",
+        "s3",
+        "test",
+    }
 
 
 def test_the_lock_satisfies_the_bounds_of_pyproject() -> None:

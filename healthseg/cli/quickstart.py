@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     batch = make_reports(
         str(data), [TOOL], riskiest=1, overview=True, out=str(pages), progress=BatchProgress(True)
     )
-    index = batch.index.resolve()
+    index = Path(batch.index).resolve()
     if arguments.json:
         print_json(
             {"portfolio": str(data), "index": str(index), "seconds": round(batch.seconds, 1)}

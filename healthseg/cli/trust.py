@@ -28,11 +28,14 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.data.discovery import links_of
+    from healthseg.data.object_store import is_store, mirrored
     from healthseg.errors import DataRetrievalError, InvalidParameters
     from healthseg.settings import trust
     from healthseg.settings.base import toml_content
 
     folder = Path(arguments.portfolio).expanduser()
+    if is_store(arguments.portfolio):
+        folder = mirrored(arguments.portfolio).path
     folder = folder if folder.is_dir() else folder.parent
     allowed: dict[str, list[str]] = {}
     for path in (folder / name for name in trust.FILES):

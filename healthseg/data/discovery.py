@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from healthseg.data import sync_state
+from healthseg.data import object_store, sync_state
 from healthseg.data.sources import (
     Refused,
     SourcePart,
@@ -72,6 +72,8 @@ def locate(source: str | os.PathLike[str] | Mapping[str, Any]) -> Sources:
         text = os.fspath(source)
     except TypeError:
         raise _no_portfolio(f"a {type(source).__name__} is not a portfolio", source) from None
+    if object_store.is_store(text):
+        return _from_store(text)
     if ADDRESS.match(text):
         from healthseg.data import database
 
@@ -93,20 +95,44 @@ def locate(source: str | os.PathLike[str] | Mapping[str, Any]) -> Sources:
     else:
         sources = _from_file(target)
     if not sources.parts:
-        notes = " (" + "; ".join(sources.notes) + ")" if sources.notes else ""
-        raise DataRetrievalError(
-            f"{text!r} holds no tables{notes}: a portfolio needs at least customers, as customers.csv, "
-            ".parquet, .xlsx or .jsonl",
-            parameter="portfolio",
-            value_provided=text,
-        )
+        raise _no_tables(text, sources.notes)
     return sources
+
+
+def _no_tables(text: str, notes: Sequence[str]) -> DataRetrievalError:
+    words = f" ({'; '.join(notes)})" if notes else ""
+    return DataRetrievalError(
+        f"{text!r} holds no tables{words}: a portfolio needs at least customers, as customers.csv, "
+        ".parquet, .xlsx or .jsonl",
+        parameter="portfolio",
+        value_provided=text,
+    )
 
 
 def _no_portfolio(problem: str, value: object) -> InvalidParameters:
     return InvalidParameters(
         f"{problem}: expected {_PORTFOLIO}", parameter="portfolio", value_provided=str(value)[:200]
     )
+
+
+def _from_store(address: str) -> Sources:
+    """The sources in a folder or a file of an object store, in the states that it names."""
+    mirror = object_store.mirrored(address)
+    shown = object_store.shown(address)
+    if not mirror.tokens:
+        raise _no_tables(shown, [f"it holds {', '.join(mirror.others)}"] if mirror.others else [])
+    sources = locate(mirror.path)
+    folder = mirror.path if mirror.path.is_dir() else mirror.path.parent
+    states = {(folder / name).resolve(): token for name, token in mirror.tokens.items() if token}
+
+    def named(part: SourcePart) -> SourcePart:
+        state = states.get(part.path.resolve()) if part.path is not None else None
+        return replace(part, token=f"{part.label}:{state}") if state else part
+
+    parts = {name: tuple(map(named, each)) for name, each in sources.parts.items()}
+    strays = filter(None, (_stray(Path(name), split_name(name)[1]) for name in mirror.others))
+    notes = (*sources.notes, *strays)
+    return replace(sources, path=shown, identity=shown, parts=parts, notes=notes, local=False)
 
 
 def _from_folder(folder: Path) -> Sources:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from healthseg.data.cache import code_digest
 from healthseg.data.discovery import ADDRESS, locate
 from healthseg.data.ledger import FILE_NAME
+from healthseg.data.object_store import is_store
 from healthseg.data.response_cache import (
     CachedResponse,
     DataState,
@@ -188,7 +189,7 @@ class Responses:
     def _snapshot(self) -> _Snapshot:
         settings = in_force(self.address)
         values: Mapping[str, Any] = settings.overrides
-        if ADDRESS.match(self.address):
+        if ADDRESS.match(self.address) and not is_store(self.address):
             from healthseg.data.database import without_password
 
             root = cache_folder() / fingerprint(without_password(self.address))

@@ -14,17 +14,21 @@ import logging
 import os
 import pickle
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from healthseg.data import object_store
 from healthseg.errors import CalculationError, HealthsegError, IntegrationError, InvalidParameters
+from healthseg.reports import publishing
 from healthseg.reports.batches import job as reports
 from healthseg.reports.batches import local, plan
 from healthseg.reports.batches.job import Job, ReportOutcome
 from healthseg.reports.batches.workers import FAILED, KILLED, SECONDS_BETWEEN_LOOKS, Lost
+from healthseg.reports.publishing import Published
 from healthseg.settings.operator import ReportSettings
 
 if TYPE_CHECKING:
@@ -52,6 +56,10 @@ class ClusterBatch:
     at: dt.datetime
     limits: ReportSettings
     fail_fast: bool
+    store: str = (
+        ""  # the address that pages are copied to, else they are written where the batch has them
+    )
+    day: str = ""  # the folder of the day in it
     proof: Path | None = None
 
     def __repr__(self) -> str:
@@ -227,10 +235,24 @@ def run_shard(part: Sequence[tuple[int, Job]], batch: ClusterBatch) -> list[Repo
                 parameter="out",
             )
         setup = partial(local.opened_portfolio, _opened(batch))
+        with _output(batch, jobs) as (jobs, published):
+            done = local.run_jobs(jobs, 1, batch.at, setup, batch.limits, fail_fast=batch.fail_fast)
+            ended = sorted(publishing.publish(published, jobs, done), key=lambda pair: pair[0])
+            return [outcome for _, outcome in ended]
     except HealthsegError as problem:
         return [_not_begun(job, problem) for job in jobs]
-    done = local.run_jobs(jobs, 1, batch.at, setup, batch.limits, fail_fast=batch.fail_fast)
-    return [outcome for _, outcome in sorted(done, key=lambda pair: pair[0])]
+
+
+@contextlib.contextmanager
+def _output(batch: ClusterBatch, jobs: list[Job]) -> Iterator[tuple[list[Job], Published | None]]:
+    """The jobs with the folder that this machine writes into, and the store that their files are copied to."""
+    if not batch.store:
+        yield jobs, None
+        return
+    with tempfile.TemporaryDirectory(prefix="healthseg-") as name:
+        top = Path(name).resolve()
+        published = Published(object_store.connect(batch.store), top)
+        yield [replace(job, folder=str(top / batch.day)) for job in jobs], published
 
 
 def _here(job: Job) -> Job:

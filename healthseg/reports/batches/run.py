@@ -16,14 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from healthseg.reports import portfolios, privacy, registry, writing
+from healthseg.reports import portfolios, privacy, publishing, registry, writing
 from healthseg.reports.batches import cluster, local, manifest, plan
 from healthseg.reports.batches import job as reports
 from healthseg.reports.batches.job import Job, ReportOutcome
 from healthseg.reports.batches.workers import OK, SKIPPED
 from healthseg.reports.pages import OVERVIEWS
+from healthseg.reports.publishing import Published
 from healthseg.settings.in_force import in_force
-from healthseg.settings.operator import ReportSettings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -41,7 +41,7 @@ class BatchRun:
     """What a call of ``make_reports`` made."""
 
     outcomes: tuple[ReportOutcome, ...]
-    index: Path
+    index: Path | str  # its address where the reports are in an object store
     seconds: float
 
     @property
@@ -102,10 +102,12 @@ def make_reports(
     ``resume`` leaves reports whose inputs are unchanged; ``shard`` makes one part of several; ``due`` makes those
     whose day, week, month or quarter has passed; ``keep_days`` puts the reports of each day into a folder of its own,
     and removes all but so many. ``limits`` override the settings of ``[reports]`` (``deadline_seconds``, ``memory_mb``).
+    ``portfolio`` and ``out`` may be in an object store, as ``s3://bucket/reports``.
     ``on`` is a Dask cluster that makes the reports: ``dask://host:8786``, ``local``, or a ``distributed.Client``.
     """
     if on is not None:
         cluster.check(on)
+    publishing.check(out)
     started, address = time.monotonic(), portfolios.resolved(portfolio)
     opened = portfolios.open_portfolio(address)
     settings = in_force(address).reports.model_copy(update=dict(limits or {}))
@@ -130,32 +132,36 @@ def make_reports(
     health = registry.portfolio_response(HEALTH, opened, values)
     portfolios.record_predictions(opened, health.as_of, clock)
     customers = _customers(opened, clients, all_clients, health, riskiest)
-    top = writing.output_folder(out)
-    if due:
-        request = _only_due(request, top, health.as_of)
-    folder = day_folder(top, health.as_of) if keep_days else top
-    content = plan.content(opened, values.get("as_of"), portfolios.ledger_head(opened))
-    key = "" if show_users else privacy.key(opened)
-    names = {row["client_id"]: str(row["name"]) for row in health.customers}
-    jobs = (
-        plan.jobs(request, customers, address, folder, content, key, names) if request.tools else []
-    )
-    managers = portfolios.manager_names(opened)
-    batch = _BatchRunner(
-        top, folder, jobs, request, settings, health, managers, clock, progress, started
-    )
-    common = cluster.ClusterBatch(
-        address,
-        pickle.dumps(opened.settings),
-        values.get("as_of"),
-        content,
-        clock(),
-        settings,
-        fail_fast,
-    )
-    make = partial(_made, on, opened, common, workers)
-    done = partial(batch.outcomes, make, resume)
-    return batch.run(done, keep_days)
+    with publishing.output(out) as (top, published):
+        if due:
+            request = _only_due(request, top, health.as_of)
+        folder = day_folder(top, health.as_of) if keep_days else top
+        content = plan.content(opened, values.get("as_of"), portfolios.ledger_head(opened))
+        key = "" if show_users else privacy.key(opened)
+        names = {row["client_id"]: str(row["name"]) for row in health.customers}
+        jobs = (
+            plan.jobs(request, customers, address, folder, content, key, names)
+            if request.tools
+            else []
+        )
+        managers = portfolios.manager_names(opened)
+        batch = _BatchRunner(
+            top, folder, jobs, request, published, health, managers, clock, progress, started
+        )
+        common = cluster.ClusterBatch(
+            address,
+            pickle.dumps(opened.settings),
+            values.get("as_of"),
+            content,
+            clock(),
+            settings,
+            fail_fast,
+            str(out) if published else "",
+            "" if folder == top else folder.name,
+        )
+        make = partial(_made, on, opened, common, workers, published)
+        done = partial(batch.outcomes, make, resume)
+        return batch.run(done, keep_days)
 
 
 def _customers(
@@ -183,7 +189,7 @@ class _BatchRunner:
     folder: Path  # of the reports: the top, or a day's folder below it
     jobs: list[Job]
     request: plan.Request
-    settings: ReportSettings
+    published: Published | None
     health: Any
     managers: Mapping[str, str]
     clock: Clock
@@ -202,23 +208,36 @@ class _BatchRunner:
             with stoppable() as check:
                 for index, outcome in outcomes(check, lines.path):
                     done[index] = outcome
-                    lines.record(self.jobs[index], outcome, self.clock())
-                    self.progress.add(outcome)
+                    self._record(lines, self.jobs[index], outcome)
         except Stopped as stopped:
             self.progress.end()
             lines.end(self.clock(), stopped=stopped.number)
+            if self.published is not None:
+                self.published.put(lines.path)
             raise
         self.progress.end()
         finished = tuple(done[index] for index in sorted(done))
-        page = self._write_index(finished, lines.name)
-        run = BatchRun(finished, page, time.monotonic() - self.started)
+        pages = self._write_indexes(finished, lines.name)
+        run = BatchRun(finished, pages[-1], time.monotonic() - self.started)
         day, scores = str(self.health.as_of), _scores(self.health)
         lines.end(self.clock(), status=run.status, customers=scores, as_of=day)
+        manifest.tidy(self.top)
+        if self.published is not None:
+            old = self.published.day_names(keep_days) if keep_days else set()
+            self.published.finish(lines.path, pages, old)
+            return replace(run, index=f"{self.published.store.address}/index.html")
         if keep_days:
             remove_days(self.top, keep_days)
-        manifest.tidy(self.top)
         writing.sweep(self.top)
         return run
+
+    def _record(self, lines: manifest.Manifest, job: Job, outcome: ReportOutcome) -> None:
+        lines.record(job, outcome, self.clock())
+        self.progress.add(outcome)
+        if self.published is not None:
+            if outcome.ok:
+                self.published.names.add(self.published.name(job.file("html")))
+            self.published.put_now_and_then(lines.path)
 
     def _header(self) -> dict[str, Any]:
         part, count = self.request.shard
@@ -241,26 +260,52 @@ class _BatchRunner:
         lines = manifest.latest(self.top) if resume else {}
         todo = []
         for index, job in enumerate(self.jobs):
-            if resume and reports.key_of(job.file("html")) == job.key:
-                yield index, _unchanged(job, lines.get(job.name, {}))
+            line = lines.get(job.name, {})
+            if resume and self._is_unchanged(job, line):
+                yield index, self._unchanged(job, line)
             else:
                 todo.append(index)
         for position, outcome in make([self.jobs[index] for index in todo], check, proof):
             yield todo[position], outcome
 
-    def _write_index(self, outcomes: Sequence[ReportOutcome], name: str) -> Path:
-        """Write the index, which until now showed the run before."""
+    def _is_unchanged(self, job: Job, line: Mapping[str, Any]) -> bool:
+        """Whether the report is there, made from what it would be made from now."""
+        page = job.file("html")
+        if self.published is not None:
+            if not self.published.has(page):
+                return False
+            if line.get("key") == job.key and line.get("status") == OK:
+                return True
+            self.published.fetch_head(page)
+        return reports.key_of(page) == job.key
+
+    def _unchanged(self, job: Job, line: Mapping[str, Any]) -> ReportOutcome:
+        """A report that exists. Where its run was killed before it recorded it, this run records it as made."""
+        if line.get("key") != job.key:
+            if self.published is not None:
+                self.published.fetch(self.published.name(job.file("ipynb")))
+            return ReportOutcome(job.tool, job.client_id, job.page, 0.0, reports.report_facts(job))
+        names = ("fingerprint", "as_of", "verdict", "kind")
+        facts = {name: line[name] for name in names if line.get(name)}
+        return ReportOutcome(job.tool, job.client_id, job.page, 0.0, facts, status=SKIPPED)
+
+    def _write_indexes(self, outcomes: Sequence[ReportOutcome], name: str) -> list[Path]:
+        """Write the indexes, which until now showed the run before: a day's, then that of all reports."""
         from healthseg.reports.html import index
 
         lines, before = manifest.latest(self.top), manifest.last_ended(self.top, name)
         seconds = time.monotonic() - self.started
+        exists = Path.is_file if self.published is None else self.published.has
+        tools = [*OVERVIEWS, *registry.names()]
+        pages = []
         for folder in dict.fromkeys((self.folder, self.top)):
-            links = index.ReportFolder(folder, self.folder, [*OVERVIEWS, *registry.names()], lines)
+            links = index.ReportFolder(folder, self.folder, tools, lines, exists)
             text = index.page(
                 self.health, links, outcomes, before, self.clock(), seconds, self.managers
             )
-            writing.write_whole(writing.inside(folder, "index.html"), text)
-        return self.top / "index.html"
+            pages.append(writing.inside(folder, "index.html"))
+            writing.write_whole(pages[-1], text)
+        return pages
 
 
 def _made(
@@ -268,6 +313,7 @@ def _made(
     opened: Portfolio,
     batch: cluster.ClusterBatch,
     count: int | None,
+    published: Published | None,
     jobs: Sequence[Job],
     check: Callable[[], None],
     proof: Path,
@@ -275,18 +321,11 @@ def _made(
     """Make reports with workers of this machine or on a cluster; ``proof`` is a file that its workers have to see."""
     opened.close()
     if on is not None:
-        return cluster.run_jobs(on, jobs, replace(batch, proof=proof), count, check)
+        seen = replace(batch, proof=None if published else proof)
+        return cluster.run_jobs(on, jobs, seen, count, check)
     setup = partial(local.opened_portfolio, opened)
-    return local.run_jobs(jobs, count, batch.at, setup, batch.limits, check, batch.fail_fast)
-
-
-def _unchanged(job: Job, line: Mapping[str, Any]) -> ReportOutcome:
-    """A report that exists. Where its run was killed before it recorded it, this run records it as made."""
-    if line.get("key") != job.key:
-        return ReportOutcome(job.tool, job.client_id, job.page, 0.0, reports.report_facts(job))
-    names = ("fingerprint", "as_of", "verdict", "kind")
-    facts = {name: line[name] for name in names if line.get(name)}
-    return ReportOutcome(job.tool, job.client_id, job.page, 0.0, facts, status=SKIPPED)
+    done = local.run_jobs(jobs, count, batch.at, setup, batch.limits, check, batch.fail_fast)
+    return publishing.publish(published, jobs, done)
 
 
 def _scores(health: Any) -> dict[str, list[Any]]:

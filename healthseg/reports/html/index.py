@@ -89,11 +89,12 @@ class ReportFolder:
     report_folder: Path
     tools: Sequence[str]
     lines: Mapping[str, Mapping[str, Any]]
+    exists: Callable[[Path], bool] = Path.is_file
 
     def href(self, client_id: str | None, tool: str) -> str:
         """The address of a report as seen from the index; empty where there is none."""
         page = self.report_folder / f"{report_name(client_id, tool)}.html"
-        return page.relative_to(self.index_folder).as_posix() if page.is_file() else ""
+        return page.relative_to(self.index_folder).as_posix() if self.exists(page) else ""
 
     @property
     def failed(self) -> list[Mapping[str, Any]]:
@@ -141,7 +142,7 @@ def page(
         reports=_portfolio_reports(reports),
         failed=[_failure(line) for line in reports.failed],
         changes=changes(overview, before, reports),
-        alerts=ALERTS_FILE if (reports.index_folder / ALERTS_FILE).is_file() else "",
+        alerts=ALERTS_FILE if reports.exists(reports.index_folder / ALERTS_FILE) else "",
         least=LEAST_MOVE,
         provenance=_provenance(overview, outcomes, at, seconds),
     )
