@@ -111,7 +111,9 @@ def test_shards_hold_every_report_once_and_a_customer_together(tmp_path, count, 
 def _batch(folder: str, proof: Path, content: str = "other") -> cluster.ClusterBatch:
     at = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
     settings = pickle.dumps(Settings())
-    return cluster.ClusterBatch(folder, settings, None, content, at, ReportSettings(), False, proof)
+    return cluster.ClusterBatch(
+        folder, settings, None, content, at, ReportSettings(), False, proof=proof
+    )
 
 
 def test_a_worker_that_sees_another_folder_or_other_data_makes_nothing(tiny, tmp_path):
