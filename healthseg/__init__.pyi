@@ -3,7 +3,7 @@ from .data.portfolio import Portfolio
 from .demo.portfolio import make_demo
 from .errors import HealthsegError
 from .forecasting import backtest, forecast
-from .metrics import panel
+from .metrics import metric, panel
 from .reports.batches.run import make_reports
 from .scoring import ChurnModel, ReportCard, report_card
 from .settings import Settings
@@ -42,6 +42,7 @@ __all__ = [
     "make_demo",
     "make_reports",
     "manage_lifecycle_stages",
+    "metric",
     "metrics",
     "next_actions",
     "panel",

@@ -27,11 +27,11 @@ from healthseg.data.sources import (
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near
 from healthseg.settings import trust
-from healthseg.settings.base import fingerprint, toml_content
+from healthseg.settings.base import fingerprint, merged, toml_content
 
 ADDRESS = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 TOML = "portfolio.toml"
-SECTIONS = ("source", "tables", "settings", "formats")
+SECTIONS = ("source", "tables", "settings", "formats", "metrics")
 _IGNORED = (".", "_", "~")
 # files of tables that other programs write
 _SIMILAR = (
@@ -384,7 +384,7 @@ def _from_toml(path: Path) -> Sources:
                 f"{path.name}: unknown section [{section}]{hint(section, SECTIONS)}",
                 parameter="portfolio",
                 value_provided=section,
-                validation_rule="the sections are [source], [tables], [formats] and [settings]",
+                validation_rule="the sections are [source], [tables], [formats], [metrics] and [settings]",
             )
     source = content.get("source", {})
     queries: Mapping[str, Any] = content.get("tables", {})
@@ -397,7 +397,9 @@ def _from_toml(path: Path) -> Sources:
                 validation_rule="one of " + ", ".join(TABLES),
             )
     formats = {"formats": _flat(content["formats"])} if "formats" in content else {}
-    settings = {**formats, **content.get("settings", {}), **_settings_beside(path.parent)}
+    metrics = {"metrics": content["metrics"]} if "metrics" in content else {}
+    own = merged({**formats, **metrics}, content.get("settings", {}))
+    settings = merged(own, _settings_beside(path.parent))
     if isinstance(source, Mapping) and "address" in source:
         address = _address(path, source)
         from healthseg.data import database

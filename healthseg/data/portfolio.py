@@ -43,9 +43,9 @@ from healthseg.errors import (
     near,
 )
 from healthseg.periods import as_date, wall_clock
-from healthseg.settings import Settings
+from healthseg.settings import Settings, own_metrics
 from healthseg.settings import settings as read_settings
-from healthseg.settings.base import fingerprint
+from healthseg.settings.base import fingerprint, merged
 from healthseg.settings.in_force import input_limits
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Portfolio:
         self.cache = Cache(self.root)
         self._sources = sources
         self._token = uuid.uuid4().hex[:8]
+        own_metrics.declare(settings.metrics)
         self._states: dict[tuple[dt.date | None, tuple[str, ...]], str] = {}
         self._loaded = LoadedTables(sources, settings, self.root / FOLDER, self._building)
         self._open_nothing()
@@ -110,7 +111,7 @@ class Portfolio:
         """
         sources = locate(path)
         if not isinstance(settings, Settings):
-            settings = read_settings({**sources.settings, **(settings or {})})
+            settings = read_settings(merged(sources.settings, settings or {}))
         return cls(sources, settings, clock)
 
     @classmethod
@@ -351,6 +352,14 @@ class Portfolio:
         self._loaded.create_views(connection, self.recorded_stages)
         return connection
 
+    def locked_connection(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for text that others wrote: the same views, and no file but those behind them."""
+        self.require("customers")
+        folders = [self.root / FOLDER, *self._sources.folders]
+        connection = engine.connect(self._spill, folders=folders)
+        self._loaded.create_views(connection, self.recorded_stages)
+        return connection
+
     @contextlib.contextmanager
     def _building(self, ordered: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         """A short-lived connection for reading and building, whose memory leaves room for the process."""
@@ -517,6 +526,7 @@ class Portfolio:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        own_metrics.declare(self.settings.metrics)
         self._open_nothing()
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Query:
 
     text: str
     references: tuple[FileReference, ...]
+    tree: Any = field(repr=False, compare=False, default=None)  # as DuckDB's parser has it
 
     def over(self, paths: Sequence[Path]) -> str:
         """The text with these paths in place of the names of files."""
@@ -58,11 +59,12 @@ class Query:
         return content.decode()
 
 
-def parse(name: str, text: Any, folders: Sequence[Path]) -> Query:
-    """The query of a table, whose relative names of files lie in the first folder.
+def parse(name: str, text: Any, folders: Sequence[Path], section: str = "tables") -> Query:
+    """The query of a table, whose relative names of files lie in the first folder; without folders it reads no file.
 
     Raises InvalidParameters for what is not one SELECT, and for a file outside the folders.
     """
+    name = f"[{section}] {name}"
     if not isinstance(text, str) or not text.strip():
         raise _invalid(name, text, "must be one SQL query in quotes")
     text = text.strip().rstrip(";").rstrip()
@@ -73,7 +75,7 @@ def parse(name: str, text: Any, folders: Sequence[Path]) -> Query:
     references = [
         _reference(name, *literal, folders) for literal in _file_literals(parsed, text.encode())
     ]
-    return Query(text, tuple(references))
+    return Query(text, tuple(references), parsed)
 
 
 def _parsed(name: str, text: str) -> Any:
@@ -100,8 +102,8 @@ def _parsed(name: str, text: str) -> Any:
 
 def _invalid(name: str, text: Any, problem: str) -> InvalidParameters:
     return InvalidParameters(
-        f"[tables] {name} {problem}",
-        parameter=f"tables.{name}",
+        f"{name} {problem}",  # "[tables] customers"
+        parameter=name.replace("[", "").replace("] ", "."),
         value_provided=str(text)[:200],
         validation_rule=_RULE,
     )
@@ -144,6 +146,8 @@ def _constants(value: Any) -> Iterator[tuple[int, int, str]]:
 def _reference(
     name: str, start: int, length: int, text: str, folders: Sequence[Path]
 ) -> FileReference:
+    if not folders:
+        raise _invalid(name, text, f"reads {text!r}; it may read the portfolio's tables alone")
     match = _INNER.match(text)
     path = Path(match["path"] if match else text)
     absolute = folders[0].absolute() / path

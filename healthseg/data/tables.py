@@ -342,5 +342,11 @@ TABLES: dict[str, Table] = {
             key="industry metric percentile source",
             marks={"percentile": {"low": 0, "high": 100}},
         ),
+        _table(
+            "metrics_daily",
+            "client_id:id date:date metric:text value?:number recorded_at?:timestamp",
+            "recorded_at|date",
+            statement=("client_id", "date", "metric"),
+        ),
     )
 }

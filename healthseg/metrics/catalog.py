@@ -22,6 +22,8 @@ import pandas as pd
 
 from healthseg.data.cache import Cache, code_digest
 from healthseg.errors import InvalidParameters, hint
+from healthseg.rules.expressions import Condition
+from healthseg.settings.own_metrics import OwnMetric, declared
 
 if TYPE_CHECKING:
     from healthseg.metrics.counting import Counting, Spans
@@ -165,8 +167,44 @@ def code_version() -> str:
 
 
 def entries() -> dict[str, Metric]:
-    """All metrics by name: those of the package, then those that were registered."""
+    """All metrics by name: of the package, those that were registered, those of the portfolios that were opened."""
+    own = {name: described(name, each) for name, each in declared().items()}
+    return {**_of_all(), **{name: each for name, each in own.items() if name not in built_in()}}
+
+
+def _of_all() -> dict[str, Metric]:
+    """What every portfolio of this process has."""
     return built_in() | _registered
+
+
+@functools.lru_cache(maxsize=1_000)
+def described(name: str, own: OwnMetric) -> Metric:
+    """The entry of a metric that a portfolio's settings define."""
+    source = own.expression or own.sql or f"the last value of {name} in metrics_daily"
+    if own.percentile_of:
+        source = f"percentile of {own.percentile_of} among live customers of one {own.peers or 'portfolio'}"
+    of_panel = own.expression or own.percentile_of
+    missing = "a figure that it reads is missing" if of_panel else "no row of it is known"
+    return Metric(
+        name,
+        own.label or name.replace("_", " ").capitalize(),
+        own.unit,
+        definition=own.definition or source,
+        question=own.question,
+        format=own.format,
+        better=own.better,
+        missing=own.missing or missing,
+        tables=("metrics_daily",) if own.daily else (),
+        uses=frozenset(own.uses),
+        derive=_derivation(own.expression) if own.expression else None,
+        kind=name,
+        logarithm=own.logarithm,
+    )
+
+
+def _derivation(expression: str) -> Callable[[pd.DataFrame], pd.Series]:
+    condition = Condition(expression)
+    return lambda rows: pd.Series(condition.column(rows), index=rows.index, dtype=float)
 
 
 def get(name: str) -> Metric:
@@ -191,14 +229,14 @@ def counted() -> dict[str, Metric]:
     """The panel's columns that are counted over the days before its date."""
     return {
         name: metric
-        for name, metric in entries().items()
+        for name, metric in _of_all().items()
         if metric.count is not None and metric.window_days is not None
     }
 
 
 def derived() -> dict[str, Metric]:
     """The panel's columns that are derived from others, in the order in which they are added."""
-    return {name: metric for name, metric in entries().items() if metric.derive is not None}
+    return {name: metric for name, metric in _of_all().items() if metric.derive is not None}
 
 
 def columns() -> list[str]:
@@ -212,7 +250,7 @@ def over_spans() -> dict[str, Metric]:
     >>> "stickiness" in over_spans(), "stickiness_30d" in over_spans()
     (True, False)
     """
-    return {metric.over_spans: metric for metric in entries().values() if metric.count is not None}
+    return {metric.over_spans: metric for metric in _of_all().values() if metric.count is not None}
 
 
 def known_over_spans(names: Iterable[str]) -> list[Metric]:
@@ -251,12 +289,51 @@ def register(metric: Metric) -> Metric:
     """
     if not metric.name.isidentifier():
         raise _refused(metric, "a metric's name is a word of letters, digits and underscores")
-    if metric.name in built_in() or metric.over_spans in _spans_of_the_package():
-        raise _refused(metric, "the name of a metric of the package cannot be used again")
+    require_free(metric)
     if metric.derive is None and (metric.count is None or metric.window_days is None):
         raise _refused(metric, "a metric needs derive, or count and window_days")
     _registered[metric.name] = metric
     return metric
+
+
+def metric(
+    name: str | None = None, *, window_days: int | None = None, **words: Any
+) -> Callable[[Callable[..., Any]], Metric]:
+    """Register a function as a metric of your own: ``@hs.metric(label="Logins per seat", unit="sessions")``.
+
+    The function derives a column from the panel's rows so far (a DataFrame with a row per customer and date; returns a
+    Series). With ``window_days`` it counts over spans of days instead: it is passed ``Counting`` and ``Spans`` of
+    ``healthseg.metrics.counting`` and returns a float a span. ``name`` is the function's name by default, ``words`` are
+    the fields of ``Metric``: label, unit, better, format, question, missing, uses …
+
+    Returns the ``Metric``, which is then in this process' catalogue. Raises InvalidParameters for a name of the package.
+
+    >>> @metric(label="Sessions per seat", unit="sessions", better="higher")
+    ... def sessions_per_seat(rows):
+    ...     return rows["sessions_28d"] / rows["seats"]
+    >>> get("sessions_per_seat").label, unregister("sessions_per_seat")
+    ('Sessions per seat', None)
+    """
+
+    def added(function: Callable[..., Any]) -> Metric:
+        label = (
+            words.pop("label", None) or (name or function.__name__).replace("_", " ").capitalize()
+        )
+        unit, kind = words.pop("unit", ""), words.pop("kind", name or function.__name__)
+        code = (
+            {"count": function, "window_days": window_days} if window_days else {"derive": function}
+        )
+        definition = words.pop("definition", "") or (function.__doc__ or "").strip()
+        fields = {"definition": definition, "kind": kind, **code, **words}
+        return register(Metric(name or function.__name__, label, unit, **fields))
+
+    return added
+
+
+def require_free(metric: Metric) -> None:
+    """Raises InvalidParameters for an own metric whose name is that of a metric of the package."""
+    if metric.name in built_in() or metric.over_spans in _spans_of_the_package():
+        raise _refused(metric, "the name of a metric of the package cannot be used again")
 
 
 def unregister(name: str) -> None:

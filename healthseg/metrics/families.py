@@ -93,7 +93,9 @@ def rolled_up(
     worst = members["shown"].astype(float).dropna().sort_values(kind="stable")
     first = pd.Series(worst.index, index=owner.reindex(worst.index).to_numpy(), dtype=object)
     into("worst_child", first.groupby(level=0).first())
-    for name, metric in catalog.derived().items():
+    own = portfolio.settings.metrics
+    derived = catalog.derived() | {name: catalog.described(name, own[name]) for name in own}
+    for name, metric in derived.items():
         if metric.derive is not None and name in members:
             into(name, metric.derive(top).astype(float))
     dated = top.reset_index(drop=True).assign(client_id=top.index, date=date)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import InvalidParameters, hint
-from healthseg.metrics import catalog
+from healthseg.metrics import catalog, own
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
 from healthseg.metrics.counting import (
@@ -51,7 +51,8 @@ def panel(
     """
     portfolio = Portfolio.of(portfolio)
     wanted = sorted({as_date(date, "dates") for date in dates})
-    if clients is not None and len(customers(portfolio)) > WHOLE_UP_TO >= len(clients):
+    few = clients is not None and len(customers(portfolio)) > WHOLE_UP_TO >= len(clients)
+    if clients is not None and few and not own.ranked(portfolio):
         cached = _rows_by_date(portfolio, wanted, build_missing=False)
         missing = [date for date in wanted if date not in cached]
         if missing:
@@ -69,6 +70,7 @@ def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
         portfolio.state(date, ("metrics",)),
         settings.arr_thresholds,
         settings.tier_names,
+        settings.peers_min if own.ranked(portfolio) else None,
     ]
 
 
@@ -92,7 +94,8 @@ def _rows_by_date(
     def build_dates(missing: list[dt.date]) -> dict[dt.date, pd.DataFrame]:
         if not build_missing:
             return {}
-        frame = build(portfolio, missing, customers(portfolio).index.tolist())
+        every = _every(customers(portfolio).index.tolist(), missing)
+        frame = own.add_percentiles(portfolio, _build(portfolio, every))
         groups = dict(list(frame.groupby("date", sort=False)))
         nobody = frame.iloc[:0]
         return {
@@ -127,12 +130,24 @@ def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def build(portfolio: Portfolio, dates: list[dt.date], clients: list[str]) -> pd.DataFrame:
     """The panel's rows, counted now; ``panel`` caches them."""
-    every = pd.MultiIndex.from_product([clients, dates], names=["client_id", "date"])
-    return build_pairs(portfolio, every.to_frame(index=False))
+    return build_pairs(portfolio, _every(clients, dates))
 
 
 def build_pairs(portfolio: Portfolio, pairs: pd.DataFrame) -> pd.DataFrame:
     """The panel's rows of any pairs of ``client_id`` and ``date``, each customer on its own dates, counted now."""
+    rows = _build(portfolio, pairs)
+    if not own.ranked(portfolio) or not len(rows):
+        return rows
+    whole = _whole(portfolio, sorted(pd.to_datetime(rows["date"]).dt.date.unique()))
+    return own.with_percentiles_of(portfolio, rows, whole)
+
+
+def _every(clients: list[str], dates: list[dt.date]) -> pd.DataFrame:
+    return pd.MultiIndex.from_product([clients, dates], names=own.KEYS).to_frame(index=False)
+
+
+def _build(portfolio: Portfolio, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The rows without what is relative to all customers."""
     days = over_spans.days_counted(pairs["date"], pairs["date"], portfolio.settings)
     parts = [
         _build_chunk(portfolio, pairs[pairs["client_id"].isin(clients)], clients)
@@ -158,6 +173,7 @@ def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) 
     frame["tier"] = tiers(in_reporting_currency(portfolio, frame), portfolio.settings)
     for name, metric in catalog.derived().items():
         frame[name] = _derived(metric, frame)
+    frame = own.add_own(portfolio, frame)
     for table, shares in portfolio.losses.shares.items():
         frame[f"{catalog.LOST}{table}"] = frame["client_id"].map(shares).fillna(0.0).astype(float)
     return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))

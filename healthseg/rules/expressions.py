@@ -10,9 +10,12 @@ import ast
 import math
 import operator
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from healthseg.errors import InvalidParameters, hint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RULE = (
     "comparisons (< <= > >= == != in) of names, numbers and words, joined by and, or, not, + - * /"
@@ -87,6 +90,29 @@ class Condition:
         """
         value = _value(self._tree.body, figures)
         return None if isinstance(value, str | bool | list) else value
+
+    def column(self, rows: pd.DataFrame) -> list[float]:
+        """The value of each row of a frame: a number, 1 or 0 of a condition, NaN where it is unknown.
+
+        Raises InvalidParameters for a name that is not a column.
+
+        >>> import pandas as pd
+        >>> rows = pd.DataFrame({"users": [4, 3, None], "seats": [8, 0, 2], "plan": ["pro", None, "pro"]})
+        >>> Condition("users / seats").column(rows)
+        [0.5, nan, nan]
+        >>> Condition("plan == 'pro' and users > 1").column(rows)
+        [1.0, nan, nan]
+        """
+        for name in self.names:
+            if name not in rows:
+                raise _refused(self.text, f"{name!r} is not a known figure{hint(name, rows)}")
+        columns = [rows[name].tolist() for name in self.names]
+        values = [
+            _value(self._tree.body, dict(zip(self.names, row, strict=True)))
+            for row in (zip(*columns, strict=True) if columns else [()] * len(rows))
+        ]
+        numbers = [None if isinstance(value, str | list) else value for value in values]
+        return [math.nan if value is None else float(value) for value in numbers]
 
     def holds(self, figures: Mapping[str, Any]) -> bool:
         """Whether the condition is known to hold."""

@@ -26,6 +26,8 @@ TICKET_METRICS = (*TICKET_COUNTS, "median_resolution_hours_90d")
 SILENCE_METRICS = ("tenure_days", "open_tickets", "tickets_90d", "monthly_active_users")
 # of points and scores: figures that are equal but for the order of their additions are equal
 DECIMALS = 9
+# of a missing metric whose scorecard says so
+NEUTRAL = 50.0
 PRESENT, UNMEASURED, RAMP, SILENCE = range(4)
 MISSING_REASONS = (None, "unmeasured", "ramp", "silence")
 
@@ -54,6 +56,10 @@ class WeightedMetric:
     @property
     def unit(self) -> str:
         return self.metric.unit or catalog.get(self.metric.metric).unit
+
+    @property
+    def logarithm(self) -> bool:
+        return self.metric.logarithm
 
     @property
     def key(self) -> tuple[str, str]:
@@ -85,7 +91,8 @@ def weighted_metrics(
     }
     total = sum(outer.values())
     metrics: list[WeightedMetric] = []
-    for name in (name for name in COMPONENTS if name in card.components):
+    own = [name for name in card.components if name not in COMPONENTS]
+    for name in (name for name in (*COMPONENTS, *own) if name in card.components):
         inner = sum(metric.weight for metric in card.components[name].metrics)
         weight = outer[name] / total if total else 0.0
         metrics += [
@@ -116,7 +123,9 @@ def score_metrics(
         metric = weighted.metric
         value, why = _as_scored(columns[metric.metric], metric, silent, active, scale)
         values[:, at], reasons[:, at] = value, why
-        points[:, at] = points_at(value, metric, scale)
+        policy = {"neutral": NEUTRAL, "worst": min(height for _, height in metric.anchors)}
+        instead = np.where(why == UNMEASURED, policy.get(metric.missing, np.nan), np.nan)
+        points[:, at] = np.where(np.isnan(value), instead, points_at(value, metric, scale))
     return ScoredMetrics(values, points, reasons)
 
 
@@ -154,7 +163,7 @@ def _as_scored(
 def points_at(
     value: np.ndarray, metric: ScorecardMetric, scale: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """Points of values: linear between the anchors, clamped beyond, NaN where the value is.
+    """Points of values: linear (or in their log) between the anchors, clamped beyond, NaN where the value is.
 
     Of a ``per_tenure`` metric the anchors' values are multiplied by ``scale``.
 
@@ -166,6 +175,8 @@ def points_at(
     knots, heights = (np.array(column) for column in zip(*metric.anchors, strict=True))
     if metric.per_tenure:
         value = value / np.where(np.asarray(scale) > 0, scale, 1.0)
+    if metric.logarithm:
+        value, knots = np.log(np.maximum(value, knots[0])), np.log(knots)
     return np.round(np.clip(np.interp(value, knots, heights), 0.0, 100.0), DECIMALS)
 
 

@@ -143,7 +143,8 @@ def _next_step(
     target, earned = min(better, key=lambda anchor: (abs(anchor[0] - metric["value"]), anchor))
     knots, heights = zip(*metric["anchors"], strict=True)
     at = order_statistic(len(values), settings.opportunity_peers_share)
-    peers_points = np.sort(np.interp(values, knots, heights))[at]
+    by = (lambda x: np.log(np.maximum(x, knots[0]))) if metric["logarithm"] else np.asarray
+    peers_points = np.sort(np.interp(by(values), by(np.asarray(knots)), heights))[at]
     if earned > peers_points:
         return None
     raw = score["uncapped"] + metric["effective_weight"] * (earned - metric["points"])

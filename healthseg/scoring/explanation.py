@@ -34,9 +34,9 @@ from healthseg.scoring.components import (
     score_metrics,
     weighted_metrics,
 )
-from healthseg.scoring.health import metrics_of, score_rows
+from healthseg.scoring.health import metrics_of, score_rows, scorecard_of
 from healthseg.scoring.scored_panel import predictive_points
-from healthseg.settings import Settings
+from healthseg.settings import Scorecard, Settings
 from healthseg.statistics.rates import largest_remainder
 
 MetricKey = tuple[str, str]
@@ -176,24 +176,24 @@ def explain_change(
         which = " and ".join(word for word, shown in sides.items() if shown is None)
         reason = f"the score is withheld {which}"
         return ScoreChange(before.shown, after.shown, None, (), *missing, reason)
-    # then's data under today's settings, and the scorecard of today's plan, tier and stage
-    traits = {name: now.get(name) for name in ("plan", "tier", "stage")}
-    bridge = scored_side({**then, **traits}, settings_now, weights_now)
+    # then's data under today's settings, and today's scorecard
+    bridge = scored_side(then, settings_now, weights_now, scorecard_of(now, settings_now))
     parts = [part for part in _path(before, bridge, after) if part.points]
     return _change(parts, (before.shown, after.shown), missing)
 
 
 def scored_side(
-    row: Row, settings: Settings, weights: Mapping[str, float] | None = None
+    row: Row,
+    settings: Settings,
+    weights: Mapping[str, float] | None = None,
+    card: Scorecard | None = None,
 ) -> ScoredSide:
-    """A row of the panel under settings, exact; its points and its score are those of ``score_panel``."""
+    """A row of the panel under settings (and a scorecard of theirs), exact; its points and its score are those of ``score_panel``."""
     row = {**row}
     columns = {name: np.array([row[name]], dtype=float) for name in metrics_of(settings)}
     for override in settings.overrides.values():
         columns.setdefault(override.metric, np.array([row.get(override.metric)], dtype=float))
-    words = (row.get(name) for name in ("plan", "tier", "stage"))
-    card = settings.scorecard_for(*(word if isinstance(word, str) else None for word in words))
-    metrics = weighted_metrics(card, weights)
+    metrics = weighted_metrics(card or scorecard_of(row, settings), weights)
     scored = score_metrics(columns, metrics, settings)
     figures = score_rows(columns, metrics, scored, settings)
     ramped = _known(metrics, scored)

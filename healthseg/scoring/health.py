@@ -17,6 +17,7 @@ import pandas as pd
 
 from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.metrics import catalog
+from healthseg.rules.expressions import Condition
 from healthseg.scoring.components import (
     DECIMALS,
     MISSING_REASONS,
@@ -31,11 +32,10 @@ from healthseg.scoring.components import (
     weighted_metrics,
 )
 from healthseg.scoring.overrides import caps, overriding, provisional
-from healthseg.settings import BANDS, COMPONENTS, Scorecard, ScorecardMetric, Settings
+from healthseg.settings import BANDS, Scorecard, ScorecardMetric, Settings, Variant
 
 NEEDED = (*SILENCE_METRICS, "worst_days_overdue")
 SCORE_COLUMNS = (
-    *(f"{name}_score" for name in COMPONENTS),
     "score",
     "shown",
     "uncapped",
@@ -50,7 +50,16 @@ SCORE_COLUMNS = (
     "band",
     "override",
 )
-PER_METRIC = ("component", "component_weight", "share", "metric", "label", "unit", "weight")
+PER_METRIC = (
+    "component",
+    "component_weight",
+    "share",
+    "metric",
+    "label",
+    "unit",
+    "weight",
+    "logarithm",
+)
 
 Metrics = tuple[WeightedMetric, ...]
 
@@ -116,7 +125,9 @@ def score_panel(
     extra = {override.metric for override in settings.overrides.values()} - set(names)
     names += [name for name in ordered if name.startswith(catalog.LOST) or name in extra]
     columns = {name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in names}
-    figures = {name: np.full(len(ordered), np.nan) for name in SCORE_COLUMNS[:-2]}
+    of_components = [f"{name}_score" for name in settings.component_names]
+    names = [*of_components, *SCORE_COLUMNS[:-2]]
+    figures = {name: np.full(len(ordered), np.nan) for name in names}
     groups = []
     for rows, card in _by_scorecard(ordered, settings):
         of_card = {name: column[rows] for name, column in columns.items()}
@@ -171,32 +182,47 @@ def _refuse_unknown_metrics(panel: pd.DataFrame, names: list[str]) -> None:
 def _by_scorecard(
     panel: pd.DataFrame, settings: Settings
 ) -> Iterator[tuple[np.ndarray, Scorecard]]:
-    """The positions of the rows that each scorecard in use scores."""
+    """The positions of the rows that each scorecard in use scores: the first variant that applies, else the usual."""
+    left = np.ones(len(panel), dtype=bool)
+    for variant in settings.scorecard_variants:
+        rows = left & _applies(variant, panel)
+        left &= ~rows
+        if rows.any():
+            yield np.flatnonzero(rows), Scorecard(components=variant.components)
+    if left.any() or not len(panel):
+        yield np.flatnonzero(left), settings.scorecard
+
+
+def _applies(variant: Variant, panel: pd.DataFrame) -> np.ndarray:
+    applies = np.ones(len(panel), dtype=bool)
+    for name in ("plan", "tier", "stage"):
+        words = getattr(variant, name)
+        if words:
+            applies &= panel[name].isin(words).to_numpy() if name in panel else False
+    if variant.when is not None:
+        applies &= np.array(Condition(variant.when).column(panel)) == 1
+    return applies
+
+
+def scorecard_of(row: Mapping[str, Any], settings: Settings) -> Scorecard:
+    """The scorecard of one row of the panel."""
     if not settings.scorecard_variants:
-        yield np.arange(len(panel)), settings.scorecard
-        return
-    traits = panel.reindex(columns=["plan", "tier", "stage"])
-    codes = traits.groupby(list(traits), dropna=False, sort=False).ngroup().to_numpy()
-    cards: list[tuple[Scorecard, list[int]]] = []
-    for code, row in enumerate(traits[~pd.Series(codes).duplicated()].itertuples(index=False)):
-        card = settings.scorecard_for(*(word if isinstance(word, str) else None for word in row))
-        same = next((known for other, known in cards if other == card), None)
-        if same is None:
-            cards.append((card, [code]))
-        else:
-            same.append(code)
-    for card, card_codes in cards:
-        yield np.flatnonzero(np.isin(codes, card_codes)), card
+        return settings.scorecard
+    (_, card), *_ = _by_scorecard(pd.DataFrame([{**row}]), settings)
+    return card
 
 
 def score_rows(
     columns: Columns, metrics: Metrics, scored: ScoredMetrics, settings: Settings
 ) -> dict[str, np.ndarray]:
     """The score, coverage, range and cap of rows of one scorecard, as columns of ``Scores.frame``."""
-    means, shares = component_means(metrics, scored.points)
+    means, _ = component_means(metrics, scored.points)
     outer = component_weights(metrics)
     raw = _weighted_mean([(outer[name], mean) for name, mean in means.items()])
-    coverage, low, high = _possible(columns, metrics, scored.points, settings)
+    # points in place of a missing value are no coverage
+    measured = np.where(np.isnan(scored.values), np.nan, scored.points)
+    coverage, low, high = _possible(columns, metrics, measured, settings)
+    _, shares = component_means(metrics, measured)
     in_use = sum(shares[name] for name in ("usage", "engagement") if name in shares) > 0
     too_new, _ = provisional(columns, len(raw), settings)
     withheld = ~in_use | (coverage < settings.min_coverage) | np.isnan(raw) | too_new

@@ -72,7 +72,7 @@ def freeze(scores: pd.DataFrame) -> pd.DataFrame:
     churned = ~live & last.notna().to_numpy()
     source = last.to_numpy()[churned].astype(int)
     frozen = scores.reset_index(drop=True)
-    for name in SCORE_COLUMNS:
+    for name in [name for name in frozen if name in SCORE_COLUMNS or name.endswith("_score")]:
         frozen.loc[churned, name] = frozen[name].to_numpy()[source]
     on = np.full(len(scores), np.datetime64("NaT"), dtype="datetime64[us]")
     on[churned] = frozen["date"].to_numpy()[source]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from healthseg import settings as config
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint
 from healthseg.settings import trust
-from healthseg.settings.base import toml_content
+from healthseg.settings.base import merged, toml_content
 from healthseg.settings.mixpanel import MixpanelSettings
 from healthseg.settings.operator import (
     NAMED,
@@ -104,10 +104,10 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     values = {section: dict(content.get(section, {})) for section in SECTIONS}
     given_by_variables = _from_environment(environment)
     for (section, key), (variable, value) in given_by_variables.items():
-        values[section][key] = value
+        values[section] = merged(values[section], {key: value})
         origins[f"{section}.{key}"] = f"environment {variable}"
     overrides = dict(values["settings"])
-    values["settings"] = _of_portfolio(beside, origins) | overrides
+    values["settings"] = merged(_of_portfolio(beside, origins), overrides)
     sections = {section: _section(section, values[section], origins) for section in SECTIONS}
     if path:
         trust.require(path, content)
@@ -190,10 +190,12 @@ def _of_portfolio(beside: Path | None, origins: dict[str, str]) -> dict[str, Any
     except ValueError:
         return {}  # opening the portfolio says what is wrong with it
     trust.require(path, content)
-    values = content.get("settings", {})
+    values = dict(content.get("settings", {}))
+    if "metrics" in content:
+        values = merged({"metrics": content["metrics"]}, values)
     for key in values:
         origins.setdefault(f"settings.{key}", str(path))
-    return dict(values)
+    return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, Any]]:

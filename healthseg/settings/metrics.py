@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from healthseg.settings.base import Frozen
+from healthseg.settings.own_metrics import OwnMetric
 
 
 class MetricSettings(Frozen):
     """How metrics are counted: sessions, adoption, champions, cohorts of users, baselines."""
 
+    # a team's own, by name
+    metrics: dict[str, OwnMetric] = Field(default_factory=dict)
     # customers that work through the API alone are judged by their API events; others are inferred: programs on so many
     # days of the twelve weeks before (two of them), and persons on no more than so many (somebody looks in now and then)
     api_only_customers: tuple[str, ...] = ()
@@ -54,6 +57,14 @@ class MetricSettings(Frozen):
     # answers from which NPS and CSAT are measured: one more of two moves NPS by up to 67 points, and says nothing yet
     survey_min_answers: Annotated[int, Field(ge=1)] = 3
     paid_late_days: Annotated[int, Field(ge=0)] = 5
+
+    @field_validator("metrics")
+    @classmethod
+    def _named(cls, metrics: dict[str, OwnMetric]) -> dict[str, OwnMetric]:
+        for name in metrics:
+            if not name.isidentifier():
+                raise ValueError(f"{name!r}: a metric's name is a word of letters, digits and _")
+        return metrics
 
     @property
     def champion_look_back_days(self) -> int:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from healthseg.settings.base import Frozen
+from healthseg.errors import InvalidParameters
+from healthseg.rules.expressions import Condition
+from healthseg.settings.base import Frozen, merged
 
+# those of the reference; a scorecard may have others beside them
 COMPONENTS = ("usage", "engagement", "support", "satisfaction", "payment")
 
 
@@ -21,10 +27,13 @@ BANDS: tuple[Band, ...] = ("critical", "at_risk", "healthy", "champion")
 
 
 class ScorecardMetric(Frozen):
-    """One input of a component: a metric, mapped piecewise linearly to 0–100 points.
+    """One input of a component: a metric, mapped to 0–100 points.
 
     ``anchors`` are ``(value, points)`` in rising order of value; between them the
-    points are linear, beyond them clamped. ``per_tenure`` marks the metrics whose
+    points are linear (with ``logarithm`` in the log of the value), beyond them clamped.
+    ``bands`` in their place are ``(from, points)``: steps, the first of which also holds below.
+    ``missing`` says what a value that is not measured earns: nothing, and its weight falls to the
+    others (skip), 50 points (neutral), or the fewest (worst); it never counts as covered. ``per_tenure`` marks the metrics whose
     anchors grow with a new customer's tenure (the ramp); ``own_baseline`` those
     that a new customer does not have yet.
     """
@@ -38,6 +47,28 @@ class ScorecardMetric(Frozen):
     why: str = ""
     per_tenure: bool = False
     own_baseline: bool = False
+    logarithm: bool = False
+    missing: Literal["skip", "neutral", "worst"] = "skip"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps(cls, values: Any) -> Any:
+        """Bands as anchors that rise between two neighbouring numbers."""
+        if not isinstance(values, Mapping) or "bands" not in values:
+            return values
+        bands = [(float(edge), float(points)) for edge, points in values["bands"]]
+        pairs = itertools.pairwise(bands)
+        steps = [(math.nextafter(edge, -math.inf), before) for (_, before), (edge, _) in pairs]
+        return {
+            **{name: value for name, value in values.items() if name != "bands"},
+            "anchors": tuple(sorted([*bands, *steps])),
+        }
+
+    @model_validator(mode="after")
+    def _positive(self) -> ScorecardMetric:
+        if self.logarithm and self.anchors[0][0] <= 0:
+            raise ValueError("with logarithm the anchors' values are above 0")
+        return self
 
     @field_validator("anchors")
     @classmethod
@@ -64,29 +95,73 @@ class Component(Frozen):
 
 
 class Scorecard(Frozen):
-    """How metrics become points: components by name, each of weighted metrics."""
+    """How metrics become points: components by name, each of weighted metrics.
+
+    In settings, what is stated is merged with the usual scorecard unless ``only_these``.
+    """
 
     components: dict[str, Component]
+    only_these: bool = True
 
     @model_validator(mode="after")
     def _some_weight(self) -> Scorecard:
-        unknown = set(self.components) - set(COMPONENTS)
-        if unknown:
-            raise ValueError(
-                f"unknown component {sorted(unknown)[0]!r}; known: {', '.join(COMPONENTS)}"
-            )
+        for name in self.components:
+            if not name.isidentifier():
+                raise ValueError(f"{name!r}: a component's name is a word of letters, digits and _")
         if not sum(component.weight for component in self.components.values()) > 0:
             raise ValueError("at least one component needs a weight above 0")
         return self
 
 
 class Variant(Frozen):
-    """A scorecard for some customers: those whose plan, tier or stage is listed."""
+    """A scorecard for some customers: those whose plan, tier and stage are listed, and of whom ``when`` holds.
+
+    ``when`` is a condition over columns of the panel (``tenure_days < 180 and industry == 'retail'``).
+    """
 
     plan: tuple[str, ...] = ()
     tier: tuple[str, ...] = ()
     stage: tuple[str, ...] = ()
+    when: str | None = None
     components: dict[str, Component]
+    only_these: bool = True
+
+    @field_validator("when")
+    @classmethod
+    def _condition(cls, text: str | None) -> str | None:
+        try:
+            return text if text is None else Condition(text).text
+        except InvalidParameters as problem:
+            raise ValueError(problem.message) from None
+
+
+def merged_card(usual: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """A stated scorecard over the usual one: components and metrics by name, ``false`` leaves one out.
+
+    A component's ``metrics`` are merged by name where they are a table, and replaced where they are a list.
+    """
+    components = dict(usual["components"])
+    for name, value in (stated.get("components") or {}).items():
+        if value is False or value is None:
+            components.pop(name, None)
+        elif isinstance(value, Mapping):
+            components[name] = _merged_component(components.get(name, {}), value)
+        else:
+            components[name] = value
+    return {**stated, "components": components, "only_these": True}
+
+
+def _merged_component(usual: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = stated.get("metrics", usual.get("metrics", ()))
+    if isinstance(metrics, Mapping):
+        known = {metric["metric"]: metric for metric in usual.get("metrics", ())}
+        for name, value in metrics.items():
+            if value is False or value is None:
+                known.pop(name, None)
+            elif isinstance(value, Mapping):
+                known[name] = merged(known.get(name, {"metric": name}), value)
+        metrics = tuple(known.values())
+    return {**usual, **stated, "metrics": metrics}
 
 
 def _scored(

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from healthseg.settings.base import Frozen
 from healthseg.settings.overrides import DEFAULT_OVERRIDES, Override, merged_overrides
-from healthseg.settings.scorecard import DEFAULT_SCORECARD, Component, Scorecard, Variant
+from healthseg.settings.scorecard import (
+    COMPONENTS,
+    DEFAULT_SCORECARD,
+    Component,
+    Scorecard,
+    Variant,
+    merged_card,
+)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -77,6 +85,27 @@ class ScoringSettings(Frozen):
     ranks_always_share: Share = 0.9
     ranks_sometimes_share: Share = 0.1
 
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_usual_scorecard(cls, values: Any) -> Any:
+        """What is stated of the scorecard over the usual one, and of each variant over the scorecard."""
+        if not isinstance(values, Mapping):
+            return values
+        merged = dict(values)
+        card = values.get("scorecard", DEFAULT_SCORECARD)
+        if isinstance(card, Mapping) and not card.get("only_these"):
+            card = merged["scorecard"] = merged_card(DEFAULT_SCORECARD.model_dump(), card)
+        usual = card.model_dump() if isinstance(card, BaseModel) else card
+        variants = values.get("scorecard_variants", ())
+        if isinstance(variants, list | tuple) and isinstance(usual, Mapping):
+            merged["scorecard_variants"] = tuple(
+                merged_card(usual, variant)
+                if isinstance(variant, Mapping) and not variant.get("only_these")
+                else variant
+                for variant in variants
+            )
+        return merged
+
     @field_validator("overrides", mode="before")
     @classmethod
     def _beside_the_usual(cls, value: Any) -> Any:
@@ -89,13 +118,11 @@ class ScoringSettings(Frozen):
             raise ValueError("band_edges must rise between 0 and 100")
         return values
 
-    def scorecard_for(self, plan: str | None, tier: str | None, stage: str | None) -> Scorecard:
-        """The first variant all of whose lists contain the customer's plan, tier and stage, else the default."""
-        for variant in self.scorecard_variants:
-            pairs = ((variant.plan, plan), (variant.tier, tier), (variant.stage, stage))
-            if all(value in words for words, value in pairs if words):
-                return Scorecard(components=variant.components)
-        return self.scorecard
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """The components: those of the reference, then a team's own in the order of its scorecards."""
+        cards = [self.scorecard.components, *(each.components for each in self.scorecard_variants)]
+        return tuple(dict.fromkeys([*COMPONENTS, *(name for card in cards for name in card)]))
 
     def without_metric(self, metric: str) -> Self:
         """The settings with scorecards that leave out one metric."""

@@ -50,6 +50,7 @@ FORTNIGHT = Metric(
     span_name="events_again",
 )
 SCORECARD = {
+    "only_these": True,
     "components": {
         "usage": {
             "weight": 1,
@@ -57,7 +58,7 @@ SCORECARD = {
                 {"metric": "events_per_seat", "weight": 1, "anchors": [[0, 0], [10, 100]]},
             ],
         }
-    }
+    },
 }
 
 
@@ -173,7 +174,7 @@ def test_the_scorecard_scores_a_registered_metric_under_its_label():
 
 
 def test_a_scorecard_may_have_a_label_and_unit_of_its_own():
-    card = {"components": {"usage": {"weight": 1, "metrics": [dict(
+    card = {"only_these": True, "components": {"usage": {"weight": 1, "metrics": [dict(
         metric="seat_utilisation", label="Seats", unit="of all", weight=1, anchors=[[0, 0], [1, 100]]
     )]}}}  # fmt: skip
     both = portfolio(scorecard=card)

@@ -88,7 +88,9 @@ def test_other_anchors_are_configuration(panel):
 
 def test_a_scorecard_of_another_plan_is_configuration(panel):
     lean = {"usage": {"weight": 1.0, "metrics": [DEFAULT_SCORECARD.components["usage"].metrics[0]]}}
-    config = Settings(scorecard_variants=[{"plan": ["free"], "components": lean}])
+    config = Settings(
+        scorecard_variants=[{"plan": ["free"], "only_these": True, "components": lean}]
+    )
     then = panel({"plan": "free", "seat_utilisation": 0.5})
     now = panel({"plan": "pro", "seat_utilisation": 0.5})
     change = explain_change(row(then), row(now), config, config)

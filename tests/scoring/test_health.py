@@ -192,8 +192,8 @@ def test_a_scorecard_can_differ_by_plan_tier_and_stage(panel):
     config = settings(
         {
             "scorecard_variants": [
-                {"plan": ["free"], "components": lean},
-                {"tier": ["SMB"], "stage": ["trial"], "components": lean},
+                {"plan": ["free"], "only_these": True, "components": lean},
+                {"tier": ["SMB"], "stage": ["trial"], "only_these": True, "components": lean},
             ]
         }
     )

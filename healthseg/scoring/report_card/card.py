@@ -22,7 +22,6 @@ from healthseg.scoring.components import custom_weights
 from healthseg.scoring.health import score_panel
 from healthseg.scoring.report_card import accuracy, predictions, weights
 from healthseg.scoring.scored_panel import predictive_points
-from healthseg.settings import COMPONENTS
 
 COMPOSITE, CUSTOM, PREDICTIVE = "weighted_composite", "custom", "ml_predictive"
 SCORES = {COMPOSITE: "Health score", CUSTOM: "Custom score", PREDICTIVE: "Churn model's score"}
@@ -336,7 +335,7 @@ def rebuilt(
     """Customers at risk on each date of the training grid, with the risk that each score gave them then.
 
     Columns: client_id, date, tier, stage, event_on (the earlier of notice and churn, where known at as_of), outcome
-    (lost in the ``horizon_days`` after the date; NaN where that is not over), the five components' scores, the scores
+    (lost in the ``horizon_days`` after the date; NaN where that is not over), the components' scores, the scores
     by name (0 to 100), ``risk_<name>`` of scores and rivals (more is riskier; NaN where there was none), and
     ``probability_<name>`` of those that give one. Rows end with notice: what follows it is no merit of a score.
     """
@@ -348,7 +347,7 @@ def rebuilt(
     table = rows[["client_id", "date", "tier", "stage", "event_on"]].copy()
     table["outcome"] = outcomes(rows, as_of, horizon_days, 0)
     composite = _scores(portfolio, rows, None)
-    for name in COMPONENTS:
+    for name in portfolio.settings.component_names:
         if f"{name}_score" in composite:
             table[name] = composite[f"{name}_score"]
     table[COMPOSITE] = composite["score"]

@@ -10,7 +10,7 @@ import scipy
 
 from healthseg.scoring.health import score_panel
 from healthseg.scoring.report_card.accuracy import Bootstrap, churned_customers
-from healthseg.settings import COMPONENTS, Component, Scorecard, ScorecardMetric, Settings
+from healthseg.settings import Component, Scorecard, ScorecardMetric, Settings
 from healthseg.statistics.separation import auc_gain
 
 # the score and the points of it that the regression's log odds are centred on and count in; the mean of nothing known
@@ -67,7 +67,7 @@ def suggest(
 def _todays_weights(settings: Settings) -> dict[str, float]:
     card = settings.scorecard.components
     total = sum(part.weight for part in card.values())
-    return {name: card[name].weight / total for name in COMPONENTS if name in card}
+    return {name: card[name].weight / total for name in settings.component_names if name in card}
 
 
 def _mean(rows: pd.DataFrame, weights: np.ndarray, names: list[str]) -> np.ndarray:

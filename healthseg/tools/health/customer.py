@@ -32,7 +32,7 @@ from healthseg.scoring.scored_panel import (
     score_rows_of,
     scored_panel,
 )
-from healthseg.settings import COMPONENTS, settings
+from healthseg.settings import settings
 from healthseg.statistics.peers import peers_of
 from healthseg.tools import score_forecasts
 from healthseg.tools.base import Figure, Interval
@@ -281,7 +281,8 @@ class CustomerHealth:
         if self.model.weights is not None:
             return {name: round(weight, 6) for name, weight in self.model.weights.items()}
         known = self.points.drop_duplicates("component").set_index("component")["component_weight"]
-        return {f"{name}_weight": round(float(known.get(name, 0.0)), 6) for name in COMPONENTS}
+        names = self.settings.component_names
+        return {f"{name}_weight": round(float(known.get(name, 0.0)), 6) for name in names}
 
     def component_scores(self) -> ComponentScores:
         reasons = words.of_components(self.metrics())
@@ -301,7 +302,7 @@ class CustomerHealth:
         parts = []
         for name, rows in metrics.groupby("component", sort=False):
             total = rows["weight"].sum()
-            known = rows.loc[rows["points"].notna(), "weight"].sum()
+            known = rows.loc[rows["value"].notna(), "weight"].sum()
             details = rows.drop(columns="component").to_dict("records")
             parts.append(
                 ComponentDetail(

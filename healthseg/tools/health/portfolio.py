@@ -23,7 +23,7 @@ from healthseg.scoring.scored_panel import (
     ScoreModel,
     scored_panel,
 )
-from healthseg.settings import BANDS, COMPONENTS
+from healthseg.settings import BANDS
 from healthseg.tools.base import Figure
 from healthseg.tools.health import words
 from healthseg.tools.health.outlook import (
@@ -295,7 +295,7 @@ class HealthOfPortfolio:
         # no weights make a score of a provisional customer
         today = self.today[~self.today["provisional"].astype(bool)]
         points, ids = self.points.obj, today.index
-        known = points.assign(known=points["share"].where(points["points"].notna(), 0.0))
+        known = points.assign(known=points["share"].where(points["value"].notna(), 0.0))
         shares = known.pivot_table(
             index="client_id", columns="component", values="known", aggfunc="sum"
         )
@@ -308,7 +308,7 @@ class HealthOfPortfolio:
             "shown": today["shown"],
             "cap": today["cap"],
         }
-        for name in COMPONENTS:
+        for name in self.settings.component_names:
             columns[f"{name}_points"] = today[f"{name}_score"]
             for key, wide in (("known", shares), ("weight", weights)):
                 values = wide[name] if name in wide else pd.Series(dtype=float)
@@ -512,7 +512,7 @@ def _usual_weights(what_if: pd.DataFrame) -> pd.DataFrame:
             "weight": what_if[f"{name}_weight"].mode()[0],
             "customers": int((what_if[f"{name}_known"] > 0).sum()),
         }
-        for name in COMPONENTS
+        for name in (each.removesuffix("_weight") for each in what_if if each.endswith("_weight"))
         if len(what_if)
     ]
     return pd.DataFrame(rows, columns=["component", "weight", "customers"])

@@ -74,7 +74,7 @@ def compared_metrics(ingredients: frozenset[str], columns: Sequence[str]) -> lis
     """The metrics that do not follow from what the segments were made from."""
     described = described_metrics()
     kinds = {described[name].kind for name in ingredients if name in described}
-    following = {other for kind in kinds for other in FOLLOWS[kind]}
+    following = {other for kind in kinds for other in FOLLOWS.get(kind, {kind})}
     return [
         name
         for name, metric in described.items()

@@ -1,0 +1,237 @@
+"""A team's own metrics: expressions, SQL, figures computed elsewhere, percentiles; nothing of them looks ahead."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+import healthseg as hs
+from healthseg.errors import HealthsegError, InvalidParameters
+from healthseg.metrics import panels
+from tests.metrics.portfolios import write_tables
+
+LAST = dt.date(2025, 6, 30)
+EARLIER = dt.date(2025, 6, 10)
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """Ten customers; k has k users on 28 June, and its ticket was opened on 5 June and resolved on 20 June."""
+    ids = [f"c{k}" for k in range(1, 11)]
+    people = [(client, f"{client}-u{user}") for k, client in enumerate(ids, 1) for user in range(k)]
+    events = pd.DataFrame(
+        [(client, user, "2025-06-28 10:00:00") for client, user in people]
+        + [(client, f"{client}-u0", "2025-03-01 10:00:00") for client in ids]
+        + [("c1", "c1-u0", "2025-06-30 23:30:00")],
+        columns=["client_id", "user_id", "occurred_at"],
+    )
+    return {
+        "customers": pd.DataFrame(
+            {"client_id": ids, "signup_date": "2025-01-01", "plan": ["pro", "free"] * 5}
+        ),
+        "contracts": pd.DataFrame(
+            {"client_id": ids, "starts_on": "2025-01-01", "arr": 1000, "seats": [10] * 9 + [0]}
+        ),
+        "events": events,
+        "tickets": pd.DataFrame(
+            {
+                "ticket_id": [f"t{k}" for k in range(10)],
+                "client_id": ids,
+                "opened_at": "2025-06-05 10:00:00",
+                "resolved_at": "2025-06-20 10:00:00",
+            }
+        ),
+        "metrics_daily": pd.DataFrame(
+            [
+                ("c1", "2025-06-01", "mood", 3, None),
+                ("c1", "2025-06-08", "mood", 4, "2025-06-15 08:00:00"),
+                ("c2", "2025-01-05", "mood", 5, None),
+                ("c3", "2025-06-01", "other", 9, None),
+            ],
+            columns=["client_id", "date", "metric", "value", "recorded_at"],
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The tables as files, which are read and counted once."""
+    path = tmp_path_factory.mktemp("own")
+    write_tables(path, tables())
+    return path
+
+
+def values(portfolio, name, day=LAST):
+    rows = hs.panel(portfolio, [day]).set_index("client_id")[name]
+    return rows.dropna().to_dict()
+
+
+def portfolio_with(folder, **metrics):
+    return hs.Portfolio.open(folder, {"metrics": metrics})
+
+
+def test_an_expression_is_a_column_of_the_panel_and_unknown_where_it_divides_by_zero(folder):
+    portfolio = portfolio_with(
+        folder, users_per_seat={"expression": "monthly_active_users / seats"}
+    )
+    assert values(portfolio, "users_per_seat") == {f"c{k}": k / 10 for k in range(1, 10)}
+
+
+def test_an_expression_reads_those_before_it(folder):
+    metrics = {
+        "users_per_seat": {"expression": "monthly_active_users / seats"},
+        "idle_share": {"expression": "1 - users_per_seat"},
+    }
+    assert values(portfolio_with(folder, **metrics), "idle_share")["c4"] == pytest.approx(0.6)
+
+
+def test_a_query_sees_the_tables_as_they_were_known_on_the_day(folder):
+    text = "select client_id, count(*) as value from tickets where resolved_at is null group by 1"
+    portfolio = portfolio_with(folder, unresolved={"sql": text, "empty": 0})
+    assert values(portfolio, "unresolved", EARLIER)["c5"] == 1
+    assert values(portfolio, "unresolved")["c5"] == 0
+    assert values(portfolio, "unresolved", dt.date(2025, 6, 4))["c5"] == 0
+
+
+def test_a_query_counts_a_window_before_its_day(folder):
+    text = """select client_id, count(distinct user_id) as value from events
+              where occurred_day > $date - 7 group by client_id"""
+    portfolio = portfolio_with(folder, users_7d={"sql": text})
+    assert values(portfolio, "users_7d") == {f"c{k}": k for k in range(1, 11)}
+    assert values(portfolio, "users_7d", EARLIER) == {}
+    before = values(portfolio, "users_7d", dt.date(2025, 3, 2))
+    assert before == {f"c{k}": 1 for k in range(1, 11)}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("select * from '/etc/hosts'", "portfolio's tables alone"),
+        ("select * from read_csv('/etc/hosts')", "portfolio's tables alone"),
+        ("select client_id, value from query('select 1')", "portfolio's tables alone"),
+        ("select client_id, random() as value from customers", "calls random"),
+        ("select client_id, current_date as value from customers", "the clock"),
+        ("select client_id, 1 as value from main.customers", "name the table alone"),
+        ("select client_id, 1 as value from user_day", "did you mean users"),
+        ("delete from customers", "a query is one SELECT"),
+        ("select client_id from customers", "no column value"),
+        ("select client_id, 'x' as value from customers", "no numbers"),
+        ("select 'c1' as client_id, 1 as value from customers", "two rows of 'c1'"),
+        ("select client_id, nothing as value from customers", "nothing"),
+    ],
+)
+def test_a_query_that_may_not_be_or_fails_is_refused_in_words(folder, text, problem):
+    with pytest.raises(InvalidParameters, match=problem):
+        hs.panel(portfolio_with(folder, bad={"sql": text}), [LAST])
+
+
+def test_a_daily_figure_holds_until_it_is_too_old_and_is_read_as_it_was_known(folder):
+    portfolio = portfolio_with(folder, mood={"daily": True, "max_age_days": 20})
+    assert values(portfolio, "mood", EARLIER) == {
+        "c1": 3
+    }  # that of 8 June was recorded on the 15th
+    assert values(portfolio, "mood", dt.date(2025, 6, 15)) == {"c1": 4}
+    assert values(portfolio, "mood") == {}
+
+
+def test_a_percentile_counts_live_peers_and_halves_ties(folder):
+    of_all = {"percentile_of": "monthly_active_users"}
+    assert values(portfolio_with(folder, rank=of_all), "rank") == {
+        f"c{k}": pytest.approx(100 * (k - 1) / 9) for k in range(1, 11)
+    }
+    of_plan = {"percentile_of": "monthly_active_users", "peers": "plan"}
+    assert (
+        values(portfolio_with(folder, rank=of_plan), "rank") == {}
+    )  # four other peers are too few
+
+
+def test_some_customers_have_the_percentiles_that_all_have(folder):
+    portfolio = portfolio_with(folder, rank={"percentile_of": "monthly_active_users"})
+    every = hs.panel(portfolio, [LAST]).set_index("client_id")["rank"]
+    assert panels.build(portfolio, [LAST], ["c7"])["rank"].tolist() == [every["c7"]]
+
+
+def test_an_unknown_column_is_refused_with_the_nearest(folder):
+    for metric in ({"expression": "seat / 2"}, {"percentile_of": "seat"}):
+        with pytest.raises(InvalidParameters, match="seats"):
+            hs.panel(portfolio_with(folder, wrong=metric), [LAST])
+
+
+def test_a_metric_has_one_source_and_a_name_of_its_own(folder):
+    for metric in ({}, {"expression": "1", "daily": True}, {"expression": "import os"}):
+        with pytest.raises(HealthsegError, match="metrics"):
+            portfolio_with(folder, wrong=metric)
+    with pytest.raises(InvalidParameters, match="cannot be used again"):
+        hs.panel(portfolio_with(folder, seat_utilisation={"expression": "seats"}), [LAST])
+
+
+def test_a_portfolio_without_the_metric_does_not_have_it(folder):
+    portfolio_with(folder, users_per_seat={"expression": "monthly_active_users / seats"})
+    assert "users_per_seat" not in hs.panel(hs.Portfolio.open(folder), [LAST])
+
+
+def test_portfolio_toml_states_metrics(tmp_path):
+    write_tables(tmp_path, tables())
+    (tmp_path / "portfolio.toml").write_text(
+        '[metrics.users_per_seat]\nexpression = "monthly_active_users / seats"\nlabel = "Users a seat"\n'
+    )
+    assert values(hs.Portfolio.open(tmp_path), "users_per_seat")["c2"] == 0.2
+    assert hs.metrics.get("users_per_seat").label == "Users a seat"
+
+
+def test_a_decorated_function_is_a_metric(folder):
+    with hs.metrics.registered():
+
+        @hs.metric(label="Users twice", unit="users", better="higher")
+        def users_twice(rows):
+            """Twice the monthly active users."""
+            return 2 * rows["monthly_active_users"]
+
+        assert values(hs.Portfolio.open(folder), "users_twice")["c3"] == 6
+        assert hs.metrics.get("users_twice").definition == "Twice the monthly active users."
+
+
+# -- from the metric to the score ------------------------------------------------------------
+
+OWN = {
+    "metrics": {
+        "users_per_seat": {
+            "expression": "monthly_active_users / seats",
+            "label": "Users per seat",
+            "unit": "share of seats",
+            "format": "percent",
+            "better": "higher",
+        }
+    },
+    "scorecard": {
+        "components": {
+            "value": {
+                "weight": 0.3,
+                "metrics": [
+                    {"metric": "users_per_seat", "weight": 1, "anchors": [[0, 0], [1, 100]]}
+                ],
+            }
+        }
+    },
+}
+
+
+def test_an_own_metric_and_component_are_in_score_explanation_segments_and_columns(folder):
+    portfolio = hs.Portfolio.open(folder, OWN)
+    health = hs.calculate_health_score(portfolio, client_id="c3", as_of=LAST)
+    value = next(part for part in health.components if part.component == "value")
+    assert value.metrics[0].label == "Users per seat" and value.score == 30
+    assert health.component_weights["value_weight"] == pytest.approx(0.3 / 1.3, abs=1e-6)
+    moved = {part.metric for part in health.change_explanation.parts}
+    assert "users_per_seat" in moved
+    criteria = {"rules": [{"name": "Crowded", "when": "users_per_seat > 0.5"}]}
+    segments = hs.segment_customers(portfolio, criteria, "custom", 1).segments
+    assert {each.segment_name: each.customer_count for each in segments}["Crowded"] == 4
+
+
+def test_an_own_metric_is_a_figure_of_own_rules(folder):
+    rule = {"when": "users_per_seat < 0.3", "text": "Fill {seats:n seat}", "due": 9}
+    portfolio = hs.Portfolio.open(folder, {**OWN, "next_actions": {"fill": rule}})
+    actions = hs.next_actions(portfolio).frame("actions")
+    assert set(actions.loc[actions["action"] == "fill", "client_id"]) == {"c1", "c2"}
