@@ -82,7 +82,9 @@ def _tables(name: str, text: str) -> list[Table]:
             if node.get("schema_name") or node.get("catalog_name"):
                 raise _refused(name, text, f"reads {table} of a schema: name the table alone")
             if table not in TABLES:
-                raise _refused(name, text, f"reads {table}, which is no table{hint(table, TABLES)}")
+                raise _refused(
+                    name, text, f"reads {table}, which is not a table{hint(table, TABLES)}"
+                )
             tables.append(table)
     return [TABLES[table] for table in dict.fromkeys(tables)]
 

@@ -356,7 +356,8 @@ class Portfolio:
         """A connection of its own for text that others wrote: the same views, and no file but those behind them."""
         self.require("customers")
         folders = [self.root / FOLDER, *self._sources.folders]
-        connection = engine.connect(self._spill, folders=folders)
+        limit = input_limits().disk_mb
+        connection = engine.connect(self._spill, folders=folders, spill_mb=limit)
         self._loaded.create_views(connection, self.recorded_stages)
         return connection
 

@@ -60,7 +60,7 @@ def add_percentiles(portfolio: Portfolio, rows: pd.DataFrame) -> pd.DataFrame:
         for column in (own.percentile_of, own.peers):
             if column is not None and column not in rows:
                 raise InvalidParameters(
-                    f"[metrics.{name}] names {column!r}, which is no column of the panel{hint(column, rows)}",
+                    f"[metrics.{name}] names {column!r}, which is not a column of the panel{hint(column, rows)}",
                     parameter=f"metrics.{name}",
                     value_provided=column,
                     validation_rule="a metric of docs/metrics.md",
