@@ -13,7 +13,7 @@ DEMO := data/demo/customers.parquet
 EVIDENCE := $(patsubst notebooks/%,reports/evidence/%,$(wildcard notebooks/models/*.ipynb))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reports test lint lab bench evidence strip lock clean
+.PHONY: help reports test lint lab docs bench evidence strip lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,11 @@ lint: $(READY) ## style, formatting and types, and notebooks without outputs
 
 lab: $(READY) | $(DEMO) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
+
+docs: $(READY) | $(DEMO) ## the documentation site, with the demo portfolio's pages as its gallery
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/healthseg report --portfolio data/demo --overview --riskiest 1 --out docs/_build/html/gallery
+	@echo "Open $(CURDIR)/docs/_build/html/index.html"
 
 bench: $(READY) ## what is measured, each beside what one would use instead
 	$(BIN)/python -m benchmarks
@@ -57,7 +62,7 @@ lock: $(READY) ## renew requirements.lock
 	rm -rf .venv/lock
 
 clean: ## remove what was generated (the environment .venv stays)
-	rm -rf data/demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf data/demo build dist docs/_build docs/_generated .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find reports -mindepth 1 ! -name README.md -delete
 
 $(DEMO): | $(READY)

@@ -61,6 +61,7 @@ def test_environment_yml_holds_the_dependencies_of_pyproject() -> None:
 def test_the_extras_are_these() -> None:
     assert set(EXTRAS) == {
         "dask",
+        "docs",
         "lab",
         "mcp",
         "mixpanel",

@@ -122,6 +122,9 @@ class ReportCard:
             f"{WARNED_DAYS} days ahead; {alarms_in_words(alarms['precision'])}"
         )
 
+    def __str__(self) -> str:
+        return self.verdict()
+
     def verdict(self) -> str:
         """The report card in a line."""
         table = self.frames["accuracy"].set_index("score")

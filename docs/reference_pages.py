@@ -1,0 +1,171 @@
+"""The generated pages of the reference, from the code: the public names, the tools, the commands, the settings."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import healthseg
+
+KINDS = (
+    ("Portfolios", ("Portfolio", "make_demo", "Settings", "HealthsegError")),
+    (
+        "Tools for one customer",
+        (
+            "calculate_health_score",
+            "track_usage_engagement",
+            "track_feature_adoption",
+            "manage_lifecycle_stages",
+            "track_adoption_milestones",
+            "segment_customers",
+            "segment_by_value_tier",
+            "analyze_engagement_patterns",
+        ),
+    ),
+    ("Tools for the portfolio", ()),  # whatever begins with portfolio_
+    ("Models and metrics", ()),  # the rest
+)
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the pages into the folder; a page whose text stays the same is left as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"api": api(), "tools": tools(), "commands": commands(), "settings": settings()}
+    for name, text in texts.items():
+        page = folder / f"{name}.md"
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+    return [folder / f"{name}.md" for name in texts]
+
+
+def api() -> str:
+    """The public names of ``healthseg``, each once, with signature and docstring."""
+    names = list(healthseg.__all__)
+    lines = ["# Python", "", "Every public name of `import healthseg as hs`.", ""]
+    for title, members in KINDS:
+        if title == "Tools for the portfolio":
+            members = tuple(name for name in names if name.startswith("portfolio_"))
+        members = tuple(members) or tuple(names)
+        lines += [f"## {title}", ""]
+        for name in [each for each in members if each in names]:
+            names.remove(name)
+            lines += _autodoc(name)
+    return "\n".join(lines)
+
+
+def _autodoc(name: str) -> list[str]:
+    value = getattr(healthseg, name)
+    if inspect.ismodule(value):
+        functions = [each for each in value.__all__ if inspect.isroutine(getattr(value, each))]
+        directives = [f".. autofunction:: {value.__name__}.{each}" for each in sorted(functions)]
+        return _eval_rst(f".. automodule:: {value.__name__}", "", *directives)
+    kind = "autoclass" if inspect.isclass(value) else "autofunction"
+    return _eval_rst(f".. {kind}:: healthseg.{name}")
+
+
+def _eval_rst(*lines: str) -> list[str]:
+    return ["```{eval-rst}", *lines, "```", ""]
+
+
+def tools() -> str:
+    """The tools: question, parameters, and the keys of the response with their meaning."""
+    from healthseg.integrations.mcp.tools import response_schema
+    from healthseg.reports import registry
+
+    lines = [
+        "# Tools",
+        "",
+        "The functions of Python, `healthseg run` and MCP, with the same parameters and the same responses.",
+        "",
+    ]
+    for name in registry.served():
+        question, *parameters = registry.described(name).splitlines()
+        lines += [f"## {name}", "", question.partition(": ")[2], "", "### Parameters", ""]
+        lines += [_parameter(line) for line in parameters]
+        schema = response_schema(name)
+        lines += ["", "### Response", "", "| key | meaning |", "|---|---|"]
+        for key, field in schema["anyOf"][0]["properties"].items():
+            lines.append(f"| `{key}` | {_cell(field.get('description', ''))} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _parameter(line: str) -> str:
+    name, _, rest = line.strip().partition(" ")
+    return f"- `{name}` {_escaped(rest)}"
+
+
+def commands() -> str:
+    """Each command as ``--help`` shows it."""
+    from healthseg.cli.main import command_parser
+
+    parser = command_parser()
+    lines = ["# Commands", "", "```text", parser.format_help().rstrip(), "```", ""]
+    actions = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+    for name, command in next(actions).choices.items():
+        lines += [f"## healthseg {name}", "", "```text", command.format_help().rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def settings() -> str:
+    """Each setting with type, default and reason, by section of ``healthseg.toml``."""
+    from healthseg.settings.in_force import SECTIONS
+
+    lines = [
+        "# Settings",
+        "",
+        "Every setting of `healthseg.toml` with its default and the reason of it. `[settings]` says how figures are computed, and is "
+        "part of every fingerprint; the other sections never change a figure. See [how they are set](../settings.md).",
+        "",
+    ]
+    for section, model in SECTIONS.items():
+        lines += [f"## [{section}]", "", "| setting | default | why |", "|---|---|---|"]
+        reasons = _reasons(model)
+        for name, field in model.model_fields.items():
+            default = _default(field)
+            lines.append(f"| `{name}` | {default} | {_cell(reasons.get(name, ''))} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _default(field: Any) -> str:
+    value = field.get_default(call_default_factory=True)
+    plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+    text = json.dumps(plain, default=str, ensure_ascii=False)
+    return f"`{text}`" if len(text) <= 60 else "see the source"
+
+
+def _reasons(model: type) -> dict[str, str]:
+    """The comment above each field of a model and of those that it inherits from, or beside it."""
+    reasons: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if base.__module__.startswith("healthseg.settings"):
+            reasons |= dict(_comments(inspect.getsource(base)))
+    return reasons
+
+
+def _comments(source: str) -> Iterator[tuple[str, str]]:
+    lines = source.splitlines()
+    for node in ast.parse(source.lstrip()).body[0].body:  # type: ignore[attr-defined]
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        above, row = [], node.lineno - 2
+        while row >= 0 and lines[row].strip().startswith("#"):
+            above.insert(0, lines[row].strip().lstrip("# "))
+            row -= 1
+        beside = re.findall(r"  # (.*)", lines[(node.end_lineno or node.lineno) - 1])
+        yield node.target.id, " ".join([*above, *beside])
+
+
+def _cell(text: str) -> str:
+    return _escaped(" ".join(text.split())).replace("|", "\\|")
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([<>*_\[\]{}`$])", r"\\\1", text)
