@@ -55,7 +55,7 @@ strip: $(READY) ## remove the outputs from all notebooks
 # The newest versions that pyproject.toml allows, found in an environment of its own.
 lock: $(READY) ## renew requirements.lock
 	rm -rf .venv/lock && $(BIN)/python -m venv .venv/lock
-	.venv/lock/bin/python -m pip install -q '.[dask,lab,mcp,mixpanel,mysql,s3,test]'
+	.venv/lock/bin/python -m pip install -q '.[dask,docs,lab,mcp,mixpanel,mysql,s3,test]'
 	{ echo '# Exact versions of all that healthseg with all extras needs; "make lock" renews them.'; \
 	  .venv/lock/bin/python -m pip freeze --exclude healthseg; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock

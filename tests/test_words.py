@@ -118,7 +118,12 @@ def relative(path: Path) -> str:
 
 DOCUMENTS = sorted(
     path
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*.md"))
+    for path in (
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/[!_]*/*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("data/*.md"),
+    )
     if relative(path) not in OLD_WORDS
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
