@@ -68,10 +68,7 @@ def test_the_extras_are_these() -> None:
         "mysql",
         "pdf",
         "postgres",
-<<<<<<< HEAD
         "s3",
-=======
->>>>>>> f3e6b8f (docs: the extra docs)
         "test",
     }
 
