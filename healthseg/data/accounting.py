@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from healthseg.data.engine import Executes
 from healthseg.data.losses import Issue, IssueKind
 from healthseg.data.sources import SourcePart
 from healthseg.data.tables import Column, Table
@@ -107,7 +108,7 @@ class Example:
 
 
 def example(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Executes,
     table: Table,
     part: SourcePart,
     layout: Layout,
@@ -122,8 +123,8 @@ def example(
     select = checked(table, layout, part.relation, settings, row=numbered(part), carried=(raw,))
     client = "client_id" if "client_id" in layout.types and "client_id" in table.names else "NULL"
     first = (
-        f"SELECT source_text, row_number, {client} FROM ({select}) WHERE {condition} "
-        "ORDER BY row_number LIMIT 1"
+        f"SELECT source_text, row_number, {client} AS client FROM ({select}) WHERE {condition} "
+        "ORDER BY row_number, client, source_text LIMIT 1"
     )
     for value, row, customer in connection.execute(first).fetchall():
         return Example(value, line_of(part, layout, row), customer)
@@ -131,7 +132,7 @@ def example(
 
 
 def drops_by_reason(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Executes,
     table: Table,
     settings: DataSettings,
     counts: Counts,
@@ -155,7 +156,7 @@ def drops_by_reason(
 
 
 def emptied_by_reason(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Executes,
     table: Table,
     settings: DataSettings,
     counts: Counts,
@@ -195,7 +196,7 @@ def _emptied_words(table: Table, column: Column, settings: DataSettings) -> str:
 
 
 def _issue(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Executes,
     table: Table,
     settings: DataSettings,
     parts: Mapping[str, tuple[SourcePart, Layout]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -42,7 +43,13 @@ def rows_of(
     query = ROWS[name]
     values = {"client": client_id, "start": start, "end": end}
     known = {key: value for key, value in values.items() if f"${key}" in query}
-    rows = portfolio.connection().execute(query, known).df()
+    in_events = name in ("person_events", "api_events")
+    with (
+        portfolio.with_events(client_id)
+        if in_events
+        else nullcontext(portfolio.connection()) as connection
+    ):
+        rows = connection.execute(query, known).df()
     excluded = portfolio.settings.exclude_users
     if excluded and "user_id" in rows and name in ("person_events", "api_events", "sessions"):
         rows = rows[~rows["user_id"].astype("str").isin(excluded)].reset_index(drop=True)

@@ -114,6 +114,9 @@ def _plain(array: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = array.type
     if isinstance(kind, pa.UuidType):
         return _texts(array)
+    if isinstance(kind, pa.OpaqueType) and kind.type_name == "numeric":
+        storage = [chunk.storage for chunk in array.chunks]
+        return pa.chunked_array(storage, kind.storage_type).cast(pa.float64())
     if isinstance(kind, pa.BaseExtensionType):
         storage = [chunk.storage for chunk in array.chunks]
         return _plain(pa.chunked_array(storage, kind.storage_type))

@@ -17,13 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from healthseg.data.copies import CHUNK_ROWS, write_chunks
+from healthseg.data.copies import CHUNK_ROWS, write_chunks, write_frame
+from healthseg.data.engines import KINDS, Engine, EngineAddress
 from healthseg.data.sources import SourcePart, Sources, file_part
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, hint
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Executable, Select
+    from sqlalchemy import Connection, Executable, Select, TextClause
+    from sqlalchemy import Engine as DatabaseEngine
     from sqlalchemy.exc import DBAPIError
 
 _NO_ANSWER = "does not respond ({kind}): check that it runs, that it can be reached from this machine, and the user and password"
@@ -75,7 +77,7 @@ def _copy_tables(
         selects: dict[str, Executable]
         if queries:
             selects = {
-                name: sqlalchemy.text(_one_select(name, text, connection.dialect.name))
+                name: _bound(_one_select(name, text, connection.dialect.name))
                 for name, text in queries.items()
             }
             names = set(selects)
@@ -122,7 +124,14 @@ def _one_select(name: str, text: Any, dialect: str) -> str:
             value_provided=str(text)[:200],
             validation_rule="one SELECT",
         )
-    return str(text).strip().rstrip(";").replace(":", r"\:")
+    return str(text).strip().rstrip(";")
+
+
+def _bound(text: str) -> TextClause:
+    """A text whose colons name no parameters."""
+    import sqlalchemy
+
+    return sqlalchemy.text(text.replace(":", r"\:"))
 
 
 def _failed(name: str, shown: str, problem: DBAPIError) -> DataRetrievalError:
@@ -133,6 +142,39 @@ def _failed(name: str, shown: str, problem: DBAPIError) -> DataRetrievalError:
         parameter=f"tables.{name}",
         value_provided=name,
     )
+
+
+def with_engines(sources: Sources, queries: Mapping[str, tuple[Any, EngineAddress]]) -> Sources:
+    """The sources with tables that lie in engines. Small ones come whole, in one snapshot of each engine.
+
+    Events stay where they lie. Raises InvalidParameters for a query that is not one SELECT, IntegrationError where an
+    engine's driver is not installed or it does not answer.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="healthseg-"))
+    parts: dict[str, tuple[SourcePart, ...]] = {}
+    texts: dict[EngineAddress, dict[str, str]] = {}
+    for name, (query, address) in queries.items():
+        address.require()
+        text = _one_select(name, query, KINDS[address.kind].dialect)
+        if name == "events":
+            label = f"{address.shown} table {name}"
+            parts[name] = (SourcePart(label, query=text, engine=address),)
+        else:
+            texts.setdefault(address, {})[name] = text
+    try:
+        for address, of_engine in texts.items():
+            with address.connected() as driver:
+                engine = Engine(address, driver, "")
+                for name, text in of_engine.items():
+                    path = folder / f"{name}.parquet"
+                    write_frame(name, engine.own(text), path)
+                    parts[name] = (_part(path, address.shown),)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(parts[next(iter(parts))][0], shutil.rmtree, folder, ignore_errors=True)
+    folders = (*sources.folders, folder)
+    return replace(sources, parts={**sources.parts, **parts}, folders=folders)
 
 
 def sample_tables(address: str, folder: Path, rows: int) -> tuple[str, dict[str, Path]]:
@@ -158,7 +200,7 @@ def refused_queries(address: str, queries: Mapping[str, str]) -> dict[str, str]:
         with _connected(address, "source", _NO_ANSWER, snapshot=True) as connection:
             try:
                 select = _one_select(name, text, connection.dialect.name)
-                connection.execute(sqlalchemy.text(select)).fetchmany(1)
+                connection.execute(_bound(select)).fetchmany(1)
             except sqlalchemy.exc.DBAPIError as problem:
                 refused[name] = str(problem.orig).splitlines()[0][:200]
     return refused
@@ -221,7 +263,7 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
-def _engine(address: str) -> Engine:
+def _engine(address: str) -> DatabaseEngine:
     import sqlalchemy
 
     shown = without_password(address)

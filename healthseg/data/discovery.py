@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from healthseg.data import object_store, sync_state
+from healthseg.data.engines import engine_queries
 from healthseg.data.sources import (
     Refused,
     SourcePart,
@@ -51,8 +52,8 @@ _SIMILAR = (
     ".pkl",
 )
 _SOURCE_RULE = (
-    "[source] has one key: folder, a folder or a list of which the first that is there is read; "
-    "or address, a database address or the environment variable that holds it ($NAME)"
+    "[source] has folder, a folder or a list of which the first that is there is read; or address, a database address or "
+    "the environment variable that holds it ($NAME); or engine and address, with a query for each table in [tables]"
 )
 _PORTFOLIO = (
     "a folder of tables, a portfolio.toml, a workbook, a SQLite or DuckDB file, a database address "
@@ -400,11 +401,25 @@ def _from_toml(path: Path) -> Sources:
     metrics = {"metrics": content["metrics"]} if "metrics" in content else {}
     own = merged({**formats, **metrics}, content.get("settings", {}))
     settings = merged(own, _settings_beside(path.parent))
-    if isinstance(source, Mapping) and "address" in source:
+    in_engines = engine_queries(path, source, queries)
+    rest = {name: query for name, query in queries.items() if name not in in_engines}
+    sources = Sources(str(path), path.parent, str(path.resolve()), {})
+    if rest or not in_engines:
+        sources = _from_source(path, source, rest)
+    if in_engines:
+        from healthseg.data import database
+
+        sources = database.with_engines(sources, in_engines)
+    return replace(sources, settings=settings)
+
+
+def _from_source(path: Path, source: Any, queries: Mapping[str, Any]) -> Sources:
+    """The tables of ``[source]``, by the queries or by their names."""
+    if isinstance(source, Mapping) and "address" in source and "engine" not in source:
         address = _address(path, source)
         from healthseg.data import database
 
-        return replace(database.from_address(address, queries), settings=settings)
+        return database.from_address(address, queries)
     folder = _data_folder(path, source)
     parts, notes = _folder_parts(folder) if not queries else ({}, [])
     trust.require_links(folder, links_outside(folder, parts))
@@ -412,7 +427,7 @@ def _from_toml(path: Path) -> Sources:
     parts |= {name: (_query_part(name, query, allowed),) for name, query in queries.items()}
     folders = tuple(each.resolve() for each in allowed) + _folders_of(folder, parts)
     identity = str(path.resolve())
-    return Sources(str(path), path.parent, identity, parts, settings, tuple(notes), folders=folders)
+    return Sources(str(path), path.parent, identity, parts, {}, tuple(notes), folders=folders)
 
 
 def _address(path: Path, source: Mapping[str, Any]) -> str:

@@ -19,7 +19,8 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from healthseg.data.sources import quoted
+from healthseg.data.engines import Engine
+from healthseg.data.sources import SourcePart, quoted
 from healthseg.errors import DataRetrievalError
 from healthseg.periods import zone_names, zone_offsets
 from healthseg.settings.in_force import input_limits
@@ -38,6 +39,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 NO_ACCOUNTS = pd.DataFrame({"client_id": pd.Series(dtype="str"), "zone": pd.Series(dtype="str")})
 
+# what takes statements in DuckDB's SQL
+Executes = duckdb.DuckDBPyConnection | Engine
 Connect = Callable[[bool], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
@@ -121,8 +124,27 @@ def run(
             connection.unregister(key)
 
 
+def has_enums(engine: Executes) -> bool:
+    """Whether words can become ENUMs, which makes grouping fast; other engines have none for a query's words."""
+    return isinstance(engine, duckdb.DuckDBPyConnection)
+
+
+def fetch(
+    engine: Engine, text: str, connection: duckdb.DuckDBPyConnection, name: str, fields: str
+) -> None:
+    """The rows of a query of an engine as a temporary table in DuckDB, with these fields and types."""
+    connection.register("fetched", engine.execute(text).table)
+    casts = ", ".join(
+        "CAST({0} AS {1}) AS {0}".format(*field.split(" ")) for field in fields.split(", ")
+    )
+    try:
+        connection.execute(f"CREATE TEMP TABLE {name} AS SELECT {casts} FROM fetched")
+    finally:
+        connection.unregister("fetched")
+
+
 def create_table(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Executes,
     name: str,
     frame: pd.DataFrame,
     select: str = "SELECT * FROM frame",
@@ -135,7 +157,7 @@ def create_table(
         connection.unregister("frame")
 
 
-def create_accounts(connection: duckdb.DuckDBPyConnection, accounts: pd.DataFrame) -> None:
+def create_accounts(connection: Executes, accounts: pd.DataFrame) -> None:
     """``accounts``: the known customers with their time zones."""
     columns = ("client_id", "zone")
     casts = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in columns)
@@ -143,7 +165,7 @@ def create_accounts(connection: duckdb.DuckDBPyConnection, accounts: pd.DataFram
 
 
 def create_offsets(
-    connection: duckdb.DuckDBPyConnection, start: dt.date, end: dt.date, id_type: str = "VARCHAR"
+    connection: Executes, start: dt.date, end: dt.date, id_type: str = "VARCHAR"
 ) -> None:
     """``account_offsets``: the offset from UTC of each of ``accounts``, over these days."""
     rows = connection.execute("SELECT DISTINCT zone FROM accounts").fetchall()
@@ -154,8 +176,8 @@ def create_offsets(
         connection,
         "account_offsets",
         offsets.astype(dict.fromkeys(names[1:], "int64")),
-        f"SELECT CAST(a.client_id AS {id_type}) AS client_id, frame.* FROM accounts AS a "
-        "JOIN frame ON frame.zone = a.zone",
+        f"SELECT CAST(a.client_id AS {id_type}) AS client_id, f.zone, f.from_epoch, f.until_epoch, f.offset_seconds "
+        "FROM accounts AS a JOIN frame AS f ON f.zone = a.zone",
     )
 
 
@@ -170,6 +192,7 @@ class BuildConnection(contextlib.ExitStack):
         super().__init__()
         self._connect = connect
         self._accounts = NO_ACCOUNTS
+        self._engine: Engine | None = None
 
     @functools.cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -216,6 +239,16 @@ class BuildConnection(contextlib.ExitStack):
         while not ended.wait(_INTERRUPT_SECONDS):
             for name in {"connection", "unordered"} & set(vars(self)):
                 getattr(self, name).interrupt()
+
+    def reading(self, part: SourcePart) -> Executes:
+        """What reads a part of a table: DuckDB, or the engine that it lies in, with the known customers."""
+        if part.engine is None:
+            return self.connection
+        if self._engine is None:
+            driver = self.enter_context(part.engine.connected())
+            self._engine = Engine(part.engine, driver, str(part.query))
+            create_accounts(self._engine, self._accounts)
+        return self._engine
 
     def set_accounts(self, accounts: pd.DataFrame) -> None:
         """From now on these are the known customers."""

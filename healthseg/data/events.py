@@ -11,14 +11,16 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from healthseg.data import facts, staging
+from healthseg.data import facts, in_place, staging
 from healthseg.data.accounting import example
 from healthseg.data.content import event_sums
-from healthseg.data.engine import BuildConnection, create_offsets
+from healthseg.data.engine import BuildConnection, Executes, create_offsets, fetch
+from healthseg.data.engines import Engine
 from healthseg.data.extent import ActiveDay, Extent, extent
 from healthseg.data.losses import Issue, IssueKind, TableReport, refused_for_losses
 from healthseg.data.sources import SourcePart, quoted
 from healthseg.data.staging import EVENTS, Staged
+from healthseg.data.validation import SQL_TYPES
 from healthseg.settings import Settings
 
 # reason, kind, count, a part and column with an example, and the example's condition
@@ -44,7 +46,8 @@ class Events:
         version: str,
     ) -> Events:
         """Reads the files that are new, counts the months that changed; raises Refused for what is no table."""
-        staged = staging.stage(folder / "tables" / "events", connection, parts, settings, version)
+        stage = in_place.stage if parts[0].engine else staging.stage
+        staged = stage(folder / "tables" / "events", connection, parts, settings, version)
         zones = dict(accounts.itertuples(index=False, name=None))
         months = facts.build(
             folder / "facts", connection, staged, zones, excluded, settings, version
@@ -82,7 +85,7 @@ class Events:
             *self._repeated(),
         ):
             part, layout = self.staged.parts[label], self.staged.layout(label)
-            shown = example(build.connection, EVENTS, part, layout, settings, column, condition)
+            shown = example(build.reading(part), EVENTS, part, layout, settings, column, condition)
             issues.append(
                 Issue(
                     reason,
@@ -171,14 +174,37 @@ class Events:
         condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(instant)}"
         yield reason, "repeated", total, label, "occurred_at", condition
 
+    @property
+    def in_engine(self) -> bool:
+        """Whether the events stay in an engine: DuckDB has their facts alone."""
+        return self.staged.source.engine is not None
+
     def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         """The views of the kept events and of each fact; the connection holds ``accounts``."""
-        connection.execute(
-            "CREATE TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)"
-        )
-        first, last = min(self.staged.days), self.staged.last or max(self.staged.days)
-        create_offsets(connection, first, last + facts.DAY, "client_word")
-        repeats = any(month.record["repeats"] for month in self.months.values())
-        connection.execute(f"CREATE VIEW events AS {facts.events_select(self.staged, repeats)}")
+        if not self.in_engine:
+            connection.execute(
+                "CREATE TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)"
+            )
+            connection.execute(f"CREATE VIEW events AS {self._select(connection, 'client_word')}")
         for name, select in facts.views(self.months).items():
             connection.execute(f"CREATE VIEW {name} AS {select}")
+
+    def fetch(
+        self, build: BuildConnection, connection: duckdb.DuckDBPyConnection, client_id: str | None
+    ) -> None:
+        """The table ``events`` in DuckDB with the kept events, or those of one customer, out of the engine they lie in."""
+        engine = build.reading(self.staged.source)
+        assert isinstance(engine, Engine)
+        select = self._select(engine, "VARCHAR")
+        if client_id is not None:
+            select += f" WHERE e.client_id = {quoted(client_id)}"
+        types = {column.name: SQL_TYPES[column.kind] for column in EVENTS.columns}
+        types |= {"occurred_day": "DATE", "occurred_has_time": "BOOLEAN"}
+        fields = ", ".join(f'"{name}" {kind}' for name, kind in types.items())
+        fetch(engine, select, connection, "events", fields)
+
+    def _select(self, engine: Executes, id_type: str) -> str:
+        first, last = min(self.staged.days), self.staged.last or max(self.staged.days)
+        create_offsets(engine, first, last + facts.DAY, id_type)
+        repeats = any(month.record["repeats"] for month in self.months.values())
+        return facts.events_select(self.staged, repeats)

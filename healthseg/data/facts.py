@@ -19,12 +19,16 @@ import pandas as pd
 
 from healthseg.data.engine import (
     BuildConnection,
+    Executes,
     create_offsets,
     create_table,
+    fetch,
+    has_enums,
     parquet,
     sql_hash,
     sql_text,
 )
+from healthseg.data.engines import Engine
 from healthseg.data.sources import quoted
 from healthseg.data.staging import EVENTS, Staged
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
@@ -54,6 +58,10 @@ _VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time")
 # whether identical rows are one event: those with an identifier, and single events of an instant
 _SINGLE = '((occurred_has_time AND "count" IS NULL) OR event_id IS NOT NULL)'
 _RECORD = "record.json"
+_COLUMNS = (
+    "client_id, user_id, feature, session_id, api, person, n, duration_seconds, has_time, occurred_at, epoch, local_epoch, "
+    "single, row_hash, file"
+)
 DAY = dt.timedelta(days=1)
 
 
@@ -97,9 +105,9 @@ def build(
         month = _stored(folder / name, key, zones)
         if month is None:
             if not prepared:
-                _prepare(connection.connection, excluded)
+                _prepare(connection.reading(staged.source), excluded)
                 prepared = True
-            month = _build(folder / name, connection.connection, staged, name, key, settings)
+            month = _build(folder / name, connection, staged, name, key, settings)
         if month is not None:
             months[name] = month
     for name, month in months.items():
@@ -138,33 +146,35 @@ def _stored(folder: Path, key: str, zones: Mapping[str, str]) -> Month | None:
     return None
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, excluded: pd.DataFrame) -> None:
-    """What every month is built with: the users to leave out, and the known customers as an ENUM."""
+def _prepare(engine: Executes, excluded: pd.DataFrame) -> None:
+    """What every month is built with: the users to leave out, and in DuckDB the known customers as an ENUM."""
     casts = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in ("client_id", "user_id"))
     users = excluded[["client_id", "user_id"]].astype("str")
-    create_table(connection, "excluded", users, f"SELECT {casts} FROM frame")
-    connection.execute("DROP TYPE IF EXISTS client_word")
-    connection.execute(
-        "CREATE TEMP TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)"
-    )
+    create_table(engine, "excluded", users, f"SELECT {casts} FROM frame")
+    if has_enums(engine):
+        engine.execute("DROP TYPE IF EXISTS client_word")
+        engine.execute(
+            "CREATE TEMP TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)"
+        )
 
 
 def _build(
     folder: Path,
-    connection: duckdb.DuckDBPyConnection,
+    connection: BuildConnection,
     staged: Staged,
     month: str,
     key: str,
     settings: Settings,
 ) -> Month | None:
-    if not _load(connection, staged, month):
+    engine = connection.reading(staged.source)
+    if not _load(engine, staged, month):
         return None
-    record = _account(connection, staged, month, settings)
-    _create_bounds(connection, month, settings)
-    record |= _content(connection)
+    record = _account(engine, staged, month, settings)
+    _create_bounds(engine, month, settings)
+    record |= _content(engine)
 
     def fill(target: Path) -> None:
-        _write(connection, target)
+        _write(engine, connection.connection, target)
         staged.require_unchanged()
         write_json(target / _RECORD, record)
 
@@ -173,138 +183,152 @@ def _build(
     return Month(written, read_json(written / _RECORD) or record)
 
 
-def _load(connection: duckdb.DuckDBPyConnection, staged: Staged, month: str) -> bool:
-    """``local_events``: the known customers' rows around the month; False where there are none.
+def _load(engine: Executes, staged: Staged, month: str) -> bool:
+    """``located_events``: the known customers' rows around the month; False where there are none.
 
-    Repeated words become ENUMs: grouping and sorting then work on small integers.
+    In DuckDB repeated words become ENUMs: grouping and sorting then work on small integers.
     """
     start, end = _window(month)
     relation = staged.relation(start, end)
-    for kind, name in (
-        ("VIEW", "month_events"),
-        ("VIEW", "window_events"),
-        ("TABLE", "local_events"),
-        ("TABLE", "account_offsets"),
-    ):
-        connection.execute(f"DROP {kind} IF EXISTS {name}")
     if relation is None:
         return False
-    casts = ", ".join(
-        f"CAST({name} AS {_enum(connection, name, relation)}) AS {name}"
-        for name in ("user_id", "feature", "session_id")
-    )
-    connection.execute(f"""
-        CREATE TEMP VIEW window_events AS
-        SELECT TRY_CAST(client_id AS client_word) AS client_id, {casts}, COALESCE(source = 'api', FALSE) AS api,
+    enums = has_enums(engine)
+    if enums:
+        for name in ("month_events", "local_events", "window_events"):
+            engine.execute(f"DROP VIEW IF EXISTS {name}")
+        for name in ("located_events", "account_offsets"):
+            engine.execute(f"DROP TABLE IF EXISTS {name}")
+    words = ("user_id", "feature", "session_id")
+    types = {name: _enum(engine, name, relation) if enums else "VARCHAR" for name in words}
+    casts = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in types.items())
+    client = "TRY_CAST(client_id AS client_word)" if enums else "client_id"
+    engine.execute(f"""
+        CREATE OR REPLACE TEMP VIEW window_events AS
+        SELECT {client} AS client_id, {casts}, COALESCE(source = 'api', FALSE) AS api,
           COALESCE(source = 'ui', TRUE) AS person,
           COALESCE("count", 1) AS n, duration_seconds, occurred_has_time AS has_time, occurred_at,
           EPOCH_MS(occurred_at) // 1000 AS epoch, {_SINGLE} AS single,
           HASH({_VALUES}) AS row_hash, file
         FROM {relation} WHERE fault = 0""")
-    create_offsets(connection, start, end, "client_word")
-    connection.execute(f"CREATE TEMP TABLE local_events AS {sql_text('facts/local_events')}")
+    create_offsets(engine, start, end, "client_word" if enums else "VARCHAR")
+    text = sql_text("facts/local_events")
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE located_events AS {text}")
     return True
 
 
-def _enum(connection: duckdb.DuckDBPyConnection, name: str, relation: str) -> str:
+def _enum(engine: Executes, name: str, relation: str) -> str:
     """An ENUM of a column's distinct words in order, or plain text where it is empty."""
-    connection.execute(f"DROP TYPE IF EXISTS {name}_word")
+    engine.execute(f"DROP TYPE IF EXISTS {name}_word")
     distinct = f"SELECT DISTINCT {name} FROM {relation} WHERE {name} IS NOT NULL"
-    if not connection.execute(f"SELECT 1 FROM ({distinct}) LIMIT 1").fetchall():
+    if not engine.execute(f"SELECT 1 FROM ({distinct}) LIMIT 1").fetchall():
         return "VARCHAR"
-    connection.execute(f"CREATE TEMP TYPE {name}_word AS ENUM ({distinct} ORDER BY 1)")
+    engine.execute(f"CREATE TEMP TYPE {name}_word AS ENUM ({distinct} ORDER BY 1)")
     return f"{name}_word"
 
 
-def _account(
-    connection: duckdb.DuckDBPyConnection, staged: Staged, month: str, settings: Settings
-) -> dict[str, Any]:
-    """What became of the rows of a month of UTC: unknown customers, identical rows; the latter leave local_events."""
+def _account(engine: Executes, staged: Staged, month: str, settings: Settings) -> dict[str, Any]:
+    """What became of the rows of a month of UTC: unknown customers, identical rows; ``local_events`` are the others."""
     first, following = month_bounds(month)
     inside = f"occurred_at >= DATE '{first}' AND occurred_at < DATE '{following}'"
     record: dict[str, Any] = {"unknown": {}, "repeats": 0, "repeat": None}
-    known = f"SELECT CAST(client_id AS VARCHAR), COUNT(*) FROM local_events WHERE {inside} GROUP BY 1 ORDER BY 1"
-    record["rows"] = dict(connection.execute(known).fetchall())
+    known = f"SELECT CAST(client_id AS VARCHAR), COUNT(*) FROM located_events WHERE {inside} GROUP BY 1 ORDER BY 1"
+    record["rows"] = dict(engine.execute(known).fetchall())
     rows = sum(count for day, (count, _) in staged.days.items() if first <= day < following)
     if sum(record["rows"].values()) < rows:
-        unknown = connection.execute(
-            f"SELECT client_id, COUNT(*), MIN(file) FROM {staged.relation(first, following)} WHERE fault = 0 "
-            "AND TRY_CAST(client_id AS client_word) IS NULL GROUP BY 1 ORDER BY 1"
+        unknown = engine.execute(
+            f"SELECT client_id, COUNT(*), MIN(file) FROM {staged.relation(first, following)} AS r WHERE fault = 0 "
+            "AND client_id NOT IN (SELECT client_id FROM accounts) GROUP BY 1 ORDER BY 1"
         )
         record["unknown"] = {client: [count, file] for client, count, file in unknown.fetchall()}
-    if not settings.keep_identical_events:
-        record |= _drop_identical(connection, inside)
-    if connection.execute("SELECT 1 FROM excluded LIMIT 1").fetchall():
-        connection.execute(
-            "DELETE FROM local_events WHERE (CAST(client_id AS VARCHAR), CAST(user_id AS VARCHAR)) IN "
-            "(SELECT (client_id, user_id) FROM excluded)"
+    counted = "located_events"
+    if not settings.keep_identical_events and _has_shared(engine):
+        record |= _drop_identical(engine, inside)
+        counted = "distinct_events"
+    if engine.execute("SELECT 1 FROM excluded LIMIT 1").fetchall():
+        pairs = " AND ".join(
+            f"x.{name} = CAST(e.{name} AS VARCHAR)" for name in ("client_id", "user_id")
         )
-    return record | {"active": _active_days(connection, inside)}
+        engine.execute(
+            f"CREATE OR REPLACE TEMP TABLE included_events AS SELECT {_COLUMNS} FROM {counted} AS e "
+            f"WHERE NOT EXISTS (SELECT 1 FROM excluded AS x WHERE {pairs})"
+        )
+        counted = "included_events"
+    engine.execute(f"CREATE OR REPLACE TEMP VIEW local_events AS SELECT * FROM {counted}")
+    return record | {"active": _active_days(engine, inside)}
 
 
-def _active_days(connection: duckdb.DuckDBPyConnection, inside: str) -> list[list[Any]]:
+def _active_days(engine: Executes, inside: str) -> list[list[Any]]:
     """By day of UTC: rows, active customers, active customers with a person's event, and the last hour with a row."""
-    rows = connection.execute(
-        "SELECT CAST(occurred_at AS DATE), COUNT(*), COUNT(DISTINCT client_id), COUNT(DISTINCT CASE WHEN person "
-        "THEN client_id END), MAX(CASE WHEN has_time THEN HOUR(occurred_at) END) "
+    rows = engine.execute(
+        "SELECT CAST(occurred_at AS DATE) AS day, COUNT(*) AS n, COUNT(DISTINCT client_id) AS clients, "
+        "COUNT(DISTINCT CASE WHEN person THEN client_id END) AS persons, "
+        "MAX(CASE WHEN has_time THEN HOUR(occurred_at) END) AS last_hour "
         f"FROM local_events WHERE {inside} GROUP BY 1 ORDER BY 1"
     )
     return [[day.isoformat(), *counts] for day, *counts in rows.fetchall()]
 
 
-def _drop_identical(connection: duckdb.DuckDBPyConnection, inside: str) -> dict[str, Any]:
-    """Identical rows of one instant are one event. Of rows of whole days and counted rows, those of one file are different
+def _has_shared(engine: Executes) -> bool:
+    """``shared``: hashes that several rows have. Of rows of whole days and counted rows, those of one file are different
     ones; another file that has them again is the same export."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE shared AS SELECT row_hash FROM local_events WHERE single GROUP BY 1 "
-        "HAVING COUNT(*) > 1 UNION ALL SELECT row_hash FROM local_events WHERE NOT single GROUP BY 1 "
+    engine.execute(
+        "CREATE OR REPLACE TEMP TABLE shared AS SELECT row_hash FROM located_events WHERE single GROUP BY 1 "
+        "HAVING COUNT(*) > 1 UNION ALL SELECT row_hash FROM located_events WHERE NOT single GROUP BY 1 "
         "HAVING MIN(file) < MAX(file)"
     )
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE repeated AS SELECT rowid AS row FROM (SELECT e.rowid, e.row_hash, e.file, CASE "
-        "WHEN e.single THEN 0 ELSE ROW_NUMBER() OVER (PARTITION BY e.row_hash, e.single, e.file ORDER BY e.rowid) END "
-        "AS copy FROM local_events AS e SEMI JOIN shared AS s ON s.row_hash = e.row_hash) "
-        "QUALIFY ROW_NUMBER() OVER (PARTITION BY row_hash, copy ORDER BY rowid) > 1"
+    return bool(engine.execute("SELECT 1 FROM shared LIMIT 1").fetchall())
+
+
+def _drop_identical(engine: Executes, inside: str) -> dict[str, Any]:
+    """``distinct_events``: of identical rows of one instant, and of rows that another file has again, one each."""
+    columns = ", ".join(f"e.{name}" for name in _COLUMNS.split(", "))
+    engine.execute(
+        f"CREATE OR REPLACE TEMP TABLE repeated_rows AS SELECT {_COLUMNS}, ROW_NUMBER() OVER (PARTITION BY row_hash, copy "
+        f"ORDER BY file) AS again FROM (SELECT {columns}, CASE WHEN e.single THEN 0 ELSE ROW_NUMBER() OVER (PARTITION BY "
+        "e.row_hash, e.single, e.file ORDER BY e.file) END AS copy FROM located_events AS e JOIN shared AS s "
+        "ON s.row_hash = e.row_hash) AS c"
     )
-    repeats = "FROM local_events AS e JOIN repeated AS r ON r.row = e.rowid"
-    ((count,),) = connection.execute(f"SELECT COUNT(*) {repeats} AND {inside}").fetchall()
-    first = connection.execute(
-        f"SELECT CAST(client_id AS VARCHAR), CAST(occurred_at AS VARCHAR) {repeats} AND {inside} "
-        "ORDER BY 1, 2 LIMIT 1"
+    engine.execute(
+        f"CREATE OR REPLACE TEMP TABLE distinct_events AS SELECT {columns} FROM located_events AS e LEFT JOIN shared AS s "
+        f"ON s.row_hash = e.row_hash WHERE s.row_hash IS NULL UNION ALL SELECT {_COLUMNS} FROM repeated_rows WHERE again = 1"
+    )
+    repeats = f"FROM repeated_rows WHERE again > 1 AND {inside}"
+    ((count,),) = engine.execute(f"SELECT COUNT(*) AS n {repeats}").fetchall()
+    first = engine.execute(
+        f"SELECT CAST(client_id AS VARCHAR) AS client_id, occurred_at {repeats} ORDER BY 1, 2 LIMIT 1"
     ).fetchall()
-    connection.execute("DELETE FROM local_events WHERE rowid IN (SELECT row FROM repeated)")
-    return {"repeats": count, "repeat": list(first[0]) if first else None}
+    return {"repeats": count, "repeat": [first[0][0], str(first[0][1])] if first else None}
 
 
-def _create_bounds(connection: duckdb.DuckDBPyConnection, month: str, settings: Settings) -> None:
+def _create_bounds(engine: Executes, month: str, settings: Settings) -> None:
     first, following = (
         (day - dt.date(1970, 1, 1)).days * DAY_SECONDS for day in month_bounds(month)
     )
-    connection.execute(
+    engine.execute(
         f"CREATE OR REPLACE TEMP TABLE bounds AS SELECT CAST({first} AS BIGINT) AS first_epoch, "
         f"CAST({following} AS BIGINT) AS until_epoch, CAST({settings.session_gap_minutes * 60} AS BIGINT) "
         "AS gap_seconds"
     )
-    connection.execute(
-        f"CREATE TEMP VIEW month_events AS SELECT * FROM local_events "
+    engine.execute(
+        f"CREATE OR REPLACE TEMP VIEW month_events AS SELECT * FROM local_events "
         f"WHERE local_epoch >= {first} AND local_epoch < {following}"
     )
 
 
-def _content(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+def _content(engine: Executes) -> dict[str, Any]:
     """What is in a month: its customers' zones, the last instants, rows and order-free hash by account-local day."""
-    clients = connection.execute(
+    clients = engine.execute(
         "SELECT a.client_id, a.zone FROM accounts AS a WHERE a.client_id IN "
         "(SELECT DISTINCT CAST(client_id AS VARCHAR) FROM local_events) ORDER BY 1"
     ).fetchall()
-    last = connection.execute(
-        "SELECT MAX(CASE WHEN has_time THEN occurred_at END), MAX(CASE WHEN NOT has_time THEN "
-        "occurred_at END) FROM month_events"
+    last = engine.execute(
+        "SELECT MAX(CASE WHEN has_time THEN occurred_at END) AS last_at, MAX(CASE WHEN NOT has_time THEN "
+        "occurred_at END) AS last_day FROM month_events"
     )
     ((last_at, last_day),) = last.fetchall()
-    days = connection.execute(
-        f"SELECT DATE '1970-01-01' + CAST(local_epoch // {DAY_SECONDS} AS INTEGER) AS day, COUNT(*), "
-        "SUM(CAST(row_hash AS HUGEINT)) FROM month_events GROUP BY 1 ORDER BY 1"
+    days = engine.execute(
+        f"SELECT DATE '1970-01-01' + CAST(local_epoch // {DAY_SECONDS} AS INTEGER) AS day, COUNT(*) AS n, "
+        "SUM(CAST(row_hash AS HUGEINT)) AS total FROM month_events GROUP BY 1 ORDER BY 1"
     ).fetchall()
     return {
         "clients": dict(clients),
@@ -314,10 +338,15 @@ def _content(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     }
 
 
-def _write(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+def _write(engine: Executes, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Each fact of the month as a file, sorted by customer."""
     for name, order in FACTS.items():
-        connection.execute(f"CREATE TEMP TABLE {name}_rows AS {sql_text(f'facts/{name}')}")
+        text = sql_text(f"facts/{name}")
+        # the days of a feature's life are those of a fact that is here already
+        if isinstance(engine, Engine) and name != "feature_life":
+            fetch(engine, text, connection, f"{name}_rows", TYPES[name])
+        else:
+            connection.execute(f"CREATE TEMP TABLE {name}_rows AS {text}")
         connection.execute(
             f"COPY (SELECT * FROM {name}_rows ORDER BY {order}) "
             f"TO {quoted(str(folder / f'{name}.parquet'))} (FORMAT PARQUET, COMPRESSION ZSTD)"
@@ -360,16 +389,15 @@ def events_select(staged: Staged, repeats: bool) -> str:
     if repeats:
         copy = f"ROW_NUMBER() OVER (PARTITION BY file, {_VALUES}) AS copy"
         rows = (
-            f"SELECT DISTINCT * FROM ({rows}) WHERE {_SINGLE} UNION ALL SELECT {_VALUES} FROM "
+            f"SELECT DISTINCT {_VALUES} FROM ({rows}) WHERE {_SINGLE} UNION ALL SELECT {_VALUES} FROM "
             f"(SELECT DISTINCT {_VALUES}, copy FROM (SELECT {_VALUES}, {copy} {checked} AND NOT {_SINGLE}))"
         )
     epoch = "EPOCH_MS(e.occurred_at) // 1000"
-    day = (
-        "CAST(CASE WHEN e.occurred_has_time THEN e.occurred_at + TO_SECONDS(o.offset_seconds) ELSE e.occurred_at END "
-        "AS DATE) AS occurred_day"
-    )
+    local = f"{epoch} + CASE WHEN e.occurred_has_time THEN o.offset_seconds ELSE 0 END"
+    columns = ", ".join(f'e."{name}"' for name in EVENTS.names)
     return (
-        f"SELECT e.* EXCLUDE (occurred_has_time), {day}, e.occurred_has_time FROM ({rows}) AS e "
+        f"SELECT {columns}, DATE '1970-01-01' + CAST(({local}) // {DAY_SECONDS} AS INTEGER) AS occurred_day, "
+        f"e.occurred_has_time FROM ({rows}) AS e "
         f"JOIN account_offsets AS o ON o.client_id = e.client_id "
         f"AND {epoch} >= o.from_epoch AND {epoch} < o.until_epoch"
     )

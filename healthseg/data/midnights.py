@@ -49,7 +49,7 @@ class Midnights:
         """The four counts of a timestamp column of a relation of checked rows."""
         stamp, stem = f'"{name}"', name.removesuffix("_at")
         return (
-            f"COUNT({stamp}), COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 1), "
-            f"COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 2), "
-            f"COUNT(*) FILTER ({stem}_midnight = 0 AND {stamp} = DATE_TRUNC('hour', {stamp}))"
+            f"COUNT({stamp}) AS stamps, COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 1) AS midnights, "
+            f"COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 2) AS dates, "
+            f"COUNT(*) FILTER ({stem}_midnight = 0 AND {stamp} = DATE_TRUNC('hour', {stamp})) AS whole_hours"
         )

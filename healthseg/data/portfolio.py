@@ -138,7 +138,8 @@ class Portfolio:
             columns = ", ".join(f'"{column}"' for column in table.names)
             order = ("client_id", "occurred_at", *table.names[2:])
             keys = ", ".join(f'"{column}" NULLS LAST' for column in order)
-            frame = self.connection().execute(f"SELECT {columns} FROM events ORDER BY {keys}").df()
+            with self.with_events() as connection:
+                frame = connection.execute(f"SELECT {columns} FROM events ORDER BY {keys}").df()
         else:
             frame = read_frame(self._loaded.folders[name], table.names)
         words = [column.name for column in table.columns if SQL_TYPES[column.kind] == "VARCHAR"]
@@ -345,6 +346,20 @@ class Portfolio:
             if opened is None or opened[0] is not self._database:
                 opened = self._cursors.opened = self._database, self._database.cursor()
         return opened[1]
+
+    @contextlib.contextmanager
+    def with_events(self, client_id: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that has the events as well, at least those of ``client_id``.
+
+        Where they lie in an engine these rows are fetched, and gone with the block.
+        """
+        connection = self.connection()
+        if self._events is None or not self._events.in_engine:
+            yield connection
+            return
+        with contextlib.closing(engine.connect(self._spill)) as fetched:
+            self._loaded.fetch_events(fetched, client_id)
+            yield fetched
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
         self.require("customers")

@@ -27,7 +27,8 @@ DAY_FIRST, MONTH_FIRST = "day first", "month first"
 PERCENT = "%"
 # values of a column of events that decide how its dates are read: reading all of a large file twice takes too long
 _SAMPLE_ROWS = 20_000
-_SPACES = r"[\s\p{Z}\x{200B}\x{FEFF}]+"
+# written out, since engines have other words for classes of characters
+_SPACES = "[ \t\n\f\r\u00a0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]+"
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _DATES = {
@@ -98,14 +99,16 @@ def text_of(column: Column, raw: str, settings: DataSettings) -> str:
 
 def present_text(column: Column, text: str, settings: DataSettings) -> str:
     """``text`` without the words that stand for no value, and whole numbers as ids without their decimals."""
-    words = ", ".join(map(quoted, ("", *settings.missing_words)))
+    words = ["", *settings.missing_words]
+    value = text
     if is_id(column):
         whole = f"ENDS_WITH({text}, '.0') AND regexp_full_match({text}, '\\d+\\.0')"
-        text = f"CASE WHEN {whole} THEN LEFT({text}, LENGTH({text}) - 2) ELSE {text} END"
-    longest = max((len(word) for word in settings.missing_words), default=0)
-    return (
-        f"CASE WHEN STRLEN({text}) <= {longest} AND {text} IN ({words}) THEN NULL ELSE {text} END"
+        value = f"CASE WHEN {whole} THEN LEFT({text}, LENGTH({text}) - 2) ELSE {text} END"
+        words += [f"{word}.0" for word in settings.missing_words if word.isdigit()]
+    missing = (
+        f"STRLEN({text}) <= {max(map(len, words))} AND {text} IN ({', '.join(map(quoted, words))})"
     )
+    return f"CASE WHEN {missing} THEN NULL ELSE {value} END"
 
 
 def word_of(column: Column, text: str, settings: DataSettings) -> str:

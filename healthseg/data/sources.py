@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from healthseg.data.engines import SOURCE, EngineAddress
 from healthseg.errors import DataRetrievalError
 from healthseg.settings.base import fingerprint
 
@@ -80,6 +81,8 @@ class SourcePart:
     note: str | None = None
     # lines before the header
     skipped: int = 0
+    # the engine that the query is for, where its rows stay there
+    engine: EngineAddress | None = None
 
     @property
     def format(self) -> str:
@@ -208,6 +211,8 @@ def column_names(header: Sequence[Any]) -> list[str]:
 def scan(parts: Sequence[SourcePart], *, filename: bool = False, rejects: str | None = None) -> str:
     """A relation over parts of one format and the same columns; lines without its columns go to the table ``rejects``."""
     first = parts[0]
+    if first.engine is not None:
+        return SOURCE
     if first.path is None:
         text = first.query if isinstance(first.query, str) else first.query and first.query.text
         return f"({text}\n)"

@@ -27,7 +27,7 @@ from healthseg.data.accounting import (
     take_rejects,
 )
 from healthseg.data.copies import COPIES, prepare
-from healthseg.data.engine import BuildConnection, parquet
+from healthseg.data.engine import BuildConnection, Executes, parquet
 from healthseg.data.losses import Issue
 from healthseg.data.midnights import Midnights
 from healthseg.data.sources import SourcePart, quoted, scan
@@ -70,6 +70,11 @@ class Staged:
     # rows after ``last``: impossible dates
     beyond: int = 0
     last: dt.date | None = None
+
+    @property
+    def source(self) -> SourcePart:
+        """A part that says what reads them all."""
+        return next(iter(self.parts.values()))
 
     def layout(self, label: str) -> Layout:
         entry = self.entries[label]
@@ -171,14 +176,14 @@ def stage(
         selects = " UNION ALL ".join(
             f"({_select(group.layout, group.parts, settings)})" for group in direct
         )
-        entries |= _entries(build.connection, f"({selects})", None, direct, {})
+        entries |= entries_of(build.connection, f"({selects})", None, direct, {})
     if to_write := [group for group in groups if not group.direct]:
         entries |= _write_batch(folder, build, to_write, settings, version)
     if fresh or set(entries) != set(memo):
         write_json(memo_path, entries)
         batches = {entry["batch"] for entry in entries.values() if entry["batch"]}
         evict(folder, days=1, keep={memo_path.name, *batches})
-    return _together(folder, {part.label: entries[part.label] for part in parts}, parts, settings)
+    return together(folder, {part.label: entries[part.label] for part in parts}, parts, settings)
 
 
 def _between(start: dt.date, end: dt.date) -> str:
@@ -235,7 +240,7 @@ def _select(
 ) -> str:
     """The checked rows of parts of one layout; with ``days``, Parquet row groups outside them are skipped."""
     label = f"{quoted(parts[0].label)} AS file"
-    if parts[0].path is None:
+    if parts[0].path is None and parts[0].engine is None:
         return checked(EVENTS, layout, scan(parts), settings, carried=(label,))
     relation = scan(parts, filename=True, rejects=rejects)
     if days is not None:
@@ -264,7 +269,7 @@ def _write_batch(
     )
     files = sorted(written.glob("month=*/*.parquet"))
     rejected = read_json(written / _REJECTED) or {}
-    return _entries(build.connection, parquet(files) if files else None, batch, groups, rejected)
+    return entries_of(build.connection, parquet(files) if files else None, batch, groups, rejected)
 
 
 def _write_months(
@@ -286,41 +291,55 @@ def _write_months(
     write_json(folder / _REJECTED, lines)
 
 
-def _entries(
-    connection: duckdb.DuckDBPyConnection,
+def entry_of(
+    layout: Layout,
+    token: str | None,
+    batch: str | None,
+    batch_files: int,
+    rejected: Sequence[tuple[int, str]] = (),
+) -> dict[str, Any]:
+    """A part's entry before its rows are counted."""
+    return {
+        "token": token,
+        "batch": batch,
+        "batch_files": batch_files,
+        "types": layout.types,
+        "extra": list(layout.extra),
+        "day_only": sorted(layout.day_only),
+        "formats": layout.formats,
+        "doubtful": layout.doubtful,
+        "filled": sorted(layout.filled),
+        "rejected": list(rejected),
+        "read": len(rejected),
+        # of the rows with a fault or an emptied value: fault, mask, customer, count
+        "losses": [],
+        "midnights": [0, 0, 0, 0],
+        "days": [],
+    }
+
+
+def entries_of(
+    connection: Executes,
     relation: str | None,
     batch: str | None,
     groups: Sequence[Group],
     rejected: Mapping[str, Sequence[tuple[int, str]]],
+    values: str = f"HASH({_VALUES})",
 ) -> Entries:
-    """The memo's entry of each part, from the checked rows of them all."""
+    """The memo's entry of each part, from the checked rows of them all; ``values`` is what a day's content is summed of."""
     batch_files = sum(len(group.parts) for group in groups)
     entries: Entries = {
-        part.label: {
-            "token": part.token,
-            "batch": batch,
-            "batch_files": batch_files,
-            "types": group.layout.types,
-            "extra": list(group.layout.extra),
-            "day_only": sorted(group.layout.day_only),
-            "formats": group.layout.formats,
-            "doubtful": group.layout.doubtful,
-            "filled": sorted(group.layout.filled),
-            "rejected": rejected.get(part.label, []),
-            "read": len(rejected.get(part.label, [])),
-            # of the rows with a fault or an emptied value: fault, mask, customer, count
-            "losses": [],
-            "midnights": [0, 0, 0, 0],
-            "days": [],
-        }
+        part.label: entry_of(
+            group.layout, part.token, batch, batch_files, rejected.get(part.label, ())
+        )
         for group in groups
         for part in group.parts
     }
     if relation is None:
         return entries
     rows = connection.execute(
-        f"SELECT file, CASE WHEN fault = 0 THEN CAST(occurred_at AS DATE) END AS day, COUNT(*), "
-        f"COUNT(*) FILTER (fault > 0 OR mask > 0), SUM(CAST(HASH({_VALUES}) AS HUGEINT)), "
+        f"SELECT file, CASE WHEN fault = 0 THEN CAST(occurred_at AS DATE) END AS day, COUNT(*) AS n, "
+        f"COUNT(*) FILTER (fault > 0 OR mask > 0) AS lost, SUM(CAST({values} AS HUGEINT)) AS total, "
         f"{Midnights.counts('occurred_at')} "
         f"FROM {relation} GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
@@ -332,7 +351,7 @@ def _entries(
             entry["days"].append([day.isoformat(), count, str(int(total) % 2**64)])
     if any(lost for _, _, _, lost, *_ in rows):
         losses = connection.execute(
-            f"SELECT file, fault, CASE WHEN fault = 0 THEN mask ELSE 0 END AS mask, client_id, COUNT(*) "
+            f"SELECT file, fault, CASE WHEN fault = 0 THEN mask ELSE 0 END AS mask, client_id, COUNT(*) AS n "
             f"FROM {relation} WHERE fault > 0 OR mask > 0 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
         ).fetchall()
         for file, *loss in losses:
@@ -340,7 +359,7 @@ def _entries(
     return entries
 
 
-def _together(
+def together(
     folder: Path, entries: Entries, parts: Sequence[SourcePart], settings: Settings
 ) -> Staged:
     days: dict[dt.date, tuple[int, int]] = {}
@@ -382,7 +401,7 @@ def accounted(
     parts = {label: (part, staged.layout(label)) for label, part in staged.parts.items()}
     issues = rejected_drops({label: entry["rejected"] for label, entry in staged.entries.items()})
     if losses:
-        connection = build.connection
+        connection = build.reading(staged.source)
         issues += drops_by_reason(connection, EVENTS, settings, faults, parts)
         issues += emptied_by_reason(connection, EVENTS, settings, masks, parts)
     issues += doubts({label: staged.layout(label) for label in staged.parts})

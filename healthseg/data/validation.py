@@ -18,6 +18,7 @@ import duckdb
 
 from healthseg.data import copies
 from healthseg.data.reading import (
+    FLOATS,
     NUMERIC,
     US,
     WHOLE,
@@ -114,13 +115,18 @@ def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> P
     }.get(column.kind, text)
     if raw in NUMERIC and column.kind == "number":
         value = f"CASE WHEN ISFINITE(CAST({name} AS DOUBLE)) THEN CAST({name} AS DOUBLE) END"
+    if raw.startswith("DECIMAL") and column.kind == "number":
+        value = f"CAST({name} AS DOUBLE)"
+    if (raw in FLOATS or raw.startswith("DECIMAL")) and column.kind == "integer":
+        whole = f"{name} = FLOOR({name}) AND ABS({name}) < 9e15"
+        value = f"CASE WHEN {whole} THEN CAST({name} AS BIGINT) END"
     if raw in WHOLE and column.kind == "integer":
         value = f"TRY_CAST({name} AS BIGINT)"
     return Parsed(value, f"{name} IS NOT NULL")
 
 
 def _at_midnight(moment: str) -> str:
-    return f"EPOCH_US({moment}) % 86400000000 = 0"
+    return f"{moment} = DATE_TRUNC('day', {moment})"
 
 
 def _zoned(raw: str) -> bool:
@@ -160,7 +166,29 @@ def layout_of(
     connection: duckdb.DuckDBPyConnection, table: Table, part: SourcePart, settings: DataSettings
 ) -> Layout:
     """The columns of a part; raises Refused where a required one is missing or of no usable type."""
-    types = _canonical(_types(connection, part), table, part)
+    usable, extra = usable_columns(_types(connection, part), table, part)
+    days = {
+        column.name
+        for column in table.timestamps
+        if usable.get(column.name, "").startswith(("VARCHAR", "TIMESTAMP"))
+        and _all_midnight(connection, part, column.name)
+    }
+    read = readings(connection, table, usable, part.relation, settings)
+    filled = {
+        name
+        for name, condition in filled_conditions(settings).items()
+        if table.name == "events" and name in usable and _any(connection, part, condition)
+    }
+    return Layout(
+        usable, extra, frozenset(days), (), read.formats, read.doubtful, frozenset(filled)
+    )
+
+
+def usable_columns(
+    types: dict[str, str], table: Table, part: SourcePart
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The types of the contract's columns that a part has, and the names of its others; raises Refused as ``layout_of``."""
+    types = _canonical(types, table, part)
     nested = {
         name
         for name in table.names
@@ -184,25 +212,10 @@ def layout_of(
     usable = {
         name: kind for name, kind in types.items() if name in table.names and name not in nested
     }
-    days = {
-        column.name
-        for column in table.timestamps
-        if usable.get(column.name, "").startswith(("VARCHAR", "TIMESTAMP"))
-        and _all_midnight(connection, part, column.name)
-    }
-    extra = tuple(name for name in types if name not in usable)
-    read = readings(connection, table, usable, part.relation, settings)
-    filled = {
-        name
-        for name, condition in _filled(settings).items()
-        if table.name == "events" and name in usable and _any(connection, part, condition)
-    }
-    return Layout(
-        usable, extra, frozenset(days), (), read.formats, read.doubtful, frozenset(filled)
-    )
+    return usable, tuple(name for name in types if name not in usable)
 
 
-def _filled(settings: DataSettings) -> dict[str, str]:
+def filled_conditions(settings: DataSettings) -> dict[str, str]:
     """By column of events, what shows that an empty value in it is unknown, not the ordinary one."""
     of_persons = [
         "ui",
@@ -490,12 +503,16 @@ def _parsed(
 
 
 def numbered(part: SourcePart) -> str:
-    """The expression for a row's number in its file, from 1."""
+    """The expression for a row's number in its file, from 1; rows of an engine have no order."""
+    if part.engine is not None:
+        return "0"
     return "file_row_number + 1" if part.columnar else "ROW_NUMBER() OVER ()"
 
 
 def line_of(part: SourcePart, layout: Layout, row: int) -> int | None:
     """The line for a reader: of a CSV file with its header as line 1, of a Parquet file the row."""
+    if part.engine is not None:
+        return None
     if part.format != "csv":
         return copies.line_of(part, row)
     line = row + 1 + part.skipped

@@ -52,9 +52,16 @@ def acting(content: Mapping[str, Any], folder: Path | None = None) -> list[str]:
             lines += _lines(".".join(keys), value)
     source = content.get("source")
     values = source if isinstance(source, Mapping) else {}
-    address, folders = values.get("address"), values.get("folder")
-    if isinstance(address, str) and not _OWN_VARIABLE.match(address):
-        lines += _lines("source.address", re.sub(r"://[^/@]*@", "://", address))
+    folders = values.get("folder")
+    tables = content.get("tables")
+    of_tables = {
+        f"tables.{name}.address": table.get("address")
+        for name, table in (tables if isinstance(tables, Mapping) else {}).items()
+        if isinstance(table, Mapping)
+    }
+    for key, address in {"source.address": values.get("address"), **of_tables}.items():
+        if isinstance(address, str) and not _OWN_VARIABLE.match(address):
+            lines += _lines(key, re.sub(r"://[^/@]*@", "://", address))
     for name in folders if isinstance(folders, list) else [folders]:
         if folder is not None and isinstance(name, str) and _leaves(folder, name):
             lines += _lines("source.folder", name)

@@ -1,0 +1,377 @@
+"""Events counted in the engine that they lie in: the same facts, the same accounting, and nothing but counts comes back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import os
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from healthseg.data.facts import FACTS
+from healthseg.data.portfolio import Portfolio
+from healthseg.demo.portfolio import make_demo
+from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters
+
+dbapi = pytest.importorskip("adbc_driver_postgresql.dbapi")
+_NUMBERS = itertools.count()
+UTC = dt.UTC
+
+
+class PostgresTables:
+    """Tables in a schema of their own, and the portfolio.toml that reads them in place."""
+
+    engine = "postgresql"
+
+    def __init__(self, address: str, monkeypatch) -> None:
+        self.schema = f"engine{os.getpid()}_{next(_NUMBERS)}"
+        self.address = address
+        self.run(f"CREATE SCHEMA {self.schema}")
+        monkeypatch.setenv("HEALTHSEG_ENGINE", address)
+
+    def run(self, *statements: str) -> None:
+        with dbapi.connect(self.address) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement.format(schema=self.schema))
+            connection.commit()
+
+    def write(self, tables: dict[str, pa.Table]) -> None:
+        with dbapi.connect(self.address) as connection, connection.cursor() as cursor:
+            for name, table in tables.items():
+                cursor.adbc_ingest(name, table, mode="create", db_schema_name=self.schema)
+            connection.commit()
+
+    def toml(self, folder: Path, queries: dict[str, str], settings: str = "") -> Path:
+        folder.mkdir(exist_ok=True)
+        lines = [f'{name} = """{query}"""' for name, query in queries.items()]
+        source = f'[source]\nengine = "{self.engine}"\naddress = "$HEALTHSEG_ENGINE"\n'
+        (folder / "portfolio.toml").write_text("\n".join([source, "[tables]", *lines, settings]))
+        return folder
+
+    def select(self, name: str) -> str:
+        return f"SELECT * FROM {self.schema}.{name}"
+
+
+@pytest.fixture
+def place(postgres, monkeypatch):
+    return PostgresTables(postgres, monkeypatch)
+
+
+def plain(table: pa.Table) -> pa.Table:
+    fields = [
+        pa.field(each.name, each.type.value_type)
+        if pa.types.is_dictionary(each.type)
+        else pa.field(each.name, each.type)
+        for each in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def both(place, tmp_path: Path, tables: dict[str, pa.Table], settings: str = ""):
+    """The portfolio in its engine and the same one as files that DuckDB counts."""
+    tables = {name: plain(table) for name, table in tables.items()}
+    place.write(tables)
+    files = tmp_path / "files"
+    files.mkdir()
+    for name, table in tables.items():
+        pq.write_table(table, files / f"{name}.parquet")
+    if settings:
+        (files / "healthseg.toml").write_text(settings)
+    folder = place.toml(
+        tmp_path / "engine", {name: place.select(name) for name in tables}, settings
+    )
+    return Portfolio.open(folder), Portfolio.open(files)
+
+
+def rows(portfolio: Portfolio, fact: str) -> list:
+    return portfolio.connection().execute(f"SELECT * FROM {fact} ORDER BY ALL").fetchall()
+
+
+def require_equal(counted: Portfolio, expected: Portfolio) -> None:
+    assert all(rows(expected, fact) == rows(counted, fact) for fact in FACTS)
+    assert counted.extent == expected.extent
+    ours, theirs = (
+        [
+            (issue.reason, issue.count, issue.kind, issue.clients)
+            for issue in portfolio.reports["events"].issues
+        ]
+        for portfolio in (counted, expected)
+    )
+    assert ours == theirs
+    read = [
+        (each.reports["events"].read, each.reports["events"].kept) for each in (counted, expected)
+    ]
+    assert read[0] == read[1]
+
+
+def instants(*texts: str) -> pa.Array:
+    return pa.array(
+        [text and dt.datetime.fromisoformat(text) for text in texts], pa.timestamp("us")
+    )
+
+
+def customers(**zones: str) -> pa.Table:
+    signup = [dt.date(2024, 1, 1)] * len(zones)
+    return pa.table({"client_id": [*zones], "timezone": [*zones.values()], "signup_date": signup})
+
+
+# client_id, user_id, occurred_at, feature, source, count, duration_seconds
+DIRTY = [
+    ("acme", "ann", "2025-03-03 10:00:00", "search", "ui", None, 30.0),
+    ("acme", "ann", "2025-03-03 10:00:00", "search", "ui", None, 30.0),
+    (" acme ", " ann", "2025-03-03 10:05:00", " sea\u00a0\t rch ", "WEB", None, 12.9),
+    ("acme", "NULL", "2025-03-03 11:00:00", "cafe\u0301", "Web-App", None, -5.0),
+    ("acme", "caf\u00e9", "2025-03-03 11:00:00", "caf\u00e9", "bot", None, 1e9),
+    ("acme", "17.0", "2025-03-03 12:00:00.999999", "search", "api", 3, None),
+    ("acme", "bob", "2025-03-31 23:59:59.5", "search", None, 0, None),
+    ("acme", "bob", "2025-04-01 00:00:00", "search", "ui", -1, None),
+    ("beta", "bea", "2025-03-30 00:59:59", "N/A", "robot \u2014 x", None, None),
+    ("beta", "bea", "2025-03-30 01:00:00", "search", "ui", 2, None),
+    ("beta", "bea", "2025-03-30 01:29:00", "search", "ui", 2, None),
+    ("beta", "eve", "1970-01-01 00:00:00", "search", "ui", None, None),
+    ("beta", "eve", "1985-05-05 05:00:00", "search", "ui", None, None),
+    ("beta", "eve", "9999-12-31 00:00:00", "search", "ui", None, None),
+    ("beta", "eve", None, "search", "ui", None, None),
+    ("ghost", "x", "2025-03-04 10:00:00", "search", "ui", None, None),
+    ("no good", "x", "2025-03-04 10:00:00", "search", "ui", None, None),
+    (None, "x", "2025-03-04 10:00:00", "search", "ui", None, None),
+    ("acme", "qa", "2025-03-05 10:00:00", "search", "ui", None, None),
+    ("acme", "qa", "2025-03-05 10:00:00", "search", "ui", None, None),
+]  # fmt: skip
+
+
+def dirty() -> pa.Table:
+    client, user, moment, feature, source, count, seconds = zip(*DIRTY, strict=True)
+    return pa.table(
+        {
+            "client_id": pa.array(client, pa.string()),
+            "user_id": pa.array(user, pa.string()),
+            "occurred_at": instants(*moment),
+            "feature": pa.array(feature, pa.string()),
+            "source": pa.array(source, pa.string()),
+            "count": pa.array(count, pa.int64()),
+            "duration_seconds": pa.array(seconds, pa.float64()),
+        }
+    )
+
+
+def around_changes_of_the_clock() -> pa.Table:
+    """An event every 25 minutes around the days on which clocks change, in zones where that is odd."""
+    moments = []
+    for day in ("2025-03-30", "2025-04-05", "2025-10-04", "2025-10-25"):
+        first = dt.datetime.fromisoformat(day) - dt.timedelta(hours=15)
+        moments += [first + dt.timedelta(minutes=25 * step) for step in range(150)]
+    clients = ["berlin", "howe", "nepal", "la"]
+    return pa.table(
+        {
+            "client_id": [client for client in clients for _ in moments],
+            "user_id": [f"u{number % 3}" for _ in clients for number in range(len(moments))],
+            "occurred_at": pa.array(moments * len(clients), pa.timestamp("us")),
+            "feature": ["search"] * len(clients) * len(moments),
+        }
+    )
+
+
+ZONES = {
+    "berlin": "Europe/Berlin",
+    "howe": "Australia/Lord_Howe",
+    "nepal": "Asia/Kathmandu",
+    "la": "America/Los_Angeles",
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    make_demo(folder, clients=12, months=3)
+    tables = {path.stem: pq.read_table(path) for path in folder.glob("*.parquet")}
+    return tables | {"events": pq.read_table(folder / "events")}
+
+
+def test_the_facts_of_the_demo_are_those_that_duckdb_counts(place, tmp_path, demo):
+    counted, expected = both(place, tmp_path, demo)
+    require_equal(counted, expected)
+    for name in demo:
+        # rows without a key come in any order
+        ours, theirs = (
+            sorted(map(str, each.table(name).itertuples(index=False)))
+            for each in (counted, expected)
+        )
+        assert ours == theirs, name
+
+
+def test_dirty_rows_are_dropped_emptied_and_joined_as_duckdb_does(place, tmp_path):
+    settings = '[settings]\nexclude_users = ["qa"]\nmax_loss_share = 1.0\n'
+    tables = {"customers": customers(acme="UTC", beta="Europe/Berlin"), "events": dirty()}
+    counted, expected = both(place, tmp_path, tables, settings)
+    require_equal(counted, expected)
+    reasons = {issue.reason for issue in counted.reports["events"].issues}
+    assert {"client_id is not in customers", "occurred_at is missing"} <= reasons
+    assert ("acme", "caf\u00e9") in {
+        (client, user) for client, user, *_ in rows(counted, "user_day")
+    }
+    assert not any("qa" in row for row in rows(counted, "user_day"))
+    ours, theirs = (
+        sorted(map(str, each.table("events").itertuples(index=False)))
+        for each in (counted, expected)
+    )
+    assert ours == theirs
+
+
+def test_days_on_which_clocks_change_are_those_that_duckdb_counts(place, tmp_path):
+    tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
+    counted, expected = both(place, tmp_path, tables)
+    require_equal(counted, expected)
+
+
+def test_instants_with_a_zone_days_and_decimal_counts_mean_the_same(place, tmp_path):
+    moments = ["2025-03-30 23:30:00", "2025-03-31 00:00:00", "2025-04-01 08:00:00"]
+    events = pa.table(
+        {
+            "client_id": pa.array([7, 7, 8], pa.int32()),
+            "occurred_at": instants(*moments).cast(pa.timestamp("us", "UTC")),
+            "count": pa.array([1.0, 2.5, 3.0]),
+        }
+    )
+    known = customers(**{"7": "America/Los_Angeles", "8": "UTC"})
+    counted, expected = both(place, tmp_path, {"customers": known, "events": events})
+    require_equal(counted, expected)
+    days = events.set_column(1, "occurred_at", pa.array([dt.date(2025, 4, 1)] * 3, pa.date32()))
+    place.run(*(f"DROP TABLE {place.schema}.{name}" for name in ("customers", "events")))
+    (tmp_path / "days").mkdir()
+    counted, expected = both(place, tmp_path / "days", {"customers": known, "events": days})
+    require_equal(counted, expected)
+
+
+def test_a_new_day_counts_its_month_alone_and_nothing_twice(place, tmp_path):
+    events = around_changes_of_the_clock()
+    cut = pa.compute.less(events["occurred_at"], dt.datetime(2025, 10, 26))
+    tables = {"customers": customers(**ZONES), "events": events.filter(cut)}
+    place.write(tables)
+    folder = place.toml(tmp_path / "engine", {name: place.select(name) for name in tables})
+    assert Portfolio.open(folder).reports["events"].read == pa.compute.sum(cut).as_py()
+    before = set((folder / ".healthseg" / "facts").glob("*/*"))
+    assert Portfolio.open(folder).reports["events"].kept and before == set(
+        (folder / ".healthseg" / "facts").glob("*/*")
+    )
+    late = f"INSERT INTO {place.schema}.events VALUES ('la', 'u1', '2025-10-26 20:00:00', 'search')"
+    place.run(late)
+    counted = Portfolio.open(folder)
+    assert counted.data_until >= dt.date(2025, 10, 25) and counted.reports["events"].read
+    after = set((folder / ".healthseg" / "facts").glob("*/*"))
+    assert {path.parent.name for path in after - before} == {"2025-10"}
+    files = tmp_path / "files"
+    files.mkdir()
+    pq.write_table(tables["customers"], files / "customers.parquet")
+    row = [["la"], ["u1"], instants("2025-10-26 20:00:00"), ["search"]]
+    all_rows = pa.concat_tables([tables["events"], pa.table(row, schema=events.schema)])
+    pq.write_table(all_rows, files / "events.parquet")
+    require_equal(counted, Portfolio.open(files))
+
+
+def test_a_reader_who_may_write_nothing_can_count_and_tables_of_ours_hide_none_of_theirs(
+    place, tmp_path, monkeypatch
+):
+    tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
+    place.write({"accounts": tables["customers"], "excluded": tables["events"]})
+    name = f"reader{place.schema}"
+    place.run(
+        f"CREATE ROLE {name} LOGIN",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        f"GRANT USAGE ON SCHEMA {{schema}} TO {name}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {{schema}} TO {name}",
+        f"ALTER ROLE {name} SET search_path = {{schema}}",
+    )
+    monkeypatch.setenv("HEALTHSEG_ENGINE", place.address.replace("healthseg@", f"{name}@"))
+    queries = {"customers": "SELECT * FROM accounts;", "events": "SELECT * FROM excluded -- all"}
+    counted = Portfolio.open(place.toml(tmp_path / "engine", queries))
+    assert counted.reports["events"].read == tables["events"].num_rows
+    assert len(rows(counted, "user_day")) > 0
+
+
+def test_the_rows_behind_a_figure_are_fetched_for_one_customer(place, tmp_path):
+    from healthseg.data.behind import rows_of
+
+    tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
+    counted, expected = both(place, tmp_path, tables)
+    window = "howe", dt.date(2025, 4, 5), dt.date(2025, 4, 7)
+    ours, theirs = (rows_of(each, "person_events", *window) for each in (counted, expected))
+    assert len(ours) > 50 and ours.astype(str).equals(theirs.astype(str))
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ("SELECT 'a' AS client_id, '2025-01-01' AS occurred_at", "cast it in the query"),
+        ("SELECT 'a' AS client_id", "has no column occurred_at"),
+        ("SELECT nope", "does not exist"),
+    ],
+)
+def test_a_query_that_gives_no_events_says_what_to_do(place, tmp_path, events, words):
+    place.write({"customers": customers(a="UTC")})
+    queries = {"customers": place.select("customers"), "events": events}
+    with pytest.raises(DataRetrievalError, match=words):
+        Portfolio.open(place.toml(tmp_path / "engine", queries)).require("events")
+
+
+@pytest.mark.parametrize("text", ["DELETE FROM x", "SELECT 1; SELECT 2", "SELECT 1 INTO t"])
+def test_a_query_that_is_not_one_select_is_refused(place, tmp_path, text):
+    with pytest.raises(InvalidParameters, match="one SELECT"):
+        Portfolio.open(place.toml(tmp_path / "engine", {"customers": text}))
+
+
+def test_no_error_holds_the_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEALTHSEG_ENGINE", "postgresql://ann:s3cret@127.0.0.1:1/db")
+    source = '[source]\nengine = "postgresql"\naddress = "$HEALTHSEG_ENGINE"\n'
+    (tmp_path / "portfolio.toml").write_text(source + '[tables]\ncustomers = "SELECT 1"\n')
+    with pytest.raises(IntegrationError) as problem:
+        Portfolio.open(tmp_path)
+    assert "127.0.0.1" in str(problem.value) and not re.search(
+        "s3cret|ann", str(problem.value.to_dict())
+    )
+
+
+def test_an_engine_without_its_driver_names_what_installs_it(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "adbc_driver_postgresql.dbapi", None)
+    source = '[source]\nengine = "postgresql"\naddress = "$HEALTHSEG_NOWHERE"\n'
+    (tmp_path / "portfolio.toml").write_text(source + '[tables]\ncustomers = "SELECT 1"\n')
+    with pytest.raises(IntegrationError, match=r"pip install 'healthseg\[postgres\]'"):
+        Portfolio.open(tmp_path)
+
+
+def test_an_engine_that_is_not_known_names_the_near_one(tmp_path):
+    source = '[source]\nengine = "postgres"\naddress = "$HEALTHSEG_NOWHERE"\n'
+    (tmp_path / "portfolio.toml").write_text(source + '[tables]\ncustomers = "SELECT 1"\n')
+    with pytest.raises(InvalidParameters, match="did you mean postgresql"):
+        Portfolio.open(tmp_path)
+
+
+def test_a_table_may_lie_in_another_engine_than_the_files(place, tmp_path):
+    events = around_changes_of_the_clock()
+    place.write({"events": events})
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    pq.write_table(customers(**ZONES), folder / "people.parquet")
+    (folder / "portfolio.toml").write_text(
+        "[tables]\ncustomers = \"SELECT * FROM 'people.parquet'\"\n\n"
+        f'[tables.events]\nquery = "{place.select("events")}"\nengine = "{place.engine}"\n'
+        'address = "$HEALTHSEG_ENGINE"\n'
+    )
+    counted = Portfolio.open(folder)
+    assert len(counted) == 4 and counted.reports["events"].kept == events.num_rows
+
+
+def test_a_table_at_another_address_is_read_from_a_trusted_file_alone(tmp_path):
+    (tmp_path / "portfolio.toml").write_text(
+        '[tables]\ncustomers = "SELECT 1"\n[tables.events]\nquery = "SELECT 1"\n'
+        'engine = "postgresql"\naddress = "postgresql://bob:s3cret@db/x"\n'
+    )
+    with pytest.raises(InvalidParameters, match=r"tables\.events\.address") as problem:
+        Portfolio.open(tmp_path)
+    assert "s3cret" not in str(problem.value.to_dict())
