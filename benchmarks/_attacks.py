@@ -133,7 +133,7 @@ def run(attack: Attack, folder: Path) -> Outcome:
     """Runs the attack's command on its portfolio, and says what it got."""
     with scene(folder) as (places, requests):
         attack.build(places)
-        before = _states(places.outside)
+        before = states(places.outside)
         command = [sys.executable, "-P", "-m", "healthseg.cli.main"]
         command += [places.filled(word) for word in attack.command]
         out = folder / "output.txt"
@@ -151,11 +151,11 @@ def run(attack: Attack, folder: Path) -> Outcome:
         status, peak_mb = _wait(process, began)
         seconds = time.monotonic() - began
         text = out.read_text("utf-8", errors="replace")
-        got = list(_got(places, before, text))
+        got = list(gained(places, before, text))
     got += [f"the network ({requests[0]})"] if requests else []
     got += [f"time ({seconds:.0f} s)"] if seconds > SECONDS else []
     got += [f"memory ({peak_mb:.0f} MB)"] if peak_mb > PEAK_MB else []
-    if status not in (0, 1, 2, 3):
+    if status not in (0, 1, 3):
         got.append(f"an end without words (status {status})")
     return Outcome(status, seconds, peak_mb, text, tuple(got))
 
@@ -189,12 +189,12 @@ def _peak_kb(pid: int) -> int:
     return own + sum(_peak_kb(int(child)) for child in started)
 
 
-def _got(places: Scene, before: dict[str, str], text: str) -> Iterator[str]:
+def gained(places: Scene, before: dict[str, str], text: str) -> Iterator[str]:
     if SECRET in text:
         yield "a secret, on the screen"
     if any(SECRET in content for content in _derived_texts(places.folder)):
         yield "a secret, in derived data"
-    if _states(places.outside) != before:
+    if states(places.outside) != before:
         yield "a file outside the portfolio"
     if "Traceback (most recent call last)" in text or _UNEXPECTED.search(text):
         yield "an error that is not in words"
@@ -202,7 +202,7 @@ def _got(places: Scene, before: dict[str, str], text: str) -> Iterator[str]:
         yield "control of the terminal"
 
 
-def _states(folder: Path) -> dict[str, str]:
+def states(folder: Path) -> dict[str, str]:
     return {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")

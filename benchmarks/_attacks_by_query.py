@@ -452,7 +452,7 @@ ATTACKS: list[Attack] = [
             name,
             wants,
             _text(file, text),
-            ("run", "calculate_health_score", "--portfolio", "FOLDER", "--client", "acme")
+            ("run", "calculate_health_score", "--portfolio", "FOLDER", "-p", "client_id=acme")
             if file == "healthseg.toml"
             else ("check", "FOLDER"),
         )

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import re
 import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from healthseg.data.copies import CHUNK_ROWS, write_chunks, write_frame
 from healthseg.data.engines import KINDS, Engine, EngineAddress
 from healthseg.data.sources import SourcePart, Sources, file_part
+from healthseg.data.storage import temporary_folder
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, hint
 
@@ -44,7 +44,7 @@ def from_address(address: str, queries: Mapping[str, Any] | None = None) -> Sour
     a password.
     """
     shown = without_password(address)
-    folder = Path(tempfile.mkdtemp(prefix="healthseg-"))
+    folder = temporary_folder()
     try:
         names = _copy_tables(address, shown, queries, folder)
     except BaseException:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import string
-import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from healthseg.data.sources import (
     stat_token,
     unreadable,
 )
+from healthseg.data.storage import temporary_folder
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near
 from healthseg.settings import trust
@@ -340,7 +340,7 @@ def from_frames(tables: Mapping[str, Any]) -> Sources:
 
     Frames are written to a temporary folder; what is derived from them is recognised by their content.
     """
-    folder = Path(tempfile.mkdtemp(prefix="healthseg-"))
+    folder = temporary_folder()
     parts: dict[str, tuple[SourcePart, ...]] = {}
     for name, values in tables.items():
         if name not in TABLES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ from healthseg.data.events import Events
 from healthseg.data.ledger.location import stage_view
 from healthseg.data.losses import TableReport, refusal
 from healthseg.data.sources import Refused, SourcePart, Sources
-from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
+from healthseg.data.storage import evict, is_intact, read_json, sweep, write_folder, write_json
 from healthseg.data.tables import TABLES, Table
 from healthseg.settings import Settings
 from healthseg.settings.base import fingerprint
@@ -64,6 +65,7 @@ class LoadedTables:
     events: Events | None = None
     _reports: dict[str, TableReport] = field(default_factory=dict)
     _build: BuildConnection | None = None
+    _swept: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def report(self, name: str) -> TableReport | None:
@@ -138,6 +140,17 @@ class LoadedTables:
             if self._build is not None:
                 yield self._build
                 return
+            if not self._swept:
+                self._swept = True
+                inner = [self.folder / name for name in ("tables", "facts", "cache")]
+                months = self.folder.glob("facts/*")
+                roots = (
+                    self.folder,
+                    self.folder.parent,
+                    self.sources.folder,
+                    Path(tempfile.gettempdir()),
+                )
+                sweep(*roots, *inner, inner[0] / COPIES, inner[0] / "events", *months)
             with BuildConnection(self.connect) as self._build:
                 self._build.set_accounts(self.accounts)
                 try:

@@ -9,7 +9,6 @@ import os
 import re
 import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +30,7 @@ from healthseg.data.loading import LoadedTables, contract_version
 from healthseg.data.losses import Issue, Losses, TableReport, with_issues
 from healthseg.data.quality import Check, LoadQuality, arr_by_customer, cross_checks
 from healthseg.data.sources import Sources
-from healthseg.data.storage import FOLDER, root_for
+from healthseg.data.storage import FOLDER, root_for, temporary_name
 from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table, id_text
 from healthseg.data.validation import SQL_TYPES
 from healthseg.errors import (
@@ -83,7 +82,6 @@ class Portfolio:
         self.root = root_for(sources.folder, sources.identity, local=sources.local)
         self.cache = Cache(self.root)
         self._sources = sources
-        self._token = uuid.uuid4().hex[:8]
         own_metrics.declare(settings.metrics)
         self._states: dict[tuple[dt.date | None, tuple[str, ...]], str] = {}
         self._loaded = LoadedTables(sources, settings, self.root / FOLDER, self._building)
@@ -395,7 +393,7 @@ class Portfolio:
     @property
     def _spill(self) -> Path:
         """The folder that this process' queries spill to: a copy in another process has its own."""
-        return Path(tempfile.gettempdir()) / f"healthseg-spill-{os.getpid()}-{self._token}"
+        return Path(tempfile.gettempdir()) / f"healthseg{temporary_name('spill')}"
 
     # the ledger
 

@@ -8,9 +8,12 @@ rename wins.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import re
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -27,6 +30,7 @@ TEMPORARY = "."  # the first letter of names that are being written
 _STATES = "files.json"
 _LARGE_BYTES = 16_000_000
 _BLOCK_BYTES = 1_000_000
+_WRITER = re.compile(r"\.(?P<machine>[0-9a-f]{8})\.(?P<process>\d+)\.\d+")
 
 
 def writable(folder: Path) -> bool:
@@ -60,11 +64,64 @@ def root_for(folder: Path, identity: str, *, local: bool = True) -> Path:
     return root
 
 
+@functools.cache
+def _machine() -> str:
+    """This machine, or this container of it: where a number names one process."""
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        processes = ""
+    return fingerprint([socket.gethostname(), processes])[:8]
+
+
+def temporary_name(name: str) -> str:
+    """What is being written is called until it is whole; it says which process writes it."""
+    return f"{TEMPORARY}{name}.{_machine()}.{os.getpid()}.{time.monotonic_ns()}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether a temporary name is that of a process of this machine that has ended: it was killed."""
+    match = _WRITER.search(name)
+    if match is None or match["machine"] != _machine() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(match["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
+
+
+def sweep(*folders: Path) -> None:
+    """Removes what processes that were killed had begun to write in these folders."""
+    for folder in folders:
+        try:
+            names = [entry.name for entry in os.scandir(folder) if is_abandoned(entry.name)]
+        except OSError:
+            continue
+        for path in (folder / name for name in names):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def temporary_folder() -> Path:
+    """A new folder for files of this process; of processes that were killed there are none left."""
+    parent = Path(tempfile.gettempdir())
+    sweep(parent)
+    folder = parent / f"healthseg{temporary_name('')}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[Path]:
     """A temporary path beside ``target``, flushed and renamed to it when the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{TEMPORARY}{target.name}.{os.getpid()}.{time.monotonic_ns()}")
+    temporary = target.with_name(temporary_name(target.name))
     try:
         yield temporary
         _flush(temporary)
@@ -105,7 +162,8 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
     if existed:
         _discard(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY}{target.name}."))
+    temporary = target.with_name(temporary_name(target.name))
+    temporary.mkdir()
     try:
         fill(temporary)
         (temporary / _STATES).write_text(json.dumps(_states(temporary)), encoding="utf-8")
@@ -125,7 +183,7 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> Path:
 
 def _discard(folder: Path) -> None:
     """Removes a damaged folder, but not the one that another process put in its place meanwhile."""
-    aside = folder.with_name(f"{TEMPORARY}{folder.name}.{os.getpid()}.{time.monotonic_ns()}")
+    aside = folder.with_name(temporary_name(folder.name))
     try:
         os.rename(folder, aside)
         if is_intact(aside):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import itertools
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _TITLE_ROWS = 20
 HEADER_LINE = b"header_line"
 _REFERENCE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{0,8})([0-9]{1,12})["']""")
 _ROW = re.compile(rb"<(?:\w+:)?row\b")
+_LONGEST_REFERENCE, _LONGEST_TAG = 64, 1 << 16
 _CELL = re.compile(rb"<(?:\w+:)?c\b")
 
 
@@ -47,10 +49,19 @@ def sheet_names(path: Path) -> list[str]:
 def _workbook(path: Path, label: str) -> Any:
     import python_calamine
 
-    try:
+    with _explained(label):
         if zipfile.is_zipfile(path):
             _require_modest(path, label)
         return python_calamine.CalamineWorkbook.from_path(str(path))
+
+
+@contextlib.contextmanager
+def _explained(label: str) -> Iterator[None]:
+    """Turns what the libraries say of a workbook into a refusal."""
+    import python_calamine
+
+    try:
+        yield
     except python_calamine.PasswordError:
         raise Refused(f"{label} is protected by a password: save it without one") from None
     except (python_calamine.CalamineError, ValueError, zipfile.BadZipFile, zlib.error) as problem:
@@ -105,7 +116,10 @@ class _CellArea:
     def add(self, block: bytes) -> None:
         text = self._rest + block
         last_tag = text.rfind(b"<")
-        text, self._rest = text[:last_tag], text[last_tag:]
+        if len(text) - last_tag < _LONGEST_TAG:
+            text, self._rest = text[:last_tag], text[last_tag:]
+        else:
+            self._rest = text[-_LONGEST_REFERENCE:]
         references = set(_REFERENCE.findall(text))
         for letters in {letters for letters, _ in references if letters}:
             column = functools.reduce(
@@ -143,10 +157,12 @@ def _sheet(part: SourcePart, columns: Sequence[str]) -> tuple[int, list[str], li
         raise Refused(
             f"{part.label}: no such sheet{hint(part.inner, sheets)}; it holds {', '.join(sheets)}"
         )
-    content = workbook.get_sheet_by_name(lowered.get(wanted.lower(), sheets[0]))
+    with _explained(part.label):
+        content = workbook.get_sheet_by_name(lowered.get(wanted.lower(), sheets[0]))
+        cells = content.to_python(skip_empty_area=True)
     start = content.start or (0, 0)
     rows = [[None] * len(row) for row in itertools.repeat((), start[0])]
-    rows += [[_cell(value) for value in row] for row in content.to_python(skip_empty_area=True)]
+    rows += [[_cell(value) for value in row] for row in cells]
     filled = [number for number, row in enumerate(rows) if any(value is not None for value in row)]
     if not filled:
         raise Refused(f"{part.label} is empty: not even a header")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from healthseg.data import storage
 from healthseg.errors import InvalidParameters
 
 
@@ -61,18 +59,8 @@ def inside(folder: Path, *names: str) -> Path:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
     content = content.encode("utf-8") if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    with storage.writing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_folder(path: Path, files: Mapping[str, str]) -> None:
@@ -85,16 +73,6 @@ def write_folder(path: Path, files: Mapping[str, str]) -> None:
             left.unlink()
 
 
-def sweep(folder: Path, seconds: float = 3600.0) -> None:
-    """Remove what processes that were killed had begun to write, if none has touched it for so long."""
-    limit = time.time() - seconds
-    for part in folder.rglob(".*.part"):
-        with contextlib.suppress(FileNotFoundError):
-            if part.stat().st_mtime < limit:
-                part.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed had begun to write, in a folder and those below."""
+    storage.sweep(folder, *(path for path in folder.rglob("*") if path.is_dir()))

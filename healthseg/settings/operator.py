@@ -50,7 +50,7 @@ class InputLimits(Frozen):
     # a worksheet as it lies in memory, blank cells included: a million rows of twelve columns
     sheet_cells: Annotated[int, Field(ge=1)] = 12_000_000
     # a workbook's parts, unpacked
-    workbook_mb: Annotated[int, Field(ge=1)] = 1_000
+    workbook_mb: Annotated[int, Field(ge=1)] = 500
 
 
 class McpSettings(Frozen):

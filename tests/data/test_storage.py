@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from healthseg.data import storage
 from healthseg.data.storage import (
     cache_folder,
     evict,
@@ -178,3 +182,27 @@ def test_the_cache_folder_is_the_variables_or_the_platforms(tmp_path, monkeypatc
     assert root_for(tmp_path, "identity") == tmp_path
     monkeypatch.delenv("HEALTHSEG_CACHE")
     assert cache_folder().name in ("healthseg", "Healthseg")
+
+
+def test_what_a_killed_process_had_begun_is_swept_and_what_others_write_is_not(tmp_path):
+    program = (
+        "import os, sys; from pathlib import Path; from healthseg.data import storage\n"
+        "with storage.writing(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "half.json")],
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(storage.__file__).parents[2])},
+    )
+    (begun,) = tmp_path.iterdir()
+    own = tmp_path / storage.temporary_name("own.json")
+    elsewhere = tmp_path / f".other.json.{'0' * 8}.{2**22 + 1}.7"
+    folder = begun.with_name(begun.name.replace("half", "folder"))
+    for path in (own, elsewhere, tmp_path / ".healthseg", tmp_path / ".env.1.2"):
+        path.touch()
+    folder.mkdir()
+    storage.sweep(tmp_path, tmp_path / "not there")
+    assert sorted(tmp_path.iterdir()) == sorted(
+        [own, elsewhere, tmp_path / ".healthseg", tmp_path / ".env.1.2"]
+    )

@@ -28,6 +28,7 @@ from healthseg.data.exports.survey import (
     measured,
 )
 from healthseg.data.sources import Refused, quoted
+from healthseg.data.storage import writing
 from healthseg.errors import DataRetrievalError, InvalidParameters
 from healthseg.settings import trust
 from healthseg.settings.base import toml_content
@@ -145,10 +146,8 @@ def _prove_in_database(content: Draft, address: str) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        with writing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as problem:
         raise InvalidParameters(
             f"{path} cannot be written: {problem.strerror or problem}",

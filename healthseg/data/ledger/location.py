@@ -6,9 +6,7 @@ Imported and recorded changes are one history: the view ``stage_changes`` of an 
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import pandas as pd
 
 from healthseg.data.cleaning import empty_select
 from healthseg.data.engine import create_table
+from healthseg.data.storage import writing
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, IntegrationError
 from healthseg.periods import UTC, local_day
@@ -112,12 +111,8 @@ def restore(backup: Path, portfolio: str) -> tuple[Path, Path | None]:
             part = ledger.with_name(ledger.name + ending)
             if part.exists():
                 part.rename(former.with_name(former.name + ending))
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAME}")
-    os.close(handle)
-    shutil.copyfile(backup, temporary)
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, ledger)
+    with writing(ledger) as temporary:
+        shutil.copyfile(backup, temporary)
     return ledger, former
 
 

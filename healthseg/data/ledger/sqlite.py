@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -21,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from healthseg.data.ledger import schema
 from healthseg.data.ledger.schema import LATEST
+from healthseg.data.storage import temporary_name
 from healthseg.errors import DataRetrievalError
 
 _WAL_PAUSE_SECONDS = 0.02
@@ -110,7 +110,7 @@ class SqliteDatabase:
 
     def _create(self) -> None:
         """A new ledger appears whole, so that an empty file is always one that lost its content."""
-        new = self.path.with_name(f".{self.path.name}-{uuid.uuid4().hex}")
+        new = self.path.with_name(temporary_name(self.path.name))
         try:
             os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o644))
         except OSError:

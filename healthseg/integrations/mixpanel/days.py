@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from healthseg.data import engine
 from healthseg.data.sources import quoted
-from healthseg.data.storage import FOLDER, writing
+from healthseg.data.storage import FOLDER, sweep, temporary_name, writing
 from healthseg.data.sync_state import folder_of
 from healthseg.integrations.mixpanel.records import EPOCH
 
@@ -63,7 +62,9 @@ class ExportWindow:
         self._portfolio = portfolio
         parent = portfolio / FOLDER / "mixpanel"
         parent.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(dir=parent, prefix="window-"))
+        sweep(parent)
+        self._folder = parent / temporary_name("window")
+        self._folder.mkdir()
         self._writer = pq.ParquetWriter(self._folder / "spool.parquet", _EXPORTED)
         self._waiting: list[tuple[Any, ...]] = []
         self._written = 0

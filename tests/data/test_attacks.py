@@ -1,0 +1,93 @@
+"""The quick ones of the attacks in benchmarks/attacks.py: hostile portfolios get nothing, and are refused in words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks import _attacks, _attacks_by_file, _attacks_by_query
+from healthseg.cli import main as cli
+
+ATTACKS = {
+    attack.name: attack for attack in (*_attacks_by_query.ATTACKS, *_attacks_by_file.ATTACKS)
+}
+# those that a command in a process of its own has to show, and those that take minutes of a machine
+ALONE = {"modules of the libraries' names", "a pipe in place of a table"}
+QUICK = [
+    name
+    for name, attack in ATTACKS.items()
+    if attack.wants in ("files", "network", "code") and name not in ALONE
+]
+
+
+def test_there_are_at_least_sixty_attacks_of_every_kind():
+    assert len(ATTACKS) >= 60
+    assert {attack.wants for attack in ATTACKS.values()} == {
+        "files",
+        "network",
+        "code",
+        "memory",
+        "time",
+    }
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_an_attack_gets_nothing(name, tmp_path, monkeypatch, capsys):
+    attack = ATTACKS[name]
+    for variable, value in _attacks.environment(tmp_path).items():
+        monkeypatch.setenv(variable, value)
+    with _attacks.scene(tmp_path) as (places, requests):
+        attack.build(places)
+        before = _attacks.states(places.outside)
+        monkeypatch.chdir(places.folder)
+        status = cli.main([places.filled(word) for word in attack.command])
+        text = "".join(capsys.readouterr())
+        assert list(_attacks.gained(places, before, text)) == [] == requests
+    assert status in (0, 1)
+
+
+LIMITED = {
+    "SECONDS": ("a view without an end", "SECONDS", "0.2"),
+    "MEMORY_MB": ("a text of 3 GB", "MEMORY_MB", "700"),
+    "DISK_MB": ("a million million rows", "DISK_MB", "1"),
+    "UNPACKED_TIMES": ("gzip of JSON that unpacks to 50 GB", "UNPACKED_TIMES", "100"),
+    "SHEET_CELLS": ("two cells at the ends of a sheet", "SHEET_CELLS", "1000"),
+    "COLUMNS": ("100,000 JSON objects of other fields", "COLUMNS", "100"),
+}
+
+
+@pytest.mark.parametrize(("name", "limit", "value"), LIMITED.values(), ids=LIMITED)
+def test_what_takes_too_much_is_refused_by_a_limit_that_is_named(
+    name, limit, value, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv(f"HEALTHSEG_INPUT_LIMITS__{limit}", value)
+    attack = ATTACKS[name]
+    with _attacks.scene(tmp_path) as (places, _):
+        attack.build(places)
+        cli.main([places.filled(word) for word in attack.command])
+    assert f"HEALTHSEG_INPUT_LIMITS__{limit}" in capsys.readouterr().out
+
+
+def test_a_portfolio_cannot_set_its_own_limits(tmp_path, capsys):
+    (tmp_path / "customers.csv").write_text(_attacks.CUSTOMERS)
+    (tmp_path / "healthseg.toml").write_text("[input_limits]\nseconds = 1e9\n")
+    words = ["run", "calculate_health_score", "--portfolio", str(tmp_path), "-p", "client_id=acme"]
+    assert cli.main(words) == 1
+    assert "a portfolio cannot set for itself" in capsys.readouterr().out
+
+
+def test_a_query_ends_with_the_process_that_started_it(tmp_path, monkeypatch):
+    from healthseg.data.isolation import copy_query
+    from healthseg.errors import DataRetrievalError
+
+    monkeypatch.setenv("HEALTHSEG_INPUT_LIMITS__SECONDS", "0.2")
+    endless = "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT 1 - i FROM t) SELECT * FROM t WHERE i = 7"
+    with pytest.raises(DataRetrievalError, match="had not ended"):
+        copy_query("q", endless, tmp_path / "q.parquet", folders=[], attach=None, files=[])
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    assert not children.exists() or "isolated" not in "".join(
+        Path(f"/proc/{child}/cmdline").read_text() for child in children.read_text().split()
+    )
+    assert list(tmp_path.iterdir()) == []
