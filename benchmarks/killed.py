@@ -1,0 +1,322 @@
+"""Commands that are killed at random moments and started again: is anything lost, half there, or there twice?
+
+    python benchmarks/killed.py [--kills 200] [--in-a-row 5] [--only check segments ...] [--seed 1]
+
+Each kind of command works on a copy of one portfolio. It is killed a few times in a row at random moments of its usual
+duration, then runs to its end; what is recorded, delivered, fetched and answered must then be what a copy has on which
+nothing was killed, without temporary files, files in the system's temporary folder, or processes that live on.
+Exit status 1 where not. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
+
+from healthseg.data.storage import is_abandoned  # noqa: E402
+
+CLIENT = "-p", "client_id=CLIENT"
+CONFIG = """
+[settings.outbox]
+routes = { "*" = "out" }
+[settings.outbox.handlers.out]
+kind = "file"
+path = "FOLDER/delivered.jsonl"
+"""
+SYNC = """
+import datetime as dt, sys
+from pathlib import Path
+from healthseg.integrations.mixpanel.sync import Sync
+from healthseg.settings.mixpanel import MixpanelSettings
+settings = MixpanelSettings(api_url=sys.argv[2], account_key="company", event_timezone="UTC", window_days=1)
+now = lambda: dt.datetime(2025, 3, 20, 12, tzinfo=dt.UTC)
+Sync(Path(sys.argv[1]), settings, {"api_secret": "canary-api-secret"}, now=now).run(
+    dt.date(2025, 3, 10), dt.date(2025, 3, 13))
+"""
+# what differs from run to run
+_OF_THE_MOMENT = ("recorded_at", "digest", "seq", "until", "due_at", "attempt")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of command, what prepares its folder, and what is looked at afterwards."""
+
+    name: str
+    words: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...] = ()
+    cold: bool = False
+    prints: bool = True
+
+
+_MOVES = ("lifecycle", "advance", "--apply", "--portfolio", "FOLDER")
+KINDS = (
+    Kind("cold", ("run", "calculate_health_score", "--portfolio", "FOLDER", *CLIENT), cold=True),
+    Kind("check", ("check", "FOLDER", "--json"), cold=True),
+    Kind("segments", ("run", "segment_customers", "--portfolio", "FOLDER"), prints=False),
+    Kind("alerts", ("alerts", "run", "--portfolio", "FOLDER", "--out", "FOLDER/out"), prints=False),
+    Kind("lifecycle", _MOVES, prints=False),
+    Kind("outbox", ("outbox", "run", "--portfolio", "FOLDER"), (_MOVES,), prints=False),
+    Kind(
+        "report",
+        (
+            *("report", "calculate_health_score", "--portfolio", "FOLDER", "--riskiest", "3"),
+            *("--out", "FOLDER/out", "--resume", "--quiet", "--workers", "2"),
+        ),
+        prints=False,
+    ),
+    Kind("sync", ("SYNC",), prints=False),
+)
+
+
+@dataclass
+class Stage:
+    """A copy of the portfolio, its environment, and how a kind's command is started in it."""
+
+    kind: Kind
+    folder: Path
+    temporary: Path
+    url: str
+    client: str
+    package: Path
+
+    def start(self, words: tuple[str, ...]) -> subprocess.Popen[str]:
+        filled = [
+            w.replace("FOLDER", str(self.folder)).replace("CLIENT", self.client) for w in words
+        ]
+        command = [sys.executable, "-P", "-m", "healthseg.cli.main", *filled]
+        if words == ("SYNC",):
+            command = [sys.executable, "-P", "-c", SYNC, str(self.folder), self.url]
+        config = self.folder.with_name(f"{self.folder.name}.toml")
+        config.write_text(CONFIG.replace("FOLDER", str(self.folder)))
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.package),
+            "TMPDIR": str(self.temporary),
+            "HEALTHSEG_CONFIG": str(config),
+        }
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            cwd=self.temporary,
+        )
+
+    def run(self, words: tuple[str, ...]) -> tuple[str, float]:
+        began = time.monotonic()
+        process = self.start(words)
+        printed, said = process.communicate(timeout=600)
+        assert process.returncode == 0, (words, process.returncode, printed[-2000:], said[-2000:])
+        return printed, time.monotonic() - began
+
+    def kill(self, moment: float) -> bool:
+        """Starts the command and kills it at the moment; whether it was still running."""
+        process = self.start(self.kind.words)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=moment)
+            return False
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return True
+
+    def seen(self, printed: str) -> dict[str, Any]:
+        """What is there: recorded rows, delivered messages, pages, fetched days, and the answer."""
+        return {
+            "recorded": dict(_recorded(self.folder / "healthseg.sqlite")),
+            "delivered": sorted(_keys(self.folder / "delivered.jsonl")),
+            "pages": sorted(
+                str(p.relative_to(self.folder)) for p in self.folder.glob("out/**/*.html")
+            ),
+            "days": dict(_days(self.folder / "events" / "mixpanel")),
+            "answer": _plain(json.loads(printed), str(self.folder)) if self.kind.prints else None,
+        }
+
+    def left(self) -> list[str]:
+        """Temporary files and processes that should not be there."""
+        time.sleep(0.3)
+        files = [
+            path
+            for folder in (self.folder, self.temporary)
+            for path in folder.rglob("*")
+            if is_abandoned(path.name) or (folder == self.temporary and "healthseg" in path.name)
+        ]
+        processes = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"TMPDIR={self.temporary}\0" in path.read_bytes().decode(errors="replace"):
+                    processes.append(f"process {path.parent.name}")
+        return [*map(str, files), *processes]
+
+
+def _recorded(path: Path) -> Iterator[tuple[str, list[str]]]:
+    if not path.exists():
+        return
+    from healthseg.data.ledger.ledger import Ledger
+    from healthseg.data.ledger.schema import HISTORY
+
+    Ledger(path).verify()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        for table in HISTORY:
+            rows = [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]
+            kept = [{k: v for k, v in row.items() if k not in _OF_THE_MOMENT} for row in rows]
+            yield table, sorted(json.dumps(row, sort_keys=True) for row in kept)
+
+
+def _keys(path: Path) -> list[str]:
+    return (
+        [json.loads(line)["key"] for line in path.read_text().splitlines()] if path.exists() else []
+    )
+
+
+def _days(folder: Path) -> Iterator[tuple[str, str]]:
+    from pyarrow import parquet
+
+    for path in folder.glob("*.parquet"):
+        yield path.name, str(parquet.read_table(path).to_pylist())
+
+
+def _plain(value: Any, folder: str) -> Any:
+    """An answer without what differs from copy to copy and moment to moment."""
+    if isinstance(value, dict):
+        left_out = (
+            "calculation_timestamp",
+            "computed_at",
+            "cache",
+            "portfolio",
+            "path",
+            "fingerprint",
+        )
+        return {k: _plain(v, folder) for k, v in value.items() if k not in left_out}
+    if isinstance(value, list):
+        return [_plain(each, folder) for each in value]
+    return value
+
+
+def torment(
+    stage: Stage, expected: dict[str, Any], usual: float, kills: int, draw: random.Random
+) -> int:
+    """Kills the command some times in a row and lets it end once; how often it was still running."""
+    if stage.kind.cold:
+        shutil.rmtree(stage.folder / ".healthseg", ignore_errors=True)
+    counted = sum(stage.kill(draw.uniform(0.05, 1.0) * usual) for _ in range(kills))
+    printed, _ = stage.run(stage.kind.words)
+    seen = stage.seen(printed)
+    for what, value in expected.items():
+        assert seen[what] == value, f"{stage.kind.name}: {what} differs"
+    left = stage.left()
+    assert not left, f"{stage.kind.name}: left behind {left}"
+    return counted
+
+
+def study(
+    kind: Kind,
+    base: Path,
+    folder: Path,
+    url: str,
+    client: str,
+    package: Path,
+    kills: int,
+    row: int,
+    seed: int,
+) -> int:
+    draw = random.Random(f"{kind.name} {seed}")
+
+    def staged() -> Stage:
+        for path in (folder / "portfolio", folder / "temporary"):
+            shutil.rmtree(path, ignore_errors=True)
+        (folder / "temporary").mkdir()
+        shutil.copytree(base, folder / "portfolio")
+        stage = Stage(kind, folder / "portfolio", folder / "temporary", url, client, package)
+        for words in kind.before:
+            stage.run(words)
+        return stage
+
+    clean = staged()
+    printed, usual = clean.run(kind.words)
+    expected, counted, rounds = clean.seen(printed), 0, 0
+    while counted < kills and rounds < 3 * kills // row + 3:
+        stage = staged()
+        counted += torment(stage, expected, usual, row, draw)
+        rounds += 1
+    print(
+        f"{kind.name:10} killed {counted:3} times in {rounds} rounds, {usual:.1f} s a run: all there, once",
+        flush=True,
+    )
+    return counted
+
+
+@contextlib.contextmanager
+def mixpanel() -> Iterator[str]:
+    from tests.data.mixpanel_server import Project, serving
+
+    start = dt.datetime(2025, 3, 10, tzinfo=dt.UTC)
+    events = [
+        {
+            "at": start + dt.timedelta(minutes=7 * n),
+            "event": "opened",
+            "properties": {"company": "a", "distinct_id": f"u{n % 9}"},
+        }
+        for n in range(800)
+    ]
+    with serving(Project(events=events)) as url:
+        yield url
+
+
+def main(run: Callable[..., int] = study) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--in-a-row", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=[kind.name for kind in KINDS])
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    chosen = [kind for kind in KINDS if not options.only or kind.name in options.only]
+    from healthseg.demo import make_demo
+
+    total, began = 0, time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="killed-") as name, mixpanel() as url:
+        base, package = Path(name) / "base", Path(name) / "package"
+        for part in ("healthseg", "notebooks"):  # it must not change meanwhile
+            shutil.copytree(
+                ROOT / part, package / part, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        make_demo(str(base), clients=12, months=6, events="light")
+        import pandas as pd
+
+        client = str(pd.read_parquet(base / "customers.parquet")["client_id"][0])
+        for kind in chosen:
+            folder = Path(name) / kind.name
+            folder.mkdir()
+            count = -(-options.kills // len(chosen))
+            total += run(
+                kind, base, folder, url, client, package, count, options.in_a_row, options.seed
+            )
+            shutil.rmtree(folder, ignore_errors=True)
+    print(
+        f"{total} kills in {time.monotonic() - began:.0f} s: nothing lost, half or twice; 0 temporary files and processes left"
+    )
+    return int(total < options.kills)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
