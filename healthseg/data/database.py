@@ -150,7 +150,7 @@ def with_engines(sources: Sources, queries: Mapping[str, tuple[Any, EngineAddres
     Events stay where they lie. Raises InvalidParameters for a query that is not one SELECT, IntegrationError where an
     engine's driver is not installed or it does not answer.
     """
-    folder = Path(tempfile.mkdtemp(prefix="healthseg-"))
+    folder = temporary_folder()
     parts: dict[str, tuple[SourcePart, ...]] = {}
     texts: dict[EngineAddress, dict[str, str]] = {}
     for name, (query, address) in queries.items():
