@@ -46,7 +46,9 @@ def add(commands: Commands) -> None:
         examples=("completion bash", "completion zsh", "completion fish"),
         notes=NOTES,
     )
-    parser.add_argument("shell", choices=(*SCRIPTS, "words"), help="bash, zsh or fish")
+    parser.add_argument(
+        "shell", metavar="SHELL", choices=(*SCRIPTS, "words"), help="bash, zsh or fish"
+    )
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 

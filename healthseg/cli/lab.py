@@ -34,11 +34,15 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.data.discovery import ADDRESS, locate
     from healthseg.reports import portfolios
 
     require("jupyterlab", "lab")
+    address = portfolios.resolved(arguments.portfolio)
+    if not ADDRESS.match(address):
+        locate(address)  # raises where there is none
     folder = copied_notebooks(Path(arguments.notebooks))
-    os.environ[portfolios.VARIABLE] = portfolios.resolved(arguments.portfolio)
+    os.environ[portfolios.VARIABLE] = address
     command = [sys.executable, "-m", "jupyterlab", str(folder)]
     if arguments.no_browser:
         command.append("--no-browser")

@@ -47,7 +47,10 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     ledger = portfolios.open_portfolio(arguments.portfolio).ledger()
     counts = ledger.verify()
-    lines = [f"{ledger.name} is whole", *(f"  {name}: {n} rows" for name, n in counts.items() if n)]
+    lines = [
+        f"{ledger.name} is whole",
+        *(f"  {name}: {counted(n, 'row')}" for name, n in counts.items() if n),
+    ]
     if arguments.ledger_command == "backup":
         target = Path(arguments.file)
         ledger.backup(target)

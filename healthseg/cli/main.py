@@ -1,11 +1,13 @@
 """The command line: ``healthseg COMMAND``; each command is a module of its own.
 
-Results go to standard output, everything else to standard error. Exit status: 0 success, 1 an error (its object is on
-standard output) or an unusable portfolio, 2 wrong usage, 3 some reports failed.
+Results go to standard output, everything else to standard error. An error is a sentence there; with ``run`` and with
+``--json`` its object is the result. Exit status: 0 success, 1 an error or an unusable portfolio, 2 wrong usage, 3 some
+reports failed.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -70,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    parsed = command_parser().parse_args(arguments)
     try:
-        parsed = command_parser().parse_args(arguments)
         return int(parsed.command(parsed, parsed.parser))
     except HealthsegError as problem:
-        return _refused(problem)
+        return _refused(problem, parsed)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -82,7 +84,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         raise
     except Exception as problem:
         text = f"unexpected {type(problem).__name__}: {str(problem)[:500]}"
-        return _refused(CalculationError(text))
+        if isinstance(problem, OSError) and problem.filename:
+            text = f"{problem.filename}: {problem.strerror}"
+        return _refused(CalculationError(text), parsed)
 
 
 def _closed_pipe() -> int:
@@ -94,8 +98,11 @@ def _closed_pipe() -> int:
     return ERROR
 
 
-def _refused(problem: HealthsegError) -> int:
-    print_json(problem.to_dict())
+def _refused(problem: HealthsegError, parsed: argparse.Namespace) -> int:
+    if parsed.command_name == "run" or getattr(parsed, "json", False):
+        print_json(problem.to_dict())
+    else:
+        print(f"healthseg {parsed.command_name}: {problem.message}", file=sys.stderr)
     return ERROR
 
 

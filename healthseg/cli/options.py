@@ -29,8 +29,9 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             words = list(map(str, action.choices))
             word = near(str(value), words)
-            way_out = f"did you mean {word}?" if word else "there are " + ", ".join(words)
-            self.error(f"there is no {action.dest.replace('_', ' ')} {value!r}; {way_out}")
+            way_out = f"did you mean {word}?" if word else "expected " + " or ".join(words)
+            noun = action.dest.removesuffix("_name").replace("_", " ")
+            self.error(f"there is no {noun} {value!r}; {way_out}")
 
 
 def add_command(

@@ -125,12 +125,13 @@ def _limits_of(run: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Make the reports, print where they are, and return the exit status."""
     from healthseg.reports import registry
-    from healthseg.reports.batches import plan
-    from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
 
     options.known_tools(arguments.tools, parser, with_reports=True)
     if not (arguments.client or arguments.all_clients or arguments.riskiest or arguments.overview):
         parser.error("which reports? use --client ID, --all-clients, --riskiest N or --overview")
+    from healthseg.reports.batches import plan
+    from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
+
     try:
         plan.shard(arguments.shard)
     except InvalidParameters as problem:

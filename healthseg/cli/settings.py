@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     except (
         DataRetrievalError
     ):  # without any portfolio the environment's settings are still in force
+        if arguments.portfolio:
+            raise
         address = ""
     rows = [
         row

@@ -489,5 +489,5 @@ def test_the_command_names_what_to_decide_and_what_to_run_next(
     assert "tickets: the component support" in said
     assert main(["init", str(tmp_path), "--out", str(tmp_path), "--force", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["portfolio"] == str(tmp_path / "portfolio.toml")
-    assert main(["init", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert main(["init", str(tmp_path), "--out", str(tmp_path), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["error_code"] == "INVALID_PARAMETERS"

@@ -31,7 +31,8 @@ def _run(capsys, *words: str) -> tuple[int, str, str]:
 
 
 def _refusal(capsys, *words: str) -> dict:
-    status, out, _ = _run(capsys, *words)
+    """The error object; without ``--json`` commands say its message in a sentence, and nothing else."""
+    status, out, _ = _run(capsys, *words, "--json")
     assert status == 1
     told = json.loads(out)
     assert told["status"] == "error" and set(told) == {
@@ -223,6 +224,26 @@ def test_check_accounts_for_a_good_portfolio_and_refuses_a_bad_one(
 
 def test_a_missing_portfolio_is_an_error_object(capsys, tmp_path):
     assert _refusal(capsys, "check", tmp_path / "nowhere")["error_code"] == "DATA_RETRIEVAL_ERROR"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["check", "settings --portfolio", "lab --no-browser --portfolio", "ledger verify --portfolio"],
+)
+def test_an_error_is_a_sentence_for_people(capsys, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = _run(capsys, *words.split(), "nowhere")
+    assert (status, out) == (1, "") and len(err.splitlines()) == 1
+    assert err.startswith(f"healthseg {words.split()[0]}: ") and "nowhere" in err
+    assert list(tmp_path.iterdir()) == []  # before any work
+
+
+def test_a_folder_that_cannot_be_made_is_named(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, out, err = _run(
+        capsys, "demo", "--clients", 2, "--months", 6, "--out", tmp_path / "file" / "x"
+    )
+    assert (status, out) == (1, "") and str(tmp_path / "file") in err and "Errno" not in err
 
 
 def test_tools_lists_parameters_with_defaults_and_ranges(capsys):

@@ -466,7 +466,7 @@ def test_over_http_a_token_is_asked_for(small_portfolio: Portfolio, capsys, monk
         monkeypatch.setenv("HEALTHSEG_MCP_TOKEN", token)
         assert cli.main(["mcp", "--http", "--portfolio", str(small_portfolio.folder)]) == 1
         printed = capsys.readouterr()
-        assert "HEALTHSEG_MCP_TOKEN" in json.loads(printed.out)["error_message"]
+        assert "HEALTHSEG_MCP_TOKEN" in printed.err and printed.out == ""
         assert TOKEN not in printed.out + printed.err
 
 

@@ -90,4 +90,4 @@ def test_the_operators_own_file_and_settings_of_figures_need_no_trust(folder, mo
 
 def test_nothing_to_trust_is_said(folder, capsys):
     assert cli.main(["trust", str(folder)]) == 1
-    assert "there is nothing to trust" in json.loads(capsys.readouterr().out)["error_message"]
+    assert "there is nothing to trust" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def find_customers(
     date = portfolio.as_of(as_of)
     context = PortfolioContext.of(portfolio, date)
     everyone = _figures(context)
-    condition = Condition(where, everyone.columns) if where else None
+    condition = _condition(where, everyone)
     if order_by not in everyone:
         raise InvalidParameters(
             f"{order_by!r} is not a known figure{hint(order_by, everyone.columns)}",
@@ -113,6 +113,16 @@ def _figures(context: PortfolioContext) -> pd.DataFrame:
     words = figures.select_dtypes(exclude="number").columns
     figures[words] = figures[words].astype(object).where(figures[words].notna(), None)
     return figures.reset_index(drop=True)
+
+
+def _condition(where: str | None, figures: pd.DataFrame) -> Condition | None:
+    if not where:
+        return None
+    try:
+        return Condition(where, figures.columns)
+    except InvalidParameters as problem:
+        problem.details["parameter"] = "where"
+        raise
 
 
 def _of_name(rows: pd.DataFrame, name: str | None) -> pd.DataFrame:
