@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from healthseg.cli.options import Commands, add_command, portfolio_option, require
+from healthseg.cli.options import Commands, add_command, existing, portfolio_option, require
 
 DESCRIPTION = """Opens JupyterLab on the notebooks. They are copied to a folder where they are not there yet, so that you can change them;
 a notebook that is there is never overwritten. The notebooks read the portfolio that is named."""
@@ -20,7 +20,11 @@ def add(commands: Commands) -> None:
         "lab",
         "JupyterLab on the notebooks",
         run,
-        examples=("lab", "lab --portfolio trial --notebooks my-notebooks"),
+        examples=(
+            "lab",
+            "lab --portfolio trial --notebooks my-notebooks",
+            "lab -- --allow-root          # options of JupyterLab",
+        ),
         description=DESCRIPTION,
     )
     portfolio_option(lab)
@@ -30,22 +34,23 @@ def add(commands: Commands) -> None:
         metavar="DIR",
         help="the folder of the notebooks (default: notebooks)",
     )
+    lab.add_argument(
+        "jupyter", nargs="*", metavar="-- OPTION", help="options of JupyterLab, after --"
+    )
     lab.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from healthseg.data.discovery import ADDRESS, locate
     from healthseg.reports import portfolios
 
     require("jupyterlab", "lab")
-    address = portfolios.resolved(arguments.portfolio)
-    if not ADDRESS.match(address):
-        locate(address)  # raises where there is none
+    address = existing(portfolios.resolved(arguments.portfolio))
     folder = copied_notebooks(Path(arguments.notebooks))
     os.environ[portfolios.VARIABLE] = address
     command = [sys.executable, "-m", "jupyterlab", str(folder)]
     if arguments.no_browser:
         command.append("--no-browser")
+    command += arguments.jupyter
     os.execv(command[0], command)
 
 

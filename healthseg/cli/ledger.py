@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     ledger = portfolios.open_portfolio(arguments.portfolio).ledger()
     counts = ledger.verify()
+    from healthseg.rules import counted
+
     lines = [
         f"{ledger.name} is whole",
         *(f"  {name}: {counted(n, 'row')}" for name, n in counts.items() if n),

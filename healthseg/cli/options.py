@@ -106,6 +106,15 @@ def portfolio_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def existing(address: str) -> str:
+    """The address. Raises DataRetrievalError where it is a path that leads nowhere."""
+    from healthseg.data.discovery import ADDRESS, locate
+
+    if not ADDRESS.match(address):
+        locate(address)
+    return address
+
+
 def as_of_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-of",

@@ -10,6 +10,7 @@ from healthseg.cli.options import (
     OK,
     Commands,
     add_command,
+    existing,
     json_option,
     portfolio_option,
     print_json,
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return OK
     try:
         address = portfolios.address(arguments.portfolio)
+        if arguments.portfolio:
+            existing(address)
     except (
         DataRetrievalError
     ):  # without any portfolio the environment's settings are still in force
