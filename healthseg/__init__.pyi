@@ -5,7 +5,7 @@ from .errors import HealthsegError
 from .forecasting import backtest, forecast
 from .metrics import metric, panel
 from .reports.batches.run import make_reports
-from .scoring import ChurnModel, ReportCard, report_card
+from .scoring import ChurnModel, ReportCard, compare_scorecards, report_card, what_if
 from .settings import Settings
 from .tools import (
     analyze_engagement_patterns,
@@ -38,6 +38,7 @@ __all__ = [
     "analyze_engagement_patterns",
     "backtest",
     "calculate_health_score",
+    "compare_scorecards",
     "forecast",
     "make_demo",
     "make_reports",
@@ -60,4 +61,5 @@ __all__ = [
     "track_adoption_milestones",
     "track_feature_adoption",
     "track_usage_engagement",
+    "what_if",
 ]

@@ -42,7 +42,7 @@ from healthseg.errors import (
     near,
 )
 from healthseg.periods import as_date, wall_clock
-from healthseg.settings import Settings, own_metrics
+from healthseg.settings import Settings, changed, own_metrics
 from healthseg.settings import settings as read_settings
 from healthseg.settings.base import fingerprint, merged
 from healthseg.settings.in_force import input_limits
@@ -116,6 +116,11 @@ class Portfolio:
     def of(cls, portfolio: Portfolio | str | os.PathLike[str] | Mapping[str, Any]) -> Portfolio:
         """A portfolio as it is, else the one that is opened by its path, address or tables."""
         return portfolio if isinstance(portfolio, Portfolio) else cls.open(portfolio)
+
+    def with_settings(self, values: Settings | Mapping[str, Any]) -> Portfolio:
+        """The same tables under other settings: those of ``values`` over this portfolio's. Raises InvalidParameters."""
+        settings = values if isinstance(values, Settings) else changed(self.settings, values)
+        return type(self)(self._sources, settings, self.clock)
 
     @property
     def folder(self) -> Path:

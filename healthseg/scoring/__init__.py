@@ -6,6 +6,7 @@ from healthseg.scoring.churn.base_rates import BaseRates, base_rates
 from healthseg.scoring.churn.hazard import HazardClassifier
 from healthseg.scoring.churn.model import ChurnModel
 from healthseg.scoring.churn.training import churn_model
+from healthseg.scoring.comparison import ScorecardComparison, WhatIf, compare_scorecards, what_if
 from healthseg.scoring.components import custom_weights, model_weights
 from healthseg.scoring.drivers import factors, opportunities, risk_indicators
 from healthseg.scoring.explanation import ScoreChange, explain_change
@@ -26,10 +27,13 @@ __all__ = [
     "HazardClassifier",
     "ReportCard",
     "ScoreChange",
+    "ScorecardComparison",
     "Scores",
+    "WhatIf",
     "bands_of",
     "base_rates",
     "churn_model",
+    "compare_scorecards",
     "custom_weights",
     "explain_change",
     "factors",
@@ -45,4 +49,5 @@ __all__ = [
     "score_trend",
     "shown",
     "trend_window_days",
+    "what_if",
 ]

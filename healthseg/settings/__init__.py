@@ -35,6 +35,7 @@ from healthseg.settings.scorecard import (
     Scorecard,
     ScorecardMetric,
     Variant,
+    merged_card,
 )
 from healthseg.settings.scoring import ScoringSettings
 from healthseg.settings.segments import SegmentSettings
@@ -157,6 +158,24 @@ def settings(values: Mapping[str, Any] | None = None) -> Settings:
         ) from None
 
 
+def changed(base: Settings, values: Mapping[str, Any]) -> Settings:
+    """Settings with some others over them; a stated scorecard and metrics are merged with theirs.
+
+    >>> other = changed(Settings(), {"scorecard": {"components": {"usage": {"weight": 0.5}}}})
+    >>> other.scorecard.components["usage"].weight, len(other.scorecard.components)
+    (0.5, 5)
+    """
+    values = dict(values)
+    card, metrics = values.get("scorecard"), values.get("metrics")
+    if isinstance(card, Mapping) and not card.get("only_these"):
+        values["scorecard"] = merged_card(base.scorecard.model_dump(), card)
+    if isinstance(metrics, Mapping):
+        dumped = {name: metric.model_dump() for name, metric in base.metrics.items()}
+        values["metrics"] = dumped | dict(metrics)
+    stated = settings(values)
+    return base.model_copy(update={name: getattr(stated, name) for name in values})
+
+
 __all__ = [
     "BANDS",
     "COMPONENTS",
@@ -176,6 +195,7 @@ __all__ = [
     "Settings",
     "TierStrategy",
     "Variant",
+    "changed",
     "fingerprint",
     "settings",
     "tier_names",
