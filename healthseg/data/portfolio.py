@@ -119,8 +119,7 @@ class Portfolio:
 
     def with_settings(self, values: Settings | Mapping[str, Any]) -> Portfolio:
         """The same tables under other settings: those of ``values`` over this portfolio's. Raises InvalidParameters."""
-        settings = values if isinstance(values, Settings) else changed(self.settings, values)
-        return type(self)(self._sources, settings, self.clock)
+        return type(self)(self._sources, changed(self.settings, values), self.clock)
 
     @property
     def folder(self) -> Path:
@@ -364,20 +363,16 @@ class Portfolio:
             self._loaded.fetch_events(fetched, client_id)
             yield fetched
 
-    def _connected(self) -> duckdb.DuckDBPyConnection:
+    def _connected(self, folders: Sequence[Path] | None = None) -> duckdb.DuckDBPyConnection:
         self.require("customers")
-        connection = engine.connect(self._spill)
+        limit = input_limits().disk_mb if folders else None
+        connection = engine.connect(self._spill, folders=folders, spill_mb=limit)
         self._loaded.create_views(connection, self.recorded_stages)
         return connection
 
     def locked_connection(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own for text that others wrote: the same views, and no file but those behind them."""
-        self.require("customers")
-        folders = [self.root / FOLDER, *self._sources.folders]
-        limit = input_limits().disk_mb
-        connection = engine.connect(self._spill, folders=folders, spill_mb=limit)
-        self._loaded.create_views(connection, self.recorded_stages)
-        return connection
+        return self._connected([self.root / FOLDER, *self._sources.folders])
 
     @contextlib.contextmanager
     def _building(self, ordered: bool) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -158,13 +158,15 @@ def settings(values: Mapping[str, Any] | None = None) -> Settings:
         ) from None
 
 
-def changed(base: Settings, values: Mapping[str, Any]) -> Settings:
-    """Settings with some others over them; a stated scorecard and metrics are merged with theirs.
+def changed(base: Settings, values: Settings | Mapping[str, Any]) -> Settings:
+    """Settings with some others over them (or others); a stated scorecard and metrics are merged with theirs.
 
     >>> other = changed(Settings(), {"scorecard": {"components": {"usage": {"weight": 0.5}}}})
     >>> other.scorecard.components["usage"].weight, len(other.scorecard.components)
     (0.5, 5)
     """
+    if isinstance(values, Settings):
+        return values
     values = dict(values)
     card, metrics = values.get("scorecard"), values.get("metrics")
     if isinstance(card, Mapping) and not card.get("only_these"):
