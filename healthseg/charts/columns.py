@@ -56,7 +56,7 @@ def columns(
     low = min(box["low"] for box in boxes)
     x = _across(boxes, time, ticks, tick_form)
     y = canvas.span(1.1 * low, (1.15 if labelled else 1.06) * high)
-    up = at("low", y, None if labelled else canvas.axis("number", 4))
+    up = at("low", y, None if labelled else canvas.axis(form.partition(".")[0], 4))
     layers = [
         canvas.layer(
             boxes,

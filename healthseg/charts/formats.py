@@ -311,6 +311,16 @@ def limits(description: Any) -> str:
     return text.replace("ARR <= ", "ARR up to ").replace("ARR > ", "ARR above ")
 
 
+def path_in_words(path: Any) -> str:
+    """The path of a figure in a response, as words.
+
+    >>> path_in_words("$.value_tiers[*].avg_arr_per_customer"), path_in_words("$.evidence")
+    ('Value tiers, avg arr per customer', 'Evidence')
+    """
+    steps = re.sub(r"\[[^\]]*\]", "", plain(path)).removeprefix("$.").split(".")
+    return sentence(", ".join(map(words, steps)))
+
+
 def met(condition: Any) -> str:
     """Whether a condition is met.
 
@@ -339,6 +349,7 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     "sum_words": lambda names: " + ".join(map(words, names or ())),
     "numbers": lambda values: ", ".join(map(number, values or ())),
     "limits": limits,
+    "path": path_in_words,
 }
 WITH_A_SIBLING: dict[str, tuple[Callable[[Any, Any], str], str]] = {
     "money": (money, "currency"),

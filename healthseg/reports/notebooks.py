@@ -102,6 +102,8 @@ def _options(annotation: Any) -> list[Any]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         parts = [_options(part) for part in typing.get_args(annotation)]
         return [option for options in parts for option in options if option is not type(None)]
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _options(typing.get_args(annotation)[0])
     return [annotation]
 
 

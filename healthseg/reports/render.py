@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 UNMEASURED = spec.Table(
     "not_measured",
-    {"In the response": "page_key", "Why it is not measured": "page_item"},
+    {"Figure": "page_key:path", "Why it is not measured": "page_item:sentence"},
     label="keys",
 )
 
@@ -28,6 +28,17 @@ UNMEASURED = spec.Table(
 NOTICES_SHOWN = 4
 # The look of a section for which half of a wide page is enough.
 NARROW = "hs hs-narrow"
+
+
+# What is said of how sure a page is, of every page.
+SURE = (
+    "{coverage:percent} of the inputs are known",
+    lambda result: (
+        "{not_measured:count figure} could not be measured; the reasons are under “How this was computed”"
+        if getattr(result, "not_measured", None)
+        else "Every figure could be measured"
+    ),
+)
 
 
 class Output:
@@ -161,8 +172,13 @@ class ReportPage:
         parts = (document.Paragraph(text), *layout.nodes(blocks, self.scope, self.result))
         return Output([document.Folded(static("How this was computed"), parts)], text.text)
 
+    def _sure(self) -> document.Paragraph:
+        """How sure the page is, in sentences."""
+        texts = (*self.spec.sure, *SURE)
+        return document.Paragraph(sentences(texts, self.scope, self.result))
+
     def footer(self) -> Output:
-        """Where the figures come from: data, settings, version."""
+        """How sure the page is, and where its figures come from: data, settings, version."""
         import healthseg
 
         settings = self.portfolio.settings.differing()
@@ -174,7 +190,6 @@ class ReportPage:
                 "As of": "{as_of:day}",
                 "Data until": "{data_until:day}",
                 "Fingerprint": "{fingerprint}",
-                "Coverage": "{coverage:percent} of the inputs",
             }
         )
         package = document.FactList(
@@ -183,7 +198,8 @@ class ReportPage:
                 ("Settings", static(differing or "all at their defaults")),
             )
         )
-        nodes = (*layout.facts(source, self.scope, self.result), package)
+        sure = (document.Title(static("How sure?")), self._sure())
+        nodes = (*sure, *layout.facts(source, self.scope, self.result), package)
         footer = f'<div class="hs-footer">{writer.written(nodes)}</div>'
         text = f"as of {self.result.as_of}, {self.result.fingerprint}"
         return Output([document.Markup(footer, nodes)], text)

@@ -194,6 +194,8 @@ class Page:
     # The band that colours the opening: a path.
     band: str = ""
     method: tuple[Text, ...] = ()
+    # How sure the page is, in plain words; what is known of every page is added.
+    sure: tuple[Text, ...] = ()
     method_facts: Mapping[str, Text] = field(default_factory=dict)
     portfolio: bool = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -113,6 +113,18 @@ def counted(value: float, noun: str) -> str:
     ('1 open ticket', '3 open tickets')
     """
     return f"{value:,.0f} {noun}{'' if round(value) == 1 else 's'}"
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """The first names of a list, and how many more there are.
+
+    >>> listed(["Acme", "Bolt"]), listed(["Acme", "Bolt", "Crane", "Dune"], 2)
+    ('Acme and Bolt', 'Acme, Bolt and 2 more')
+    """
+    known = list(names)
+    if len(known) > most:
+        return f"{', '.join(known[:most])} and {len(known) - most} more"
+    return " and ".join(filter(None, (", ".join(known[:-1]), *known[-1:])))
 
 
 def words(template: str, figures: Mapping[str, Any]) -> str:

@@ -348,6 +348,7 @@ class Handler(Frozen):
     path: str | None = None  # file: JSON lines; relative to the portfolio's folder
     url: SecretStr | None = None  # webhook: http or https
     token: SecretStr | None = None  # webhook: sent as a bearer token
+    body: Literal["json", "slack", "teams"] = "json"  # webhook: the form that the receiver reads
     host: str | None = None  # smtp
     port: Annotated[int, Field(ge=1, le=65535)] = 25
     starttls: bool = False

@@ -82,6 +82,7 @@ class AlertSettings(Frozen):
     )
     minimum_severity: Severity = "low"
     recipients: tuple[str, ...] = ()  # addresses for customers whose manager has none
+    reports_url: str = ""  # where readers find the folder of reports, for links in messages
 
 
 class ReportSettings(Frozen):

@@ -98,8 +98,11 @@ def segmented(segmenter: Segmenter, least: int, most: int, run: str) -> Segmente
     unplaced = ~placement.placed
     if unplaced.any():
         reasons = placement.reason[unplaced].value_counts().sort_index()
-        counted = "; ".join(f"{count} because {reason}" for reason, count in reasons.items())
-        description = f"Not placed: {counted}"
+        kinds = reasons.groupby(reasons.index.str.partition(":").get_level_values(0)).sum()
+        counted = "; ".join(
+            f"{count} ({kind[:1].lower()}{kind[1:]})" for kind, count in kinds.items()
+        )
+        description = f"Could not be placed: {counted}"
         members = tuple(sorted(number.index[unplaced]))
         own_id = segment_id(NOT_PLACED, len(segments), run)
         ends = (None, None, False, members)

@@ -80,7 +80,7 @@ class Hook:
     """A webhook that answers as it is told to: a status, "hang", "drip" or "twice"."""
 
     def __init__(self, *answers) -> None:
-        self.answers, self.keys = list(answers), []
+        self.answers, self.keys, self.bodies = list(answers), [], []
         hook = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -88,8 +88,8 @@ class Hook:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                assert body["idempotency_key"] == self.headers["Idempotency-Key"]
-                hook.keys.append(body["idempotency_key"])
+                hook.bodies.append(body)
+                hook.keys.append(self.headers["Idempotency-Key"])
                 hook.answer(self, hook.answers.pop(0) if len(hook.answers) > 1 else hook.answers[0])
 
             def log_message(self, *_) -> None:
@@ -325,6 +325,24 @@ def test_a_webhook_that_answers_twice_is_delivered_to_once(ledger, tmp_path):
         assert run(ledger, settings(hook.handler), tmp_path)["delivered"] == 2
         assert len(hook.keys) == 2 and len(set(hook.keys)) == 2
     assert statuses(ledger) == ["completed", "completed"]
+
+
+def test_slack_and_teams_get_the_bodies_that_they_read(ledger, tmp_path):
+    words = {"subject": "Ann <b> & 1 more", "text": "a line"}
+    for form in ("json", "slack", "teams"):
+        with Hook(204) as hook:
+            chosen = settings(hook.handler.model_copy(update={"body": form}))
+            outbox.put(ledger, [message(request=form, **words)])
+            assert run(ledger, chosen, tmp_path)["delivered"] == 1
+            (body,) = hook.bodies
+        if form == "json":
+            assert body["idempotency_key"] == hook.keys[0] and body["subject"] == words["subject"]
+        elif form == "slack":
+            assert body == {"text": "*Ann &lt;b&gt; &amp; 1 more*\na line"}
+        else:
+            (card,) = body["attachments"]
+            assert card["contentType"] == "application/vnd.microsoft.card.adaptive"
+            assert [part["text"] for part in card["content"]["body"]] == list(words.values())
 
 
 def test_a_redirect_is_no_delivery(ledger, tmp_path):

@@ -76,10 +76,17 @@ def statuses(run: alerts.AlertRun, rule: str = "overdue_invoice") -> list[tuple[
 
 
 def delivered(folder: Path) -> list[tuple[str, str, str]]:
-    """What the file got, in order: customer, rule and status."""
+    """What the file got, in order: customer, rule and status of each alert of each message."""
     path = folder / "told.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [(line["client_id"], line["rule"], line["status"]) for line in lines]
+    return [
+        (alert["client_id"], alert["rule"], alert["status"])
+        for message in messages(path)
+        for alert in message["alerts"]
+    ]
+
+
+def messages(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def test_an_alert_is_told_once_again_after_its_cooldown_and_when_it_is_over(folder):
@@ -137,20 +144,24 @@ def test_settings_move_thresholds_and_switch_rules_off(folder):
     assert statuses(run_on(folder, "2025-06-01", minimum_severity="critical")) == []
 
 
-def test_a_message_goes_to_the_manager_with_rule_figures_and_words(folder):
+def test_a_manager_gets_one_message_a_run_with_rules_figures_words_and_links(folder):
+    run = run_on(folder, "2025-05-31", reports_url="https://reports.example/cs/")
+    (message,) = messages(folder / "told.jsonl")
+    assert message["recipients"] == ["m1@example.com"] and message["action"] == "alert"
+    assert message["idempotency_key"] and message["manager"] == "m1" and message["first_run"]
+    assert len(message["alerts"]) == sum(alert.is_announced for alert in run.alerts)
+    overdue = next(alert for alert in message["alerts"] if alert["rule"] == "overdue_invoice")
+    assert overdue["figures"]["worst_days_overdue"] == 30
+    link = "https://reports.example/cs/index.html#customer=b"
+    assert overdue["link"] == link and link in message["text"]
+    assert "<b>Bob</b> (" in message["text"] and "An invoice is 30 days overdue" in message["text"]
+
+
+def test_the_second_run_is_no_start(folder):
     run_on(folder, "2025-05-31")
-    line = next(
-        json.loads(line)
-        for line in (folder / "told.jsonl").read_text().splitlines()
-        if json.loads(line)["rule"] == "overdue_invoice"
-    )
-    assert (
-        line["recipients"] == ["m1@example.com"]
-        and line["action"] == "alert"
-        and line["idempotency_key"]
-    )
-    assert line["subject"] == "<b>Bob</b>: An invoice is 30 days overdue"
-    assert line["figures"]["worst_days_overdue"] == 30
+    run_on(folder, "2025-06-12")
+    first, second = messages(folder / "told.jsonl")
+    assert first["first_run"] and not second["first_run"]
 
 
 def test_without_a_handler_the_alert_is_noted_and_said_not_to_be_configured(folder):

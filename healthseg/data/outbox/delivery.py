@@ -6,6 +6,7 @@ that a receiver recognises a repetition.
 
 from __future__ import annotations
 
+import email.utils
 import http.client
 import json
 import os
@@ -150,6 +151,34 @@ def _body(message: Message) -> dict[str, object]:
     }
 
 
+def _slack(message: Message) -> dict[str, object]:
+    """The body that Slack's incoming webhooks read; marks of its own are escaped."""
+    subject, text = (_escaped(str(message.payload[part])) for part in ("subject", "text"))
+    return {"text": f"*{subject}*\n{text}"}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _teams(message: Message) -> dict[str, object]:
+    """The body that the webhooks of Microsoft Teams read: an adaptive card."""
+    blocks = [
+        {"type": "TextBlock", "text": message.payload["subject"], "weight": "bolder", "wrap": True},
+        {"type": "TextBlock", "text": message.payload["text"], "wrap": True},
+    ]
+    kind = "application/vnd.microsoft.card.adaptive"
+    content = {"type": "AdaptiveCard", "version": "1.4", "body": blocks}
+    return {"type": "message", "attachments": [{"contentType": kind, "content": content}]}
+
+
+_BODIES: dict[str, Callable[[Message], dict[str, object]]] = {
+    "json": _body,
+    "slack": _slack,
+    "teams": _teams,
+}
+
+
 def _to_file(handler: Handler, message: Message, folder: Path) -> None:
     """Appends one line of JSON, written at once; a line that a crash cut short is ended first."""
     path = folder / str(handler.path)
@@ -182,12 +211,11 @@ def _to_webhook(handler: Handler, message: Message, folder: Path) -> None:
         headers["Authorization"] = (
             f"Bearer {revealed(handler.token, 'settings.outbox.handlers.token')}"
         )
+    body = _BODIES[handler.body](message)
     connection = connect(url.hostname, url.port, timeout=handler.timeout_seconds)
     with _in_time(connection, handler.timeout_seconds):
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        connection.request(
-            "POST", target, json.dumps(_body(message), ensure_ascii=False).encode(), headers
-        )
+        connection.request("POST", target, json.dumps(body, ensure_ascii=False).encode(), headers)
         response = connection.getresponse()
     if not 200 <= response.status < 300:
         raise Undelivered(f"the webhook responded {response.status} {response.reason}")
@@ -223,6 +251,7 @@ def _to_mail(handler: Handler, message: Message, folder: Path) -> None:
     mail = EmailMessage()
     mail["From"], mail["To"] = handler.sender, ", ".join(message.payload["recipients"])
     mail["Subject"] = " ".join(str(message.payload["subject"]).split())
+    mail["Date"] = email.utils.localtime()
     mail["Message-ID"] = f"<{message.key}@healthseg>"
     mail["X-Idempotency-Key"] = message.key
     mail.set_content(str(message.payload["text"]))

@@ -1,7 +1,7 @@
 """Alerts of the whole portfolio: evaluated, announced once until they end or a cooldown has passed, and delivered.
 
 An announcement is recorded in the ledger in one transaction with its message in the outbox: a run that breaks off, or
-is repeated, announces nothing twice.
+is repeated, announces nothing twice. A run sends each manager one message.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from healthseg.charts import formats
 from healthseg.data.ledger.ledger import LedgerAlert
 from healthseg.data.outbox import outbox
 from healthseg.data.outbox.delivery import run as deliver
 from healthseg.errors import ClientNotFound
 from healthseg.reports import registry
+from healthseg.reports.html.navigation import card
+from healthseg.rules import counted
 from healthseg.settings import SEVERITIES
 from healthseg.settings.in_force import InForce
 from healthseg.settings.operator import AlertSettings
@@ -36,7 +39,7 @@ THRESHOLDS = {
     "usage_decline": "usage_decline_percent",
     "overdue_invoice": "overdue_days",
 }
-ANOMALY, STUCK = "anomaly", "stuck_stage"
+ANOMALY, STUCK, DECLINE = "anomaly", "stuck_stage", "usage_decline"
 SEVERITY = {ANOMALY: "high", STUCK: "medium"}
 OVER = ".over"  # after a rule's name in the ledger: it holds no longer
 NEW, GOES_ON, QUIET, ENDED = "new", "goes on", "quiet", "over"
@@ -102,7 +105,7 @@ def run(portfolio: Portfolio, in_force: InForce, *, delivers: bool = True) -> Al
             new = {
                 (alert.client_id, alert.rule) for alert in ledger.record_alerts(_rows(alerts, day))
             }
-            outbox.put(ledger, _messages(portfolio, alerts, new, day, now, settings))
+            outbox.put(ledger, _messages(portfolio, alerts, new, not past, day, now, settings))
     delivery = deliver(ledger, portfolio.settings.outbox, portfolio.folder) if delivers else {}
     return AlertRun(day, tuple(alerts), delivery)
 
@@ -114,6 +117,11 @@ def evaluate(portfolio: Portfolio, settings: AlertSettings) -> list[RaisedAlert]
         *_of_health(portfolio, settings, day),
         *_of_usage(portfolio, settings, day),
         *_of_stages(portfolio, settings, day),
+    ]
+    # the same fall of usage, as two tools see it, is one alert
+    fallen = {alert.client_id for alert in alerts if alert.rule == ANOMALY}
+    alerts = [
+        alert for alert in alerts if not (alert.rule == DECLINE and alert.client_id in fallen)
     ]
     return [alert for alert in alerts if SEVERITIES.index(alert.severity) >= least]
 
@@ -264,28 +272,33 @@ def _messages(
     portfolio: Portfolio,
     alerts: Iterable[RaisedAlert],
     new: set[tuple[str, str]],
+    first: bool,
     day: dt.date,
     now: dt.datetime,
     settings: AlertSettings,
 ) -> Iterator[outbox.Message]:
-    """A message for each alert that the ledger did not know of this day."""
+    """One message for each manager, of the alerts that the ledger did not know of this day."""
+    by_manager: dict[str, list[RaisedAlert]] = {}
     for alert in alerts:
         rule = alert.rule + (OVER if alert.status == ENDED else "")
         if alert.is_announced and (alert.client_id, rule) in new:
-            yield _message(portfolio, alert, rule, day, now, settings)
+            manager = alert.csm_id or _customer(portfolio, alert.client_id).get("csm_id") or ""
+            by_manager.setdefault(str(manager), []).append(alert)
+    for manager, own in sorted(by_manager.items()):
+        yield _message(portfolio, manager, own, first, day, now, settings)
 
 
 def _message(
     portfolio: Portfolio,
-    alert: RaisedAlert,
-    rule: str,
+    manager: str,
+    alerts: list[RaisedAlert],
+    first: bool,
     day: dt.date,
     now: dt.datetime,
     settings: AlertSettings,
 ) -> outbox.Message:
-    row = _customer(portfolio, alert.client_id)
-    name, manager = str(row.get("name") or alert.client_id), alert.csm_id or row.get("csm_id")
-    to, action = _recipients(portfolio, manager, settings), ACTIONS[alert.status]
+    to = _recipients(portfolio, manager or None, settings)
+    action = ACTIONS[ENDED if all(alert.status == ENDED for alert in alerts) else NEW]
     handler = portfolio.settings.outbox.handler_of(action)
     if (
         handler is not None
@@ -293,27 +306,62 @@ def _message(
         and not to
     ):
         handler = None
+    lines = [_line(alert, settings) for alert in alerts]
     payload = {
-        "subject": f"{name}: {alert.text}" + (f" ({alert.rule})" if alert.status == ENDED else ""),
-        "text": f"{name} ({alert.client_id}), {day}: {alert.text}. Rule {alert.rule}, severity "
-        f"{alert.severity}, since {alert.since}.",
+        "subject": _subject(alerts, first, day),
+        "text": "\n".join((*lines, "", _closing(settings))).strip(),
         "recipients": to,
-        "name": name,
-        "rule": alert.rule,
-        "severity": alert.severity,
-        "status": alert.status,
-        "since": alert.since.isoformat(),
+        "manager": manager or None,
         "as_of": day.isoformat(),
-        "figures": dict(alert.figures),
+        "first_run": first,
+        "alerts": [alert.to_dict() | {"link": _link(alert, settings)} for alert in alerts],
     }
+    clients = {alert.client_id for alert in alerts}
     return outbox.Message(
-        f"alert:{alert.client_id}:{rule}:{day}",
-        alert.client_id,
+        f"alerts:{manager}:{day}",
+        clients.pop() if len(clients) == 1 else "",
         action,
         handler,
         payload,
         now if handler else None,
     )
+
+
+def _subject(alerts: list[RaisedAlert], first: bool, day: dt.date) -> str:
+    """What a digest is about.
+
+    >>> _subject([RaisedAlert("a", "Acme", STUCK, "low", "Stuck", NEW, dt.date(2025, 3, 1))], False, dt.date(2025, 3, 1))
+    'Acme: Stuck'
+    """
+    if len(alerts) == 1:
+        alert = alerts[0]
+        over = f" ({formats.words(alert.rule)})" if alert.status == ENDED else ""
+        return f"{alert.name}: {alert.text}{over}"
+    customers = counted(len({alert.client_id for alert in alerts}), "customer")
+    counts = {status: sum(alert.status == status for alert in alerts) for status in ANNOUNCED}
+    words = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    start = "What holds at the start" if first else "Alerts"
+    return f"{start}, {formats.day(day)}: {words}, at {customers}"
+
+
+def _line(alert: RaisedAlert, settings: AlertSettings) -> str:
+    """An alert as a line of a message."""
+    link = _link(alert, settings)
+    text = f"{alert.name} ({alert.severity}, {alert.status}): {alert.text}"
+    since = f", since {formats.day(alert.since)}" if alert.status != NEW else ""
+    return f"- {text}{since}{f' {link}' if link else ''}"
+
+
+def _link(alert: RaisedAlert, settings: AlertSettings) -> str | None:
+    """The customer's card in the index, where the reports have an address."""
+    if not settings.reports_url:
+        return None
+    return card(f"{settings.reports_url.rstrip('/')}/index.html", alert.client_id)
+
+
+def _closing(settings: AlertSettings) -> str:
+    url = settings.reports_url.rstrip("/")
+    return f"All alerts: {url}/alerts.html" if url else ""
 
 
 def _customer(portfolio: Portfolio, client_id: str) -> Mapping[str, Any]:

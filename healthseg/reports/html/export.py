@@ -53,7 +53,7 @@ class NotebookSection:
 
     @property
     def is_narrow(self) -> bool:
-        return len(self.pieces) == 1 and self.pieces[0].startswith(NARROW)
+        return bool(self.pieces) and self.pieces[0].startswith(NARROW)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,12 @@ LABELS = {
     "segment_by_value_tier": "Tier",
     "analyze_engagement_patterns": "Patterns",
 }
+# The portfolio's pages are of all of them.
+OF_ALL = {
+    "manage_lifecycle_stages": "Stages",
+    "segment_customers": "Segments",
+    "segment_by_value_tier": "Tiers",
+}
 CARD = "#customer="
 _NAMED = re.compile(r'<a data-client="([^"]*)">(.*?)</a>', re.DOTALL)
 
@@ -102,6 +108,11 @@ def card(index: str, client: str) -> str:
     return f"{index}{CARD}{quote(client)}"
 
 
+def _label(client: str | None, tool: str) -> str:
+    label = LABELS.get(tool, formats.words(tool))
+    return label if client is not None else OF_ALL.get(tool, label)
+
+
 @dataclass(frozen=True)
 class Atlas:
     """The pages of a folder of reports, and the live customers, the riskiest first."""
@@ -115,7 +126,7 @@ class Atlas:
         """The links of a page; it lies two folders deep below the index, that of the portfolio one."""
         top = "../" if client is None else "../../"
         index = f"{top}index.html"
-        home, here = PageLink("Portfolio", index), LABELS.get(tool, formats.words(tool))
+        home, here = PageLink("Portfolio", index), _label(client, tool)
         if client is None:
             pages = {name: self._href(name, index, top) for name in self.customers}
             return Navigation(
@@ -131,8 +142,8 @@ class Atlas:
     def _tabs(self, client: str | None, tool: str) -> tuple[PageLink, ...]:
         pages = self.pages.get(client, frozenset()) | {tool}
         return tuple(
-            PageLink(label, "" if name == tool else f"{name}.html")
-            for name, label in LABELS.items()
+            PageLink(_label(client, name), "" if name == tool else f"{name}.html")
+            for name in LABELS
             if name in pages
         )
 

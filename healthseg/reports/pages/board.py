@@ -202,5 +202,13 @@ PORTFOLIO = Page(
         "Expected churn is probability × ARR in the next {horizon_days:number day}; ranges come from simulated quarters",
         "The prediction is rebuilt from what was known on its day",
     ),
+    sure=(
+        lambda board: (
+            "The last prediction of churn was {predicted.expected_arr:brief_money}; "
+            "{predicted.churned_arr:brief_money} churned"
+            if board.predicted.expected_arr is not None and board.predicted.churned_arr is not None
+            else ""
+        ),
+    ),
     portfolio=True,
 )

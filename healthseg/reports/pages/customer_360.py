@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS_OF_CUSTOMER
-from healthseg.reports.spec import Card, Chart, Facts, Missing, Page, Points, Section, Table
+from healthseg.reports.spec import Card, Cell, Chart, Facts, Missing, Page, Points, Section, Table
 
 
 def _cards(page: Any) -> tuple[Card, ...]:
@@ -107,6 +107,24 @@ CUSTOMER = Page(
             ),
         ),
         Section(
+            "people",
+            "Who carries it, and who is unhappy?",
+            (),
+            (
+                Table(
+                    "contacts",
+                    {
+                        "Person": Cell("user_id", under="{role:Words?}"),
+                        "What": "kind:Words",
+                        "Why": "text",
+                        "On": "date:day",
+                    },
+                    label="people",
+                    empty="No user stands out, and nobody rated the product low in a year.",
+                ),
+            ),
+        ),
+        Section(
             "contract",
             "What is signed and paid, and can it grow?",
             (),
@@ -121,6 +139,32 @@ CUSTOMER = Page(
                         "Oldest overdue invoice": "{payment.worst_days_overdue:number day}",
                         "Invoices paid on time": "{payment.paid_on_time_share_365d:percent}",
                     }
+                ),
+                Table(
+                    "contracts",
+                    {
+                        "From": "starts_on:day",
+                        "To": "ends_on:day",
+                        "Plan": "plan:Words",
+                        "Seats": "seats:number",
+                        "ARR": "arr:money",
+                    },
+                    "Contracts, the newest first",
+                    "contracts",
+                    limit=6,
+                ),
+                Table(
+                    "invoices",
+                    {
+                        "Issued": "issued_on:day",
+                        "Amount": "amount:money",
+                        "Due": "due_on:day",
+                        "Paid": "paid_on:day?not paid",
+                        "Days late": "days_late:number",
+                    },
+                    "Invoices of a year, the newest first",
+                    "invoices",
+                    limit=6,
                 ),
                 Points(
                     "readiness",

@@ -16,6 +16,7 @@ from healthseg.reports.spec import (
     Cell,
     Chart,
     Custom,
+    Fold,
     Heading,
     Note,
     Page,
@@ -275,34 +276,27 @@ PORTFOLIO = Page(
                 "Too new for a score: {provisional_customers:number customer}",
                 "On average {coverage:percent} of its inputs are known",
             ),
-            (
-                Note(("{leaving_model:sentence}",)),
-                Note(
-                    (
-                        "How often the score was right, how early and against what, is in its report "
-                        "card: the notebook score_report_card holds every past score against who "
-                        "churned",
-                    )
-                ),
-            ),
+            (Note(("{leaving_model:sentence}",)),),
         ),
         Section(
             "gaps",
             "What is missing in the data?",
             _gaps,
             (
-                Chart(
-                    "coverage",
-                    Table(
-                        "input_coverage",
-                        {
-                            "Input": "label",
-                            "Component": "component:words",
-                            "Measured": Cell("measured_share:percent", bar=True),
-                            "Customers": "measured:number",
-                            "Weight": "weight:percent.1",
-                        },
-                        label="inputs",
+                Fold(
+                    "Every input, and for how many customers it is known",
+                    (
+                        Table(
+                            "input_coverage",
+                            {
+                                "Input": "label",
+                                "Component": "component:words",
+                                "Measured": Cell("measured_share:percent", bar=True),
+                                "Customers": "measured:number",
+                                "Weight": "weight:percent.1",
+                            },
+                            label="inputs",
+                        ),
                     ),
                 ),
             ),
@@ -320,5 +314,8 @@ PORTFOLIO = Page(
         "Look-back": "{lookback_period_days:number day}",
         "Risk threshold": "{risk_threshold:number}",
     },
+    sure=(
+        "How often past scores were right, and how early, is in the score’s report card (a notebook)",
+    ),
     portfolio=True,
 )

@@ -146,7 +146,7 @@ def _actions(customer: AdoptionMilestones) -> tuple[Block, ...]:
         if action["milestone_id"] in details:
             index = details.index(action["milestone_id"])
             if customer.milestone_details[index].owner:  # type: ignore[index]
-                parts.append(f"owner: {{milestone_details[{index}].owner}}")
+                parts.append(f"owner: {{milestone_details[{index}].owner:manager}}")
         if action["estimated_acceleration"]:
             parts.append("those who got past it finished sooner by {estimated_acceleration}")
         return "; ".join(parts)
@@ -244,7 +244,7 @@ CUSTOMER = Page(
                             "Days": "actual_completion_days:number.1",
                             "Ahead": "days_ahead:signed.1",
                             "Users": "{users_reached:number} of {users_asked:number}",
-                            "Owner": "owner",
+                            "Owner": "owner:manager",
                         },
                         label="milestones",
                     ),
@@ -280,7 +280,7 @@ CUSTOMER = Page(
                         "{usual_upper:number?more}; n = {usual_n:number})",
                         "Longer by": _slower,
                         "Severity": "severity:words",
-                        "Owner": "owner",
+                        "Owner": "owner:manager",
                     },
                     label="blockers",
                 ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from healthseg.reports.pages.common import portfolio_about
@@ -11,6 +12,7 @@ from healthseg.reports.spec import (
     Card,
     Cell,
     Chart,
+    Fold,
     Missing,
     Page,
     Points,
@@ -139,6 +141,33 @@ def _unless(rows: list[Row], missing: Missing, *blocks: Block) -> tuple[Block, .
     return blocks if rows else (missing,)
 
 
+def _stale(row: Row) -> bool:
+    return bool(row["stale"])
+
+
+def _late(caption: str, where: Callable[[Row], bool]) -> Table:
+    return Table(
+        "late",
+        {
+            "Customer and its oldest overdue milestone": Cell(
+                "name",
+                under=lambda row: (
+                    "{worst}; blocked: {blocker:words}" if row["blocker"] else "{worst}"
+                ),
+            ),
+            "ARR": "arr:money",
+            "Required overdue": "overdue_required:number",
+            "Overdue": "overdue:number",
+            "Days late": "worst_days:number",
+            "Manager": "csm_id:manager",
+        },
+        caption,
+        "customers",
+        where=where,
+        empty="No customer.",
+    )
+
+
 PORTFOLIO = Page(
     tool="track_adoption_milestones",
     kind="Adoption milestones",
@@ -211,7 +240,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "late",
-            "Who is late?",
+            "Who is late now?",
             lambda portfolio: (
                 ()
                 if portfolio.late
@@ -220,22 +249,10 @@ PORTFOLIO = Page(
                 else ("Not known",)
             ),
             (
-                Table(
-                    "late",
-                    {
-                        "Customer and its oldest overdue milestone": Cell(
-                            "name",
-                            under=lambda row: (
-                                "{worst}; blocked: {blocker:words}" if row["blocker"] else "{worst}"
-                            ),
-                        ),
-                        "ARR": "arr:money",
-                        "Required overdue": "overdue_required:number",
-                        "Overdue": "overdue:number",
-                        "Days late": "worst_days:number",
-                        "Manager": "csm_id:manager",
-                    },
-                    label="customers",
+                _late("Open, the required and the most ARR first", lambda row: not _stale(row)),
+                Fold(
+                    "Records to close: long overdue at customers that completed nearly all others",
+                    (_late("", _stale),),
                 ),
             ),
         ),

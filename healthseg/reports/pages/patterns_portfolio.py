@@ -54,13 +54,13 @@ def _portfolio_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
             Card(
                 "Likely to churn",
                 "{predictive_insights.likely_churn_candidates:number}",
-                "of past ones {predictive_insights.confidence_score:percent} churned "
-                "(n = {predictive_insights.confidence_n:number})",
+                "of {predictive_insights.confidence_n:number} named before, "
+                "{predictive_insights.confidence_score:percent} churned in time",
             ),
             Card(
                 "Ready to expand",
                 "{predictive_insights.likely_expansion_candidates:number}",
-                "by all six rules",
+                "all rules of readiness hold",
             ),
         ]
     if patterns.user_personas:
@@ -116,10 +116,12 @@ def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
         Heading("Which customers show a sign now"),
         Note(
             (
-                "{frames.customers:count customer} show one of {risk_patterns:count sign}, or are "
-                "candidates"
-                if some
-                else "No customer shows a significant sign of churn",
+                "No customer shows a significant sign of churn"
+                if not some
+                else "{frames.customers:count customer} show one of {risk_patterns:count sign}, or "
+                "are named by the model"
+                if patterns.risk_patterns
+                else "No sign is significant; the model names {frames.customers:count customer}",
             )
         ),
         Table(
@@ -212,7 +214,7 @@ def _persona_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
         "{characteristics:steps}",
         "{persona_name} ({percentage:number}%, {users:number user})",
     )
-    return Chart("personas"), Fold("Each persona in words", (words,))
+    return (Fold("Each persona, and what it turns to", (words, Chart("personas"))),)
 
 
 def _messages(rows: str, heading: str) -> Table:
@@ -306,7 +308,7 @@ PORTFOLIO = Page(
             "churn",
             "What precedes churn, and how early?",
             lambda patterns: (
-                ("Best time to act: {predictive_insights.optimal_intervention_timing}",)
+                ("The best time to act: {predictive_insights.optimal_intervention_timing}",)
                 if patterns.risk_patterns is not None
                 and patterns.predictive_insights
                 and patterns.predictive_insights.timing_days
@@ -351,21 +353,30 @@ PORTFOLIO = Page(
             "What was tried and is not significant?",
             lambda patterns: () if len(patterns.frame("rejected")) else ("Nothing else came near",),
             (
-                Table(
-                    "frames.rejected",
-                    {
-                        "Looked like a pattern": "name",
-                        "Factor": "lift:number.2",
-                        "Shown by": "support:number",
-                        "Of": "n:number",
-                        "Why it is not significant": "why:prose",
-                    },
-                    label="patterns",
+                Fold(
+                    "All that was tested and is not significant",
+                    (
+                        Table(
+                            "frames.rejected",
+                            {
+                                "Looked like a pattern": "name",
+                                "Factor": "lift:number.2",
+                                "Shown by": "support:number",
+                                "Of": "n:number",
+                                "Why it is not significant": "why:prose",
+                            },
+                            label="patterns",
+                        ),
+                    ),
                 ),
             ),
         ),
     ),
     method=METHOD,
     method_facts=METHOD_FACTS,
+    sure=(
+        "{testing.hypotheses:number pattern} were tested with control of false discoveries; each of those "
+        "shown recurs on later data and in resamples",
+    ),
     portfolio=True,
 )

@@ -42,7 +42,6 @@ METHOD = (
 )
 METHOD_FACTS = {
     "Type": "{segmentation_type}",
-    "Criteria": "{segmentation_criteria}",
     "At most": "{max_segments:number segment}",
 }
 NOISE = (

@@ -398,7 +398,7 @@ def _risk_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
             "Most expected churned ARR first",
             "customers",
             sort=largest_first("expected_churned_arr"),
-            limit=40,
+            limit=12,
         ),
     )
 
@@ -431,7 +431,6 @@ PORTFOLIO = Page(
                     },
                     label="tiers",
                 ),
-                Chart("sizes"),
             ),
         ),
         Section(
@@ -472,17 +471,6 @@ PORTFOLIO = Page(
                     ),
                     needs="retention",
                 ),
-                Within(
-                    "retention",
-                    (
-                        Facts(
-                            {
-                                f"All, {name.lower()}": f"{{{key}:money}}"
-                                for key, name in zip(MOVEMENT, MOVEMENT_NAMES, strict=True)
-                            }
-                        ),
-                    ),
-                ),
                 Chart("retention", needs="retention"),
                 Chart("moves", needs="retention"),
             ),
@@ -493,6 +481,25 @@ PORTFOLIO = Page(
             blocks=_capacity,
         ),
         Section("churn", "How much ARR may churn?", _risk, _risk_blocks),
+        Section(
+            "renewals",
+            "What renews, and when?",
+            blocks=(
+                Table(
+                    "frames.renewal_windows",
+                    {
+                        "Window": "window:Words",
+                        "Customers": "customers:number",
+                        "ARR": "arr:money",
+                        "Expected churned ARR": "expected:money",
+                        "Range": "{lower:money} to {upper:money}",
+                    },
+                    label="windows",
+                    where=lambda row: row["band"] == "all" and row["customers"],
+                    empty="No renewal is known.",
+                ),
+            ),
+        ),
         Section(
             "growth",
             "Where can it grow?",
@@ -545,5 +552,9 @@ PORTFOLIO = Page(
     ),
     method=METHOD,
     method_facts=METHOD_FACTS,
+    sure=(
+        "Churn of {at_risk.expected:brief_money} is expected, and {at_risk.lower:brief_money} to "
+        "{at_risk.upper:brief_money} is possible: few large customers decide it",
+    ),
     portfolio=True,
 )

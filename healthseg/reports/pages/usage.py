@@ -143,7 +143,7 @@ CUSTOMER = Page(
                     Table(
                         "series",
                         {
-                            "From": "start",
+                            "From": "start:day",
                             "Events by people": "person_events:number",
                             "Active users": "active_users:number",
                             "Sessions": "sessions:number",

@@ -102,7 +102,8 @@ def judge_held_out(
     skill = log_skill(odds, base, outcome)
     side = "better" if skill > 0 else "worse"
     figures = (
-        f"AUC {auc:.2f}, z {z:.1f} where {needed:.1f} is needed, log score "
+        f"of 100 pairs it put {100 * auc:.0f} in the right order (AUC {auc:.2f}, z {z:.1f} where "
+        f"{needed:.1f} is needed), log score "
         f"{100 * abs(skill):.1f}% {side} than the base rate's"
     )
     eligible = z > needed and skill > 0

@@ -140,7 +140,9 @@ def factor(metric: str, label: str, value: float, side: str) -> str:
     """
     entry = _entry(metric)
     sentence = (entry.above if side == "positive" else entry.below) if entry else ""
-    return rules.words(sentence or f"{label}: {{value}}", {"value": written_value(metric, value)})
+    words = written_value(metric, value)
+    text = rules.words(sentence or f"{label}: {{value}}", {"value": words})
+    return text.replace(f"{words} ago", "today") if value == 0 else text
 
 
 def of_change(

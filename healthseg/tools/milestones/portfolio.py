@@ -60,6 +60,7 @@ LATE = [
     "overdue",
     "worst",
     "worst_days",
+    "stale",
     "blocker",
     "likelihood",
     "csm_id",
@@ -208,6 +209,11 @@ class MilestonesOfPortfolio:
             blocker=blocker.where(blocker.notna(), None).to_numpy(),
             likelihood=[_modelled(self.model.of(client)) for client in clients],
         )
+        planned = self.rows[self.rows["status"] != "skipped"].groupby("client_id").size()
+        done = self.rows[self.rows["status"] == "completed"].groupby("client_id").size()
+        share = (done.reindex(clients).fillna(0) / planned.reindex(clients)).to_numpy(dtype=float)
+        old = table["worst_days"].to_numpy(dtype=float) > self.settings.stale_record_days
+        table["stale"] = old & (share >= self.settings.stale_record_completed_share)
         keys = table.assign(
             optional=table["overdue_required"] == 0, negative_arr=-table["arr"].fillna(-1.0)
         )

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 from pydantic import Field
 
+from healthseg.charts import formats
+from healthseg.metrics.counting import counting
 from healthseg.metrics.milestone_plan import date_of
 from healthseg.metrics.milestones import states
+from healthseg.metrics.people import champion_of
 from healthseg.metrics.stages import history
 from healthseg.tools.base import Figure, Part, Result
 from healthseg.tools.context import EXPANSION_RULES, CustomerContext
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
     from healthseg.data.portfolio import Portfolio
 
-NOT_MEASURED = "not measured"
+YEAR_DAYS = 365
+# The answers at most as high as this make a detractor: 0 to 10 of NPS, 1 to 5 of CSAT.
+LOW_ANSWERS = {"nps": 6, "csat": 2}
+PEOPLE_SHOWN = 8
 USED = (
     "weekly_active_users",
     "monthly_active_users",
@@ -66,6 +72,38 @@ class Milestones360(Part):
     open: list[Milestone360] = Field(description="Open ones, the earliest due first")
 
 
+class Contact360(Part):
+    """A person to know: the champion, or somebody who rated the product low."""
+
+    user_id: str | None = Field(description="User; pages show a pseudonym")
+    role: str | None = Field(description="Role, where the users table has it")
+    kind: str = Field(description="champion or detractor")
+    text: str = Field(description="Why, in words")
+    date: dt.date | None = Field(description="When it was said; null of a champion")
+
+
+class Contract360(Part):
+    """A contract: its span, seats and ARR."""
+
+    starts_on: dt.date = Field(description="First day")
+    ends_on: dt.date | None = Field(description="Last day; null while open")
+    plan: str | None = Field(description="Plan")
+    seats: int | None = Field(description="Seats")
+    arr: float | None = Field(description="ARR in its own currency")
+    currency: str | None = Field(description="Currency of the ARR")
+
+
+class Invoice360(Part):
+    """An invoice, and how late it was paid."""
+
+    issued_on: dt.date = Field(description="When it was issued")
+    due_on: dt.date = Field(description="When it was due")
+    paid_on: dt.date | None = Field(description="When it was paid; null while open")
+    amount: float = Field(description="Amount")
+    currency: str | None = Field(description="The customer's currency")
+    days_late: int = Field(description="Days from due to payment, or until as_of; 0 where in time")
+
+
 class TimelineEvent(Part):
     """What happened with the customer."""
 
@@ -93,6 +131,9 @@ class Customer360(Result):
     payment: dict[str, float | None] = Field(description="Metrics of contract and invoices")
     milestones: Milestones360 | None = Field(description="Milestones; null without a plan")
     readiness: list[Readiness] = Field(description="Rules of readiness to expand")
+    contacts: list[Contact360] = Field(description="Champion and detractors of a year")
+    contracts: list[Contract360] = Field(description="Contracts, the newest first")
+    invoices: list[Invoice360] = Field(description="Invoices of a year, the newest first")
     timeline: list[TimelineEvent] = Field(description="What happened, the newest first")
 
     def verdict(self) -> str:
@@ -125,6 +166,9 @@ def customer_360_of(portfolio: Portfolio, client_id: str, as_of: dt.date) -> Cus
         payment={name: rounded(row.get(name)) for name in PAID},
         milestones=Figure(milestones(context), "the portfolio has no milestones of this customer"),
         readiness=readiness(context),
+        contacts=contacts(context, row),
+        contracts=contracts(context),
+        invoices=invoices(context),
         timeline=events,
     ).with_frames(timeline=pd.DataFrame([event.model_dump() for event in events]))
 
@@ -162,6 +206,100 @@ def readiness(context: CustomerContext) -> list[Readiness]:
         Readiness(rule=words, holds=None if pd.isna(row[name]) else bool(row[name]))
         for name, words in EXPANSION_RULES.items()
     ]
+
+
+def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
+    """The champion, and each user whose last answer of a year was low: the newest first."""
+    users = {str(user["user_id"]): word(user.get("role")) for user in _rows(context, "users")}
+    people, champion = [], _champion(context)
+    if champion is not None:
+        share = formats.percent(row.get("champion_share"))
+        days = formats.quantity(champion["active_days"], "days")
+        text = f"{share} of the usage, active on {days} of 90"
+        user = word(champion["user_id"])
+        people.append(
+            Contact360(
+                user_id=user, role=users.get(user or ""), kind="champion", text=text, date=None
+            )
+        )
+    last: dict[tuple[str, str], tuple[dt.date, float]] = {}
+    since = context.last_day - dt.timedelta(days=YEAR_DAYS)
+    for answer in _rows(context, "surveys"):
+        day, user, score = _day(answer.get("responded_at")), answer.get("user_id"), answer["score"]
+        if day is not None and pd.notna(score) and pd.notna(user):
+            key = (str(user), str(answer["kind"]))
+            if since < day <= context.last_day and day >= last.get(key, (day, 0.0))[0]:
+                last[key] = (day, float(score))
+    low = [(day, user, kind, score) for (user, kind), (day, score) in last.items()]
+    for day, user, kind, score in sorted(low, reverse=True):
+        if score <= LOW_ANSWERS.get(kind, -1):
+            words = f"{kind.upper()} {formats.number(score)}"
+            people.append(
+                Contact360(
+                    user_id=user, role=users.get(user), kind="detractor", text=words, date=day
+                )
+            )
+    return people[:PEOPLE_SHOWN]
+
+
+def _champion(context: CustomerContext) -> dict[str, Any] | None:
+    if not context.portfolio.has("events"):
+        return None
+    end = context.last_day + dt.timedelta(days=1)
+    start = end - dt.timedelta(days=context.settings.champion_look_back_days)
+    return champion_of(counting(context.portfolio, [context.client_id], start, end), end)
+
+
+def contracts(context: CustomerContext) -> list[Contract360]:
+    """What was signed and when: seats and ARR over time."""
+    rows = [row for row in _rows(context, "contracts") if _day(row["starts_on"])]
+    listed = [
+        Contract360(
+            starts_on=start,
+            ends_on=_day(row.get("ends_on")),
+            plan=word(row.get("plan")),
+            seats=integer(row.get("seats")),
+            arr=rounded(row.get("arr"), 2),
+            currency=word(row.get("currency")),
+        )
+        for row in rows
+        if (start := _day(row["starts_on"])) is not None and start <= context.last_day
+    ]
+    return sorted(listed, key=lambda item: item.starts_on, reverse=True)
+
+
+def invoices(context: CustomerContext) -> list[Invoice360]:
+    """The invoices of a year, and how late each was paid."""
+    since = context.last_day - dt.timedelta(days=YEAR_DAYS)
+    currency = word(context.row().get("currency"))
+    listed = []
+    for row in _rows(context, "invoices"):
+        issued, due, paid = (_day(row.get(name)) for name in ("issued_on", "due_on", "paid_on"))
+        paid = paid if paid is not None and paid <= context.last_day else None
+        amount = rounded(row.get("amount"), 2)
+        if (
+            amount is None
+            or issued is None
+            or due is None
+            or not since < issued <= context.last_day
+        ):
+            continue
+        late = max(0, ((paid or context.last_day) - due).days)
+        listed.append(
+            Invoice360(
+                issued_on=issued,
+                due_on=due,
+                paid_on=paid,
+                amount=amount,
+                currency=currency,
+                days_late=late,
+            )
+        )
+    return sorted(listed, key=lambda item: item.issued_on, reverse=True)
+
+
+def _day(value: Any) -> dt.date | None:
+    return None if value is None or pd.isna(value) else pd.Timestamp(value).date()
 
 
 def timeline(context: CustomerContext) -> list[TimelineEvent]:

@@ -364,9 +364,9 @@ class EngagementPatterns(Result):
     def verdict(self) -> str:
         scope = self.analysis_scope
         subject = scope.customer_name or scope.segment_name or "The portfolio"
-        verb = "show here" if self.client_id else "hold"
+        verb = "show here" if self.client_id else "are significant"
         count, tried = len(self.identified_patterns), self.testing.hypotheses
-        text = f"{subject}: {count} of {tried:,} possible patterns {verb}"
+        text = f"{subject}: {count} of {tried:,} patterns that were tested {verb}"
         if self.risk_patterns:
             text += f"; the strongest sign of churn: {self.risk_patterns[0].pattern.lower()}"
         if self.predictive_insights and self.predictive_insights.likely_churn_candidates:

@@ -109,7 +109,17 @@ def rule_figures(
         "declining_percent": _percent(trend == "declining"),
         "opened_percent": None if mail is None else 100 * mail.opened / mail.sent,
     }
+    names = {
+        "below_names": score < settings.band_edges[1],
+        "champion_names": score >= settings.band_edges[2],
+        "inactive_names": silent >= settings.silent_days,
+        "ticket_names": rows["open_high_tickets"].astype(float) > 0,
+        "overdue_names": overdue >= settings.segment_overdue_days,
+        "declining_names": context.trends["trend"].reindex(rows.index) == "declining",
+        "names": score.index == score.index,
+    }
     return figures | {
+        **{name: _named(context, rows.index[chosen], loss, arr) for name, chosen in names.items()},
         "customers": len(rows),
         "healthy_score": settings.band_edges[1],
         "champion_score": settings.band_edges[2],
@@ -117,6 +127,13 @@ def rule_figures(
         "silent_days": settings.silent_days,
         "overdue_days": settings.segment_overdue_days,
     }
+
+
+def _named(context: PortfolioContext, clients: pd.Index, loss: pd.Series, arr: pd.Series) -> str:
+    """The names of customers: the most expected churned ARR first, then the most ARR."""
+    order = pd.DataFrame({"loss": loss.reindex(clients), "arr": arr.reindex(clients)}).astype(float)
+    ranked = order.sort_values(["loss", "arr"], ascending=False, kind="stable").index
+    return rules.listed(context.names.reindex(ranked).astype(str))
 
 
 def _mean(values: pd.Series) -> float | None:

@@ -431,7 +431,8 @@ class TierRun:
                 figures.rule_figures(self, tier, rows[tier.tier_name]),
             )
         ]
-        return sorted(triggered, key=lambda rule: -rules.SEVERITIES.index(rule.severity))
+        ranked = sorted(triggered, key=lambda rule: -rules.SEVERITIES.index(rule.severity))
+        return ranked[: self.settings.next_actions_shown]
 
     def _unplaced(self) -> dict[str, int]:
         unplaced = self.tier.index[self.number == UNPLACED]

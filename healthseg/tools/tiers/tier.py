@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.metrics.money import retention, waterfall
+from healthseg.rules import listed
 from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES, mean_interval
 from healthseg.tools.tiers.allocation import by_rank
@@ -158,6 +159,9 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
     members, settings = run.members(tier.tier_name), run.settings
     state, addable = health(run, members), run.money.addable
     notices = run.context.churn.reindex(members)["gave_notice"].astype(bool)
+    score = run.rows["shown"].reindex(members).astype(float)
+    ready = run.context.expansion_readiness["ready"].reindex(members).fillna(False).astype(bool)
+    loss = run.context.expected_churned_arr
     certain = float(run.arr.reindex(members)[notices].sum()) if addable else None
     potential = run.potential["potential"].reindex(members).sum() if addable else None
     moved = None if run.since is None else tier_revenue(run, tier.tier_name)
@@ -174,11 +178,14 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
         "spare": None if gap is None else -gap,
         "hours_each": staffing["hours_each"],
         "ready": state.expansion_ready_count,
+        "ready_names": _named(run, members[ready], run.potential["potential"]),
         "potential": potential,
         "potential_money": run.written(potential),
         "at_risk": state.at_risk_count,
+        "at_risk_names": _named(run, members[score < settings.band_edges[1]], loss),
         "healthy_score": settings.band_edges[1],
         "notices": int(notices.sum()),
+        "notice_names": _named(run, members[notices], run.arr),
         "certain_money": run.written(certain),
         "nrr_percent": None if moved is None or moved.nrr is None else 100 * moved.nrr,
         "cohort": None if moved is None else moved.cohort,
@@ -186,6 +193,12 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
         "automation_max_hours": settings.automation_max_hours,
         "automation_min_customers": settings.automation_min_customers,
     }
+
+
+def _named(run: TierRun, clients: pd.Index, order: pd.Series) -> str:
+    """The names of customers, those with the highest figure first."""
+    ranked = order.reindex(clients).astype(float).sort_values(ascending=False, kind="stable")
+    return listed(run.context.names.reindex(ranked.index).astype(str))
 
 
 def histogram(draws: np.ndarray, bins: int, top_share: float) -> pd.DataFrame:

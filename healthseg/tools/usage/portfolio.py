@@ -157,7 +157,9 @@ def _reason(row: dict[str, Any], settings: Settings) -> str:
     if row["champion_departed"] == 1:
         return "the champion has departed"
     if row["breaks_away"]:
-        return f"usage {100 * (row['usage_ratio'] - 1):+.0f}% against its own baseline"
+        share = 100 * (row["usage_ratio"] - 1)
+        side = "above" if share > 0 else "below"
+        return f"usage {abs(share):.0f}% {side} its own baseline"
     if row["single_user"]:
         return "depends on one user"
     if row["seat_utilisation"] < settings.idle_seats_max_utilisation:
