@@ -187,6 +187,7 @@ def _emptied_words(table: Table, column: Column, settings: DataSettings) -> str:
     fault = fault_of(column, settings)
     words = [] if column.kind in ("text", "id") else [f"{column.name} is not {KINDS[column.kind]}"]
     words += [fault.words] if fault else []
+    words += [f"{column.name} of arr or seats is not a number"] if column.name == "value" else []
     words += [
         f"lies before {order.earlier}"
         for order in table.orders

@@ -27,8 +27,10 @@ from healthseg.data.copies import plain_words
 from healthseg.data.engine import create_offsets
 from healthseg.data.losses import Issue, IssueKind, TableReport, refusal, refused_for_losses
 from healthseg.data.midnights import Midnights
+from healthseg.data.ratings import UNCLEAR, scale_note, with_scale
+from healthseg.data.reading import number_of, number_reading
 from healthseg.data.sources import Refused, SourcePart, quoted, scan
-from healthseg.data.tables import Table
+from healthseg.data.tables import Column, Table
 from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, numbered
 from healthseg.errors import DataRetrievalError
 from healthseg.settings.data import DataSettings
@@ -67,7 +69,10 @@ def clean_table(
     """The accounting of a table, its clean rows written to ``folder``; a refused table leaves no rows."""
     try:
         layouts, rejected = _load(connection, table, parts, settings)
-        notes = _decide_midnights(connection, table, settings)
+        settings = with_scale(connection, table, settings)
+        notes = [*scale_note(table, settings), *_decide_midnights(connection, table, settings)]
+        if table.name == "customer_changes":
+            notes += _read_amounts(connection, table, settings)
         if table.statement:
             connection.execute(
                 "UPDATE loaded SET recorded_at = updated_at, recorded_has_time = updated_has_time "
@@ -148,6 +153,22 @@ def _decide_midnights(
     return [note for note in notes if note]
 
 
+def _read_amounts(
+    connection: duckdb.DuckDBPyConnection, table: Table, settings: DataSettings
+) -> list[str]:
+    """Changes of ARR and seats become plain numbers, by one reading; what is no number is emptied. Returns the doubt."""
+    rows = "field IN ('arr', 'seats') AND value IS NOT NULL"
+    relation = f"(SELECT value FROM loaded WHERE {rows})"
+    reading, doubt = number_reading(connection, Column("value", "number"), relation, settings)
+    number = "NULL" if doubt else f"CAST({number_of('value', reading)} AS VARCHAR)"
+    bit = 1 << table.names.index("value")
+    connection.execute(
+        f"UPDATE loaded SET value = {number}, mask = CASE WHEN {number} IS NULL THEN mask | {bit} ELSE mask END "
+        f"WHERE {rows}"
+    )
+    return [f"value of arr and seats is not read: {doubt}"] if doubt else []
+
+
 def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """``judged``: the loaded rows with unknown customers and repeated rows marked as well.
 
@@ -157,6 +178,8 @@ def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     names = [f'"{name}"' for name in table.names]
     marks = [f"{column.stem}_has_time" for column in table.timestamps]
     identity = ", ".join(table.versioned or [*names, *marks])
+    if table.name == "features":  # one feature, whatever the case
+        identity = f"LOWER({identity})"
     one_row = table.versioned or table.identical == "state"
     repeats = "TRUE" if one_row else marks[0]
     recorded = ", ".join(_recorded(table))
@@ -209,6 +232,11 @@ def _account(
         *emptied_by_reason(connection, table, settings, masks, layouts),
         *doubts({label: layout for label, (_, layout) in layouts.items()}),
     ]
+    if settings.csat_scale == UNCLEAR:  # no fault of the table, which has more than these answers
+        issues = [
+            replace(issue, kind="conflict") if issue.column == "score" else issue
+            for issue in issues
+        ]
     report = TableReport(
         table.name,
         read,

@@ -27,6 +27,8 @@ PAIRS_AT_ONCE = 2_000_000
 ROLLING_DAYS = 60
 # a contract that begins so many days before or after the end of a term follows the one that would have renewed by itself
 SUCCESSOR_DAYS = 60
+# with less of its ARR, and another plan, it is an add-on unless it begins on the very day
+SUCCESSOR_MIN_ARR_SHARE = 0.5
 NUMBERS = (
     "arr",
     "seats",
@@ -197,15 +199,20 @@ def _renewed(pairs: pd.DataFrame) -> pd.DataFrame:
     months[renews] = _months(pairs.loc[renews, "starts"], end[renews])
     pairs = pairs.assign(months=months, length=length)
     over = pairs[renews & (pairs["stop"] <= pairs["day"])]
-    others = over.reset_index(names="row")[["row", "at", "version", "starts", "stop", "length"]]
-    others = others.merge(pairs[["at", "version", "starts"]], on="at", suffixes=("", "_other"))
+    columns = ["at", "version", "starts", "arr", "plan"]
+    others = over.reset_index(names="row")[["row", *columns, "stop", "length"]]
+    others = others.merge(pairs[columns], on="at", suffixes=("", "_other"))
     later = (others["version"] != others["version_other"]) & (
         others["starts_other"] > others["starts"]
     )
     gap = others["starts_other"] - others["stop"]
     phase = gap % others["length"]
-    near = np.minimum(phase, others["length"] - phase) <= SUCCESSOR_DAYS
-    followed = others.loc[later & near & (gap >= -SUCCESSOR_DAYS), "row"].unique()
+    distance = np.minimum(phase, others["length"] - phase)
+    near = distance <= SUCCESSOR_DAYS
+    # a small contract of another plan that begins on another day is an add-on: it runs beside the renewed one
+    small = others["arr_other"] < SUCCESSOR_MIN_ARR_SHARE * others["arr"]
+    beside = small & (distance > 1) & (others["plan"] != others["plan_other"])
+    followed = others.loc[later & near & ~beside & (gap >= -SUCCESSOR_DAYS), "row"].unique()
     pairs, over = pairs.drop(index=followed), over.drop(index=followed)
     stop = rolled(over["stop"], 0, over)
     for name in ("ends", "renews"):
@@ -366,15 +373,8 @@ def contract_issues(
     connection: duckdb.DuckDBPyConnection, day: dt.date, settings: DataSettings
 ) -> dict[str, list[Issue]]:
     """How contracts are read on the portfolio's last day: ends, overlaps, and where they contradict other tables."""
-    names = [
-        name
-        for (name,) in connection.execute("SELECT client_id FROM accounts ORDER BY 1").fetchall()
-    ]
-    scope = pd.DataFrame({"k": np.arange(len(names), dtype=np.int32), "client_id": names})
-    rows = prepared(run(connection, "metrics/contract_rows", {"scope": scope}))
-    convention = end_convention(rows, settings.contract_ends)
-    at = (day - dt.date(1970, 1, 1)).days
-    moments = pd.DataFrame({"k": np.arange(len(names)), "day": at})
+    scope, rows, convention, moments = _contracts_of(connection, day, settings)
+    names = scope["client_id"].tolist()
     known = known_versions(rows, convention, moments)
     in_force = known[known["in_force"]]
     stated = run(connection, "checks/arr_stated", {"scope": scope}).set_index("k")
@@ -386,6 +386,28 @@ def contract_issues(
     if conflict := _contradictions(stated.assign(contracts=sums), names):
         contradictions["customers"] = [conflict]
     return {table: listed for table, listed in contradictions.items() if listed}
+
+
+def contracted_arr(
+    connection: duckdb.DuckDBPyConnection, day: dt.date, settings: DataSettings
+) -> pd.Series:
+    """By customer, what its contracts add up to on a day."""
+    scope, rows, convention, moments = _contracts_of(connection, day, settings)
+    arr = contracts_at(rows, convention, moments, settings).set_index("k")["arr"].astype(float)
+    return arr.reindex(scope["k"]).set_axis(scope["client_id"])
+
+
+def _contracts_of(
+    connection: duckdb.DuckDBPyConnection, day: dt.date, settings: DataSettings
+) -> tuple[pd.DataFrame, pd.DataFrame, EndConvention, pd.DataFrame]:
+    """All customers with their numbers, their contracts, how those end, and the day as a moment of each customer."""
+    query = "SELECT client_id FROM accounts ORDER BY 1"
+    names = [name for (name,) in connection.execute(query).fetchall()]
+    scope = pd.DataFrame({"k": np.arange(len(names), dtype=np.int32), "client_id": names})
+    rows = prepared(run(connection, "metrics/contract_rows", {"scope": scope}))
+    at = (day - dt.date(1970, 1, 1)).days
+    moments = pd.DataFrame({"k": np.arange(len(names)), "day": at})
+    return scope, rows, end_convention(rows, settings.contract_ends), moments
 
 
 def _ends_note(

@@ -17,6 +17,7 @@ from healthseg.data.content import event_sums
 from healthseg.data.engine import BuildConnection, Executes, create_offsets, fetch
 from healthseg.data.engines import Engine
 from healthseg.data.extent import ActiveDay, Extent, extent
+from healthseg.data.feature_names import respelt
 from healthseg.data.losses import Issue, IssueKind, TableReport, refused_for_losses
 from healthseg.data.sources import SourcePart, quoted
 from healthseg.data.staging import EVENTS, Staged
@@ -174,19 +175,33 @@ class Events:
         condition = f"client_id = {quoted(client)} AND occurred_at = TIMESTAMP {quoted(instant)}"
         yield reason, "repeated", total, label, "occurred_at", condition
 
+    @functools.cached_property
+    def features_seen(self) -> dict[str, str]:
+        """The first day of each spelling of a feature that persons used."""
+        seen: dict[str, str] = {}
+        for month in self.months.values():
+            for name, day in month.record.get("features", {}).items():
+                seen[name] = min(day, seen.get(name, day))
+        return seen
+
     @property
     def in_engine(self) -> bool:
         """Whether the events stay in an engine: DuckDB has their facts alone."""
         return self.staged.source.engine is not None
 
-    def create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """The views of the kept events and of each fact; the connection holds ``accounts``."""
+    def create_views(self, connection: duckdb.DuckDBPyConnection, respell: bool) -> None:
+        """The views of the kept events and of each fact; the connection holds ``accounts``, and ``feature_spellings``
+        where names of features are to be ``respell``-ed."""
         if not self.in_engine:
             connection.execute(
                 "CREATE TYPE client_word AS ENUM (SELECT client_id FROM accounts ORDER BY 1)"
             )
-            connection.execute(f"CREATE VIEW events AS {self._select(connection, 'client_word')}")
+            select = self._select(connection, "client_word")
+            select = respelt(select, "events") if respell else select
+            connection.execute(f"CREATE VIEW events AS {select}")
         for name, select in facts.views(self.months).items():
+            if respell and name in ("feature_day", "feature_life"):
+                select = respelt(select, name)
             connection.execute(f"CREATE VIEW {name} AS {select}")
 
     def fetch(

@@ -55,8 +55,6 @@ FACTS = {
 }
 _TEXTS = tuple(f"facts/{name}" for name in ("local_events", *FACTS))
 _VALUES = ", ".join(f'"{name}"' for name in (*EVENTS.names, "occurred_has_time"))
-# whether identical rows are one event: those with an identifier, and single events of an instant
-_SINGLE = '((occurred_has_time AND "count" IS NULL) OR event_id IS NOT NULL)'
 _RECORD = "record.json"
 _COLUMNS = (
     "client_id, user_id, feature, session_id, api, person, n, duration_seconds, has_time, occurred_at, epoch, local_epoch, "
@@ -129,7 +127,7 @@ def _key(
     rows = [(day.isoformat(), *value) for day, value in staged.days.items() if start <= day < end]
     gap, identical = settings.session_gap_minutes, settings.keep_identical_events
     users = excluded.to_dict("split")["data"]
-    read = [sql_hash(_TEXTS), staged.values]
+    read = [sql_hash(_TEXTS), staged.values, staged.single]
     return fingerprint([version, *read, rows, gap, identical, users])
 
 
@@ -207,7 +205,7 @@ def _load(engine: Executes, staged: Staged, month: str) -> bool:
         SELECT {client} AS client_id, {casts}, COALESCE(source = 'api', FALSE) AS api,
           COALESCE(source = 'ui', TRUE) AS person,
           COALESCE("count", 1) AS n, duration_seconds, occurred_has_time AS has_time, occurred_at,
-          EPOCH_MS(occurred_at) // 1000 AS epoch, {_SINGLE} AS single,
+          EPOCH_MS(occurred_at) // 1000 AS epoch, {staged.single} AS single,
           HASH({_VALUES}) AS row_hash, file
         FROM {relation} WHERE fault = 0""")
     create_offsets(engine, start, end, "client_word" if enums else "VARCHAR")
@@ -316,7 +314,7 @@ def _create_bounds(engine: Executes, month: str, settings: Settings) -> None:
 
 
 def _content(engine: Executes) -> dict[str, Any]:
-    """What is in a month: its customers' zones, the last instants, rows and order-free hash by account-local day."""
+    """What is in a month: its customers' zones, its features' first days, the last instants, rows and order-free hash by account-local day."""
     clients = engine.execute(
         "SELECT a.client_id, a.zone FROM accounts AS a WHERE a.client_id IN "
         "(SELECT DISTINCT CAST(client_id AS VARCHAR) FROM local_events) ORDER BY 1"
@@ -330,8 +328,13 @@ def _content(engine: Executes) -> dict[str, Any]:
         f"SELECT DATE '1970-01-01' + CAST(local_epoch // {DAY_SECONDS} AS INTEGER) AS day, COUNT(*) AS n, "
         "SUM(CAST(row_hash AS HUGEINT)) AS total FROM month_events GROUP BY 1 ORDER BY 1"
     ).fetchall()
+    features = engine.execute(
+        f"SELECT CAST(feature AS VARCHAR) AS name, DATE '1970-01-01' + CAST(MIN(local_epoch) // {DAY_SECONDS} AS INTEGER) "
+        "AS first_day FROM month_events WHERE person AND n > 0 AND feature IS NOT NULL GROUP BY 1 ORDER BY 1"
+    ).fetchall()
     return {
         "clients": dict(clients),
+        "features": {name: day.isoformat() for name, day in features},
         "last_at": last_at and last_at.isoformat(),
         "last_day": last_day and last_day.date().isoformat(),
         "days": [[day.isoformat(), count, str(int(total) % 2**64)] for day, count, total in days],
@@ -389,8 +392,8 @@ def events_select(staged: Staged, repeats: bool) -> str:
     if repeats:
         copy = f"ROW_NUMBER() OVER (PARTITION BY file, {_VALUES}) AS copy"
         rows = (
-            f"SELECT DISTINCT {_VALUES} FROM ({rows}) WHERE {_SINGLE} UNION ALL SELECT {_VALUES} FROM "
-            f"(SELECT DISTINCT {_VALUES}, copy FROM (SELECT {_VALUES}, {copy} {checked} AND NOT {_SINGLE}))"
+            f"SELECT DISTINCT {_VALUES} FROM ({rows}) WHERE {staged.single} UNION ALL SELECT {_VALUES} FROM "
+            f"(SELECT DISTINCT {_VALUES}, copy FROM (SELECT {_VALUES}, {copy} {checked} AND NOT {staged.single}))"
         )
     epoch = "EPOCH_MS(e.occurred_at) // 1000"
     local = f"{epoch} + CASE WHEN e.occurred_has_time THEN o.offset_seconds ELSE 0 END"

@@ -27,6 +27,12 @@ from healthseg.data.engine import (
     parquet,
 )
 from healthseg.data.events import Events
+from healthseg.data.feature_names import (
+    TABLES_OF_FEATURES,
+    create_spellings,
+    feature_names,
+    respelt,
+)
 from healthseg.data.ledger.location import stage_view
 from healthseg.data.losses import TableReport, refusal
 from healthseg.data.sources import Refused, SourcePart, Sources
@@ -108,19 +114,22 @@ class LoadedTables:
         ``stages`` are those that were recorded, beside the imported ones.
         """
         create_accounts(connection, self.accounts)
+        respell = create_spellings(connection, self.feature_names(), self._feature_words())
         for name, table in TABLES.items():
             usable = self.usable(name)
             if name == "events" and usable:
                 continue
             rows = parquet([self.folders[name] / ROWS]) if usable else ""
             select = f"SELECT * FROM {rows}" if usable else empty_select(table)
+            if respell and usable and name in TABLES_OF_FEATURES:
+                select = respelt(select, name)
             if name == "stage_changes":
                 connection.execute(f"CREATE VIEW imported_stage_changes AS {select}")
                 zones = dict(self.accounts.itertuples(index=False, name=None))
                 select = stage_view(connection, select, stages, zones)
             connection.execute(f'CREATE VIEW "{name}" AS {select}')
         if self.events is not None:
-            self.events.create_views(connection)
+            self.events.create_views(connection, respell)
             return
         for name, select in facts.empty_views().items():
             connection.execute(f"CREATE VIEW {name} AS {select}")
@@ -132,6 +141,29 @@ class LoadedTables:
         assert self.events is not None
         with self._building() as build:
             self.events.fetch(build, connection, client_id)
+
+    def listed_features(self) -> list[str]:
+        """The names in the features table; none without it."""
+        if not self.usable("features"):
+            return []
+        return read_frame(self.folders["features"], ["feature"])["feature"].tolist()
+
+    def feature_names(self) -> dict[str, str]:
+        """By name without its case, the name of each feature that is listed or was used."""
+        self.usable("events")
+        return feature_names(self.listed_features(), self.features_seen)
+
+    @property
+    def features_seen(self) -> dict[str, str]:
+        return self.events.features_seen if self.events else {}
+
+    def _feature_words(self) -> set[str]:
+        """All spellings of features."""
+        words = set(self.features_seen)
+        for name in TABLES_OF_FEATURES:
+            if self.usable(name):
+                words |= set(read_frame(self.folders[name], ["feature"])["feature"].dropna())
+        return words
 
     @contextlib.contextmanager
     def _building(self) -> Iterator[BuildConnection]:
@@ -177,7 +209,7 @@ class LoadedTables:
             accounts = fingerprint(self.accounts.to_dict("split")["data"])
         token = self.sources.token(table.name) or uuid.uuid4().hex
         settings = self.settings
-        rules = settings.max_loss_share, settings.csat_max, *_readings(settings)
+        rules = settings.max_loss_share, settings.csat_scale, *_readings(settings)
         key = fingerprint([contract_version(), table.name, token, accounts, *rules])
         tables = self.folder / "tables"
         target = tables / f"{table.name}-{key}"

@@ -157,6 +157,20 @@ class Losses:
             if issue.kind == "emptied"
         }
 
+    def activity(self) -> dict[str, int]:
+        """By customer, the events that are no person's only because a value of them cannot be used."""
+        lost: dict[str, int] = {}
+        report = self._reports.get("events")
+        for issue in report.issues if report else ():
+            if issue.kind in ("dropped", "emptied") and issue.column in (
+                "source",
+                "count",
+                "occurred_at",
+            ):
+                for client, count in issue.clients.items():
+                    lost[client] = lost.get(client, 0) + count
+        return lost
+
 
 def refusal(name: str, files: Sequence[str], reason: str) -> TableReport:
     """The report of a table that cannot be used at all."""

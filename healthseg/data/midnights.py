@@ -6,6 +6,9 @@ from dataclasses import astuple, dataclass
 
 from healthseg.settings.data import DataSettings
 
+# of so many rows with seconds, one at least has some
+_LEAST_ROWS = 20
+
 
 @dataclass(frozen=True)
 class Midnights:
@@ -20,6 +23,12 @@ class Midnights:
     midnights: int = 0
     dates: int = 0
     whole_hours: int = 0
+    seconds: int = 0  # rows with a second, or a part of one
+
+    @property
+    def whole_minutes(self) -> bool:
+        """Whether the column knows no seconds: two rows of one minute are then not one instant."""
+        return self.rows >= _LEAST_ROWS and self.seconds == 0
 
     def __add__(self, other: Midnights) -> Midnights:
         pairs = zip(astuple(self), astuple(other), strict=True)
@@ -46,10 +55,11 @@ class Midnights:
 
     @staticmethod
     def counts(name: str) -> str:
-        """The four counts of a timestamp column of a relation of checked rows."""
+        """The five counts of a timestamp column of a relation of checked rows."""
         stamp, stem = f'"{name}"', name.removesuffix("_at")
         return (
             f"COUNT({stamp}) AS stamps, COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 1) AS midnights, "
             f"COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 2) AS dates, "
-            f"COUNT(*) FILTER ({stem}_midnight = 0 AND {stamp} = DATE_TRUNC('hour', {stamp})) AS whole_hours"
+            f"COUNT(*) FILTER ({stem}_midnight = 0 AND {stamp} = DATE_TRUNC('hour', {stamp})) AS whole_hours, "
+            f"COUNT(*) FILTER ((EPOCH_MS({stamp}) // 1000) % 60 <> 0) AS seconds"
         )

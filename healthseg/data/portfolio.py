@@ -206,6 +206,11 @@ class Portfolio:
         return {name: [Issue(**issue) for issue in issues] for name, issues in rows.items()}
 
     @functools.cached_property
+    def feature_names(self) -> dict[str, str]:
+        """By name without its case, the name of each feature that is listed or was used."""
+        return self._loaded.feature_names()
+
+    @functools.cached_property
     def losses(self) -> Losses:
         """What each customer lost, by table."""
         return Losses(self.reports, self.settings)
@@ -214,10 +219,9 @@ class Portfolio:
         """Why a table (or a "table.column") can't be used, or not for a customer; None where it can."""
         if "." in name:
             table, _, column = name.partition(".")
-            unread = client_id in self.losses.emptied.get(name, ())
-            return (
-                f"{table}: withheld, since a value of {column} cannot be used" if unread else None
-            )
+            if client_id not in self.losses.emptied.get(name, ()):
+                return None
+            return f"{table}: withheld, since a value of {column} cannot be used"
         if not self.has(name):
             report = self.reports.get(name)
             return f"{name}: refused, {report.reason}" if report else f"the portfolio has no {name}"
@@ -277,8 +281,7 @@ class Portfolio:
 
     @property
     def _customers_folder(self) -> Path:
-        self.require("customers")
-        return self._loaded.folders["customers"]
+        return self._loaded.folders[self.require("customers").name]
 
     # time
 

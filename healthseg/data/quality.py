@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pandas as pd
 from pydantic import Field
 
-from healthseg.data.contracts import contract_issues
+from healthseg.data.contracts import contract_issues, contracted_arr
 from healthseg.data.engine import sql_text
+from healthseg.data.feature_names import near_misses
 from healthseg.data.losses import HARMLESS, Issue, IssueKind, Losses, TableReport
 from healthseg.data.rates import rate_issue
 from healthseg.settings.base import Frozen
@@ -68,6 +70,8 @@ def cross_checks(
     issues = contract_issues(connection, day, settings)
     if issue := rate_issue(connection, day, settings):
         issues.setdefault("customers", []).append(issue)
+    if near := near_misses(connection):
+        issues.setdefault("events", []).append(near)
     for name, check in CROSS_CHECKS.items():
         query = (
             f"SELECT client_id, COUNT(*) FROM ({sql_text(f'checks/{name}')}) GROUP BY 1 ORDER BY 1"
@@ -83,15 +87,18 @@ def cross_checks(
 
 
 def arr_by_customer(portfolio: Portfolio) -> dict[str, float]:
-    """By customer, the ARR that its tables have last; nothing where there are several currencies."""
+    """By customer, the ARR that its tables have last, contracts in force added up; nothing where there are several currencies."""
     customers = portfolio.table("customers").set_index("client_id")
     if customers["currency"].nunique() > 1:
         return {}
     arr = customers["arr"]
-    for name, day in (("arr_changes", "effective_on"), ("contracts", "starts_on")):
-        if portfolio.has(name):
-            rows = portfolio.table(name).sort_values(day, kind="stable")
-            arr = arr.fillna(rows.groupby("client_id")["arr"].last())
+    day = portfolio.data_until
+    if portfolio.has("arr_changes"):
+        rows = portfolio.table("arr_changes").sort_values("effective_on", kind="stable")
+        rows = rows[rows["effective_on"] <= pd.Timestamp(day)]
+        arr = arr.fillna(rows.groupby("client_id")["arr"].last())
+    if portfolio.has("contracts"):
+        arr = arr.fillna(contracted_arr(portfolio.connection(), day, portfolio.settings))
     return {str(client): float(value) for client, value in arr.dropna().items()}
 
 
@@ -267,6 +274,10 @@ def _sentence(table: TableQuality) -> str:
             + " that lost too many rows"
         )
     notes = [issue.reason for issue in table.issues if issue.kind == "note"]
+    doubtful = sum(issue.count for issue in table.issues if issue.column == "churned_on")
+    if name == "customers" and doubtful:
+        who = _counted(doubtful, "customer", "customers")
+        notes.append(f"whether {who} churned is unknown, since churned_on cannot be read")
     return f"{name}: {'; '.join([*parts, *notes])}"
 
 

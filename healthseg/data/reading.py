@@ -45,6 +45,8 @@ _NUMBERS = {
     EUROPEAN: r"^[+-]?(\d+|[1-9]\d{0,2}(\.\d{3})+)?(,\d*)?$",
 }
 _WHOLE_TEXT = r"^[+-]?\d+(\.0{1,2})?([eE]\+?\d+)?$"
+# words of a rating that was not given
+_NO_ANSWER = ("offered", "unoffered", "Offered", "Unoffered", "unrated", "not rated", "no response")
 # dates that systems write for "no date"; those of other years before 1990 or after 2200 are impossible
 _NO_DATE = (
     "DATE '0001-01-01'", "DATE '1601-01-01'", "DATE '1753-01-01'", "DATE '1899-12-30'", "DATE '1899-12-31'",
@@ -99,15 +101,13 @@ def text_of(column: Column, raw: str, settings: DataSettings) -> str:
 
 def present_text(column: Column, text: str, settings: DataSettings) -> str:
     """``text`` without the words that stand for no value, and whole numbers as ids without their decimals."""
-    words = ["", *settings.missing_words]
+    words = ["", *settings.missing_words, *(_NO_ANSWER if column.rating else ())]
     value = text
     if is_id(column):
         whole = f"ENDS_WITH({text}, '.0') AND regexp_full_match({text}, '\\d+\\.0')"
         value = f"CASE WHEN {whole} THEN LEFT({text}, LENGTH({text}) - 2) ELSE {text} END"
         words += [f"{word}.0" for word in settings.missing_words if word.isdigit()]
-    missing = (
-        f"STRLEN({text}) <= {max(map(len, words))} AND {text} IN ({', '.join(map(quoted, words))})"
-    )
+    missing = f"STRLEN({text}) <= {max(len(word.encode()) for word in words)} AND {text} IN ({', '.join(map(quoted, words))})"
     return f"CASE WHEN {missing} THEN NULL ELSE {value} END"
 
 
@@ -137,6 +137,19 @@ def currency_of(text: str, settings: DataSettings) -> str:
     )
     known = f"CASE UPPER({text}) {cases} ELSE UPPER({text}) END" if cases else f"UPPER({text})"
     return f"CASE WHEN regexp_full_match({known}, '[A-Z]{{3}}') THEN {known} END"
+
+
+def rating_of(text: str, settings: DataSettings) -> str:
+    """The number in the text of a rating: of a word or a face, of stars, of "4 of 5"."""
+    words = settings.synonyms.get("csat", {})
+    key = f"TRIM(regexp_replace(LOWER({text}), '[^\\p{{L}}\\p{{N}}\\p{{So}}]+', ' ', 'g'))"
+    cases = " ".join(f"WHEN {quoted(word)} THEN {quoted(number)}" for word, number in words.items())
+    number = f"regexp_replace({text}, '^(\\d+([.,]\\d+)?) ?((/|of|out of) ?\\d+|stars?)$', '\\1')"
+    return (
+        f"CASE WHEN regexp_full_match({text}, '[★⭐☆]+') "
+        f"THEN CAST(LENGTH(regexp_replace({text}, '[^★⭐]', '', 'g')) AS VARCHAR) "
+        f"WHEN regexp_matches({text}, '[^-0-9.,+]') THEN CASE {key} {cases} ELSE {number} END ELSE {text} END"
+    )
 
 
 def boolean_of(text: str) -> str:
@@ -200,11 +213,20 @@ def whole_of(text: str, reading: str | None) -> str:
 # -- dates --------------------------------------------------------------------------------
 
 
+def is_epoch(text: str) -> str:
+    """Whether a text is a count of seconds since 1970, or of their thousandths, millionths or billionths."""
+    return f"regexp_full_match({text}, '\\d{{10}}(\\d{{3}}){{0,3}}')"
+
+
 def instant_of(text: str, reading: str | None) -> str:
-    """A moment in UTC from text: ISO 8601, and in the formats of the reading."""
+    """A moment in UTC from text: ISO 8601, seconds since 1970 or their thousandths, and in the formats of the reading."""
+    count = f"TRY_CAST({text} AS BIGINT)"
+    factors = {10: "* 1000000", 13: "* 1000", 16: "", 19: "// 1000"}
+    cases = " ".join(f"WHEN {size} THEN {count} {factor}" for size, factor in factors.items())
     iso = (
         f"CASE WHEN regexp_matches({text}, {quoted(_ISO)}) "
-        f"THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END"
+        f"THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' "
+        f"WHEN {is_epoch(text)} THEN MAKE_TIMESTAMP(CASE STRLEN({text}) {cases} END) END"
     )
     if reading is None:
         return iso
@@ -261,6 +283,15 @@ def readings(
                 f"{doubt}; say which in [formats] of portfolio.toml: {table.name}.{column.name}"
             )
     return chosen
+
+
+def number_reading(
+    connection: duckdb.DuckDBPyConnection, column: Column, relation: str, settings: DataSettings
+) -> tuple[str | None, str | None]:
+    """How the numbers in a column of text are read (None: the plain way), and why they can't be."""
+    return _number_reading(
+        _number_counts(connection, column, relation, settings), settings.formats.get("numbers")
+    )
 
 
 def _values(column: Column, relation: str, settings: DataSettings) -> str:

@@ -95,6 +95,13 @@ class Staged:
         return sum((Midnights(*entry["midnights"]) for entry in self.entries.values()), Midnights())
 
     @property
+    def single(self) -> str:
+        """Whether identical rows are one event: those with an identifier, and single events of an instant."""
+        if self.midnights.whole_minutes:
+            return "event_id IS NOT NULL"
+        return '((occurred_has_time AND "count" IS NULL) OR event_id IS NOT NULL)'
+
+    @property
     def values(self) -> str:
         """The columns of ``relation`` but ``file`` and ``fault``."""
         return _VALUES if self.midnights.are_days(self.settings) else _INSTANTS
@@ -313,7 +320,7 @@ def entry_of(
         "read": len(rejected),
         # of the rows with a fault or an emptied value: fault, mask, customer, count
         "losses": [],
-        "midnights": [0, 0, 0, 0],
+        "midnights": [0, 0, 0, 0, 0],
         "days": [],
     }
 

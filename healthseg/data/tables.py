@@ -51,10 +51,11 @@ class Column:
     known_from: tuple[str, ...] = ()
     allowed: tuple[str, ...] | None = None
     other: str | None = None  # stands for words that are not allowed, where they mean something
-    low: float | None = None
-    high: float | str | None = None  # a word is the name of a setting
+    low: float | str | None = None  # a word is the name of a setting with both ends
+    high: float | None = None
     drops_row: bool = False  # whether an optional value that cannot be used leaves the row out
     default: str = ""  # SQL of the value where there is none
+    rating: bool = False  # whether its numbers may be written as words, faces or stars
 
     @property
     def stem(self) -> str:
@@ -246,14 +247,17 @@ TABLES: dict[str, Table] = {
                 Order("opened_at", "first_response_at", drops_row=False),
                 Order("opened_at", "severity_set_at", drops_row=False),
             ),
-            marks={"severity": {"allowed": SEVERITIES}, "csat": {"low": 1, "high": "csat_max"}},
+            marks={
+                "severity": {"allowed": SEVERITIES},
+                "csat": {"low": "csat_range", "rating": True},
+            },
         ),
         _table(
             "surveys",
             "client_id:id kind:text score:number responded_at:timestamp user_id?:text feature?:text",
             "responded_at",
             identical="instant",
-            marks={"kind": {"allowed": ("nps", "csat")}, "score": {"low": 0}},
+            marks={"kind": {"allowed": ("nps", "csat")}, "score": {"low": 0, "rating": True}},
         ),
         _table(
             "invoices",

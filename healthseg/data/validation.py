@@ -26,10 +26,12 @@ from healthseg.data.reading import (
     boolean_of,
     currency_of,
     instant_of,
+    is_epoch,
     is_id,
     no_date,
     number_of,
     present_text,
+    rating_of,
     readings,
     text_of,
     whole_of,
@@ -106,13 +108,18 @@ def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> P
         return _parse_date(column, name, text, raw, layout)
     if column.name in layout.doubtful:
         return Parsed(f"CAST(NULL AS {SQL_TYPES[column.kind]})", f"{name} IS NOT NULL")
+    if column.rating and raw == "VARCHAR":
+        text = rating_of(text, settings)
     value = {
         "integer": whole_of(text, reading or (None if raw == "VARCHAR" else US)),
         "number": number_of(text, reading),
         "boolean": boolean_of(text),
         "currency": currency_of(text, settings),
         "text": word_of(column, text, settings) if column.allowed else text,
+        "zone": f"COALESCE((SELECT MIN(zone) FROM known_zones WHERE LOWER(zone) = LOWER({text})), {text})",
     }.get(column.kind, text)
+    if column.name == "field":
+        value = f"REPLACE(LOWER({text}), ' ', '_')"
     if raw in NUMERIC and column.kind == "number":
         value = f"CASE WHEN ISFINITE(CAST({name} AS DOUBLE)) THEN CAST({name} AS DOUBLE) END"
     if raw.startswith("DECIMAL") and column.kind == "number":
@@ -154,7 +161,8 @@ def _parse_date(column: Column, name: str, text: str, raw: str, layout: Layout) 
         if column.name in layout.day_only:  # the day as it is written, whatever the offset
             moment, at_midnight = f"TRY_CAST(LEFT({text}, 10) AS TIMESTAMP)", "TRUE"
         midnight = (
-            f"CASE WHEN NOT CONTAINS({text}, ':') THEN 2 WHEN {at_midnight} THEN 1 ELSE 0 END"
+            f"CASE WHEN NOT CONTAINS({text}, ':') AND NOT {is_epoch(text)} THEN 2 "
+            f"WHEN {at_midnight} THEN 1 ELSE 0 END"
         )
         return Parsed(moment, present, midnight)
     if reading is None:
@@ -297,9 +305,9 @@ def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
         )
     if table.name == "surveys":
         yield Reason(
-            f"score is outside its scale (nps: whole, 0 to 10; csat: 1 to {settings.csat_max})",
+            f"score is outside its scale (nps: whole, 0 to 10; csat: {_csat_words(settings)})",
             "kind = 'nps' AND (score > 10 OR score <> FLOOR(score)) "
-            f"OR kind = 'csat' AND (score < 1 OR score > {settings.csat_max})",
+            f"OR kind = 'csat' AND (score < {settings.csat_range[0]} OR score > {settings.csat_range[1]})",
             "score",
         )
     if table.name == "arr_changes":
@@ -310,6 +318,13 @@ def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
         if order.drops_row:
             condition = _disorder(table, order.earlier, order.later)
             yield Reason(f"{order.later} lies before {order.earlier}", condition, order.later)
+
+
+def _csat_words(settings: DataSettings) -> str:
+    low, high = settings.csat_range
+    if low > high:
+        return "its values fit several scales; say which in the setting csat_scale"
+    return f"{low} to {high}"
 
 
 def fault_of(column: Column, settings: DataSettings) -> Reason | None:
@@ -326,8 +341,12 @@ def fault_of(column: Column, settings: DataSettings) -> Reason | None:
         return Reason(f"{name} is an impossible date", outside, name)
     if column.kind not in ("integer", "number"):
         return None
-    high = getattr(settings, column.high) if isinstance(column.high, str) else column.high
-    low, high = (-LARGEST if column.low is None else column.low), LARGEST if high is None else high
+    low = -LARGEST if column.low is None else column.low
+    high = LARGEST if column.high is None else column.high
+    if isinstance(low, str):
+        low, high = getattr(settings, low)
+        if low > high:
+            return Reason(f"{name}: {_csat_words(settings)}", f"{quoted_name} IS NOT NULL", name)
     bounds = {
         f"below {low:,.0f}": f"{quoted_name} < {low!r}",
         f"above {high:,.0f}": f"{quoted_name} > {high!r}",

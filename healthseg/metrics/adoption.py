@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from healthseg.metrics.catalog import SCORED, Metric
-from healthseg.metrics.counting import FAR, Counting, Spans, ratio, trailing, where, within
+from healthseg.metrics.counting import (
+    FAR,
+    Counting,
+    Spans,
+    epoch_day,
+    ratio,
+    trailing,
+    where,
+    within,
+)
 from healthseg.metrics.identity import api_only, identified
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
 
 class Changes(NamedTuple):
@@ -50,6 +63,15 @@ def eligible(count: Counting) -> pd.DataFrame:
             "until_day": rows["ends_day"].fillna(FAR).astype(np.int64),
         }
     )
+
+
+def usable_features(portfolio: Portfolio, clients: list[str], day: dt.date) -> pd.DataFrame:
+    """client_id and feature of all that customers could use on a day."""
+    end = np.full(len(clients), epoch_day(day) + 1, dtype=np.int64)
+    rows = eligible(Counting(portfolio, clients, Spans(np.arange(len(clients)), end - 1, end)))
+    rows = rows[(rows["from_day"] < epoch_day(day) + 1) & (rows["until_day"] > epoch_day(day))]
+    names = np.array(clients, dtype=object)[rows["k"].to_numpy(dtype=np.int64)]
+    return pd.DataFrame({"client_id": names, "feature": rows["feature"].astype(object)})
 
 
 def feature_numbers(count: Counting) -> pd.Index:

@@ -117,7 +117,7 @@ def csat_responses(count: Counting, spans: Spans) -> np.ndarray:
 
 
 def csat(count: Counting, spans: Spans) -> np.ndarray:
-    """Mean CSAT, 1 to ``csat_max``, of surveys and of tickets (known when resolved); NaN of fewer than ``survey_min_answers``."""
+    """Mean CSAT, 1 to 5, of surveys and of tickets (known when resolved); NaN of fewer than ``survey_min_answers``."""
     if not (count.has("surveys") or count.has("tickets")):
         return _absent(spans)
     n = _csat(count, spans, "n")

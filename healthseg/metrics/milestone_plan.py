@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,14 +72,20 @@ def plan_of(portfolio: Portfolio) -> MilestonePlan | None:
     if not portfolio.has("milestones"):
         return None
     return portfolio.cache.get(
-        "milestone_plan", None, lambda: _read(portfolio.table("milestones")), disk=False
+        "milestone_plan",
+        None,
+        lambda: _read(portfolio.table("milestones"), portfolio.feature_names),
+        disk=False,
     )
 
 
-def _read(table: pd.DataFrame) -> MilestonePlan:
+def _read(table: pd.DataFrame, names: Mapping[str, str]) -> MilestonePlan:
     warnings: list[str] = []
     rows = [_row(row, warnings) for row in table.to_dict("records")]
     frame = pd.DataFrame(rows, columns=COLUMNS).astype({"users": np.int64})
+    frame["feature"] = frame["feature"].map(
+        lambda word: names.get(word.casefold(), word), na_action="ignore"
+    )
     for name in ("feature", "mark"):
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     order = frame["category"].map({name: at for at, name in enumerate(CATEGORIES)})

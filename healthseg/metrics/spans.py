@@ -128,7 +128,18 @@ def _chunk(
 
 
 def _values(count: Counting, spans: Spans, metrics: list[Metric]) -> dict[str, np.ndarray]:
-    return {metric.over_spans: metric.counted(count, spans) for metric in metrics}
+    whole = whole_days(count, spans)
+    return {
+        metric.over_spans: metric.counted(count, whole if metric.from_events else spans)
+        for metric in metrics
+    }
+
+
+def whole_days(count: Counting, spans: Spans) -> Spans:
+    """The spans without days after the last one that is whole on their customer's clock: usage is not known of these."""
+    return Spans(
+        spans.k, spans.start, np.maximum(count.observed.until(spans.k, spans.end), spans.start)
+    )
 
 
 # -- by user and by feature --------------------------------------------------------------
@@ -143,6 +154,7 @@ def _over_keys(
         return frame.assign(**{key: [], **{name: [] for name in metrics}})
     spans = as_spans(frame, clients)
     count = Counting(portfolio, clients, spans)
+    spans = whole_days(count, spans)
     if by == "entitled_feature":
         span, columns = adoption.by_entitled_feature(count, spans, metrics)
         return frame.iloc[span].reset_index(drop=True).assign(**columns)

@@ -13,9 +13,16 @@ import pandas as pd
 from healthseg.data.behind import ROWS, rows_of
 from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
-from healthseg.metrics.counting import ObservedDays, epoch_day, observed_spans
+from healthseg.metrics.counting import (
+    ObservedDays,
+    Spans,
+    counting,
+    epoch_day,
+    observed_spans,
+)
 from healthseg.metrics.money_rows import rows_behind
 from healthseg.metrics.spans import over
+from healthseg.metrics.usage import lost_activity
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -59,7 +66,7 @@ RECOUNT = {
     "usage_vs_own_baseline": (
         "person_events",
         "rows.loc[rows['occurred_day'] >= start, 'count'].fillna(1).sum() / days "
-        "/ (rows.loc[rows['occurred_day'] < start, 'count'].fillna(1).sum() / days_before)",
+        "/ ((rows.loc[rows['occurred_day'] < start, 'count'].fillna(1).sum() + lost) / days_before)",
     ),
     "returning_users": (
         "person_events",
@@ -154,6 +161,9 @@ def _names(
         )
         first = max(span["start"].iloc[0], portfolio.first_event_day)
         names["days_before"] = _lived_days(portfolio, client_id, first, start)
+        past = Spans(np.zeros(1, np.int64), *(np.array([epoch_day(day)]) for day in (first, start)))
+        count = counting(portfolio, [client_id], start, end)
+        names["lost"] = int(lost_activity(count, past)[0])
     elif name == "stickiness":
         first = start - 29 * DAY
         dates = pd.Series(pd.date_range(start, end - DAY))

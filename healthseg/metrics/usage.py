@@ -150,15 +150,31 @@ def usage_vs_own_baseline(count: Counting, spans: Spans) -> np.ndarray:
     tracked_days = np.clip(spans.start - begin - missing, 0, baseline_days)
     total = count.total("usage_days", "person_events", observed=True)
     now = count.between(total, spans)
-    before = count.between(total, Spans(spans.k, start, spans.start))
+    past = Spans(spans.k, start, spans.start)
+    before = count.between(total, past) + lost_activity(count, past)
     programs = api_only(count, spans)
     if programs.any():
         calls = count.total("usage_days", "api_events", observed=True)
         now = np.where(programs, count.between(calls, spans), now)
-        called_before = count.between(calls, Spans(spans.k, start, spans.start))
+        called_before = count.between(calls, past)
         before = np.where(programs, called_before, before)
     enough = tracked_days >= count.portfolio.settings.baseline_min_tracked_days
     return where(_tracked(count, spans) & enough, ratio(now * tracked_days, before * length))
+
+
+def lost_activity(count: Counting, past: Spans) -> np.ndarray:
+    """The most that events which cannot be used may have been in a past: each its busiest day. All are taken to lie in it,
+    so that what is lost makes no present look better."""
+    lost = count.portfolio.losses.activity()
+    rows = np.array([lost.get(client, 0) for client in count.clients], dtype=np.int64)[past.k]
+    if not rows.any():
+        return rows
+    days = count.rows("usage_days").sort_values(["k", "day"], kind="stable")
+    k, day = (days[name].to_numpy(dtype=np.int64) for name in ("k", "day"))
+    row, span = within(k, day, past.k, past.start, past.end)
+    busiest = np.zeros(len(past.k), dtype=np.int64)
+    np.maximum.at(busiest, span, days["person_events"].to_numpy(dtype=np.int64)[row])
+    return rows * busiest
 
 
 def sessions(count: Counting, spans: Spans) -> np.ndarray:

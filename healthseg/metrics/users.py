@@ -217,7 +217,8 @@ def activation(count: Counting, end: dt.date) -> tuple[int, int]:
     users = provisioned(count, stop)
     users = users[users["created_day"] + settings.activation_days <= stop]
     uses = feature_firsts(count, end)
-    uses = uses[uses["feature"].isin(settings.activation_features)]
+    names = {word.casefold() for word in settings.activation_features}
+    uses = uses[uses["feature"].astype("str").str.casefold().isin(names)]
     first = users["user_id"].map(uses.groupby("user_id")["first_day"].min().rename(index=str))
     return int((first < users["created_day"] + settings.activation_days).sum()), len(users)
 

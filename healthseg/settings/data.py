@@ -34,10 +34,11 @@ SYNONYMS: dict[str, dict[str, str]] = {
     ),
     "source": _synonyms(
         {
-            "ui": "web, browser, app, mobile, ios, android, desktop, frontend, web app, mobile app",
+            "ui": "web, browser, app, mobile, ios, android, desktop, frontend, web app, webapp, mobile app, tablet, phone, "
+            "ipad, iphone, pwa",
             "api": "rest, rest api, graphql, sdk, api call",
-            "other": "bot, crawler, system, webhook, import, integration, automation, cron, job, sync, batch, migration, "
-            "service, backend, server, internal, test",
+            "other": "bot, crawler, system, webhook, import, integration, automation, cron, job, sync, batch, "
+            "migration, service, backend, server, internal, test, synthetic, monitoring",
         }
     ),
     "kind": _synonyms(
@@ -45,8 +46,8 @@ SYNONYMS: dict[str, dict[str, str]] = {
     ),
     "reason": _synonyms(
         {
-            "new": "new business, new logo, new customer, initial",
-            "expansion": "upsell, upgrade, cross sell, crosssell, growth, expand",
+            "new": "new business, new logo, new customer, initial, win back, winback, won back, reactivation, reactivated",
+            "expansion": "upsell, upgrade, cross sell, crosssell, growth, expand, price increase, uplift",
             "contraction": "downsell, downgrade, reduction, shrink, decrease",
             "churn": "churned, cancel, cancelled, canceled, cancellation, lost, closed lost, terminated, termination, "
             "non renewal, nonrenewal, not renewed",
@@ -72,6 +73,18 @@ SYNONYMS: dict[str, dict[str, str]] = {
             "premium": "enterprise, add on, addon",
         }
     ),
+    # Zendesk's good and bad, Likert scales, Intercom's faces; on the scale from 1 to 5
+    "csat": _synonyms(
+        {
+            "5": "good, very satisfied, extremely satisfied, completely satisfied, happy, positive, 👍, "
+            "🤩, 😍, goodwithcomment, good with comment, thumbs up",
+            "4": "satisfied, somewhat satisfied, 😃, 😀, 🙂, 😊",
+            "3": "neutral, ok, okay, neither satisfied nor dissatisfied, neither, 😐",
+            "2": "dissatisfied, unsatisfied, somewhat dissatisfied, 🙁, ☹, 😕, 😞",
+            "1": "bad, very dissatisfied, very unsatisfied, extremely dissatisfied, unhappy, negative, terrible, "
+            "👎, 😠, 😡, badwithcomment, bad with comment, thumbs down",
+        }
+    ),
     "currency": _synonyms(
         {
             "EUR": "€, euro, euros",
@@ -80,6 +93,11 @@ SYNONYMS: dict[str, dict[str, str]] = {
         }
     ),
 }
+
+# by name, the lowest and highest answer of the scales on which satisfaction is asked
+CSAT_SCALES: dict[str, tuple[int, int]] = {
+    "0-1": (0, 1), "1-5": (1, 5), "1-7": (1, 7), "1-10": (1, 10), "0-100": (0, 100),
+}  # fmt: skip
 
 
 class DataSettings(Frozen):
@@ -129,13 +147,22 @@ class DataSettings(Frozen):
     missing_words: tuple[str, ...] = (
         "NULL", "Null", "null", "NONE", "None", "none", "NaN", "nan", "NAN", "NaT", "N/A", "n/a", "#N/A", "\\N",
         "(null)", "<null>", "<NA>", "undefined",
+        "nil", "NIL", "Nil", "-", "--", "\u2013", "\u2014",
     )  # fmt: skip
     # other systems' words for the allowed ones, by column; given ones are added to these
     synonyms: dict[str, dict[str, str]] = SYNONYMS
     # how numbers and dates in text are read where a column fits two ways: by "table.column", or "numbers" and "dates"
     # of all; "1,234.56", "1.234,56", "day first" or "month first"
     formats: dict[str, Literal["1,234.56", "1.234,56", "day first", "month first"]] = {}
-    csat_max: Annotated[int, Field(ge=2)] = 5
+    # on which scale CSAT is answered; "detect" reads it from the values of the whole table. Answers are made 1 to 5
+    csat_scale: Literal["detect", "0-1", "1-5", "1-7", "1-10", "0-100"] = "detect"
+
+    @property
+    def csat_range(self) -> tuple[float, float]:
+        """The lowest and highest possible CSAT answer; nothing lies within it where the scale is unclear."""
+        if self.csat_scale == "detect":
+            return 0, 100
+        return CSAT_SCALES.get(self.csat_scale, (1, 0))
 
     @field_validator("synonyms")
     @classmethod

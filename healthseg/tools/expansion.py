@@ -18,6 +18,7 @@ import pandas as pd
 
 from healthseg.forecasting import forecast
 from healthseg.metrics import panels
+from healthseg.metrics.adoption import usable_features
 from healthseg.periods import year_before
 from healthseg.statistics.robust import Shift, hodges_lehmann
 
@@ -220,16 +221,15 @@ def bundles(entitled: pd.DataFrame) -> dict[str, list[str]]:
 
 def _entitled(context: PortfolioContext, clients: pd.Index, date: dt.date) -> pd.DataFrame | None:
     """Customers × released premium features: who may use which on a date; None without such tables."""
-    portfolio, day = context.portfolio, pd.Timestamp(date)
+    portfolio = context.portfolio
     if not portfolio.has("features") or not portfolio.has("entitlements"):
         return None
-    features, rows = portfolio.table("features"), portfolio.table("entitlements")
+    features = portfolio.table("features")
+    premium = features.loc[features["category"].eq("premium"), "feature"]
+    rows = usable_features(portfolio, clients.tolist(), date)
     released = pd.to_datetime(features["released_on"])
-    premium = features["category"].eq("premium") & (released.isna() | (released <= day))
-    starts, ends = pd.to_datetime(rows["starts_on"]), pd.to_datetime(rows["ends_on"])
-    valid = rows[(starts.isna() | (starts <= day)) & (ends.isna() | (ends > day))]
-    table = pd.crosstab(valid["client_id"], valid["feature"]).astype(bool)
-    columns = sorted(features.loc[premium, "feature"])
+    columns = sorted(premium[released.isna() | (released <= pd.Timestamp(date))])
+    table = pd.crosstab(rows["client_id"], rows["feature"]).astype(bool)
     return (
         table.reindex(index=clients, columns=columns, fill_value=False).fillna(False).astype(bool)
     )

@@ -127,13 +127,13 @@ def revenue_by_month(
     ends = _month_ends(as_of, months)
     dates = sorted({*ends, *map(year_before, ends)})
     arr = {date: _arr_on(portfolio, date, as_of) for date in dates}
-    merged = merged_into(portfolio, as_of)
+    merged, named = merged_into(portfolio, as_of), _names(portfolio)
     rows = []
     for earlier, end in itertools.pairwise(ends):
         part = movements(arr[earlier], arr[end], merged)
         year = retention(movements(arr[year_before(end)], arr[end], merged))
         sums = [float(part[name].sum()) for name in PARTS]
-        names = part.index[part["churn"] < 0].tolist()
+        names = named.reindex(part.index[part["churn"] < 0]).tolist()
         rows.append((end, year.nrr, year.grr, year.customers, *sums, len(names), ", ".join(names)))
     columns = ["month", "nrr", "grr", "cohort", *PARTS, "churned", "churned_customers"]
     frame = pd.DataFrame(rows, columns=columns).astype({"nrr": float, "grr": float})
@@ -171,9 +171,7 @@ def _churned(
     following = spells.set_index(["client_id", "spell"])["signup_date"]
     back = following.reindex(pd.MultiIndex.from_arrays([lost["client_id"], lost["spell"] + 1]))
     lost["won_back_on"] = back.to_numpy()
-    table = portfolio.table("customers").set_index("client_id")
-    names = table["name"].astype(object) if "name" in table else pd.Series(dtype=object)
-    lost["name"] = lost["client_id"].map(names).fillna(lost["client_id"])
+    lost["name"] = lost["client_id"].map(_names(portfolio))
     columns = [
         "client_id",
         "name",
@@ -186,3 +184,9 @@ def _churned(
     ]
     order = ["churned_on", "client_id"]
     return lost[columns].sort_values(order, kind="stable", ignore_index=True)
+
+
+def _names(portfolio: Portfolio) -> pd.Series:
+    """By customer its name, else its client_id."""
+    table = portfolio.table("customers").set_index("client_id", drop=False)
+    return table["name"].astype(object).fillna(table["client_id"])

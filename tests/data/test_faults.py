@@ -87,7 +87,7 @@ def test_a_bad_event_is_dropped_with_its_reason_value_and_line(
         ),
         (
             "client_id,kind,score,responded_at",
-            "acme,csat,0,2025-03-01",
+            "acme,csat,101,2025-03-01",
             "surveys",
             "score is outside its scale",
         ),
@@ -123,6 +123,7 @@ def test_a_bad_row_of_a_small_table_is_dropped_with_its_reason(
 
 def test_an_unusable_optional_value_becomes_empty_and_is_counted(make_portfolio):
     portfolio = make_portfolio(
+        {"csat_scale": "1-5"},
         tickets="ticket_id,client_id,opened_at,severity,csat,first_response_at\n"
         "1,acme,2025-03-01,HIGH,4,2025-03-02\n2,acme,2025-03-01,someday,9,2025-02-02\n",
         customers="client_id,signup_date,timezone,arr,seats\nacme,2025-01-01,Mars/One,-5,many\n",
@@ -176,6 +177,15 @@ def test_identical_events_of_one_instant_are_one_and_of_one_calendar_day_are_sev
     assert len(portfolio.table("events")) == 4 and only_drop(portfolio, "events").count == 2
     kept = make_portfolio({**LOOSE, "keep_identical_events": True})
     assert kept.reports["events"].kept == 2
+
+
+def test_events_of_one_minute_are_several_where_no_time_has_seconds(make_portfolio, rows):
+    minutes = [f"acme,ann,2025-03-03 10:{minute:02d}" for minute in range(20)]
+    header = "client_id,user_id,occurred_at\n"
+    whole = "\n".join([*minutes, *minutes[:3]]) + "\n"
+    assert rows(make_portfolio(LOOSE, events=header + whole), "user_day", "events") == [(23,)]
+    exact = header + whole + "acme,ann,2025-03-03 11:00:07\n"
+    assert rows(make_portfolio(LOOSE, events=exact), "user_day", "events") == [(21,)]
 
 
 def test_counted_rows_of_one_file_are_never_taken_for_repeats(make_portfolio, rows):

@@ -55,6 +55,6 @@ def test_settings_that_change_no_metric_change_no_cached_row():
     for values in ({"seed": 99}, {"csm_capacity_hours": 99.0}, {"min_coverage": 0.9}):
         panel(Portfolio.open(portfolio.path, values), DATES[:1])
     assert files(portfolio, "panel_rows") == before
-    for values in ({"champion_min_share": 0.5}, {"arr_thresholds": [1.0]}, {"csat_max": 10}):
+    for values in ({"champion_min_share": 0.5}, {"arr_thresholds": [1.0]}, {"csat_scale": "1-10"}):
         panel(Portfolio.open(portfolio.path, values), DATES[:1])
     assert len(files(portfolio, "panel_rows")) == len(before) + 3

@@ -50,14 +50,14 @@ def test_the_reference_s_names_set_mixpanel():
 def test_a_portfolio_is_opened_with_the_settings_of_the_environment(tmp_path, monkeypatch):
     (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
     (tmp_path / "portfolio.toml").write_text(
-        "[tables]\ncustomers = \"select * from 'customers.csv'\"\n[settings]\nseed = 1\ncsat_max = 7\n"
+        "[tables]\ncustomers = \"select * from 'customers.csv'\"\n[settings]\nseed = 1\nsession_gap_minutes = 7\n"
     )
     folder_with(tmp_path, "[settings]\nseed = 2\nramp_days = 30\n[cache]\nenabled = false\n")
     found = Portfolio.open(tmp_path).settings
-    assert (found.seed, found.csat_max, found.ramp_days) == (2, 7, 30)
+    assert (found.seed, found.session_gap_minutes, found.ramp_days) == (2, 7, 30)
     monkeypatch.setenv("HEALTHSEG_SETTINGS__SEED", "3")
     opened = portfolios.open_portfolio(str(tmp_path)).settings
-    assert (opened.seed, opened.csat_max, opened.ramp_days) == (3, 7, 30)
+    assert (opened.seed, opened.session_gap_minutes, opened.ramp_days) == (3, 7, 30)
     assert in_force(str(tmp_path)).sections["settings"] == opened
 
 

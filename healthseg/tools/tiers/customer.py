@@ -73,7 +73,7 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
     above = np.where(placed, limits[at], np.nan)
     up_to = np.where(placed, limits[at + 1], np.nan)
     hours = run.staffing.set_index("tier")["hours_each"]
-    total, no_rate = run.money.total(), run.rows.index.isin(run.money.no_rate)
+    total = run.money.total()
     churn = context.churn[["probability", "lower", "upper", "gave_notice"]]
     frame = pd.DataFrame(
         {
@@ -81,8 +81,8 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
             "name": context.names,
             "tier": run.tier,
             "reason": [
-                (NO_RATE if lacks_rate else NO_ARR) if number == UNPLACED else None
-                for number, lacks_rate in zip(at, no_rate, strict=True)
+                run.reason_without_arr(client_id) if number == UNPLACED else None
+                for number, client_id in zip(at, run.rows.index, strict=True)
             ],
             "arr": run.arr.astype(float),
             "classified_by": run.classified_by,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.charts.formats import brief_money, money
 from healthseg.clustering.rules import UNPLACED, bounds
+from healthseg.metrics import catalog
 from healthseg.metrics import spans as span_metrics
 from healthseg.metrics.money import PARTS, movements
 from healthseg.metrics.spells import merged_into
@@ -436,9 +438,16 @@ class TierRun:
 
     def _unplaced(self) -> dict[str, int]:
         unplaced = self.tier.index[self.number == UNPLACED]
-        no_rate = int(unplaced.isin(self.money.no_rate).sum())
-        counts = {NO_ARR: len(unplaced) - no_rate, NO_RATE: no_rate}
-        return {reason: count for reason, count in counts.items() if count}
+        return dict(Counter(self.reason_without_arr(client_id) for client_id in unplaced))
+
+    def reason_without_arr(self, client_id: str) -> str:
+        """Why a customer has no ARR that could place it in a tier."""
+        if client_id in self.money.no_rate:
+            return NO_RATE
+        metric = catalog.get("arr")
+        names = (*metric.averages, *metric.tables)
+        reasons = (self.context.portfolio.absence(name, client_id) for name in names)
+        return next((reason for reason in reasons if reason and "withheld" in reason), NO_ARR)
 
     def _warnings(self) -> list[str]:
         warnings = self.context.currency_warnings
