@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 from healthseg.data.storage import is_abandoned  # noqa: E402
 
 CLIENT = "-p", "client_id=CLIENT"
-CRITERIA = "-p", "segmentation_criteria=value"
+CRITERIA = "-p", "segment_type=health", "--params", '{"segmentation_criteria": {}}'
 CONFIG = """
 [settings.outbox]
 routes = { "*" = "out" }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from healthseg.data import storage
 from healthseg.errors import InvalidParameters
+
+# names that Windows keeps for devices; ids have no dots
+_RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 
 
 def output_folder(out: str | Path) -> Path:
@@ -54,6 +59,17 @@ def inside(folder: Path, *names: str) -> Path:
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def customer_folder(client_id: str) -> str:
+    """The folder of a customer's reports: its id, with a mark where another id or the system could mean the same folder.
+
+    >>> customer_folder("acme"), customer_folder("Acme"), customer_folder("con")
+    ('acme', 'Acme~37036cd8', 'con~1143da2b')
+    """
+    if client_id == client_id.lower() and not _RESERVED.fullmatch(client_id):
+        return client_id
+    return f"{client_id}~{hashlib.sha256(client_id.encode()).hexdigest()[:8]}"
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

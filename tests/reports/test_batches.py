@@ -18,8 +18,9 @@ import pytest
 from healthseg.errors import InvalidParameters
 from healthseg.reports.batches import manifest, plan, run
 from healthseg.reports.batches.job import ReportOutcome, key_of
-from healthseg.reports.batches.run import BatchProgress
+from healthseg.reports.batches.run import BatchProgress, remove_days
 from healthseg.reports.html import index
+from healthseg.reports.writing import customer_folder
 from tests.reports.made import Portfolio, small_portfolio
 from tests.reports.notebooks import job, outcomes
 
@@ -329,3 +330,22 @@ def test_stopping_is_noted_only_within_its_block(number):
 
 def test_a_manifest_line_holds_no_path_of_this_machine(twice):
     assert not [line for line in _lines(twice[0]) if str(twice[0]) in json.dumps(line)]
+
+
+def test_folders_of_customers_are_unique_without_regard_to_case_and_safe_on_every_system():
+    ids = ["acme", "Acme", "ACME", "book", "runs", "overview", "2025-03-01", "CON", "con", "nul", "com1",
+           "-", "_", "a" * 100, "A" * 100, "customers", "index"]  # fmt: skip
+    folders = [customer_folder(client) for client in ids]
+    assert len({folder.lower() for folder in folders}) == len(ids)
+    assert not {folder.upper() for folder in folders} & {"CON", "NUL", "COM1", "AUX", "PRN"}
+
+
+def test_the_day_that_was_just_made_is_never_removed(tmp_path):
+    for day in ("2025-03-01", "2025-03-02", "2025-03-03", "2024-12-31"):
+        (tmp_path / day).mkdir()
+    assert remove_days(tmp_path, 2, "2024-12-31") == ["2025-03-01"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "2024-12-31",
+        "2025-03-02",
+        "2025-03-03",
+    ]

@@ -66,7 +66,9 @@ def report_name(client_id: str | None, tool: str) -> str:
     >>> report_name("acme", "segment_customers"), report_name(None, "segment_customers")
     ('customers/acme/segment_customers', 'overview/segment_customers')
     """
-    return f"overview/{tool}" if client_id is None else f"customers/{client_id}/{tool}"
+    if client_id is None:
+        return f"overview/{tool}"
+    return f"customers/{writing.customer_folder(client_id)}/{tool}"
 
 
 @dataclass(frozen=True)

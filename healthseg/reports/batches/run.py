@@ -223,11 +223,11 @@ class _BatchRunner:
         lines.end(self.clock(), status=run.status, customers=scores, as_of=day)
         manifest.tidy(self.top)
         if self.published is not None:
-            old = self.published.day_names(keep_days) if keep_days else set()
+            old = self.published.day_names(keep_days, day) if keep_days else set()
             self.published.finish(lines.path, pages, old)
             return replace(run, index=f"{self.published.store.address}/index.html")
         if keep_days:
-            remove_days(self.top, keep_days)
+            remove_days(self.top, keep_days, day)
         writing.sweep(self.top)
         return run
 
@@ -371,9 +371,9 @@ def all_days(out: Path) -> list[Path]:
     )
 
 
-def remove_days(out: Path, newest: int) -> list[str]:
-    """Remove the folders of all days but the ``newest``; their names."""
-    old = all_days(out)[newest:]
+def remove_days(out: Path, newest: int, made: str = "") -> list[str]:
+    """Remove the folders of all days but the ``newest`` and the one just made; their names."""
+    old = [path for path in all_days(out)[newest:] if path.name != made]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in old]

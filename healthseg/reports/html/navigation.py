@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from healthseg.charts import formats
 from healthseg.reports.html.writer import safe
+from healthseg.reports.writing import customer_folder
 
 # The tabs of a customer and of the portfolio, in this order.
 LABELS = {
@@ -153,7 +154,11 @@ class Atlas:
 
     def _href(self, client: str, index: str, top: str) -> str:
         first = self._first(client)
-        return f"{top}customers/{quote(client)}/{first}.html" if first else card(index, client)
+        return (
+            f"{top}customers/{customer_folder(client)}/{first}.html"
+            if first
+            else card(index, client)
+        )
 
     def _around(self, client: str, tool: str, top: str) -> tuple[PageLink | None, PageLink | None]:
         """The same page of the customers before and after, in the order of risk."""
@@ -162,7 +167,7 @@ class Atlas:
             return None, None
         at = having.index(client)
         links = [
-            PageLink(self.customers[name], f"{top}customers/{quote(name)}/{tool}.html")
+            PageLink(self.customers[name], f"{top}customers/{customer_folder(name)}/{tool}.html")
             for name in (having[at - 1 : at] + having[at + 1 : at + 2])
         ]
         before = links[0] if at else None
