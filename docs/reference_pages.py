@@ -163,9 +163,20 @@ def _comments(source: str) -> Iterator[tuple[str, str]]:
         yield node.target.id, " ".join([*above, *beside])
 
 
+def rewrite_metrics(page: Path) -> None:
+    """The tables of docs/metrics.md, from the catalogue."""
+    from healthseg.metrics import catalog
+
+    page.write_text(catalog.with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def _cell(text: str) -> str:
     return _escaped(" ".join(text.split())).replace("|", "\\|")
 
 
 def _escaped(text: str) -> str:
     return re.sub(r"([<>*_\[\]{}`$])", r"\\\1", text)
+
+
+if __name__ == "__main__":
+    rewrite_metrics(Path(__file__).with_name("metrics.md"))

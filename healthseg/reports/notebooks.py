@@ -98,7 +98,9 @@ def _declared(name: str, field: FieldInfo, defaults: dict[str, Any]) -> str:
 
 
 def _options(annotation: Any) -> list[Any]:
-    """The alternatives of a union, without None."""
+    """The alternatives of a union, without None and what is said about each."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _options(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         parts = [_options(part) for part in typing.get_args(annotation)]
         return [option for options in parts for option in options if option is not type(None)]
