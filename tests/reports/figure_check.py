@@ -51,7 +51,7 @@ def _expected(scope: figures.Scope, path: str, form: str) -> str:
     if target is None:
         return formats.DASH
     if of_key:
-        return str(figures.last_step(path.partition("#")[0]))
+        return formats.written(str(figures.last_step(path.partition("#")[0])), form)
     if form == "verdict":
         return formats.prose(target.value)
     value = target.value

@@ -315,7 +315,7 @@ PORTFOLIO = Page(
         "Risk threshold": "{risk_threshold:number}",
     },
     sure=(
-        "How often past scores were right, and how early, is in the score’s report card (a notebook)",
+        "How often the score was right in the past, and how early, is in its report card",
     ),
     portfolio=True,
 )
