@@ -314,8 +314,6 @@ PORTFOLIO = Page(
         "Look-back": "{lookback_period_days:number day}",
         "Risk threshold": "{risk_threshold:number}",
     },
-    sure=(
-        "How often the score was right in the past, and how early, is in its report card",
-    ),
+    sure=("How often the score was right in the past, and how early, is in its report card",),
     portfolio=True,
 )
