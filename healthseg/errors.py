@@ -19,6 +19,9 @@ class HealthsegError(Exception):
 
     ``details`` are JSON values: by convention ``parameter``, ``value_provided``,
     ``validation_rule`` and, where one is near, ``did_you_mean``.
+
+    >>> HealthsegError("no such date", parameter="as_of").details["parameter"]
+    'as_of'
     """
 
     code = "CALCULATION_ERROR"

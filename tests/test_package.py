@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -44,3 +48,52 @@ def test_the_stub_lists_the_names_that_it_imports() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="No healthseg attribute Portfolo"):
         healthseg.Portfolo  # noqa: B018
+
+
+# -- what the public names say of themselves -------------------------------------------------
+
+PUBLIC = [name for name in healthseg.__all__ if name != "metrics"]
+FUNCTIONS = [name for name in PUBLIC if inspect.isfunction(getattr(healthseg, name))]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_says_what_it_is_with_an_example(name: str) -> None:
+    text = inspect.getdoc(getattr(healthseg, name)) or ""
+    assert text.splitlines()[0].endswith((".", "?", ":"))
+    assert ">>>" in text
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_public_function_says_its_parameters_result_and_errors(name: str) -> None:
+    function = getattr(healthseg, name)
+    text, signature = inspect.getdoc(function) or "", inspect.signature(function)
+    hints = get_type_hints(function, include_extras=True, localns=_typing_names(function))
+    assert "aises" in text or "errors, are those of" in text
+    assert hints["return"] is not type(None)
+    for parameter in set(signature.parameters) - {"portfolio", "client_id", "as_of"}:
+        assert _described(hints[parameter]) or re.search(rf"\b{parameter}\b", text), parameter
+
+
+def _described(hint: object) -> bool:
+    return any(getattr(part, "description", None) for part in getattr(hint, "__metadata__", ()))
+
+
+def _typing_names(function: Callable[..., object]) -> dict[str, object]:
+    """Names that a module imports for its annotations alone."""
+    return {"Client": object, "Portfolio": healthseg.Portfolio}
+
+
+def test_a_program_of_the_public_interface_is_accepted_by_strict_mypy() -> None:
+    from mypy import api
+
+    program = Path(__file__).with_name("public_program.py")
+    cache = Path(__file__).parents[1] / ".mypy_cache" / "public_program"
+    # pandas has no types of its own
+    options = ["--strict", "--follow-imports=silent", "--ignore-missing-imports", "--config-file="]
+    options += ["--cache-dir", str(cache)]
+    output, problems, status = api.run([*options, str(program)])
+    assert (status, output.splitlines()[:1], problems) == (
+        0,
+        ["Success: no issues found in 1 source file"],
+        "",
+    )

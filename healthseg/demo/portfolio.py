@@ -318,6 +318,7 @@ def make_demo(
 
     clients: number of customers; the scenario's own where absent (250; 2,000 for ``effects``).
     months: number of whole months that end with 2025-10-10, 3 to 60.
+    seed: of the random numbers.
     scenario: a name in ``SCENARIOS``.
     events: ``full``, or ``light``: a fifth of the event rows, each with a ``count``; all days of use,
     sessions, counts and the whole truth stay equal.

@@ -124,7 +124,8 @@ def backtest(
     origin, in between only the states move on. Nothing after an origin is read.
 
     MASE divides each absolute error by the mean absolute error of the seasonal naive forecast up to
-    the origin. The other arguments, and errors, are those of ``forecast``.
+    the origin. The other arguments (level, season_length, lower_bound, upper_bound, spacing, settings), and
+    errors, are those of ``forecast``.
 
     >>> frame = pd.DataFrame({"client_id": "a", "date": range(60), "value": [float(k) for k in range(60)]})
     >>> past = backtest(frame, 3, origins=20)

@@ -44,7 +44,7 @@ def forecast(
 
     ``season_length`` (1: none) follows from the spacing of the dates: hourly 24, daily 7, weekly
     52, monthly 12, quarterly 4, else 1; a season is used only where a test confirms it. Forecasts
-    and intervals keep the bounds. ``spacing`` is needed only where a single value leaves it open.
+    and intervals keep ``lower_bound`` and ``upper_bound``; ``settings`` are those of forecasting. ``spacing`` is needed only where a single value leaves it open.
     ``no_change`` forecasts the last value, with the interval of its own past errors: where a
     back-test shows that nothing is better.
 

@@ -47,7 +47,13 @@ def panel(
     One row per customer that had signed up and date, in order of customer and date: profile
     (``live, tenure_days, arr, seats, plan, tier, stage, days_to_renewal`` …) and the metrics of
     the catalogue, NaN where not measured. Snapshot columns of ``customers`` enter only on the portfolio's last day.
-    A date's row is the same whatever was added to the portfolio later.
+    A date's row is the same whatever was added to the portfolio later. ``dates`` are days, read to their end;
+    ``clients`` are ids, by default all. Raises InvalidParameters for what is not a date.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> rows = panel(tiny_portfolio([("a", "2025-03-01 09:00", "u1")]), ["2025-03-01"])
+    >>> len(rows), "monthly_active_users" in rows
+    (1, True)
     """
     portfolio = Portfolio.of(portfolio)
     wanted = sorted({as_date(date, "dates") for date in dates})

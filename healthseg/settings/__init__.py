@@ -86,7 +86,11 @@ class Settings(
     ForecastSettings,
     RecordSettings,
 ):
-    """What can be set, with defaults. Units are in the names."""
+    """What can be set, with defaults. Units are in the names.
+
+    >>> Settings(churn_horizon_days=60).differing()
+    {'churn_horizon_days': 60}
+    """
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -91,7 +91,7 @@ def make_reports(
     limits: Mapping[str, float] | None = None,
     on: str | Client | None = None,
 ) -> BatchRun:
-    """Make reports of customers (named, all, or the ``riskiest`` n) and of the portfolio, and the index.
+    """Make reports of customers (``clients``, ``all_clients``, or the ``riskiest`` n) and of the portfolio, and the index.
 
     ``out/customers/<client_id>/<tool>.html``, ``out/overview/<tool>.html`` and ``out/index.html`` are written whole or
     not at all, the executed notebooks and the responses as JSON beside them. Parameters are checked before anything
@@ -104,6 +104,11 @@ def make_reports(
     and removes all but so many. ``limits`` override the settings of ``[reports]`` (``deadline_seconds``, ``memory_mb``).
     ``portfolio`` and ``out`` may be in an object store, as ``s3://bucket/reports``.
     ``on`` is a Dask cluster that makes the reports: ``dask://host:8786``, ``local``, or a ``distributed.Client``.
+    ``as_of`` is the day (by default the data's last), ``formats`` are more forms of each page (pdf, csv …), ``charts`` how they are drawn, ``parameters`` those of the
+    tools, ``fail_fast`` stops at the first report that fails, ``show_users`` names users, ``workers`` are processes, ``clock``
+    and ``progress`` say when it is and are told of each report. Returns a ``BatchRun``.
+
+    >>> make_reports("data/demo", ["calculate_health_score"], riskiest=20, out="reports")   # doctest: +SKIP
     """
     if on is not None:
         cluster.check(on)

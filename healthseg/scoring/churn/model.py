@@ -71,7 +71,12 @@ class ChurnModel:
     """A hazard model of single customers behind a gate that may say no (then ``fitted`` is None).
 
     ``trained_until`` is the day whose knowledge it has; ``usual`` the median of each predictor's metric among the
-    training rows; ``judged`` the horizons that held-out time could judge.
+    training rows; ``judged`` the horizons that held-out time could judge. ``predict`` and ``explain`` read rows of the
+    panel, ``to_json`` and ``from_json`` save and load a model; they raise CalculationError where there is none.
+
+    >>> ChurnModel.from_json("{}")
+    Traceback (most recent call last):
+    healthseg.errors.CalculationError: this is no saved churn model: JSON text with a version is expected
     """
 
     config: Settings

@@ -81,6 +81,11 @@ def portfolio_adoption(
     """Which features do customers adopt, who adopts least, what is abandoned, how do groups adopt?
 
     Raises InvalidParameters and DataRetrievalError.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1", "search") for day in range(1, 29)]
+    >>> portfolio_adoption(tiny_portfolio(events)).as_of.isoformat()
+    '2025-03-28'
     """
     portfolio.require("events")
     request = AdoptionRequest(portfolio, portfolio.as_of(as_of), time_period_days, feature_category)

@@ -86,6 +86,11 @@ def portfolio_health(
     Live customers only; churned ones, those that have not begun and prospects are counted apart.
     ``alerts`` are all that hold, whatever ``cooldown_days``. Raises InvalidParameters,
     CalculationError (``ml_predictive``) and DataRetrievalError.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
+    >>> portfolio_health(tiny_portfolio(events)).as_of.isoformat()
+    '2025-03-28'
     """
     date = portfolio.as_of(as_of)
     refuse_without_model(portfolio, date, scoring_model)

@@ -150,6 +150,11 @@ def portfolio_lifecycle(
     Without ``as_of`` stages are read from all that is recorded; figures end with the data.
 
     Raises InvalidParameters and DataRetrievalError.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
+    >>> portfolio_lifecycle(tiny_portfolio(events)).as_of.isoformat()
+    '2025-03-28'
     """
     zone = portfolio.settings.default_timezone
     known = None if known_at is None else moment(known_at, zone, "known_at").last

@@ -76,5 +76,10 @@ def portfolio_milestones(
     """At which milestones are customers late, what blocks them, how long does value take?
 
     Raises InvalidParameters and DataRetrievalError.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
+    >>> portfolio_milestones(tiny_portfolio(events)).as_of.isoformat()
+    '2025-03-28'
     """
     return MilestonesOfPortfolio(portfolio, portfolio.as_of(as_of), milestone_category).result()

@@ -105,6 +105,11 @@ def portfolio_patterns(
     """The response for all customers, for the portfolio's report.
 
     Raises InvalidParameters and DataRetrievalError.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
+    >>> portfolio_patterns(tiny_portfolio(events)).as_of.isoformat()
+    '2025-03-28'
     """
     return analyze_engagement_patterns(
         portfolio,

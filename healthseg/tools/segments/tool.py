@@ -139,7 +139,19 @@ def portfolio_segments(
     compare_with: Since = None,
     as_of: AsOf = None,
 ) -> Segmentation:
-    """``segment_customers`` for the portfolio's report, without a customer."""
+    """``segment_customers`` for the portfolio's report, without a customer.
+
+    Raises InvalidParameters and DataRetrievalError.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
+    >>> criteria = {"rules": [{"name": "Old", "when": "tenure_months > 6"}]}
+    >>> result = portfolio_segments(
+    ...     tiny_portfolio(events), segmentation_criteria=criteria, segment_type="custom", min_segment_size=1
+    ... )
+    >>> [segment.customer_count for segment in result.segments]
+    [1]
+    """
     return segment_customers(
         portfolio,
         segmentation_criteria,

@@ -95,7 +95,15 @@ def portfolio_tiers(
     names: Names = None,
     as_of: AsOf = None,
 ) -> ValueTiers:
-    """``segment_by_value_tier`` for the portfolio's report, without a customer."""
+    """``segment_by_value_tier`` for the portfolio's report, without a customer.
+
+    Raises InvalidParameters and DataRetrievalError.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
+    >>> portfolio_tiers(tiny_portfolio(events)).as_of.isoformat()
+    '2025-03-28'
+    """
     return segment_by_value_tier(
         portfolio,
         segmentation_model,

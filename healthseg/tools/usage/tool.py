@@ -80,6 +80,11 @@ def portfolio_usage(
 
     Live customers only; churned ones, those that have not begun and prospects are counted apart.
     Raises InvalidParameters and DataRetrievalError.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
+    >>> portfolio_usage(tiny_portfolio(events)).as_of.isoformat()
+    '2025-03-28'
     """
     portfolio.require("events")
     return usage_of_portfolio(portfolio, portfolio.as_of(as_of), lookback_period_days)
