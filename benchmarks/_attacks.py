@@ -79,9 +79,8 @@ class Outcome:
 
 
 @contextmanager
-def scene(folder: Path) -> Iterator[tuple[Scene, list[str]]]:
-    """An empty portfolio beside secrets, and the requests that a server on this machine receives meanwhile."""
-    requests: list[str] = []
+def counting(requests: list[str]) -> Iterator[str]:
+    """A server on this machine that notes what it is asked for; its address."""
 
     class Counts(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -97,9 +96,19 @@ def scene(folder: Path) -> Iterator[tuple[Scene, list[str]]]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        places = Scene(
-            folder / "portfolio", folder / "outside", f"http://127.0.0.1:{server.server_port}"
-        )
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def scene(folder: Path) -> Iterator[tuple[Scene, list[str]]]:
+    """An empty portfolio beside secrets, and the requests that a server on this machine receives meanwhile."""
+    requests: list[str] = []
+    with counting(requests) as url:
+        places = Scene(folder / "portfolio", folder / "outside", url)
         for path in (places.folder, places.outside, folder / "home" / ".ssh"):
             path.mkdir(parents=True)
         (places.outside / "secret.txt").write_text(SECRET)
@@ -109,10 +118,6 @@ def scene(folder: Path) -> Iterator[tuple[Scene, list[str]]]:
         )
         (folder / "home" / ".ssh" / "id_rsa").write_text(SECRET)
         yield places, requests
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,8 +134,11 @@ class Stage:
             for number in (1, 2):
                 os.dup2(os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             status = self._work(filled)
-            sys.stdout.flush()
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
 
     @property
@@ -156,6 +160,7 @@ class Stage:
             settings,
             {"api_secret": "canary-api-secret"},
             now=lambda: dt.datetime(2025, 3, 20, 12, tzinfo=dt.UTC),
+            sleep=time.sleep,
         ).run(dt.date(2025, 3, 10), dt.date(2025, 3, 13))
         return 0
 
@@ -290,6 +295,9 @@ def study(
             shutil.rmtree(path, ignore_errors=True)
         (folder / "temporary").mkdir()
         shutil.copytree(base, folder / "portfolio")
+        if kind.name == "sync":  # which puts its days beside the file
+            (folder / "portfolio" / "events").mkdir()
+            shutil.move(folder / "portfolio" / "events.csv", folder / "portfolio" / "events")
         stage = Stage(kind, folder / "portfolio", folder / "temporary", url, client, package)
         for words in kind.before:
             stage.run(words)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from healthseg.data.storage import FOLDER, writing
+from healthseg.data.storage import FOLDER, sweep, writing
 from healthseg.errors import CalculationError
 
 SUBFOLDERS = ("events", "mixpanel")
@@ -79,6 +79,7 @@ def alone(portfolio: Path) -> Iterator[None]:
                 parameter="portfolio",
                 value_provided=str(portfolio),
             ) from None
+        sweep(folder_of(portfolio), folder / "mixpanel")
         yield
     finally:
         lock.close()

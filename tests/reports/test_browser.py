@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks._attacks import counting
 from healthseg.reports.html import index
 from tests.reports import samples
 from tests.reports.browser import Browser, browsing
@@ -102,6 +103,52 @@ def test_hostile_texts_are_seen_as_text(browser: Browser, pages):
     assert "<script>alert(1)</script>" in seen and "{{ 7 * 7 }}" in seen
     assert browser.run("document.querySelectorAll('img, iframe, base, object').length") == 0
     assert browser.run("document.querySelectorAll('script').length") == 1
+
+
+# what would run if escaping failed: put into a finished page as it is
+MARKUP = (
+    "<script>window.ran = 1</script>",
+    "<script src='http://127.0.0.1:9/x.js'></script>",
+    "<script type='module'>window.ran = 1</script>",
+    "<img src=x onerror='window.ran = 1'>",
+    "<svg onload='window.ran = 1'></svg>",
+    "<body onload='window.ran = 1'>",
+    "<iframe srcdoc='<script>parent.ran = 1</script>'></iframe>",
+    "<iframe src='javascript:parent.ran = 1'></iframe>",
+    "<object data='data:text/html,<script>parent.ran = 1</script>'></object>",
+    "<embed src='javascript:window.ran = 1'>",
+    "<link rel=stylesheet href='http://127.0.0.1:9/x.css'>",
+    "<style>@import 'http://127.0.0.1:9/x.css'; body { background: url(http://127.0.0.1:9/x) }</style>",
+    "<base href='http://127.0.0.1:9/'>",
+    "<form id=f action='http://127.0.0.1:9/'><input name=a value=b></form>",
+    "<a id=a href='javascript:window.ran = 1'>x</a>",
+    "<details open ontoggle='window.ran = 1'>x</details>",
+    "<input autofocus onfocus='window.ran = 1'>",
+    "<video><source onerror='window.ran = 1'></video>",
+    "<img src='http://127.0.0.1:9/x.png'>",
+)
+
+
+@pytest.mark.parametrize("name", ["customer", "portfolio", "index"])
+def test_markup_that_is_put_into_a_page_on_purpose_runs_nothing(browser: Browser, pages, name):
+    text = pages[name].read_text("utf-8")
+    head, end, tail = text.rpartition("</main>" if "</main>" in text else "</body>")
+    page = pages[name].with_name(f"{name}-with-markup.html")
+    requests: list[str] = []
+    with counting(requests) as address:
+        markup = "".join(MARKUP).replace("http://127.0.0.1:9", address)
+        page.write_text(head + markup + end + tail, "utf-8")
+        _try_to_run(browser, page)
+    assert browser.run("window.ran === undefined")
+    assert browser.run("location.protocol") == "file:"
+    assert not requests
+    assert any("Content Security Policy" in problem for problem in browser.problems)
+
+
+def _try_to_run(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.run("(document.getElementById('a').click(), document.getElementById('f').submit())")
+    browser.run("new Promise(done => setTimeout(done, 100))")
 
 
 def test_a_long_table_opens_and_closes(browser: Browser, pages):

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from healthseg.data import engine
 from healthseg.data.sources import quoted
-from healthseg.data.storage import FOLDER, sweep, temporary_name, writing
+from healthseg.data.storage import FOLDER, temporary_name, writing
 from healthseg.data.sync_state import folder_of
 from healthseg.integrations.mixpanel.records import EPOCH
 
@@ -62,7 +62,6 @@ class ExportWindow:
         self._portfolio = portfolio
         parent = portfolio / FOLDER / "mixpanel"
         parent.mkdir(parents=True, exist_ok=True)
-        sweep(parent)
         self._folder = parent / temporary_name("window")
         self._folder.mkdir()
         self._writer = pq.ParquetWriter(self._folder / "spool.parquet", _EXPORTED)
