@@ -26,6 +26,7 @@ CONDA_NAMES = {
     "tzdata": "python-tzdata",
 }  # others have one name
 ONLY_CONDA = {"python", "pip"}
+ENGINES = {"spark"}  # heavy: in a lock of their own, which continuous integration installs
 
 
 def requirements(texts: list[str]) -> dict[str, str]:
@@ -36,8 +37,8 @@ def requirements(texts: list[str]) -> dict[str, str]:
     }
 
 
-def locked() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+def locked(file: str = "requirements.lock") -> dict[str, str]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     pairs = [line.split("==") for line in lines if not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in pairs}
 
@@ -50,7 +51,10 @@ def test_environment_yml_holds_the_dependencies_of_pyproject() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     conda = requirements(environment["dependencies"])
     ours = requirements(
-        [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]
+        [
+            *PROJECT["dependencies"],
+            *(text for name, extra in EXTRAS.items() if name not in ENGINES for text in extra),
+        ]
     )
     assert {name: bound for name, bound in conda.items() if name not in ONLY_CONDA} == {
         CONDA_NAMES.get(name, name): bound for name, bound in ours.items()
@@ -69,12 +73,13 @@ def test_the_extras_are_these() -> None:
         "pdf",
         "postgres",
         "s3",
+        "spark",
         "test",
     }
 
 
 def test_the_lock_satisfies_the_bounds_of_pyproject() -> None:
-    versions = locked()
+    versions = locked() | locked("requirements-engines.lock")
     for text in [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), text

@@ -34,7 +34,7 @@ _NO_ANSWER = "does not respond ({kind}): check that it runs, that it can be reac
 def without_password(address: str) -> str:
     """The address without user and password: fit for messages, responses and the names of folders."""
     scheme, _, rest = address.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+    return f"{scheme}://{re.split('[?;]', rest.rpartition('@')[2])[0]}"
 
 
 def from_address(address: str, queries: Mapping[str, Any] | None = None) -> Sources:

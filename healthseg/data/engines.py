@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ class Kind:
     dialect: str
     driver: str
     install: str
-    # by DuckDB's name; {0}, {1} are arguments, {all} is the list of them
+    # by DuckDB's name; {0}, {1} are arguments, {all} is the list of them, {marked} that with whether each is missing
     functions: Mapping[str, str]
     types: Mapping[str, str] = field(default_factory=dict)
     # parts of regular expressions
@@ -59,7 +60,19 @@ _POSTGRES = {
     "REGEXP_FULL_MATCH": "({0} ~ ('^(' || {1} || ')$'))",
     "STRLEN": "OCTET_LENGTH({0})",
 }
+_SPARK = {
+    # the session's zone is UTC
+    "AT_TIME_ZONE": "CAST({0} AS TIMESTAMP_NTZ)",
+    "EPOCH_MS": "(UNIX_SECONDS(CAST({0} AS TIMESTAMP)) * 1000)",
+    # a missing value alone does not change the hash
+    "HASH": "XXHASH64({marked})",
+    "ISFINITE": "(ABS({0}) < 1e308)",
+    "NFC_NORMALIZE": "{0}",
+    "REGEXP_FULL_MATCH": "({0} RLIKE ('^(' || {1} || ')$'))",
+    "STRLEN": "OCTET_LENGTH({0})",
+}
 KINDS = {
+    "spark": Kind("spark", "pyspark.sql", "healthseg[spark]", _SPARK, {"INT128": "DECIMAL(38, 0)"}),
     "postgresql": Kind(
         "postgres",
         "adbc_driver_postgresql.dbapi",
@@ -69,6 +82,14 @@ KINDS = {
         {r"\p{L}\p{N}": "[:alnum:]"},
         fenced=True,
     ),
+}
+
+
+_SPARK_SETTINGS: dict[str, bool | float | int | str | None] = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "OFF",
+    "spark.sql.shuffle.partitions": "4",
 }
 
 
@@ -142,7 +163,7 @@ class EngineAddress:
         self.require()
         address = self._resolved
         try:
-            driver = _PostgresDriver(address)
+            driver: Driver = (_SparkDriver if self.kind == "spark" else _PostgresDriver)(address)
         except Exception as problem:
             # a driver's own words may hold the address
             raise IntegrationError(
@@ -191,8 +212,9 @@ class _PostgresDriver:
         self._cursor = self._connection.cursor()
         self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         self.run("SET LOCAL TIME ZONE 'UTC'")
-        # the estimates for temporary tables are high, and compiling takes longer than these queries
+        # estimates are far off behind checked columns: compiling would take longer than the queries, joins go row by row
         self.run("SET LOCAL jit = off")
+        self.run("SET LOCAL enable_nestloop = off")
 
     def run(self, text: str) -> None:
         self._cursor.execute(text)
@@ -210,6 +232,42 @@ class _PostgresDriver:
             self._connection.rollback()
         self._cursor.close()
         self._connection.close()
+
+
+class _SparkDriver:
+    """Spark: a session in this process (``local[*]``), of a cluster, or of a Spark Connect server (``sc://host``)."""
+
+    def __init__(self, address: str) -> None:
+        from pyspark.sql import SparkSession
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about versions of pandas, which is not used
+            builder = SparkSession.builder.appName("healthseg")
+            if address.startswith("sc://"):
+                self._session = builder.remote(address).getOrCreate()
+            else:
+                self._session = builder.master(address).config(map=_SPARK_SETTINGS).getOrCreate()
+        self._session.conf.set("spark.sql.session.timeZone", "UTC")
+        self._stored: dict[str, Any] = {}
+
+    def run(self, text: str) -> None:
+        self._session.sql(text)
+
+    def arrow(self, text: str) -> pa.Table:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._session.sql(text).toArrow()
+
+    def store(self, name: str, query: str) -> None:
+        # rows, not a cached plan: else each query after it is planned over all that came before
+        self._stored[name] = rows = self._session.sql(query).localCheckpoint()
+        rows.createOrReplaceTempView(name)
+
+    def close(self) -> None:
+        """Drops what is temporary; the session stays, as starting another takes seconds."""
+        for name in self._stored:
+            self._session.catalog.dropTempView(name)
+        self._stored.clear()
 
 
 @dataclass(frozen=True)
@@ -346,7 +404,8 @@ def _in_dialect(tree: exp.Expr, kind: Kind) -> exp.Expr:
                 node.set("this", node.this.replace(pattern, own))
         elif (name := _function_name(node)) in kind.functions:
             arguments = [part.sql(dialect=kind.dialect) for part in _arguments(node)]
-            own = kind.functions[name].format(*arguments, all=", ".join(arguments))
+            marked = ", ".join(f"{each}, {each} IS NULL" for each in arguments)
+            own = kind.functions[name].format(*arguments, all=", ".join(arguments), marked=marked)
             node.replace(exp.Var(this=own))
     return tree
 
@@ -359,8 +418,9 @@ def _function_name(node: exp.Expr) -> str:
         return "EPOCH_MS"
     if isinstance(node, exp.EndsWith):
         return "ENDS_WITH"
-    if isinstance(node, exp.IntDiv):
-        return "INT_DIV"
+    for own, name in ((exp.IntDiv, "INT_DIV"), (exp.AtTimeZone, "AT_TIME_ZONE")):
+        if isinstance(node, own):
+            return name
     return type(node).sql_name() if isinstance(node, exp.Func) else ""
 
 

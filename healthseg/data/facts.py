@@ -390,7 +390,7 @@ def events_select(staged: Staged, repeats: bool) -> str:
     checked = f"FROM {staged.relation(min(staged.days), last + DAY)} WHERE fault = 0"
     rows = f"SELECT {_VALUES} {checked}"
     if repeats:
-        copy = f"ROW_NUMBER() OVER (PARTITION BY file, {_VALUES}) AS copy"
+        copy = f"ROW_NUMBER() OVER (PARTITION BY file, {_VALUES} ORDER BY file) AS copy"
         rows = (
             f"SELECT DISTINCT {_VALUES} FROM ({rows}) WHERE {staged.single} UNION ALL SELECT {_VALUES} FROM "
             f"(SELECT DISTINCT {_VALUES}, copy FROM (SELECT {_VALUES}, {copy} {checked} AND NOT {staged.single}))"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import itertools
 import os
 import re
+import shutil
+import unicodedata
+import warnings
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +30,7 @@ class PostgresTables:
     """Tables in a schema of their own, and the portfolio.toml that reads them in place."""
 
     engine = "postgresql"
+    composes = True
 
     def __init__(self, address: str, monkeypatch) -> None:
         self.schema = f"engine{os.getpid()}_{next(_NUMBERS)}"
@@ -42,7 +47,7 @@ class PostgresTables:
     def write(self, tables: dict[str, pa.Table]) -> None:
         with dbapi.connect(self.address) as connection, connection.cursor() as cursor:
             for name, table in tables.items():
-                cursor.adbc_ingest(name, table, mode="create", db_schema_name=self.schema)
+                cursor.adbc_ingest(name, table, mode="create_append", db_schema_name=self.schema)
             connection.commit()
 
     def toml(self, folder: Path, queries: dict[str, str], settings: str = "") -> Path:
@@ -52,13 +57,79 @@ class PostgresTables:
         (folder / "portfolio.toml").write_text("\n".join([source, "[tables]", *lines, settings]))
         return folder
 
+    def drop(self, *names: str) -> None:
+        self.run(*(f"DROP TABLE {self.schema}.{name}" for name in names))
+
     def select(self, name: str) -> str:
         return f"SELECT * FROM {self.schema}.{name}"
 
 
+class SparkTables(PostgresTables):
+    """The same as Parquet files, which a session in this process reads."""
+
+    engine = "spark"
+    composes = False
+
+    def __init__(self, folder: Path, monkeypatch) -> None:
+        self.folder = folder
+        monkeypatch.setenv("HEALTHSEG_ENGINE", "local[2]")
+
+    def write(self, tables: dict[str, pa.Table]) -> None:
+        for name, table in tables.items():
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, self.folder / name / f"{next(_NUMBERS)}.parquet")
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            shutil.rmtree(self.folder / name)
+
+    def select(self, name: str) -> str:
+        return f"SELECT * FROM parquet.`{self.folder / name}`"
+
+
+def require_spark() -> None:
+    lacking = [name for name in ("pyspark",) if importlib.util.find_spec(name) is None]
+    lacking += [] if shutil.which("java") else ["Java"]
+    if lacking and os.environ.get("HEALTHSEG_SPARK_REQUIRED"):
+        pytest.fail(f"HEALTHSEG_SPARK_REQUIRED is set, but {lacking[0]} is not installed")
+    if lacking:
+        pytest.skip(f"{lacking[0]} is not installed")
+
+
+@pytest.fixture(scope="module")
+def spark_session():
+    """A session for few rows: little is compiled, and one partition is enough."""
+    require_spark()
+    from pyspark.sql import SparkSession
+
+    few = {
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.ui.enabled": "false",
+        "spark.log.level": "OFF",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        session = SparkSession.builder.master("local[2]").config(map=few).getOrCreate()
+    yield session
+    session.stop()
+
+
 @pytest.fixture
-def place(postgres, monkeypatch):
+def postgresql(postgres, monkeypatch):
     return PostgresTables(postgres, monkeypatch)
+
+
+@pytest.fixture(params=["postgresql", "spark"])
+def place(request, tmp_path, monkeypatch):
+    """Each engine in turn."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql")
+    request.getfixturevalue("spark_session")
+    return SparkTables(tmp_path / "lake", monkeypatch)
 
 
 def plain(table: pa.Table) -> pa.Table:
@@ -144,14 +215,20 @@ DIRTY = [
 ]  # fmt: skip
 
 
-def dirty() -> pa.Table:
+def dirty(composes: bool) -> pa.Table:
+    """The rows, with letters as one character each where the engine does not compose them."""
     client, user, moment, feature, source, count, seconds = zip(*DIRTY, strict=True)
     return pa.table(
         {
             "client_id": pa.array(client, pa.string()),
             "user_id": pa.array(user, pa.string()),
             "occurred_at": instants(*moment),
-            "feature": pa.array(feature, pa.string()),
+            "feature": pa.array(
+                [
+                    each and (each if composes else unicodedata.normalize("NFC", each))
+                    for each in feature
+                ]
+            ),
             "source": pa.array(source, pa.string()),
             "count": pa.array(count, pa.int64()),
             "duration_seconds": pa.array(seconds, pa.float64()),
@@ -187,7 +264,7 @@ ZONES = {
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    make_demo(folder, clients=12, months=3)
+    make_demo(folder, clients=8, months=3)
     tables = {path.stem: pq.read_table(path) for path in folder.glob("*.parquet")}
     return tables | {"events": pq.read_table(folder / "events")}
 
@@ -206,7 +283,10 @@ def test_the_facts_of_the_demo_are_those_that_duckdb_counts(place, tmp_path, dem
 
 def test_dirty_rows_are_dropped_emptied_and_joined_as_duckdb_does(place, tmp_path):
     settings = '[settings]\nexclude_users = ["qa"]\nmax_loss_share = 1.0\n'
-    tables = {"customers": customers(acme="UTC", beta="Europe/Berlin"), "events": dirty()}
+    tables = {
+        "customers": customers(acme="UTC", beta="Europe/Berlin"),
+        "events": dirty(place.composes),
+    }
     counted, expected = both(place, tmp_path, tables, settings)
     require_equal(counted, expected)
     reasons = {issue.reason for issue in counted.reports["events"].issues}
@@ -228,7 +308,7 @@ def test_days_on_which_clocks_change_are_those_that_duckdb_counts(place, tmp_pat
     require_equal(counted, expected)
 
 
-def test_instants_with_a_zone_days_and_decimal_counts_mean_the_same(place, tmp_path):
+def test_instants_with_a_zone_days_and_decimal_counts_mean_the_same(postgresql, tmp_path):
     moments = ["2025-03-30 23:30:00", "2025-03-31 00:00:00", "2025-04-01 08:00:00"]
     events = pa.table(
         {
@@ -238,28 +318,30 @@ def test_instants_with_a_zone_days_and_decimal_counts_mean_the_same(place, tmp_p
         }
     )
     known = customers(**{"7": "America/Los_Angeles", "8": "UTC"})
-    counted, expected = both(place, tmp_path, {"customers": known, "events": events})
+    counted, expected = both(postgresql, tmp_path, {"customers": known, "events": events})
     require_equal(counted, expected)
     days = events.set_column(1, "occurred_at", pa.array([dt.date(2025, 4, 1)] * 3, pa.date32()))
-    place.run(*(f"DROP TABLE {place.schema}.{name}" for name in ("customers", "events")))
+    postgresql.drop("customers", "events")
     (tmp_path / "days").mkdir()
-    counted, expected = both(place, tmp_path / "days", {"customers": known, "events": days})
+    counted, expected = both(postgresql, tmp_path / "days", {"customers": known, "events": days})
     require_equal(counted, expected)
 
 
-def test_a_new_day_counts_its_month_alone_and_nothing_twice(place, tmp_path):
+def test_a_new_day_counts_its_month_alone_and_nothing_twice(postgresql, tmp_path):
     events = around_changes_of_the_clock()
     cut = pa.compute.less(events["occurred_at"], dt.datetime(2025, 10, 26))
     tables = {"customers": customers(**ZONES), "events": events.filter(cut)}
-    place.write(tables)
-    folder = place.toml(tmp_path / "engine", {name: place.select(name) for name in tables})
+    postgresql.write(tables)
+    folder = postgresql.toml(
+        tmp_path / "engine", {name: postgresql.select(name) for name in tables}
+    )
     assert Portfolio.open(folder).reports["events"].read == pa.compute.sum(cut).as_py()
     before = set((folder / ".healthseg" / "facts").glob("*/*"))
     assert Portfolio.open(folder).reports["events"].kept and before == set(
         (folder / ".healthseg" / "facts").glob("*/*")
     )
-    late = f"INSERT INTO {place.schema}.events VALUES ('la', 'u1', '2025-10-26 20:00:00', 'search')"
-    place.run(late)
+    late = [["la"], ["u1"], instants("2025-10-26 20:00:00"), ["search"]]
+    postgresql.write({"events": pa.table(late, schema=events.schema)})
     counted = Portfolio.open(folder)
     assert counted.data_until >= dt.date(2025, 10, 25) and counted.reports["events"].read
     after = set((folder / ".healthseg" / "facts").glob("*/*"))
@@ -267,37 +349,36 @@ def test_a_new_day_counts_its_month_alone_and_nothing_twice(place, tmp_path):
     files = tmp_path / "files"
     files.mkdir()
     pq.write_table(tables["customers"], files / "customers.parquet")
-    row = [["la"], ["u1"], instants("2025-10-26 20:00:00"), ["search"]]
-    all_rows = pa.concat_tables([tables["events"], pa.table(row, schema=events.schema)])
+    all_rows = pa.concat_tables([tables["events"], pa.table(late, schema=events.schema)])
     pq.write_table(all_rows, files / "events.parquet")
     require_equal(counted, Portfolio.open(files))
 
 
 def test_a_reader_who_may_write_nothing_can_count_and_tables_of_ours_hide_none_of_theirs(
-    place, tmp_path, monkeypatch
+    postgresql, tmp_path, monkeypatch
 ):
     tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
-    place.write({"accounts": tables["customers"], "excluded": tables["events"]})
-    name = f"reader{place.schema}"
-    place.run(
+    postgresql.write({"accounts": tables["customers"], "excluded": tables["events"]})
+    name = f"reader{postgresql.schema}"
+    postgresql.run(
         f"CREATE ROLE {name} LOGIN",
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
         f"GRANT USAGE ON SCHEMA {{schema}} TO {name}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA {{schema}} TO {name}",
         f"ALTER ROLE {name} SET search_path = {{schema}}",
     )
-    monkeypatch.setenv("HEALTHSEG_ENGINE", place.address.replace("healthseg@", f"{name}@"))
+    monkeypatch.setenv("HEALTHSEG_ENGINE", postgresql.address.replace("healthseg@", f"{name}@"))
     queries = {"customers": "SELECT * FROM accounts;", "events": "SELECT * FROM excluded -- all"}
-    counted = Portfolio.open(place.toml(tmp_path / "engine", queries))
+    counted = Portfolio.open(postgresql.toml(tmp_path / "engine", queries))
     assert counted.reports["events"].read == tables["events"].num_rows
     assert len(rows(counted, "user_day")) > 0
 
 
-def test_the_rows_behind_a_figure_are_fetched_for_one_customer(place, tmp_path):
+def test_the_rows_behind_a_figure_are_fetched_for_one_customer(postgresql, tmp_path):
     from healthseg.data.behind import rows_of
 
     tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
-    counted, expected = both(place, tmp_path, tables)
+    counted, expected = both(postgresql, tmp_path, tables)
     window = "howe", dt.date(2025, 4, 5), dt.date(2025, 4, 7)
     ours, theirs = (rows_of(each, "person_events", *window) for each in (counted, expected))
     assert len(ours) > 50 and ours.astype(str).equals(theirs.astype(str))
@@ -311,17 +392,17 @@ def test_the_rows_behind_a_figure_are_fetched_for_one_customer(place, tmp_path):
         ("SELECT nope", "does not exist"),
     ],
 )
-def test_a_query_that_gives_no_events_says_what_to_do(place, tmp_path, events, words):
-    place.write({"customers": customers(a="UTC")})
-    queries = {"customers": place.select("customers"), "events": events}
+def test_a_query_that_gives_no_events_says_what_to_do(postgresql, tmp_path, events, words):
+    postgresql.write({"customers": customers(a="UTC")})
+    queries = {"customers": postgresql.select("customers"), "events": events}
     with pytest.raises(DataRetrievalError, match=words):
-        Portfolio.open(place.toml(tmp_path / "engine", queries)).require("events")
+        Portfolio.open(postgresql.toml(tmp_path / "engine", queries)).require("events")
 
 
 @pytest.mark.parametrize("text", ["DELETE FROM x", "SELECT 1; SELECT 2", "SELECT 1 INTO t"])
-def test_a_query_that_is_not_one_select_is_refused(place, tmp_path, text):
+def test_a_query_that_is_not_one_select_is_refused(postgresql, tmp_path, text):
     with pytest.raises(InvalidParameters, match="one SELECT"):
-        Portfolio.open(place.toml(tmp_path / "engine", {"customers": text}))
+        Portfolio.open(postgresql.toml(tmp_path / "engine", {"customers": text}))
 
 
 def test_no_error_holds_the_password(tmp_path, monkeypatch):
@@ -352,15 +433,15 @@ def test_an_engine_that_is_not_known_names_the_near_one(tmp_path):
         Portfolio.open(tmp_path)
 
 
-def test_a_table_may_lie_in_another_engine_than_the_files(place, tmp_path):
+def test_a_table_may_lie_in_another_engine_than_the_files(postgresql, tmp_path):
     events = around_changes_of_the_clock()
-    place.write({"events": events})
+    postgresql.write({"events": events})
     folder = tmp_path / "mixed"
     folder.mkdir()
     pq.write_table(customers(**ZONES), folder / "people.parquet")
     (folder / "portfolio.toml").write_text(
         "[tables]\ncustomers = \"SELECT * FROM 'people.parquet'\"\n\n"
-        f'[tables.events]\nquery = "{place.select("events")}"\nengine = "{place.engine}"\n'
+        f'[tables.events]\nquery = "{postgresql.select("events")}"\nengine = "{postgresql.engine}"\n'
         'address = "$HEALTHSEG_ENGINE"\n'
     )
     counted = Portfolio.open(folder)
