@@ -8,6 +8,7 @@ Every answer is compared with what Python gives for the same parameters. Exit st
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -74,11 +75,10 @@ async def caller(
         for k in range(calls):
             tool, arguments, right = request[(number + 7 * k) % len(request)]
             before = time.perf_counter()
-            result = await client.call_tool(tool, arguments)
+            result = await client.call_tool(tool, arguments | {"detail": "full"})
             durations.append(time.perf_counter() - before)
-            got = {
-                key: value for key, value in result.structured_content.items() if key not in AROUND
-            }
+            body = json.loads(result.content[0].text)
+            got = {key: value for key, value in body.items() if key not in AROUND}
             if got != right or result.is_error != ("error_code" in right):
                 keys = [key for key in {*got, *right} if got.get(key) != right.get(key)]
                 wrong.append(f"{tool} {arguments}: {', '.join(sorted(keys))}")
