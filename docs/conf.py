@@ -20,6 +20,8 @@ root_doc = "index"
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
+# links to files of the checkout that are no pages; tests/test_documentation.py follows every link
+suppress_warnings = ["myst.xref_missing"]
 
 autosummary_generate = False
 numpydoc_show_class_members = False
