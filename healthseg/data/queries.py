@@ -20,6 +20,7 @@ from healthseg.data.sources import quoted
 from healthseg.errors import InvalidParameters
 
 _RULE = "one SELECT over files below the portfolio's folder, or below [source] folder"
+_LONGEST = 100_000
 _READERS = re.compile(r"^(read_\w+|\w+_scan|glob|sniff_csv|parquet_\w+)$", re.IGNORECASE)
 _QUOTED = re.compile(rb"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+:", re.IGNORECASE)
@@ -68,6 +69,17 @@ def parse(name: str, text: Any, folders: Sequence[Path], section: str = "tables"
     if not isinstance(text, str) or not text.strip():
         raise _invalid(name, text, "must be one SQL query in quotes")
     text = text.strip().rstrip(";").rstrip()
+    if len(text) > _LONGEST:
+        raise _invalid(
+            name, text, f"has {len(text):,} characters; a query has at most {_LONGEST:,}"
+        )
+    try:
+        return _checked(name, text, folders)
+    except RecursionError:
+        raise _invalid(name, text, "nests too deeply") from None
+
+
+def _checked(name: str, text: str, folders: Sequence[Path]) -> Query:
     parsed = _parsed(name, text)
     for node in _nodes(parsed):
         if re.fullmatch(r"(INSERT|UPDATE|DELETE|MERGE)\w*_NODE", str(node.get("type"))):

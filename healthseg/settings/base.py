@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 # files of settings have some kilobytes
 _LARGEST_TOML_MB = 5
+# which would take the parser gigabytes
+_LONG_KEY = re.compile(r"""(?>(?:"[^"\n]*"|'[^'\n]*'|[\w-]+)[ \t]*\.[ \t]*){40}""")
 
 
 class Frozen(BaseModel):
@@ -23,8 +26,11 @@ def toml_content(path: Path) -> dict[str, Any]:
     """What a TOML file of others holds. Raises ValueError with words for all that is not one of usual size and depth."""
     if path.stat().st_size > _LARGEST_TOML_MB * 1_000_000:
         raise ValueError(f"it is larger than {_LARGEST_TOML_MB} MB")
+    text = path.read_text(encoding="utf-8")
+    if _LONG_KEY.search(text):
+        raise ValueError("it has a key of more than 40 parts")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(text)
     except RecursionError:
         raise ValueError("it nests too deeply") from None
 

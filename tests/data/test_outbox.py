@@ -244,6 +244,14 @@ def test_a_line_that_a_crash_cut_short_does_not_spoil_the_next(tmp_path):
     assert half == '{"half": ' and json.loads(whole)["action"] == "notify_csm"
 
 
+def test_a_line_that_a_killed_run_wrote_but_did_not_record_stays_one(tmp_path):
+    path = tmp_path / "out.jsonl"
+    deliver = deliverer(Handler(kind="file", path=str(path)), tmp_path)
+    for _ in range(2):
+        deliver(message())
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1
+
+
 def test_a_file_that_cannot_be_written_is_a_reason(ledger, tmp_path):
     outbox.put(ledger, [message()])
     told = run(ledger, settings(Handler(kind="file", path="no/folder/out.jsonl")), tmp_path)

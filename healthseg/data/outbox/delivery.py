@@ -28,6 +28,8 @@ from healthseg.data.outbox.outbox import Message
 from healthseg.errors import HealthsegError
 from healthseg.settings.lifecycle import Handler, Outbox, revealed
 
+# more than the messages that one run has in hand
+_LAST_BYTES = 1 << 20
 Deliver = Callable[[Message], None]
 _LONGEST_REASON = 300
 _CLAIMED_AT_ONCE = 20
@@ -180,13 +182,19 @@ _BODIES: dict[str, Callable[[Message], dict[str, object]]] = {
 
 
 def _to_file(handler: Handler, message: Message, folder: Path) -> None:
-    """Appends one line of JSON, written at once; a line that a crash cut short is ended first."""
+    """Appends one line of JSON, written at once; a line that a crash cut short is ended first.
+
+    A run that was killed may have written the line without recording that: it is then among the last, and stays one.
+    """
     path = folder / str(handler.path)
     line = json.dumps(_body(message), ensure_ascii=False, sort_keys=True) + "\n"
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         size = os.fstat(descriptor).st_size
-        cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        last = os.pread(descriptor, _LAST_BYTES, max(0, size - _LAST_BYTES))
+        if line.encode() in last:
+            return
+        cut = size > 0 and not last.endswith(b"\n")
         data = (("\n" if cut else "") + line).encode()
         if os.write(descriptor, data) != len(data):
             raise Undelivered(f"{path} could not be written whole: the disk is full")
