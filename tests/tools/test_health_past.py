@@ -257,7 +257,7 @@ def test_a_scorecard_of_the_portfolios_own_is_the_one_that_judges(daily_events):
         "weight": 1,
         "anchors": [[0, 0], [28, 100]],
     }
-    card = {"components": {"engagement": {"weight": 1, "metrics": [metric]}}}
+    card = {"only_these": True, "components": {"engagement": {"weight": 1, "metrics": [metric]}}}
     portfolio = tiny_portfolio(
         daily_events("a", "2025-01-01", "2025-06-16", "u1"),
         settings={"scorecard": card, "data_until": "2025-06-30"},
