@@ -113,8 +113,7 @@ def test_reports_only_read(small_portfolio, tmp_path, capsys):
                 *given,
             ]
         )
-        told = json.loads(capsys.readouterr().out)
-        assert status == 1 and "only reads" in told["error_message"]
+        assert status == 1 and "only reads" in capsys.readouterr().err
 
 
 # -- the commands ----------------------------------------------------------------------------------------------
