@@ -231,13 +231,13 @@ TEXTS = {
     "a whole number of a million digits": (
         "time",
         "healthseg.toml",
-        f"[settings]\ncsat_max = {'9' * 1_000_000}\n",
+        f"[settings]\nseed = {'9' * 1_000_000}\n",
     ),
     "a key in 100,000 parts": ("time", "healthseg.toml", "settings" + ".a" * 100_000 + " = 1\n"),
     "settings without bounds": (
         "time",
         "healthseg.toml",
-        "[settings]\nmerger_days = 999999999999\nevent_gap_days = 999999999999\ncsat_max = 999999999\n",
+        "[settings]\nmerger_days = 999999999999\nevent_gap_days = 999999999999\nseed = 999999999\n",
     ),
     "control characters in a key": (
         "code",

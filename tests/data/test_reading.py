@@ -197,3 +197,18 @@ def test_a_churn_row_without_arr_ends_it(make_portfolio):
     )
     frame = make_portfolio(arr_changes=changes).table("arr_changes")
     assert frame["arr"].tolist() == [500, 0] and frame["reason"].tolist() == ["new", "churn"]
+
+
+@pytest.mark.parametrize("seconds", ["1735862400", "1735862400000", "1735862400000000"])
+def test_seconds_since_1970_and_their_thousandths_are_times(make_portfolio, seconds):
+    customers = f"client_id,signup_date\nacme,{seconds}\n"
+    tickets = f"ticket_id,client_id,opened_at\n1,acme,{seconds}\n2,acme,2025-01-05 10:00:00\n"
+    portfolio = make_portfolio(customers=customers, tickets=tickets, events=None)
+    assert str(portfolio.table("customers")["signup_date"].iloc[0])[:10] == "2025-01-03"
+    query = "SELECT opened_at, opened_has_time FROM tickets ORDER BY ticket_id LIMIT 1"
+    assert str(portfolio.connection().execute(query).fetchall()[0][0]) == "2025-01-03 00:00:00"
+
+
+def test_time_zones_are_read_in_any_case(column_of):
+    zones, _ = column_of("timezone", "europe/berlin", "AMERICA/NEW_YORK", "utc")
+    assert zones == ["Europe/Berlin", "America/New_York", "UTC"]

@@ -357,3 +357,51 @@ def test_a_loss_ends_what_renews_by_itself(renewing):
     assert on(renewing, "lost", "2025-02-28")["arr"] == 100
     row = on(renewing, "lost", "2025-10-31")
     assert row["arr"] == 0 and row["days_to_renewal"] < 0
+
+
+@pytest.mark.parametrize(
+    ("start", "arr", "plan", "expected"),
+    [
+        ("2025-05-20", 900, "sms", 12_900),  # small, of another plan, before the term's end
+        ("2025-07-20", 900, "sms", 12_900),  # or after it
+        ("2025-07-01", 900, "sms", 900),  # on the day: what it was renewed to
+        ("2025-05-20", 9_000, "sms", 9_000),  # no small part: an early renewal
+        ("2025-05-20", 900, "base", 900),  # the same plan for less
+    ],
+)
+def test_an_add_on_runs_beside_a_contract_that_renewed_by_itself(start, arr, plan, expected):
+    contracts = frame(
+        "client_id contract_id starts_on ends_on arr plan auto_renews",
+        ("north", "b", "2024-07-01", "2025-06-30", 12_000, "base", True),
+        ("north", "a", start, "2027-06-30", arr, plan, False),
+    )
+    portfolio = portfolio_of({"contract_ends": "inclusive"}, contracts=contracts)
+    assert on(portfolio, "north", "2025-10-31")["arr"] == expected
+    assert portfolio.quality.arr == {} or portfolio.quality.arr["north"] == expected
+
+
+def test_changes_of_amounts_are_read_in_one_way_or_not_at_all():
+    columns = "client_id field value effective_on"
+    readable = frame(
+        columns,
+        ("x", "ARR", "12,500.50", "2025-02-01"),
+        ("x", "Seats", "1,200", "2025-02-01"),
+        ("x", "plan", "gold, yearly", "2025-02-01"),
+    )
+    row = on(portfolio_of(customer_changes=readable), "x", "2025-10-31")
+    assert (row["arr"], row["seats"], row["plan"]) == (12_500.5, 1_200, "gold, yearly")
+    doubtful = frame(columns, ("x", "arr", "9000", "2025-02-01"), ("x", "arr", "9k", "2025-03-01"))
+    portfolio = portfolio_of(customer_changes=doubtful)
+    assert pd.isna(on(portfolio, "x", "2025-10-31")["arr"])
+    assert portfolio.reports["customer_changes"].corrected == {"value": 1}
+
+
+def test_whether_a_customer_churned_is_unknown_where_its_day_cannot_be_read():
+    customers = pd.DataFrame(
+        {"client_id": ["x", "pulse"], "signup_date": "2022-01-01", "churned_on": ["soon", None]}
+    )
+    contracts = frame("client_id starts_on arr", ("x", "2025-01-01", 90), ("x", "2025-02-01", 10))
+    portfolio = portfolio_of(customers=customers, contracts=contracts)
+    assert portfolio.quality.arr == {"x": 100.0}
+    (said,) = [text for text in portfolio.quality.of("x").summary if "churned_on" in text]
+    assert "whether 1 customer churned is unknown" in said

@@ -148,3 +148,26 @@ def test_a_customer_asked_for_twice_has_one_row():
     portfolio = tiny_portfolio([("a", "2025-03-31 09:00"), ("b", "2025-03-31 09:00")])
     assert panel(portfolio, [D, D], ["b", "b"])["client_id"].tolist() == ["b"]
     assert build(portfolio, [D], ["b", "a"])["client_id"].tolist() == ["a", "b"]
+
+
+def test_counts_leave_out_the_last_day_where_it_is_not_whole_as_means_do():
+    days = pd.date_range("2025-09-01", "2025-09-30")
+    rows = [("west", f"{day:%Y-%m-%d} {hour}:30:00", "u") for day in days for hour in (10, 23)]
+    customers = pd.DataFrame(
+        {"client_id": ["west"], "signup_date": "2025-01-01", "timezone": "America/Los_Angeles"}
+    )
+    portfolio = tiny_portfolio(rows, customers, {"data_until": None})
+    spans = pd.DataFrame(
+        {
+            "client_id": "west",
+            "span_id": [0, 1],
+            "start": [dt.date(2025, 9, 20), dt.date(2025, 9, 30)],
+            "end": dt.date(2025, 10, 1),
+        }
+    )
+    names = ["person_events", "active_days", "daily_active_users"]
+    counted = over(portfolio, spans, names)[names]
+    assert counted.iloc[0].tolist() == [20, 10, 1]
+    assert counted.iloc[1].isna().all()
+    of_users = over(portfolio, spans[:1], ["active_days"], by="user")
+    assert of_users["active_days"].tolist() == [10]
