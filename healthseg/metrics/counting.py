@@ -216,9 +216,10 @@ class ObservedDays:
         self._zone, names = pd.factorize(pd.Series(zones, dtype=object), sort=True)
         missing = [[epoch_day(day) for day in extent.missing_days(name)] for name in names]
         self._missing = [np.array(days, dtype=np.int64) for days in missing]
-        self._until = np.array(
-            [epoch_day(extent.last_whole_day(name)) + 1 for name in names], dtype=np.int64
-        )
+        # where the portfolio's last day is whole nothing is cut, also of a span that ends later
+        last_days = [extent.last_whole_day(name) for name in names]
+        until = [epoch_day(day) + 1 if day < extent.last_day else FAR for day in last_days]
+        self._until = np.array(until, dtype=np.int64)
         self.most_missing = max(map(len, missing), default=0)
 
     def until(self, k: np.ndarray, end: np.ndarray) -> np.ndarray:
