@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib.resources
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -208,9 +209,9 @@ class BuildConnection(contextlib.ExitStack):
 
     @contextlib.contextmanager
     def within(self, label: str, files: Iterable[Path]) -> Iterator[None]:
-        """Interrupts what runs on these connections when it takes longer than files of this size may.
+        """Interrupts what runs on these connections when it takes more of the processor than files of this size may.
 
-        Raises DataRetrievalError then: nothing follows from it for the content.
+        Raises DataRetrievalError then: nothing follows from it for the content. A busy machine takes longer, not more.
         """
         limit = input_limits()
         megabytes = sum(file.stat().st_size for file in files if file.exists()) / 1_000_000
@@ -223,8 +224,8 @@ class BuildConnection(contextlib.ExitStack):
             yield
         except duckdb.InterruptException:
             raise DataRetrievalError(
-                f"{label} could not be read within {limit.seconds + megabytes:.0f} seconds: make it smaller, or allow "
-                "more by HEALTHSEG_INPUT_LIMITS__SECONDS",
+                f"{label} could not be read within {limit.seconds + megabytes:.0f} seconds of the processor: make it smaller, or "
+                "allow more by HEALTHSEG_INPUT_LIMITS__SECONDS",
                 parameter="portfolio",
                 value_provided=label,
             ) from None
@@ -233,12 +234,14 @@ class BuildConnection(contextlib.ExitStack):
             watch.join()
 
     def _interrupt_unless(self, ended: threading.Event, seconds: float) -> None:
+        began = time.process_time()
         if ended.wait(seconds):
             return
         # again, since what comes between two statements is not interrupted
         while not ended.wait(_INTERRUPT_SECONDS):
-            for name in {"connection", "unordered"} & set(vars(self)):
-                getattr(self, name).interrupt()
+            if time.process_time() - began > seconds:
+                for name in {"connection", "unordered"} & set(vars(self)):
+                    getattr(self, name).interrupt()
 
     def reading(self, part: SourcePart) -> Executes:
         """What reads a part of a table: DuckDB, or the engine that it lies in, with the known customers."""

@@ -7,9 +7,13 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from healthseg.data import engine, isolated
 from healthseg.data.sources import Refused, quoted
@@ -22,6 +26,9 @@ _ENGINE_SHARE = 0.6
 _THREADS = 2
 # rows of a SQLite view are read into memory afterwards
 _SQLITE_MB = 256
+_SECONDS_BETWEEN_LOOKS = 0.5
+# a process that computes has more of a busy machine's processor; one below it waits, for a pipe
+_WAITING_SHARE = 0.01
 
 
 def copy_query(
@@ -75,7 +82,7 @@ def _run(label: str, job: dict[str, Any], files: Iterable[Path]) -> None:
     limits = input_limits()
     seconds = limits.seconds + sum(file.stat().st_size for file in files if file.exists()) / _MB
     job["memory_bytes"] = limits.memory_mb * _MB
-    process = subprocess.Popen(
+    process = psutil.Popen(
         [sys.executable, "-P", str(Path(isolated.__file__))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -102,20 +109,29 @@ def _run(label: str, job: dict[str, Any], files: Iterable[Path]) -> None:
     _raise_for(label, json.loads(words))
 
 
-def _last_words(process: subprocess.Popen[str], seconds: float) -> str:
+def _last_words(process: psutil.Popen, seconds: float) -> str:
     """What the process printed. Its standard input stays open: it ends when that is closed."""
-    import threading
-
-    assert process.stdout is not None
     read: list[str] = []
-    reader = threading.Thread(target=lambda: read.append(process.stdout.readline()), daemon=True)  # type: ignore[union-attr]
+    reader = threading.Thread(target=lambda: read.append(process.stdout.readline()), daemon=True)
     reader.start()
-    reader.join(seconds)
-    if reader.is_alive():
-        process.kill()
-        reader.join()
-        raise subprocess.TimeoutExpired("query", seconds)
+    began = time.monotonic()
+    while reader.is_alive():
+        reader.join(_SECONDS_BETWEEN_LOOKS)
+        if reader.is_alive() and _is_over(process, time.monotonic() - began, seconds):
+            process.kill()
+            reader.join()
+            raise subprocess.TimeoutExpired("query", seconds)
     return read[0]
+
+
+def _is_over(process: psutil.Popen, elapsed: float, seconds: float) -> bool:
+    """Whether it took so many seconds of the processor, or has waited as long for something else."""
+    try:
+        times = process.cpu_times()
+    except psutil.Error:  # it has just ended
+        return False
+    used = times.user + times.system
+    return used > seconds or (elapsed > seconds and used < _WAITING_SHARE * elapsed)
 
 
 def _raise_for(label: str, problem: dict[str, str]) -> None:

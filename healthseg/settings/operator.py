@@ -37,7 +37,7 @@ class LimitSettings(Frozen):
 class InputLimits(Frozen):
     """``[input_limits]``: what a portfolio of others may take. Not read from a file beside one."""
 
-    # a query or view; reading a file: and one more for each MB that is read
+    # of the processor, for a query or view, or to read a file: and one more for each MB that is read
     seconds: Annotated[float, Field(gt=0)] = 45.0
     # of a query's process; with the one that waits for it 2 GiB are not reached
     memory_mb: Annotated[int, Field(ge=256)] = 1700
