@@ -31,6 +31,10 @@ class Rates:
 
     def at(self, currency: pd.Series, day: pd.Series | int) -> pd.Series:
         """The last rate of each currency by each day, NaN without one."""
+        if isinstance(day, int):
+            last = self.table[self.table["day"] <= day].groupby("currency")["rate"].last()
+            rate = currency.astype(object).map(last).astype(float)
+            return rate.mask(currency.eq(self.base).fillna(False), 1.0)
         keys = pd.DataFrame({"currency": currency.astype(object), "day": day})
         keys = keys.astype({"currency": "str", "day": np.int64}).reset_index(names="row")
         ordered = keys.sort_values("day", kind="stable")

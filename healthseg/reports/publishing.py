@@ -58,9 +58,14 @@ class Published:
                 validation_rule="a folder that can be written",
             ) from None
         probe.unlink()
+        self.refresh()
+
+    def refresh(self, own: Path | None = None) -> None:
+        """See what the store holds now, what other machines copied there included; the ``own`` manifest is newer here."""
         self.names = set(self.store.listing())
         for name in sorted(name for name in self.names if name.startswith(f"{manifest.FOLDER}/")):
-            self.fetch(name)
+            if self.folder / name != own:
+                self.fetch(name)
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

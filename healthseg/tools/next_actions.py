@@ -158,7 +158,7 @@ class NextActions:
             **panel,
             **self._drops(panel, client_id),
             **self._review(client_id, word(row["tier"]), panel),
-            **self._milestones.get(client_id, {}),
+            **self._milestones(client_id),
             **self._stages.get(client_id, {}),
             **settings.limits_in_rules,
             "gave_notice": int(notice is not None),
@@ -257,22 +257,26 @@ class NextActions:
         return rows.assign(days_overdue=days, stale=stale, total=total, completed=completed)
 
     @cached_property
-    def _milestones(self) -> dict[str, dict[str, Any]]:
-        figures: dict[str, dict[str, Any]] = {}
-        for client, rows in self._open.groupby("client_id", sort=True):
-            late = rows[rows["days_overdue"].notna() & rows["required"] & ~rows["stale"]]
-            late = late.sort_values(["target_day", "milestone_id"], kind="stable")
-            blocked = rows[rows["blocked"].astype(bool) & ~rows["stale"]]
-            own: dict[str, Any] = {"overdue_required": len(late), "blocked": len(blocked)}
-            if len(late):
-                own["overdue_milestone"] = str(late["name"].iloc[0])
-                own["milestone_days_overdue"] = float(late["days_overdue"].iloc[0])
-            if len(blocked):
-                first = blocked.iloc[0]
-                own["blocked_milestone"] = str(first["name"])
-                own["blocker"] = str(first["blocker"]).replace("_", " ")
-                own["blocker_days"] = number(first["day"] - first["blocked_day"])
-            figures[str(client)] = own
+    def _rows_of(self) -> dict[str, np.ndarray]:
+        """Where in the open milestones each customer's rows are."""
+        return {str(client): at for client, at in self._open.groupby("client_id").indices.items()}
+
+    def _milestones(self, client_id: str) -> dict[str, Any]:
+        if client_id not in self._rows_of:
+            return {}
+        rows = self._open.iloc[self._rows_of[client_id]]
+        late = rows[rows["days_overdue"].notna() & rows["required"] & ~rows["stale"]]
+        late = late.sort_values(["target_day", "milestone_id"], kind="stable")
+        blocked = rows[rows["blocked"].astype(bool) & ~rows["stale"]]
+        figures: dict[str, Any] = {"overdue_required": len(late), "blocked": len(blocked)}
+        if len(late):
+            figures["overdue_milestone"] = str(late["name"].iloc[0])
+            figures["milestone_days_overdue"] = float(late["days_overdue"].iloc[0])
+        if len(blocked):
+            first = blocked.iloc[0]
+            figures["blocked_milestone"] = str(first["name"])
+            figures["blocker"] = str(first["blocker"]).replace("_", " ")
+            figures["blocker_days"] = number(first["day"] - first["blocked_day"])
         return figures
 
     def records(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import healthseg as hs
 from healthseg.cli.main import main
 from healthseg.data import object_store
 from healthseg.errors import CalculationError, HealthsegError, IntegrationError, InvalidParameters
+from healthseg.reports import publishing
 from healthseg.reports.batches import manifest
 from tests.data import s3_server
 from tests.data.s3_server import BUCKET, SECRET, S3Server
@@ -209,6 +210,18 @@ def test_a_run_that_died_before_its_manifest_was_copied_is_recorded_by_the_resum
     assert outcome.status == "ok" and outcome.facts["fingerprint"]
     (run,) = files.find(f"{BUCKET}/reports/{manifest.FOLDER}")
     assert f'"report":"customers/acme/{TOOL}"' in files.cat_file(run).decode()
+
+
+def test_the_index_links_to_what_other_machines_published_meanwhile(batches, files, tmp_path):
+    published = publishing.Published(object_store.connect(OUT), tmp_path)
+    published.begin()
+    files.pipe_file(f"{BUCKET}/reports/customers/gamma/{TOOL}.html", b"page")
+    line = b'{"report":"customers/gamma/calculate_health_score","status":"ok"}\n'
+    files.pipe_file(f"{BUCKET}/reports/runs/29991231T000000Z-1.jsonl", line)
+    own = tmp_path / "runs" / "own.jsonl"
+    published.refresh(own)
+    assert published.has(tmp_path / f"customers/gamma/{TOOL}.html")
+    assert "customers/gamma/calculate_health_score" in manifest.latest(tmp_path)
 
 
 def test_an_output_that_cannot_be_written_is_refused(s3, files):

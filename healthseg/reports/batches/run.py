@@ -222,6 +222,8 @@ class _BatchRunner:
             raise
         self.progress.end()
         finished = tuple(done[index] for index in sorted(done))
+        if self.published is not None:
+            self.published.refresh(lines.path)
         pages = self._write_indexes(finished, lines.name)
         run = BatchRun(finished, pages[-1], time.monotonic() - self.started)
         day, scores = str(self.health.as_of), _scores(self.health)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 # Boosting: depth 3 at most, since few customers churn; the learning rate and the number of trees were chosen on
 # seeds 1 to 5 of the simulated laws
@@ -94,6 +96,8 @@ class BoostedTrees:
 
 def boosting(directions: Sequence[int], rows: int, seed: int) -> HistGradientBoostingClassifier:
     """scikit-learn's model for so many rows, monotonic where a direction is known."""
+    from sklearn.ensemble import HistGradientBoostingClassifier  # only where trees are grown
+
     return HistGradientBoostingClassifier(
         learning_rate=RATE,
         max_iter=TREES,

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.data.ledger.ledger import RecordedPredictions
 from healthseg.metrics import panels
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.expected import churn_probabilities
@@ -17,6 +16,7 @@ from healthseg.statistics.outcomes import labels
 from healthseg.statistics.separation import auc, brier
 
 if TYPE_CHECKING:
+    from healthseg.data.ledger.ledger import RecordedPredictions
     from healthseg.data.portfolio import Portfolio
 
 RECORDED, REBUILT = "recorded", "rebuilt"
@@ -40,6 +40,9 @@ def predictions_of(portfolio: Portfolio, as_of: dt.date) -> RecordedPredictions 
         return None
     model = training.churn_model(portfolio, as_of)
     version = model.trained_until if model.eligible else as_of
+    # here, since the ledger's libraries take long to load
+    from healthseg.data.ledger.ledger import RecordedPredictions
+
     return RecordedPredictions(
         as_of,
         portfolio.settings.churn_horizon_days,
