@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import healthseg as hs
-from healthseg.data.rates import rates
 from healthseg.errors import InvalidParameters
 from healthseg.metrics.money import PARTS, money, movements, retention, uncontracted
 from healthseg.metrics.money_rows import rows_behind
@@ -94,24 +93,6 @@ def test_an_amount_without_a_rate_is_in_no_total_and_no_tier(currencies):
         assert set(tiers.dropna().index) == set(amounts)
         (note,) = [text for text in portfolio.check().warnings if "no rate from" in text]
         assert f"to {reporting}" in note
-
-
-@pytest.mark.parametrize("reporting", ["EUR", None, "USD"])
-def test_a_rate_on_one_day_is_that_of_each_row_on_its_own_day(reporting):
-    days = np.random.default_rng(0).integers(0, 60, 90)
-    fx = pd.DataFrame(
-        {
-            "currency": ["CHF", "NOK", "USD"] * 30,
-            "on": pd.Timestamp("2025-01-01") + pd.to_timedelta(days, "D"),
-            "rate_to_book": np.linspace(0.5, 2, 90),
-        }
-    )
-    own = pd.Series(["CHF", "EUR", None, "XXX", "NOK"], dtype=object)
-    for day in (20_000, 20_095, 20_120, 20_200):
-        each = rates(fx, reporting).at(own, pd.Series(day, index=own.index))
-        pd.testing.assert_series_equal(
-            rates(fx, reporting).at(own, day), each, check_exact=True, check_names=False
-        )
 
 
 def test_without_any_rates_no_amount_of_another_currency_has_a_tier():
