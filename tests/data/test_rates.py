@@ -19,7 +19,7 @@ def test_a_rate_on_one_day_is_that_of_each_row_on_its_own_day(reporting):
             "rate_to_book": np.linspace(0.5, 2, 90),
         }
     )
-    own = pd.Series(["CHF", "EUR", None, "XXX", "NOK"], dtype=object)
+    own = pd.Series(["CHF", "EUR", None, "ZZZ", "NOK"], dtype=object)
     for day in (20_000, 20_095, 20_120, 20_200):
         each = rates(fx, reporting).at(own, pd.Series(day, index=own.index))
         pd.testing.assert_series_equal(
