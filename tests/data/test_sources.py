@@ -289,5 +289,5 @@ def test_data_that_are_not_there_are_named_with_where_they_were_looked_for(mappi
     ],
 )
 def test_a_source_that_is_not_understood_is_refused_with_the_rule(mapping, source):
-    with pytest.raises(InvalidParameters, match="has one key: folder"):
+    with pytest.raises(InvalidParameters, match=r"\[source\] has folder"):
         Portfolio.open(mapping(source))
