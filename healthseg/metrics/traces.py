@@ -127,11 +127,12 @@ def trace_span(
     end: dt.date,
 ) -> Trace:
     """The trace of a metric over days ``[start, end)``, by its name over spans."""
-    metric = catalog.known_over_spans([name])[0]
+    metric, days = catalog.known_over_spans([name])[0], (end - start).days
+    definition = metric.definition
+    if metric.window_days is not None:  # one of several windows over which it is counted
+        definition = definition.replace(f" in {metric.window_days} days", f" in {days} days")
     if name not in RECOUNT:
-        return Trace(
-            figure, value, "counted", metric.definition, start, end, rests_on=metric.tables
-        )
+        return Trace(figure, value, "counted", definition, start, end, rests_on=metric.tables)
     source, formula = RECOUNT[name]
     if name in OF_PROGRAMS and is_api_only(portfolio, client_id, start, end):
         source = "api_events"
@@ -142,7 +143,7 @@ def trace_span(
     ):  # what is set against observed days leaves others out
         rows = _observed(portfolio, client_id, rows)
     return Trace(
-        figure, value, "counted", metric.definition, first, end, ROWS[source], formula, rows, names
+        figure, value, "counted", definition, first, end, ROWS[source], formula, rows, names
     )
 
 
