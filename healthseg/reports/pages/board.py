@@ -105,7 +105,7 @@ PORTFOLIO = Page(
             "retention",
             "Does revenue hold?",
             (
-                "NRR is {nrr:percent.1} (target {nrr_target:percent}), GRR {grr:percent.1} (target {grr_target:percent})",
+                "NRR is {nrr:percent} (target {nrr_target:percent}), GRR {grr:percent} (target {grr_target:percent})",
             ),
             (Chart("retention", needs="nrr"),),
         ),
