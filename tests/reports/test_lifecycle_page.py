@@ -245,15 +245,14 @@ def test_a_change_over_mcp_is_signed_by_the_caller(copied, monkeypatch):
     desk = mcp_server.Desk(str(copied.folder))
 
     async def conversation(client) -> None:
-        for more in ({"new_stage": "trial"}, {"new_stage": "active", "actor": "bob"}):
-            asked = {"client_id": copied.client_id, "action": "update_stage", **more}
-            assert not (await client.call_tool("manage_lifecycle_stages", asked)).is_error
+        call = {"client_id": copied.client_id, "action": "update_stage", "new_stage": "trial"}
+        assert not (await client.call_tool("manage_lifecycle_stages", call)).is_error
+        as_bob = await client.call_tool("manage_lifecycle_stages", {**call, "actor": "bob"})
+        assert as_bob.is_error and "actor is whoever calls" in as_bob.content[0].text
 
     talk(
         mcp_server.server(desk), conversation, client_info=Implementation(name="crm\n", version="1")
     )
     desk.responses.close()
-    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == [
-        "ann:crm",
-        "bob",
-    ]
+    events = hs.Portfolio.open(copied.folder).ledger().stage_events()
+    assert [event.actor for event in events] == ["ann:crm"]
