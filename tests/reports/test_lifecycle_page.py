@@ -251,8 +251,8 @@ def test_a_change_over_mcp_is_signed_by_the_caller(copied, monkeypatch):
         assert as_bob.is_error and "actor is whoever calls" in as_bob.content[0].text
 
     talk(
-        mcp_server.server(desk), conversation, client_info=Implementation(name="crm\n", version="1")
+        mcp_server.server(desk), conversation, client_info=Implementation(name="bob", version="1")
     )
     desk.responses.close()
     events = hs.Portfolio.open(copied.folder).ledger().stage_events()
-    assert [event.actor for event in events] == ["ann:crm"]
+    assert [event.actor for event in events] == ["ann"]
