@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from healthseg.cli.options import (
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return OK
     try:
         address = portfolios.address(arguments.portfolio)
-        if arguments.portfolio:
+        # a folder with settings alone has settings to show
+        if arguments.portfolio and not Path(address).is_dir():
             existing(address)
     except (
         DataRetrievalError
