@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import healthseg
+from healthseg import metrics
 from healthseg.cli.main import COMMANDS
 from healthseg.demo import make_demo
 from healthseg.reports import registry
@@ -52,10 +53,11 @@ def test_every_block_of_python_runs_in_its_order(path: Path, folder: Path, monke
     """The blocks of a page share their names, as the cells of a notebook do."""
     monkeypatch.chdir(folder)
     names = {"__name__": "a_page"}
-    for reason, code in BLOCK.findall(path.read_text(encoding="utf-8")):
-        compiled = compile(code, ids(path), "exec")
-        if not reason:
-            exec(compiled, names)
+    with metrics.registered():
+        for reason, code in BLOCK.findall(path.read_text(encoding="utf-8")):
+            compiled = compile(code, ids(path), "exec")
+            if not reason:
+                exec(compiled, names)
 
 
 @pytest.fixture(scope="module")

@@ -203,7 +203,7 @@ def test_revenue_by_month_names_who_churned_and_its_months_join(book):
     assert np.allclose(by_month["end"][:-1], by_month["start"][1:])
     month = by_month.set_index(by_month["month"].dt.strftime("%Y-%m"))
     assert (month.loc["2025-02", "churn"], month.loc["2025-06", "new"]) == (-30, 35)
-    assert month.loc["2025-07", "churned_customers"] == "leaves"
+    assert month.loc["2025-07", "churned_customers"] == "Leaves Ltd"
     assert (month.loc["2025-03", "expansion"], month.loc["2025-05", "contraction"]) == (40, -30)
     last = by_month.iloc[-1]
     start = 100 + 100 + 90 + 70 + 30 + 15

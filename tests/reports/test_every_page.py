@@ -60,7 +60,7 @@ TRAPS = (
     "window.ran = []; for (const name of ['alert', 'confirm', 'prompt', 'print', 'open'])"
     " window[name] = (...given) => { window.ran.push(name + given); };"
 )
-SEEN = """(() => [...document.querySelectorAll(".hs-chart")].map(one =>
+SEEN = """(() => [...document.querySelectorAll(".hs-chart")].filter(one => !one.closest("details:not([open])")).map(one =>
   [...one.querySelectorAll("svg")].filter(svg => svg.checkVisibility()).map(svg => {
     const size = svg.getBoundingClientRect();
     return [Math.round(size.width), svg.querySelectorAll("path, text").length > 0];

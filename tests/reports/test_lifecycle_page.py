@@ -250,9 +250,7 @@ def test_a_change_over_mcp_is_signed_by_the_caller(copied, monkeypatch):
         as_bob = await client.call_tool("manage_lifecycle_stages", {**call, "actor": "bob"})
         assert as_bob.is_error and "actor is whoever calls" in as_bob.content[0].text
 
-    talk(
-        mcp_server.server(desk), conversation, client_info=Implementation(name="bob", version="1")
-    )
+    talk(mcp_server.server(desk), conversation, client_info=Implementation(name="bob", version="1"))
     desk.responses.close()
     events = hs.Portfolio.open(copied.folder).ledger().stage_events()
     assert [event.actor for event in events] == ["ann"]

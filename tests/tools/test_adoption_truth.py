@@ -171,7 +171,7 @@ def test_every_customer_of_the_portfolio_gets_a_response(demo):
         ({"benchmark_against": "peers"}, "benchmark_against"),
         ({"include_adoption_funnel": "yes"}, "include_adoption_funnel"),
         ({"as_of": "2030-01-01"}, "as_of"),
-        ({"client_id": 7}, "client_id"),
+        ({"client_id": ["a"]}, "client_id"),
     ],
 )
 def test_a_parameter_outside_its_range_is_refused_by_name(demo, given, parameter):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
+from healthseg.settings import trust
 from tests.metrics import plain, plain_people, plain_usage
 from tests.metrics.plain_usage import DAY, Plain, days_of, users_of
 
@@ -27,6 +28,7 @@ def open_portfolio(demo):
         mapping = REPOSITORY / "data" / "mappings" / name / "portfolio.toml"
         if not (SHARED / name).is_dir() or not mapping.is_file():
             pytest.skip(f"{name} is not at {SHARED}")
+        trust.trust([mapping])  # it names a folder beside the checkout
         return hs.Portfolio.open(mapping)
 
     return opened

@@ -155,7 +155,7 @@ class Atlas:
     def _href(self, client: str, index: str, top: str) -> str:
         first = self._first(client)
         return (
-            f"{top}customers/{customer_folder(client)}/{first}.html"
+            f"{top}customers/{quote(customer_folder(client))}/{first}.html"
             if first
             else card(index, client)
         )
@@ -167,7 +167,9 @@ class Atlas:
             return None, None
         at = having.index(client)
         links = [
-            PageLink(self.customers[name], f"{top}customers/{customer_folder(name)}/{tool}.html")
+            PageLink(
+                self.customers[name], f"{top}customers/{quote(customer_folder(name))}/{tool}.html"
+            )
             for name in (having[at - 1 : at] + having[at + 1 : at + 2])
         ]
         before = links[0] if at else None
