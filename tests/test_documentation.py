@@ -55,9 +55,8 @@ def test_every_block_of_python_runs_in_its_order(path: Path, folder: Path, monke
     names = {"__name__": "a_page"}
     with metrics.registered():
         for reason, code in BLOCK.findall(path.read_text(encoding="utf-8")):
-            compiled = compile(code, ids(path), "exec")
             if not reason:
-                exec(compiled, names)
+                exec(compile(code, ids(path), "exec"), names)
 
 
 @pytest.fixture(scope="module")
