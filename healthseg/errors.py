@@ -87,3 +87,21 @@ def hint(value: str, known: Iterable[str]) -> str:
     """``'; did you mean customers?'`` or an empty string: the end of a message."""
     word = near(value, known)
     return f"; did you mean {word}?" if word else ""
+
+
+def require_known(value: str, known: Iterable[str], message: str, *, parameter: str) -> None:
+    """Nothing where a word is known; otherwise InvalidParameters with the known words and the nearest of them.
+
+    >>> require_known("hour", ["day", "week"], "unknown spacing 'hour'", parameter="spacing")
+    Traceback (most recent call last):
+    ...
+    healthseg.errors.InvalidParameters: unknown spacing 'hour'
+    """
+    words = list(known)
+    if value not in words:
+        raise InvalidParameters(
+            f"{message}{hint(value, words)}",
+            parameter=parameter,
+            value_provided=str(value)[:200],
+            validation_rule="one of " + ", ".join(words),
+        )

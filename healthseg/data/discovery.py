@@ -26,7 +26,7 @@ from healthseg.data.sources import (
 )
 from healthseg.data.storage import temporary_folder
 from healthseg.data.tables import TABLES
-from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near
+from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near, require_known
 from healthseg.settings import trust
 from healthseg.settings.base import fingerprint, merged, toml_content
 
@@ -343,13 +343,7 @@ def from_frames(tables: Mapping[str, Any]) -> Sources:
     folder = temporary_folder()
     parts: dict[str, tuple[SourcePart, ...]] = {}
     for name, values in tables.items():
-        if name not in TABLES:
-            raise InvalidParameters(
-                f"{name!r} is not one of the tables{hint(str(name), TABLES)}",
-                parameter="portfolio",
-                value_provided=str(name),
-                validation_rule="one of " + ", ".join(TABLES),
-            )
+        require_known(name, TABLES, f"{name!r} is not one of the tables", parameter="portfolio")
         parts[name] = (_frame_part(name, values, folder),)
     if not parts:
         raise _no_portfolio("an empty dictionary is not a portfolio", "{}")
@@ -390,13 +384,12 @@ def _from_toml(path: Path) -> Sources:
     source = content.get("source", {})
     queries: Mapping[str, Any] = content.get("tables", {})
     for name in queries:
-        if name not in TABLES:
-            raise InvalidParameters(
-                f"{path.name}: [tables] {name} is not one of the tables{hint(name, TABLES)}",
-                parameter=f"tables.{name}",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(TABLES),
-            )
+        require_known(
+            name,
+            TABLES,
+            f"{path.name}: [tables] {name} is not one of the tables",
+            parameter=f"tables.{name}",
+        )
     formats = {"formats": _flat(content["formats"])} if "formats" in content else {}
     metrics = {"metrics": content["metrics"]} if "metrics" in content else {}
     own = merged({**formats, **metrics}, content.get("settings", {}))

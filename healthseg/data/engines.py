@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import sqlglot
 from sqlglot import exp
 
-from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, hint
+from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, require_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,13 +139,9 @@ class EngineAddress:
 
     def require(self) -> None:
         """Raises an error for an unknown engine, and IntegrationError where its driver is not installed."""
-        if self.kind not in KINDS:
-            raise InvalidParameters(
-                f"engine = {self.kind!r} is not known{hint(self.kind, KINDS)}",
-                parameter="source.engine",
-                value_provided=self.kind,
-                validation_rule="one of " + ", ".join(KINDS),
-            )
+        require_known(
+            self.kind, KINDS, f"engine = {self.kind!r} is not known", parameter="source.engine"
+        )
         kind = KINDS[self.kind]
         try:
             importlib.import_module(kind.driver)

@@ -40,6 +40,7 @@ from healthseg.errors import (
     InvalidParameters,
     hint,
     near,
+    require_known,
 )
 from healthseg.periods import as_date, wall_clock
 from healthseg.settings import Settings, changed, own_metrics
@@ -551,10 +552,4 @@ class Portfolio:
 
 
 def _require_known(name: str) -> None:
-    if name not in TABLES:
-        raise InvalidParameters(
-            f"unknown table {name!r}{hint(name, TABLES)}",
-            parameter="table",
-            value_provided=name,
-            validation_rule="one of " + ", ".join(TABLES),
-        )
+    require_known(name, TABLES, f"unknown table {name!r}", parameter="table")

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from healthseg.demo.schema import DAY_MS, EPOCH, HOUR_MS, NEVER, PLACES, TABLES, TRUTH, table
-from healthseg.errors import InvalidParameters, hint
+from healthseg.errors import require_known
 from healthseg.periods import zone_offsets
 
 VERSION = "1"
@@ -101,13 +101,7 @@ def scenario_named(name: str) -> Scenario:
     >>> scenario_named("null").planted
     False
     """
-    if name not in SCENARIOS:
-        raise InvalidParameters(
-            f"unknown scenario {name!r}{hint(name, SCENARIOS)}",
-            parameter="scenario",
-            value_provided=str(name),
-            validation_rule="one of " + ", ".join(SCENARIOS),
-        )
+    require_known(name, SCENARIOS, f"unknown scenario {name!r}", parameter="scenario")
     return SCENARIOS[name]
 
 

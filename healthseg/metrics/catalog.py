@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.cache import Cache, code_digest
-from healthseg.errors import InvalidParameters, hint
+from healthseg.errors import InvalidParameters, require_known
 from healthseg.rules.expressions import Condition
 from healthseg.settings.own_metrics import OwnMetric, declared
 
@@ -260,13 +260,7 @@ def known_over_spans(names: Iterable[str]) -> list[Metric]:
 
 
 def _known(name: str, offered: dict[str, Metric]) -> Metric:
-    if name not in offered:
-        raise InvalidParameters(
-            f"unknown metric {name!r}{hint(name, offered)}",
-            parameter="metrics",
-            value_provided=name,
-            validation_rule="one of " + ", ".join(offered),
-        )
+    require_known(name, offered, f"unknown metric {name!r}", parameter="metrics")
     return offered[name]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import InvalidParameters
+from healthseg.errors import InvalidParameters, require_known
 from healthseg.metrics import adoption, catalog
 from healthseg.metrics.catalog import Metric
 from healthseg.metrics.counting import (
@@ -192,13 +192,7 @@ def _offered(by: str, metrics: list[str]) -> tuple[str, str, tuple[str, ...]]:
             validation_rule="one of client, " + ", ".join(BY),
         )
     for name in metrics:
-        if name not in BY[by][2]:
-            raise InvalidParameters(
-                f"{name!r} is not counted by {by}",
-                parameter="metrics",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(BY[by][2]),
-            )
+        require_known(name, BY[by][2], f"{name!r} is not counted by {by}", parameter="metrics")
     return BY[by]
 
 

@@ -201,14 +201,8 @@ class Page:
 
     def section(self, name: str) -> Section:
         """The section of a name. Raises InvalidParameters where the page has none."""
-        from healthseg.errors import InvalidParameters, hint
+        from healthseg.errors import require_known
 
         names = [section.name for section in self.sections]
-        if name not in names:
-            raise InvalidParameters(
-                f"this page has no section {name!r}{hint(name, names)}",
-                parameter="name",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(names),
-            )
+        require_known(name, names, f"this page has no section {name!r}", parameter="name")
         return self.sections[names.index(name)]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import CalculationError, InvalidParameters, hint
+from healthseg.errors import CalculationError, InvalidParameters, hint, require_known
 from healthseg.metrics import catalog, panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.money import in_reporting_currency
@@ -57,13 +57,7 @@ class ScorecardComparison:
 
     def frame(self, name: str) -> pd.DataFrame:
         """A frame by name; raises InvalidParameters for another name."""
-        if name not in self.frames:
-            raise InvalidParameters(
-                f"the comparison has no frame {name!r}{hint(name, self.frames)}",
-                parameter="name",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(self.frames),
-            )
+        require_known(name, self.frames, f"the comparison has no frame {name!r}", parameter="name")
         return self.frames[name].copy()
 
     def verdict(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from healthseg.errors import InvalidParameters, hint
+from healthseg.errors import InvalidParameters, require_known
 from healthseg.rules import SEVERITIES
 from healthseg.settings.actions import ActionSettings
 from healthseg.settings.adoption import AdoptionSettings
@@ -142,13 +142,9 @@ def settings(values: Mapping[str, Any] | None = None) -> Settings:
     values = {FORMER_NAMES.get(name, name): value for name, value in (values or {}).items()}
     known = Settings.model_fields
     for name in values:
-        if name not in known:
-            raise InvalidParameters(
-                f"unknown setting {name!r}{hint(name, known)}",
-                parameter=f"settings.{name}",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(sorted(known)),
-            )
+        require_known(
+            name, sorted(known), f"unknown setting {name!r}", parameter=f"settings.{name}"
+        )
     try:
         return Settings(**values)
     except ValidationError as problem:

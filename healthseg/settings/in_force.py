@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from healthseg import settings as config
-from healthseg.errors import DataRetrievalError, InvalidParameters, hint
+from healthseg.errors import DataRetrievalError, InvalidParameters, hint, require_known
 from healthseg.settings import trust
 from healthseg.settings.base import merged, toml_content
 from healthseg.settings.mixpanel import MixpanelSettings
@@ -243,13 +243,9 @@ def _section(name: str, values: Mapping[str, Any], origins: Mapping[str, str]) -
         return config.settings(values)
     model = SECTIONS[name]
     for key in values:
-        if key not in model.model_fields:
-            raise InvalidParameters(
-                f"unknown setting {name}.{key}{hint(key, model.model_fields)}",
-                parameter=f"{name}.{key}",
-                value_provided=key,
-                validation_rule="one of " + ", ".join(model.model_fields),
-            )
+        require_known(
+            key, model.model_fields, f"unknown setting {name}.{key}", parameter=f"{name}.{key}"
+        )
     try:
         return model(**values)
     except ValidationError as problem:

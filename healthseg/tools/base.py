@@ -40,7 +40,7 @@ from threadpoolctl import threadpool_limits
 from healthseg.data.portfolio import Portfolio
 from healthseg.data.quality import DataQuality
 from healthseg.data.tables import id_text
-from healthseg.errors import InvalidParameters, hint
+from healthseg.errors import InvalidParameters, hint, require_known
 from healthseg.rules import TriggeredRule
 from healthseg.tools.overrides import Overrides
 from healthseg.tools.traces import Origin, Trace, trace
@@ -241,13 +241,7 @@ class Result(BaseModel):
     def frame(self, name: str | None = None) -> pd.DataFrame:
         """One of the result's frames, unrounded; without a name the first, which is the main one."""
         name = name or next(iter(self._frames))
-        if name not in self._frames:
-            raise InvalidParameters(
-                f"this result has no frame {name!r}{hint(name, self._frames)}",
-                parameter="name",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(self._frames),
-            )
+        require_known(name, self._frames, f"this result has no frame {name!r}", parameter="name")
         return self._frames[name].copy()
 
     def trace(self, figure: str) -> Trace:
@@ -317,13 +311,7 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
     7
     """
     for name in values:
-        if name not in model.model_fields:
-            raise InvalidParameters(
-                f"unknown parameter {name!r}{hint(str(name), model.model_fields)}",
-                parameter=str(name),
-                value_provided=str(name)[:200],
-                validation_rule="one of " + ", ".join(model.model_fields),
-            )
+        require_known(name, model.model_fields, f"unknown parameter {name!r}", parameter=str(name))
     try:
         return model(**{name: _plain(value) for name, value in values.items()})
     except ValidationError as problem:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Select, Table, select
 
 from healthseg.data.ledger.schema import HISTORY, STAGE_EVENTS
 from healthseg.data.ledger.sqlite import SqliteDatabase
-from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters, hint
+from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters, require_known
 from healthseg.periods import UTC
 from healthseg.settings.base import fingerprint
 
@@ -215,13 +215,7 @@ def _last(connection: Connection, table: Table) -> Row | None:
 
 def one_of(word: str, known: Sequence[str], parameter: str) -> str:
     """The word, where it is known; raises InvalidParameters with the nearest known word."""
-    if word not in known:
-        raise InvalidParameters(
-            f"unknown {parameter} {word!r}{hint(word, known)}",
-            parameter=parameter,
-            value_provided=word,
-            validation_rule="one of " + ", ".join(known),
-        )
+    require_known(word, known, f"unknown {parameter} {word!r}", parameter=parameter)
     return word
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from healthseg.data.cache import code_digest
-from healthseg.errors import CalculationError, InvalidParameters
+from healthseg.errors import CalculationError, InvalidParameters, require_known
 from healthseg.reports import registry
 from healthseg.reports.batches.job import FORMATS, Job, report_name
 from healthseg.reports.html.navigation import Atlas
@@ -97,13 +97,12 @@ def checked(request: Request) -> Request:
 
 
 def _one_of(parameter: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise InvalidParameters(
-            f"{parameter} {value!r} must be one of {', '.join(known)}",
-            parameter=parameter,
-            value_provided=value,
-            validation_rule="one of " + ", ".join(known),
-        )
+    require_known(
+        value,
+        known,
+        f"{parameter} {value!r} must be one of {', '.join(known)}",
+        parameter=parameter,
+    )
 
 
 def jobs(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import CalculationError, InvalidParameters
+from healthseg.errors import CalculationError, InvalidParameters, require_known
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.scoring.churn import training
@@ -68,13 +68,7 @@ class ReportCard:
     not_measured: Mapping[str, str]
 
     def frame(self, name: str) -> pd.DataFrame:
-        if name not in self.frames:
-            raise InvalidParameters(
-                f"the report card has no frame {name!r}",
-                parameter="name",
-                value_provided=name,
-                validation_rule="one of " + ", ".join(self.frames),
-            )
+        require_known(name, self.frames, f"the report card has no frame {name!r}", parameter="name")
         return self.frames[name].copy()
 
     def figures(self) -> dict[str, float]:

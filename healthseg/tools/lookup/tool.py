@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import InvalidParameters, hint
+from healthseg.errors import InvalidParameters, hint, require_known
 from healthseg.metrics import catalog
 from healthseg.rules.expressions import Condition
 from healthseg.tools import TOOLS
@@ -212,13 +212,7 @@ def trace_figure(
     >>> traced.value, traced.row_count
     (1, 7)
     """
-    if tool not in TOOLS:
-        raise InvalidParameters(
-            f"there is no tool {tool!r} with figures to trace{hint(tool, TOOLS)}",
-            parameter="tool",
-            value_provided=tool,
-            validation_rule="one of " + ", ".join(TOOLS),
-        )
+    require_known(tool, TOOLS, f"there is no tool {tool!r} with figures to trace", parameter="tool")
     result = TOOLS[tool].run(portfolio, {**(parameters or {}), **TOOLS[tool].reading})
     traced = result.trace(figure)
     return FigureTrace(
