@@ -7,6 +7,8 @@ piece of advice names its rule and the figures that made it fire.
 from __future__ import annotations
 
 import functools
+import json
+import re
 import string
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -16,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from healthseg.errors import InvalidParameters
+from healthseg.errors import InvalidParameters, hint, require_known
 from healthseg.rules.expressions import Condition
 
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -36,6 +38,22 @@ KINDS = (
     "theme",
     "escalation",
 )
+# kinds that a team may add rules to: of the others a response needs exactly one, or words beside the rule
+OWN_KINDS = (
+    "risk",
+    "strength",
+    "action",
+    "alert",
+    "disagreement",
+    "portfolio_action",
+    "portfolio_alert",
+    "theme",
+    "escalation",
+)
+FIELDS = ("when", "text", "severity", "threshold", "priority")
+LONGEST_TEXT = 1000
+_FORMAT = re.compile(r"[+]?,?(\.\d)?[f%]?|n [\w -]{1,60}")
+OwnRules = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any] | bool]]]
 
 
 class TriggeredRule(BaseModel):
@@ -61,6 +79,7 @@ class Rule:
     severity: str = "low"
     threshold: float | None = None
     priority: int = 0
+    own: bool = False
 
     @property
     def figures(self) -> list[str]:
@@ -70,7 +89,12 @@ class Rule:
     def evaluate(
         self, figures: Mapping[str, Any], threshold: float | None = None
     ) -> TriggeredRule | None:
-        """The triggered rule, or None where its condition is not known to hold."""
+        """The triggered rule, or None where its condition is not known to hold.
+
+        Raises InvalidParameters where a team's own rule reads a figure that the tool does not have.
+        """
+        if self.own:
+            self._require_known(figures)
         limit = self.threshold if threshold is None else threshold
         figures = {**figures, "threshold": limit} if limit is not None else figures
         if not self.condition.holds(figures):
@@ -82,6 +106,18 @@ class Rule:
             severity=self.severity,
             figures=used,
         )
+
+    def _require_known(self, figures: Mapping[str, Any]) -> None:
+        known = {"threshold", *figures, *_figures(self.tool)}
+        for name in self.figures:
+            if name not in known:
+                where = f"{FILES[self.tool]}.{self.kind}.{self.name}"
+                raise InvalidParameters(
+                    f"the rule {where} reads {name!r}, which is not a figure of {self.tool}{hint(name, known)}",
+                    parameter=f"settings.rules.{where}",
+                    value_provided=name,
+                    validation_rule="a figure that the tool has",
+                )
 
 
 class _Plain(string.Formatter):
@@ -97,6 +133,12 @@ class _Plain(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None:
             return "unknown"
+        if not _FORMAT.fullmatch(format_spec):
+            raise InvalidParameters(
+                f"{format_spec[:40]!r} is not a format of a figure",
+                parameter="text",
+                validation_rule="as in {score:.0f}, {arr:,.0f}, {share:.1%} or {seats:n seat}",
+            )
         if format_spec.startswith("n "):
             return counted(value, format_spec.removeprefix("n "))
         return (
@@ -158,34 +200,118 @@ def _entries(tool: str) -> dict[str, Any]:
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
-@functools.cache
-def rules(tool: str, kind: str) -> tuple[Rule, ...]:
-    """The tool's rules of a kind, in order of priority, then name."""
-    parsed = []
-    for name, entry in _entries(tool).get(kind, {}).items():
-        severity = entry.get("severity", "low")
-        if kind not in KINDS or severity not in SEVERITIES:
-            raise InvalidParameters(
-                f"the rule {name!r} has an unknown kind or severity", parameter=name
-            )
-        parsed.append(
-            Rule(
-                tool,
-                kind,
-                name,
-                Condition(entry["when"]),
-                entry["text"],
-                severity,
-                entry.get("threshold"),
-                entry.get("priority", 0),
-            )
+def rules(tool: str, kind: str, own: OwnRules) -> tuple[Rule, ...]:
+    """The tool's rules of a kind, in order of priority, then name: with a team's own (setting ``rules``) over them.
+
+    >>> own = {"health": {"alert": {"inactive": False, "few": {"when": "monthly_active_users < 3", "text": "Few users"}}}}
+    >>> names = {rule.name for rule in rules("calculate_health_score", "alert", own)}
+    >>> "inactive" in names, "few" in names
+    (False, True)
+    """
+    stated = own.get(FILES.get(tool, tool), {}).get(kind, {})
+    return _parsed(tool, kind, json.dumps(stated, sort_keys=True, default=dict))
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(tool: str, kind: str, own: str) -> tuple[Rule, ...]:
+    stated = json.loads(own)
+    entries = with_own(_entries(tool).get(kind, {}), stated)
+    parsed = [
+        Rule(
+            tool,
+            kind,
+            name,
+            Condition(entry["when"]),
+            entry["text"],
+            entry.get("severity", "low"),
+            entry.get("threshold"),
+            entry.get("priority", 0),
+            own=name in stated,
         )
+        for name, entry in entries.items()
+    ]
     return tuple(sorted(parsed, key=lambda rule: (-rule.priority, rule.name)))
 
 
-def triggered(tool: str, kind: str, figures: Mapping[str, Any]) -> list[TriggeredRule]:
-    """The tool's rules of a kind whose conditions hold for these figures, most severe first."""
-    outcomes = [rule.evaluate(figures) for rule in rules(tool, kind)]
+def with_own(
+    entries: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any] | bool]
+) -> dict[str, Mapping[str, Any]]:
+    """Rules by name: a team's fields over the package's, ``False`` removes one."""
+    both = dict(entries)
+    for name, fields in own.items():
+        if isinstance(fields, Mapping):
+            both[name] = {**both.get(name, {}), **fields}
+        elif not fields:
+            both.pop(name, None)
+    return both
+
+
+@functools.cache
+def _figures(tool: str) -> frozenset[str]:
+    """All figures that the package's rules of a tool read."""
+    every = (rules(tool, kind, {}) for kind in _entries(tool) if kind in KINDS)
+    return frozenset(name for parsed in every for rule in parsed for name in rule.figures)
+
+
+def checked(own: OwnRules) -> OwnRules:
+    """A team's own rules as they are, or InvalidParameters that names what is wrong.
+
+    >>> checked({"health": {"alert": {"few": {"when": "monthly_active_users <", "text": "Few users"}}}})
+    Traceback (most recent call last):
+    healthseg.errors.InvalidParameters: 'monthly_active_users <' is not a condition: it cannot be parsed
+    """
+    tools = {file: tool for tool, file in FILES.items() if tool != "next_actions"}
+    for file, kinds in own.items():
+        require_known(
+            file, tools, f"unknown tool {file!r} in settings.rules", parameter="settings.rules"
+        )
+        known = [kind for kind in OWN_KINDS if kind in _entries(tools[file])]
+        for kind, stated in kinds.items():
+            require_known(
+                kind, known, f"unknown kind of rules {kind!r}", parameter=f"settings.rules.{file}"
+            )
+            for name, entry in with_own(_entries(tools[file])[kind], stated).items():
+                if name in stated:
+                    _check(f"settings.rules.{file}.{kind}.{name}", entry)
+    return own
+
+
+def _check(where: str, entry: Mapping[str, Any]) -> None:
+    for field in entry:
+        require_known(field, FIELDS, f"unknown field {field!r} of {where}", parameter=where)
+    for field in ("when", "text"):
+        if not isinstance(entry.get(field), str) or len(entry[field]) > LONGEST_TEXT:
+            raise InvalidParameters(
+                f"{where} needs {field}: text of at most {LONGEST_TEXT} characters",
+                parameter=where,
+                validation_rule=f"a rule with {field}",
+            )
+    Condition(entry["when"])
+    severity = entry.get("severity", "low")
+    require_known(
+        severity, SEVERITIES, f"unknown severity {severity!r} of {where}", parameter=where
+    )
+    for field in ("threshold", "priority"):
+        value = entry.get(field, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidParameters(
+                f"{where}.{field} is {value!r}; it must be a number",
+                parameter=f"{where}.{field}",
+                value_provided=str(value)[:200],
+                validation_rule="a number",
+            )
+    try:
+        parts = list(string.Formatter().parse(entry["text"]))
+    except ValueError as problem:
+        raise InvalidParameters(f"{where}.text: {problem}", parameter=f"{where}.text") from None
+    words(entry["text"], {field: 1.0 for _, field, _, _ in parts if field})
+
+
+def triggered(
+    tool: str, kind: str, figures: Mapping[str, Any], own: OwnRules
+) -> list[TriggeredRule]:
+    """The tool's rules of a kind whose conditions hold for these figures, most severe first; ``own`` are the team's."""
+    outcomes = [rule.evaluate(figures) for rule in rules(tool, kind, own)]
     held = [outcome for outcome in outcomes if outcome is not None]
     return sorted(held, key=lambda outcome: -SEVERITIES.index(outcome.severity))
 

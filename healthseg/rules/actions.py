@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from healthseg.errors import InvalidParameters, hint
-from healthseg.rules import SEVERITIES, Rule, _entries, words
+from healthseg.rules import SEVERITIES, Rule, _entries, with_own, words
 from healthseg.rules.expressions import Condition
 
 TOOL, KIND = "next_actions", "next"
@@ -41,13 +41,7 @@ def action_rules(own: Mapping[str, Mapping[str, Any] | bool]) -> tuple[ActionRul
     >>> "plan_review" in {item.rule.name for item in rules}, rules[-1].rule.name
     (False, 'visit')
     """
-    entries: dict[str, Mapping[str, Any]] = dict(_entries(TOOL)[KIND])
-    for name, fields in own.items():
-        if isinstance(fields, Mapping):
-            entries[name] = {**entries.get(name, {}), **fields}
-        elif not fields:
-            entries.pop(name, None)
-    rules = [_rule(name, entry) for name, entry in entries.items()]
+    rules = [_rule(name, entry) for name, entry in with_own(_entries(TOOL)[KIND], own).items()]
     return tuple(sorted(rules, key=lambda item: (-item.rule.priority, item.rule.name)))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from healthseg.errors import InvalidParameters, hint
-from healthseg.rules import SEVERITIES, TriggeredRule, rules
+from healthseg.rules import SEVERITIES, OwnRules, Rule, TriggeredRule, rules
 
 LONGEST_COOLDOWN_DAYS = 90
 EPOCH_ORDINAL = dt.date(1970, 1, 1).toordinal()
@@ -17,28 +17,31 @@ KEYS = ("thresholds", "minimum_severity", "cooldown_days")
 
 @dataclass(frozen=True)
 class Preferences:
-    """A reader's wishes: thresholds by rule, the least severity, and how long a raised alert stays quiet."""
+    """The alerts' rules, and a reader's wishes: thresholds by rule, the least severity, and how long a raised alert
+    stays quiet."""
 
+    rules: tuple[Rule, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
     minimum_severity: str = "low"
     cooldown_days: int = 0
 
 
 def preferences(
-    entries: Mapping[str, Any] | None, tool: str = "calculate_health_score"
+    entries: Mapping[str, Any] | None, own: OwnRules, tool: str = "calculate_health_score"
 ) -> Preferences:
-    """The preferences, checked.
+    """The preferences, checked, with the rules of the tool's alerts and the team's ``own`` over them.
 
-    >>> preferences({"thresholds": {"score_below": 50}, "cooldown_days": 7}).cooldown_days
+    >>> preferences({"thresholds": {"score_below": 50}, "cooldown_days": 7}, {}).cooldown_days
     7
     """
+    known = rules(tool, "alert", own)
     entries = dict(entries or {})
     for key in entries:
         if key not in KEYS:
             raise _refused(
                 "alert_preferences", key, "one of " + ", ".join(KEYS), hint(str(key), KEYS)
             )
-    _thresholds(entries.get("thresholds", {}), tool)
+    _thresholds(entries.get("thresholds", {}), known)
     severity = entries.get("minimum_severity", "low")
     if severity not in SEVERITIES:
         raise _refused(
@@ -58,11 +61,11 @@ def preferences(
             days,
             f"a whole number from 0 to {LONGEST_COOLDOWN_DAYS}",
         )
-    return Preferences(dict(entries.get("thresholds", {})), severity, days)
+    return Preferences(known, dict(entries.get("thresholds", {})), severity, days)
 
 
-def _thresholds(thresholds: Any, tool: str) -> None:
-    known = {rule.name for rule in rules(tool, "alert") if rule.threshold is not None}
+def _thresholds(thresholds: Any, alerts: tuple[Rule, ...]) -> None:
+    known = {rule.name for rule in alerts if rule.threshold is not None}
     if not isinstance(thresholds, Mapping):
         raise _refused("alert_preferences.thresholds", thresholds, "a mapping of rules to numbers")
     for name, value in thresholds.items():
@@ -82,11 +85,11 @@ def _refused(parameter: str, value: Any, rule: str, near: str = "") -> InvalidPa
     )
 
 
-def holding(tool: str, wishes: Preferences, figures: Mapping[str, Any]) -> dict[str, TriggeredRule]:
+def holding(wishes: Preferences, figures: Mapping[str, Any]) -> dict[str, TriggeredRule]:
     """The alerts whose rules hold for these figures, by rule."""
     least = SEVERITIES.index(wishes.minimum_severity)
     alerts = {}
-    for rule in rules(tool, "alert"):
+    for rule in wishes.rules:
         outcome = rule.evaluate(figures, wishes.thresholds.get(rule.name))
         if outcome is not None and SEVERITIES.index(rule.severity) >= least:
             alerts[rule.name] = outcome
@@ -94,7 +97,6 @@ def holding(tool: str, wishes: Preferences, figures: Mapping[str, Any]) -> dict[
 
 
 def raised(
-    tool: str,
     wishes: Preferences,
     figures: Mapping[str, Any],
     before: Callable[[int], list[Mapping[str, Any] | None]],
@@ -106,11 +108,11 @@ def raised(
     days are gone through as if the alerts had been raised then. A rule that held on all of them began before
     what is rebuilt; it is raised again every ``cooldown_days + 1`` days, counted from 1970 (``today``).
     """
-    held = holding(tool, wishes, figures)
+    held = holding(wishes, figures)
     if held and wishes.cooldown_days:
         window = 2 * wishes.cooldown_days + 1
         days = [
-            set() if earlier is None else set(holding(tool, wishes, earlier))
+            set() if earlier is None else set(holding(wishes, earlier))
             for earlier in before(window)
         ]
         held = {

@@ -18,7 +18,7 @@ from healthseg.errors import InvalidParameters, require_known
 from healthseg.rules import SEVERITIES
 from healthseg.settings.actions import ActionSettings
 from healthseg.settings.adoption import AdoptionSettings
-from healthseg.settings.base import Frozen, fingerprint
+from healthseg.settings.base import Frozen, fingerprint, merged
 from healthseg.settings.churn import ChurnSettings
 from healthseg.settings.data import DataSettings
 from healthseg.settings.forecasting import ForecastSettings
@@ -159,7 +159,7 @@ def settings(values: Mapping[str, Any] | None = None) -> Settings:
 
 
 def changed(base: Settings, values: Settings | Mapping[str, Any]) -> Settings:
-    """Settings with some others over them (or others); a stated scorecard and metrics are merged with theirs.
+    """Settings with some others over them (or others); a stated scorecard, metrics and rules are merged with theirs.
 
     >>> other = changed(Settings(), {"scorecard": {"components": {"usage": {"weight": 0.5}}}})
     >>> other.scorecard.components["usage"].weight, len(other.scorecard.components)
@@ -174,6 +174,8 @@ def changed(base: Settings, values: Settings | Mapping[str, Any]) -> Settings:
     if isinstance(metrics, Mapping):
         dumped = {name: metric.model_dump() for name, metric in base.metrics.items()}
         values["metrics"] = dumped | dict(metrics)
+    if isinstance(values.get("rules"), Mapping):
+        values["rules"] = merged(base.rules, values["rules"])
     stated = settings(values)
     return base.model_copy(update={name: getattr(stated, name) for name in values})
 

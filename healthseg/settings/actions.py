@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from healthseg import rules as engine
 from healthseg.settings.base import Frozen
 
 Days = Annotated[int, Field(ge=1)]
@@ -16,6 +17,8 @@ class ActionSettings(Frozen):
 
     # a team's own rules by name, over those of rules/actions.toml: fields by name, false removes one
     next_actions: dict[str, dict[str, Any] | bool] = {}
+    # a team's own rules of the tools, over those of rules/<tool>.toml: by tool, kind and name, as in health.alert.few_users
+    rules: dict[str, dict[str, dict[str, dict[str, Any] | bool]]] = {}
     # what a manager reads and does on a day
     next_actions_shown: Annotated[int, Field(ge=1)] = 5
     # a business review a quarter where a manager has few customers, one a year where many
@@ -40,3 +43,8 @@ class ActionSettings(Frozen):
     accounts_to_save: Annotated[int, Field(ge=1)] = 10
     # a churned customer's score is shown as it was a quarter before, when it could have been saved
     churned_score_days: Days = 90
+
+    @field_validator("rules")
+    @classmethod
+    def _checked(cls, rules: engine.OwnRules) -> engine.OwnRules:
+        return engine.checked(rules)

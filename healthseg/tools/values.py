@@ -48,6 +48,19 @@ def word(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def plain_figures(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row's figures as rules read them: numbers and words; anything else is unknown.
+
+    >>> plain_figures({"plan": "pro", "seats": 5, "nps": float("nan"), "live": True})
+    {'plan': 'pro', 'seats': 5.0, 'nps': None, 'live': 1.0}
+    """
+    numbers = (int, float, np.number, np.bool)
+    return {
+        str(name): number(value) if isinstance(value, numbers) else word(value)
+        for name, value in row.items()
+    }
+
+
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON values: missing values are null, whole figures integers, others have 4 decimals."""
     return [record(row) for row in frame.to_dict("records")]

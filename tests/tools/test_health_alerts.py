@@ -72,7 +72,9 @@ def test_a_threshold_moves_its_own_rule_only(silent):
 
 @pytest.mark.parametrize("least", SEVERITIES)
 def test_alerts_below_the_minimum_severity_are_left_out(silent, least):
-    severity = {rule.name: rule.severity for rule in rules.rules("calculate_health_score", "alert")}
+    severity = {
+        rule.name: rule.severity for rule in rules.rules("calculate_health_score", "alert", {})
+    }
     on = BEGAN + dt.timedelta(days=3)
     everything = raised(silent, on)
     assert {severity[name] for name in everything} >= {"critical", "medium"}

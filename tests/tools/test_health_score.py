@@ -500,7 +500,7 @@ def test_a_customer_that_left_on_the_day_it_came_has_a_response_without_a_score(
 def test_every_word_of_advice_has_its_rule_and_the_rule_holds_for_its_figures(
     responses, section, kind
 ):
-    known = rules.rules(TOOL, kind) or [item.rule for item in action_rules({})]
+    known = rules.rules(TOOL, kind, {}) or [item.rule for item in action_rules({})]
     by_name = {rule.name: rule for rule in known}
     met = set()
     for health in responses.values():

@@ -185,7 +185,8 @@ def low_features(
     parts = []
     for row in rows.sort_values(["rate", "feature"], kind="stable").to_dict("records"):
         hindrances = barriers(usage, row["feature"])
-        held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, hindrances))
+        figures = portfolio_figures(usage, row, times, hindrances)
+        held = rules.triggered(TOOL, "action", figures, usage.settings.rules)
         parts.append(low_feature(row, hindrances, promoted(usage, tested, row["feature"], held)))
     return parts
 
@@ -219,7 +220,8 @@ def portfolio_recommendations(
         if target is None or gap is None or gap <= 0 or row["customers"] < least:
             continue
         hindrances = barriers(usage, row["feature"])
-        held = rules.triggered(TOOL, "action", portfolio_figures(usage, row, times, hindrances))
+        figures = portfolio_figures(usage, row, times, hindrances)
+        held = rules.triggered(TOOL, "action", figures, usage.settings.rules)
         held = promoted(usage, tested, row["feature"], held)
         if held:
             reason = (

@@ -235,7 +235,8 @@ class CustomerAdoption:
 
     def _advised(self, row: Mapping[str, Any]) -> tuple[list[Barrier] | None, list[Any]]:
         barriers = advice.barriers(self.usage, row["feature"], [self.client_id])
-        return barriers, rules.triggered(advice.TOOL, "action", self._figures(row, barriers))
+        figures = self._figures(row, barriers)
+        return barriers, rules.triggered(advice.TOOL, "action", figures, self.settings.rules)
 
     def low_features(self, tested: Effects | None) -> list[LowFeature]:
         """All that it could use and has not adopted."""

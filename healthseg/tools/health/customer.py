@@ -114,10 +114,10 @@ class CustomerHealth:
         now, live = self.now, not self.churned
         metrics, history, change = self.metrics(), self.history(), self.change()
         coming, frames = self._outlook(include_predictions)
-        risks = rules.triggered(TOOL, "risk", self.figures)
+        risks = rules.triggered(TOOL, "risk", self.figures, self.settings.rules)
         coming_up = first_actions(self.context, self.figures) if live else []
         raised = (
-            alerts.raised(TOOL, preferences, self.figures, self.figures_before, self.as_of)
+            alerts.raised(preferences, self.figures, self.figures_before, self.as_of)
             if live
             else []
         )

@@ -272,7 +272,7 @@ class HealthOfPortfolio:
         return f"with {row['children']:.0f} accounts, the worst {worst}; {own}"
 
     def _own_reason(self, client: str) -> str:
-        risks = rules.triggered(TOOL, "risk", self.figures[client])
+        risks = rules.triggered(TOOL, "risk", self.figures[client], self.settings.rules)
         if risks:
             return "; ".join(rule.text for rule in risks[:2])
         if self.figures[client]["score"] is None:
@@ -373,7 +373,9 @@ class HealthOfPortfolio:
     def _disagreements(self, table: pd.DataFrame) -> pd.DataFrame:
         disagreements = []
         for client in table["client_id"]:
-            for rule in rules.triggered(TOOL, "disagreement", self.figures[client]):
+            for rule in rules.triggered(
+                TOOL, "disagreement", self.figures[client], self.settings.rules
+            ):
                 disagreements.append(
                     {
                         "client_id": client,
@@ -397,7 +399,7 @@ class HealthOfPortfolio:
         held = [
             rule.model_copy(update={"figures": {**rule.figures, "client_id": client}})
             for client in self.today.index
-            for rule in alerts.holding(TOOL, preferences, self.figures[client]).values()
+            for rule in alerts.holding(preferences, self.figures[client]).values()
         ]
         return sorted(
             held,

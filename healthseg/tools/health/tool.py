@@ -61,7 +61,7 @@ def calculate_health_score(
     >>> health.current_health_score, health.coverage
     (91, 0.39)
     """
-    preferences = alerts.preferences(alert_preferences)
+    preferences = alerts.preferences(alert_preferences, portfolio.settings.rules)
     date = portfolio.as_of(as_of)
     context = CustomerContext.of(portfolio, client_id, date)
     refuse_without_model(portfolio, date, scoring_model)
@@ -96,4 +96,4 @@ def portfolio_health(
     refuse_without_model(portfolio, date, scoring_model)
     model = ScoreModel.of(scoring_model, component_weights)
     health = HealthOfPortfolio(portfolio, date, model, lookback_period_days, risk_threshold)
-    return health.result(alerts.preferences(alert_preferences))
+    return health.result(alerts.preferences(alert_preferences, portfolio.settings.rules))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from healthseg import rules
@@ -13,7 +12,7 @@ from healthseg.charts import formats
 from healthseg.metrics import catalog
 from healthseg.metrics.catalog import Metric
 from healthseg.tools.health.result import Factor, Opportunity
-from healthseg.tools.values import number, rounded
+from healthseg.tools.values import number, plain_figures, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -173,12 +172,7 @@ def rule_figures(
     settings: Settings,
 ) -> dict[str, Any]:
     """The named figures that the rules read, of a customer on a date: the panel's metrics, and these."""
-    figures: dict[str, Any] = {
-        name: number(value)
-        for name, value in now.items()
-        if name not in ("client_id", "date")
-        and (value is None or isinstance(value, int | float | np.number | np.bool))
-    }
+    figures = plain_figures(now)
     change, arr_change = _difference(now, then, "shown"), _difference(now, earlier, "arr")
     slope = number(trend["slope_per_week"]) if trend is not None else None
     baseline = figures.get("usage_vs_own_baseline")

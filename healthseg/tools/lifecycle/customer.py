@@ -52,7 +52,7 @@ from healthseg.tools.lifecycle.result import (
     TriggeredAction,
     TypicalDuration,
 )
-from healthseg.tools.values import integer, number, rounded
+from healthseg.tools.values import integer, number, plain_figures, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -458,10 +458,9 @@ class CustomerStage:
     ) -> list[TriggeredRule]:
         pending = [detail.text for detail in coming.criteria_detail if detail.met is not True]
         position, stage = self.position_on_curve, self.stage or "none"
-        plain = {k: v for k, v in self.now.items() if isinstance(v, int | float | str)}
         still = position.still_in
         figures = {
-            **plain,
+            **plain_figures(self.now),
             "stage": stage,
             "stage_words": stage.replace("_", " "),
             "suggested": (suggested or "none").replace("_", " "),
@@ -477,7 +476,7 @@ class CustomerStage:
             "disagreement": contradictions[0].text if contradictions else "nothing",
             "minimum_health": self.settings.lifecycle.lowest_health(self.stage),
         }
-        return rules.triggered(TOOL, "action", figures)
+        return rules.triggered(TOOL, "action", figures, self.settings.rules)
 
     def _warnings(self) -> list[str]:
         warnings = []

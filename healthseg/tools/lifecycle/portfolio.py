@@ -286,7 +286,7 @@ class LifecycleOfPortfolio:
             "ready": ready,
             "without_stage": int(self.live["stage"].isna().sum()),
         }
-        return rules.triggered(TOOL, "portfolio_action", figures)
+        return rules.triggered(TOOL, "portfolio_action", figures, self.settings.rules)
 
     def _excluded(self) -> dict[str, int]:
         signup = pd.to_datetime(customers(self.portfolio)["signup_date"])

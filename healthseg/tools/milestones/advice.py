@@ -61,7 +61,9 @@ class OpenMilestones:
     def _blocker(self, row: Milestone) -> MilestoneBlocker:
         figures, (usual, usual_n) = self._figures(row), self.day.clearing(row["blocker"])
         triggered = [
-            rule for rule in rules.triggered(TOOL, "action", figures) if "blocked" in rule.figures
+            rule
+            for rule in rules.triggered(TOOL, "action", figures, self.settings.rules)
+            if "blocked" in rule.figures
         ]
         age = integer(figures["blocker_days"])
         return MilestoneBlocker(
@@ -123,7 +125,7 @@ class OpenMilestones:
         parts: list[MilestoneRecommendation] = []
         most = self.day.settings.recommendations_max_count
         for row in sorted(self.shown, key=_urgency):
-            triggered = rules.triggered(TOOL, "action", self._figures(row))
+            triggered = rules.triggered(TOOL, "action", self._figures(row), self.settings.rules)
             if triggered and len(parts) < most:
                 parts.append(self._recommendation(row, triggered))
         return parts
@@ -257,7 +259,9 @@ def success_probability(
     """The probability, and the risk and positive factors that the rules find in the figures."""
     model = day.success_model
     chance = model.of(client_id)
-    risks, strengths = (rules.triggered(TOOL, kind, figures) for kind in ("risk", "strength"))
+    risks, strengths = (
+        rules.triggered(TOOL, kind, figures, day.settings.rules) for kind in ("risk", "strength")
+    )
     return SuccessProbability(
         overall_success_likelihood=Figure(rounded(chance.value), chance.reason),
         lower=rounded(chance.lower),

@@ -365,7 +365,7 @@ class MilestonesOfPortfolio:
             "stuck_customers": 0 if step is None else int(step["overdue"]),
             "stuck_waiting": 0 if step is None else int(step["waiting"]),
         }
-        return rules.triggered(TOOL, "portfolio_action", figures)
+        return rules.triggered(TOOL, "portfolio_action", figures, self.settings.rules)
 
 
 def _modelled(chance: SuccessChance) -> float:

@@ -137,7 +137,7 @@ class PatternRequest:
         personas, evidence, _ = self.personas
         few = self.wide.churn_hypotheses.reason
         figures = self._figures()
-        actions = rules.triggered(TOOL, "action", figures)
+        actions = rules.triggered(TOOL, "action", figures, self.portfolio.settings.rules)
         result = EngagementPatterns(
             as_of=scope.as_of,
             data_until=self.portfolio.data_until,
@@ -471,7 +471,7 @@ def _opportunities(figures: dict[str, Any]) -> list[OptimizationOpportunity]:
     """Opportunities whose rule is triggered; the impact only where history proves it."""
     entries = rules.phrases(TOOL, "optimisation")
     opportunities = []
-    for rule in rules.triggered(TOOL, "focus", figures):
+    for rule in rules.triggered(TOOL, "focus", figures, {}):
         entry, impact = entries[rule.rule], None
         if "impact" in entry and figures.get("difference_lower_percent") is not None:
             impact = rules.words(entry["impact"], figures)

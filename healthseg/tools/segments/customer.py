@@ -12,7 +12,7 @@ from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure
 from healthseg.tools.segmenters import border_distance, label, written
 from healthseg.tools.segments.result import SegmentPlace
-from healthseg.tools.values import integer, number, rounded, word
+from healthseg.tools.values import integer, number, plain_figures, rounded, word
 
 if TYPE_CHECKING:
     from healthseg.tools.segmentation import MergedSegment
@@ -153,16 +153,13 @@ def _movers(
             sentences.append(f"{distance} {side} to {segmented.segments[position + step].name}")
     if segmenter.kind != "health":
         return sentences
-    figures = {
-        str(name): number(value)
-        for name, value in build.context.live.loc[client].items()
-        if isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    }
-    usage, champion = figures.get("usage_vs_own_baseline"), figures.get("champion_share")
-    figures["score"] = figures.get("shown")
+    figures = plain_figures(build.context.live.loc[client])
+    usage, figures["score"] = number(figures.get("usage_vs_own_baseline")), figures.get("shown")
     figures["usage_drop_percent"] = None if usage is None else 100 * (1 - usage)
-    figures["champion_percent"] = None if champion is None else 100 * champion
-    risks = rules.triggered(HEALTH_TOOL, "risk", figures)
+    for name, metric in {"champion": "champion_share", "seat": "seat_utilisation"}.items():
+        share = number(figures.get(metric))
+        figures[f"{name}_percent"] = None if share is None else 100 * share
+    risks = rules.triggered(HEALTH_TOOL, "risk", figures, build.context.settings.rules)
     return sentences + [
         f"Against it: {rule.text}" for rule in risks[: build.context.settings.segment_max_risks]
     ]

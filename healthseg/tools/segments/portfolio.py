@@ -334,17 +334,21 @@ class SegmentationBuilder:
             figures.TOOL,
             "portfolio_action",
             {
+                **dict.fromkeys(next(iter(self.figures.values()), {})),
                 "moved_down": None if moved is None else moved.down,
                 "noise_down": noise,
                 "since": None if moved is None else moved.since.isoformat(),
             },
+            self.settings.rules,
         )
         for part in self.segmented.segments:
             own = self.figures[part.id]
             known = self.money.addable and own["arr"] is not None
             money = brief_money(own["arr"], self.money.currency) if known else None
             named = own | {"segment": part.name, "money": money}
-            triggered += rules.triggered(figures.TOOL, "portfolio_action", named)
+            triggered += rules.triggered(
+                figures.TOOL, "portfolio_action", named, self.settings.rules
+            )
         return sorted(triggered, key=lambda rule: -rules.SEVERITIES.index(rule.severity))
 
     def _record(self) -> SegmentationRun:

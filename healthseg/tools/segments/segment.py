@@ -183,7 +183,8 @@ def strategy(
     kinds = ("focus", "contact", "touch", "automation")
     chosen = {kind: _first(kind, figures) for kind in kinds}
     themes, actions, escalations = (
-        rules.triggered(TOOL, kind, figures) for kind in ("theme", "action", "escalation")
+        rules.triggered(TOOL, kind, figures, context.settings.rules)
+        for kind in ("theme", "action", "escalation")
     )
     channels, content = (answers(context, clients, by) for by in ("channel", "content"))
     few = "no messages table, or too few messages were sent to it"
@@ -214,7 +215,7 @@ def strategy(
 
 def _first(kind: str, figures: Mapping[str, Any]) -> TriggeredRule:
     """The first rule of a kind that holds."""
-    outcomes = (rule.evaluate(figures) for rule in rules.rules(TOOL, kind))
+    outcomes = (rule.evaluate(figures) for rule in rules.rules(TOOL, kind, {}))
     return next(outcome for outcome in outcomes if outcome is not None)
 
 

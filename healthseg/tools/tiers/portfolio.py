@@ -431,6 +431,7 @@ class TierRun:
                 TOOL,
                 "portfolio_action",
                 figures.rule_figures(self, tier, rows[tier.tier_name]),
+                self.settings.rules,
             )
         ]
         ranked = sorted(triggered, key=lambda rule: -rules.SEVERITIES.index(rule.severity))

@@ -81,6 +81,7 @@ PERIOD_METRICS = (
 )
 COHORT_METRICS = tuple(f"{name}_users" for name in lives.COHORTS)
 FEATURE_METRICS = ("person_events", "active_days", "active_users")
+RULE_PARTS = ("engagement_metrics", "usage_analytics", "usage_trends", "dependence", "own_baseline")
 RETENTION_COLUMNS = ["cohort", "week", "users", "retained", "share"]
 
 
@@ -134,9 +135,12 @@ class CustomerUsage:
             parts["user_cohorts"] = Figure(
                 None, self._reason(untracked) if segmentation else NOT_REQUESTED
             )
-        live = not self.context.churned
-        actions = rules.triggered(TOOL, "action", figures) if live else []
-        alerts = rules.triggered(TOOL, "alert", figures) if live else []
+        actions, alerts = (
+            []
+            if self.context.churned
+            else rules.triggered(TOOL, kind, figures, self.settings.rules)
+            for kind in ("action", "alert")
+        )
         users = self.users if segmentation and cohorts else self.users.iloc[:0]
         return UsageEngagement(
             as_of=self.context.as_of,
@@ -479,20 +483,13 @@ class CustomerUsage:
     def figures(self, parts: dict[str, Any]) -> dict[str, Any]:
         """The named figures that the rules read: those of the sections, and these."""
         figures: dict[str, Any] = {}
-        for name in (
-            "engagement_metrics",
-            "usage_analytics",
-            "usage_trends",
-            "dependence",
-            "own_baseline",
-            "user_cohorts",
-        ):
-            values = {} if parts[name] is None else parts[name].model_dump()
-            figures |= {
-                key: value
-                for key, value in values.items()
-                if value is None or isinstance(value, int | float | str)
-            }
+        for name in (*RULE_PARTS, "user_cohorts"):
+            part = parts[name]
+            figures |= part.model_dump() if part else dict.fromkeys(UserCohorts.model_fields)
+        plain = (int, float, str)
+        figures = {
+            key: value if isinstance(value, plain) else None for key, value in figures.items()
+        }
         growth, heat = parts["growth_accounting"].period, parts["activity_heatmap"]
         users, rate, ratio = (
             figures["monthly_active_users"],
@@ -507,6 +504,7 @@ class CustomerUsage:
         return {
             **figures,
             **self.settings.limits_in_rules,
+            **{name: number(self.row.get(name)) for name in self.settings.metrics},
             "new_users": growth.new_users,
             "dormant_users": growth.dormant_users,
             "resurrected_users": growth.resurrected_users,

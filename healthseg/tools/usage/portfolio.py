@@ -58,8 +58,8 @@ def usage_of_portfolio(
     rhythm, rhythm_frames = heatmap(hours, start, end, "each account's own clock", settings)
     days, odd = _days(portfolio, everyone, end)
     figures = _figures(table, settings)
-    actions = rules.triggered(TOOL, "portfolio_action", figures)
-    alerts = rules.triggered(TOOL, "portfolio_alert", figures)
+    actions = rules.triggered(TOOL, "portfolio_action", figures, settings.rules)
+    alerts = rules.triggered(TOOL, "portfolio_alert", figures, settings.rules)
     currency, warnings = _currency(table)
     single = table[table["single_user"]].sort_values("arr", ascending=False, kind="stable")
     no_arr = "no ARR in one known currency"
