@@ -43,7 +43,7 @@ def features(frame: pd.DataFrame) -> Picture:
     return _features(
         frame,
         "Adoption by feature",
-        "Share of the customers that could use it and adopted it; lighter: the interval; n = {n} features",
+        "Share of the customers that could use it and adopted it, with its interval; n = {n} features",
         bars.row(
             "{feature:Words}",
             lambda row: _how_often("{rate:percent} · {adopted:number} of {customers:number}", row),
@@ -59,7 +59,7 @@ def own_features(frame: pd.DataFrame) -> Picture:
     return _features(
         frame,
         "Users of each feature",
-        "Share of the active users who used it; grey: not adopted; n = {n} features",
+        "Share of the active users who used it; without a frequency: not adopted; n = {n} features",
         bars.row(
             "{feature:Words}",
             lambda row: _how_often("{rate:percent} of users", row),
@@ -101,7 +101,7 @@ def own_times(times: pd.DataFrame) -> Picture:
     return bars.bars(
         ordered,
         "Days to adopt",
-        "From when it could be used; grey: not adopted yet; mark: half of the portfolio had; n = {n}",
+        "From when it could be used; mark: half of the portfolio had; n = {n}",
         "All its features could be used before events were tracked.",
         bars.row(
             "{name:Words}",
@@ -155,11 +155,11 @@ def effects(features: pd.DataFrame) -> Picture:
         known,
         "Adoption and retention",
         "Correlation of adoption with retention for 90 days, at equal size, tenure, tier, activity, "
-        "with its interval; mark: not adjusted; blue: significant; n = {n} features",
+        "with its interval; mark: not adjusted; *: significant; n = {n} features",
         "Too few customers churned, or were retained, for a correlation.",
         bars.row(
             "{name:Words}",
-            "{adjusted:signed.2} · raw {raw:signed.2}",
+            lambda row: "{adjusted:signed.2}" + " *" * bool(row["found"]) + " · raw {raw:signed.2}",
             None,
             colour=lambda row: BLUE if row["found"] else theme.FAINT,
             dot="adjusted",

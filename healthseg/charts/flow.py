@@ -57,7 +57,7 @@ def flow(
     moved = frame.loc[frame["from"] != frame["to"], "customers"].sum()
     total = formats.number(frame["customers"].sum())
     subtitle = (
-        f"Left: then, right: now; grey: unchanged; n = {total}, {formats.number(moved)} moved"
+        f"Left: then, right: now; faint: unchanged; n = {total}, {formats.number(moved)} moved"
     )
     return canvas.picture(layers, title, subtitle, HEIGHT, left=ROOM, right=ROOM, top=14, bottom=10)
 

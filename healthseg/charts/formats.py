@@ -99,10 +99,28 @@ def money(amount: Any, currency: Any = None) -> str:
 
     >>> money(1234567.8, "EUR"), money(1200)
     ('EUR\\xa01,234,568', '1,200')
+    >>> money(-5963, "EUR")
+    '−EUR\\xa05,963'
     """
-    if is_missing(amount):
-        return DASH
-    return f"{'' if is_missing(currency) else plain(currency, 8) + JOIN}{number(amount)}"
+    return DASH if is_missing(amount) else _with_currency(number(amount), currency)
+
+
+def _with_currency(figure: str, currency: Any) -> str:
+    """A figure behind its currency; the sign comes before both."""
+    if is_missing(currency):
+        return figure
+    sign = MINUS if figure.startswith(MINUS) else ""
+    return f"{sign}{plain(currency, 8)}{JOIN}{figure.removeprefix(MINUS)}"
+
+
+def signed_money(amount: Any, currency: Any = None) -> str:
+    """A change of an amount, with its sign.
+
+    >>> signed_money(2_520_000, "EUR"), signed_money(-29_000, "EUR"), signed_money(0, "EUR")
+    ('+EUR\\xa02.52M', '−EUR\\xa029k', 'EUR\\xa00')
+    """
+    text = brief_money(amount, currency)
+    return f"+{text}" if not is_missing(amount) and amount > 0 else text
 
 
 def brief_money(amount: Any, currency: Any = None) -> str:
@@ -120,7 +138,7 @@ def brief_money(amount: Any, currency: Any = None) -> str:
             decimals = max(0, 2 - len(str(int(abs(scaled)))) + 1)
             figure = number(scaled, decimals)
             figure = figure.rstrip("0").rstrip(".") if "." in figure else figure
-            return f"{'' if is_missing(currency) else plain(currency, 8) + JOIN}{figure}{unit}"
+            return _with_currency(f"{figure}{unit}", currency)
     return money(amount, currency)
 
 
@@ -179,13 +197,17 @@ _NAMES = {
 }
 
 
+_ACRONYM = re.compile(r"\b(?:api|sso|sdk|csv|pdf|nps|csat|crm|arr)\b")
+
+
 def words(name: Any) -> str:
     """A key's name as words: ``at_risk`` is "at risk".
 
-    >>> words("at_risk"), words("direct_csm")
-    ('at risk', 'manager in person')
+    >>> words("at_risk"), words("direct_csm"), words("api_console")
+    ('at risk', 'manager in person', 'API console')
     """
-    return _NAMES.get(plain(name)) or plain(name).replace("_", " ")
+    known = _NAMES.get(plain(name))
+    return known or _ACRONYM.sub(lambda match: match[0].upper(), plain(name).replace("_", " "))
 
 
 def sentence(text: str) -> str:
@@ -279,6 +301,15 @@ def signed_percent(share: Any, decimals: int = 0) -> str:
     return DASH if is_missing(share) else f"{signed(100 * share, decimals)}%"
 
 
+def points(share: Any, decimals: int = 0) -> str:
+    """A difference of two shares of one, in percentage points with its sign.
+
+    >>> points(-0.26)
+    '−26'
+    """
+    return DASH if is_missing(share) else signed(100 * share, decimals)
+
+
 def rate(value: Any, decimals: int = 0) -> str:
     """How many in a span of time, also where they round to none.
 
@@ -294,6 +325,7 @@ NUMERIC: dict[str, Callable[[Any, int], str]] = {
     "signed": signed,
     "percent": percent,
     "signed_percent": signed_percent,
+    "points": points,
     "significant": significant,
     "count": _count,
     "total": _total,
@@ -341,6 +373,7 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     "sentence": lambda text: sentence(prose(text)),
     "lower": lambda text: plain(text)[:1].lower() + plain(text)[1:],
     "list": _listed,
+    "lower_list": lambda items: ", ".join(plain(item).lower() for item in items or ()),
     # A text up to its first bracket or comma.
     "short": lambda text: re.split(r" \(|,", prose(text))[0],
     "steps": lambda texts: "; ".join(map(prose, texts or ())),
@@ -354,6 +387,7 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
 WITH_A_SIBLING: dict[str, tuple[Callable[[Any, Any], str], str]] = {
     "money": (money, "currency"),
     "brief_money": (brief_money, "currency"),
+    "signed_money": (signed_money, "currency"),
     "quantity": (quantity, "unit"),
 }
 

@@ -130,9 +130,9 @@ def outlook(churn: pd.DataFrame) -> Picture:
     items = [_horizon(int(days), group) for days, group in known.groupby("horizon_days")]
     axis = bars.scale(0, max(0.1, min(1.0, float(known["upper"].max()) * 1.08)), "percent")
     what = (
-        "dark: the customer's own with its interval, mark: the base rate of its tier"
+        "bar: the customer's own, with its interval; mark: the base rate of its tier"
         if "model" in set(known["kind"])
-        else "dark: the rate with its interval, light: what is plausible for a single customer"
+        else "narrow bar: the rate with its interval; wide bar: what is plausible for a single customer"
     )
     return bars.rows(items, axis, title, f"Within each horizon; {what}")
 
@@ -205,13 +205,13 @@ def disagreements(customers: pd.DataFrame, edges: Edges = EDGES) -> Picture:
     known = customers[customers["arr_change"].notna()]
     chosen = known.groupby("kind", sort=False).head(MOST).sort_values("kind", kind="stable")
     return bars.bars(
-        chosen.assign(sign=["+" if amount > 0 else "" for amount in chosen["arr_change"]]),
+        chosen,
         "Score and money disagree",
         f"Change of ARR a year; n = {len(known)} customers; the colour is the score's band",
         "Nowhere: no healthy customer's ARR fell, and no unhealthy one's grew.",
         bars.row(
             "{name}",
-            "{sign}{arr_change:brief_money} · score {score:number}",
+            "{arr_change:signed_money} · score {score:number}",
             "arr_change",
             colour=lambda row: band_colour(float(row["score"]), edges),
         ),

@@ -78,7 +78,7 @@ def doors(exits: pd.DataFrame) -> Picture:
     return bars.bars(
         exits,
         "Where others exited to from this stage",
-        "Lighter: of all that entered the stage; darker: of those still in it after as many days",
+        "Wide bar: of all that entered the stage; narrow bar: of those still in it after as many days",
         "Too few customers exited this stage.",
         bars.row(
             "{to:Words}",

@@ -60,10 +60,7 @@ def plan(frame: pd.DataFrame) -> theme.Picture:
     for category, group in frame.groupby("category", sort=False):
         items.append(BarRow(formats.sentence(formats.words(category)), header=True))
         items += [_milestone(row, reach) for row in group.to_dict("records")]
-    subtitle = (
-        "Days since the customer began; mark: due; blue: completed, green: in progress, vermilion: overdue; "
-        "dot and lighter bar: when those whose was open as long completed it"
-    )
+    subtitle = "Days since the customer began; mark: due; dot with its bar: when those whose was open as long completed it"
     return rows(items, _days(reach), title, subtitle)
 
 
@@ -154,8 +151,8 @@ def value(curves: pd.DataFrame, marks: pd.DataFrame) -> theme.Picture:
     reach = 1.06 * max(known, min(float(marks["days"].max()), 1.5 * known))
     items = [_mark(row, spread, reach) for row in marks.to_dict("records")]
     subtitle = (
-        "Days since the customer began; dot: this customer (amber: not yet); mark: due; darker bar: the middle "
-        "80% of those who began in the same quarter, lighter: of the portfolio, those not there yet included"
+        "Days since the customer began; dot: this customer; mark: due; strong bar: the middle 80% of those who "
+        "began in the same quarter, faint bar: of the portfolio, those not there yet included"
     )
     return rows(items, _days(reach), title, subtitle)
 
@@ -213,8 +210,8 @@ def funnel(frame: pd.DataFrame) -> theme.Picture:
         items.append(BarRow(formats.sentence(formats.words(category)), header=True))
         items += [_step(row) for row in group.to_dict("records")]
     subtitle = (
-        "Share of the live customers it applies to and who did not skip it; blue: completed, green: in progress, "
-        "grey: not started, vermilion: overdue"
+        "Share of the live customers it applies to and who did not skip it; from the left: completed, in "
+        "progress, not started, overdue"
     )
     return rows(items, PERCENT, title, subtitle)
 
@@ -257,7 +254,7 @@ def _cut(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([within, ends], ignore_index=True)
 
 
-def quarters(frame: pd.DataFrame, p: float | None) -> theme.Picture:
+def quarters(frame: pd.DataFrame) -> theme.Picture:
     """Is it getting faster? The median with its interval of those who began in each quarter."""
     title = "Days to first value, by the quarter in which customers began"
     known = (
@@ -281,10 +278,7 @@ def quarters(frame: pd.DataFrame, p: float | None) -> theme.Picture:
         )
         for row in known.to_dict("records")
     ]
-    test = "" if p is None else f"; a difference between quarters: p = {formats.number(p, 2)}"
-    return rows(
-        items, _days(reach), title, f"Half got there by the dot; bar: its 90% interval{test}"
-    )
+    return rows(items, _days(reach), title, "Half got there by the dot; bar: its 90% interval")
 
 
 def _bounds(lower: float | None, upper: float | None, reach: float) -> tuple[float, float]:
@@ -344,7 +338,7 @@ def slower(frame: pd.DataFrame) -> theme.Picture:
     items = [
         BarRow(
             formats.sentence(formats.words(row["blocker"])),
-            f"× {formats.number(row['factor'], 1)} · {formats.number(row['lower'], 1)} to "
+            f"× {formats.number(row['factor'], 1)}{' *' * bool(row['found'])} · {formats.number(row['lower'], 1)} to "
             f"{'more' if formats.is_missing(row['upper']) else formats.number(row['upper'], 1)} · "
             f"n = {formats.number(row['n'])}",
             bars=(
@@ -361,6 +355,6 @@ def slower(frame: pd.DataFrame) -> theme.Picture:
     ]
     subtitle = (
         "Factor on the time that remains once it occurs, at equal milestone, with its 95% interval; "
-        "vermilion: significant"
+        "*: significant"
     )
     return rows(items, axis, title, subtitle)

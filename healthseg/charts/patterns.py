@@ -92,7 +92,7 @@ def risks(frame: pd.DataFrame) -> theme.Picture:
     step = 0.1 if top <= 0.65 else 0.25
     ticks = tuple(round(step * index, 2) for index in range(int(top / step) + 1))
     axis = Axis(0, top, 0, ticks, tuple(formats.percent(tick) for tick in ticks))
-    subtitle = "Bar: after the sign's first day, lighter: the interval; mark: at the same time without it; n: times"
+    subtitle = "Bar: after the sign's first day, with its interval; mark: at the same time without it; n: times"
     return rows([_risk(row) for row in known.to_dict("records")], axis, title, subtitle)
 
 

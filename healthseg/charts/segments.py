@@ -53,9 +53,7 @@ def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
         text = f"{formats.number(row['customers'])} ({formats.percent(row['share'])}) · {money}"
         items.append(BarRow(formats.plain(row["segment"]), text, bars=tuple(bars)))
     reach = max(float(frame["share"].max()), float(frame["arr_share"].fillna(0).max()))
-    subtitle = (
-        f"Solid: customers; light: ARR; n = {formats.number(frame['customers'].sum())} customers"
-    )
+    subtitle = f"Narrow bar: customers; wide bar: ARR; n = {formats.number(frame['customers'].sum())} customers"
     return rows(items, percent_axis(reach), title, subtitle)
 
 
@@ -304,7 +302,7 @@ def standing(frame: pd.DataFrame, customer: dict[str, Any]) -> theme.Picture:
         {"value": float(row["value"]), "tip": _tip(row)}
         for row in frame.sort_values("value", kind="stable").to_dict("records")
     ]
-    subtitle = f"A point a customer, blue in its segment ({customer['segment_name']}); dashed: its borders; n = {len(frame)}"
+    subtitle = f"A point a customer, strong in its segment ({customer['segment_name']}); dashed: its borders; n = {len(frame)}"
     return scatter.heap(
         rows,
         title,

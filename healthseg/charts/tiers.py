@@ -66,7 +66,7 @@ def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
         items,
         segments.percent_axis(reach),
         title,
-        f"Blue: share of the ARR, dark: share of the customers; n = {formats.number(frame['customers'].sum())}",
+        f"Wide bar: share of the ARR, narrow bar: share of the customers; n = {formats.number(frame['customers'].sum())}",
     )
 
 
@@ -91,7 +91,7 @@ def waterfall(
         low, high = (0.0, value) if whole else sorted((at, at + value))
         at = value if whole else at + value
         colour = theme.SOFT if whole else BLUE if value >= 0 else RED
-        sign = "" if whole or value <= 0 else "+"
+        amount_words = (formats.brief_money if whole else formats.signed_money)(value, currency)
         share = (
             ""
             if part == "start" or not amount["start"]
@@ -100,7 +100,7 @@ def waterfall(
         items.append(
             BarRow(
                 name,
-                f"{sign}{formats.brief_money(value, currency)}{share}",
+                f"{amount_words}{share}",
                 bars=(Bar(low, high, colour),),
             )
         )
@@ -189,9 +189,7 @@ def capacity(frame: pd.DataFrame) -> theme.Picture:
         ticks=ticks,
         labels=tuple(f"{formats.number(tick)} h" for tick in ticks),
     )
-    return rows(
-        items, axis, title, "Hours a month; mark: what the tier's managers have; amber: too few"
-    )
+    return rows(items, axis, title, "Hours a month; mark: what the tier's managers have")
 
 
 def at_risk(frame: pd.DataFrame, expected: float | None, currency: str | None) -> theme.Picture:
@@ -235,7 +233,7 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
         items,
         axis,
         title,
-        "Seats that will be needed, at most as comparable customers came to pay; light: interval",
+        "Seats that will be needed, at most as comparable customers came to pay, with its interval",
     )
 
 
@@ -258,7 +256,7 @@ def standing(
         for row in known.sort_values("arr", kind="stable").to_dict("records")
     ]
     axis = canvas.axis(title=formats.plain(currency) or None, values=list(thresholds), grid=False)
-    subtitle = f"A point a customer, blue in its tier ({customer['tier']}); dashed: thresholds; n = {len(known)}"
+    subtitle = f"A point a customer, strong in its tier ({customer['tier']}); dashed: thresholds; n = {len(known)}"
     return scatter.heap(
         rows_,
         title,

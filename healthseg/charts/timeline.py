@@ -45,8 +45,8 @@ def history(
         *chart.ahead(),
     ]
     subtitle = (
-        f"Points of 100; n = {len(known)} dates. The grey band is what the missing inputs allow"
-        + ("; dashed is the forecast, the tone around it its interval" if len(forecast) else "")
+        f"Points of 100; n = {len(known)} dates. The band is what the missing inputs allow"
+        + ("; dashed: the forecast, with its interval" if len(forecast) else "")
     )
     top = 14 + LINE * lines
     return canvas.picture(layers, title, subtitle, 230, left=LEFT, right=RIGHT, top=top, bottom=26)

@@ -36,7 +36,7 @@ def histogram(users: pd.DataFrame) -> Picture:
 
 
 def series(parts: pd.DataFrame) -> Picture:
-    cut = " Lighter: not a whole part." if len(parts) and not parts["complete"].all() else ""
+    cut = " Faint: not a whole part." if len(parts) and not parts["complete"].all() else ""
     return columns.columns(
         parts,
         "Events by people",

@@ -75,14 +75,14 @@ def _items(rows: str, text: str, scope: Scope) -> list[document.Item]:
 class _Panels(Output):
     """A section: its lead, and below it what shows the answer, side by side where the page is wide enough."""
 
-    def __init__(self, lead: Output, nodes: Iterable[Node], text: str) -> None:
-        self.lead, self.blocks = lead, tuple(nodes)
+    def __init__(self, lead: Output, nodes: Iterable[Node], text: str, report: str = "") -> None:
+        self.lead, self.blocks, self.report = lead, tuple(nodes), report
         super().__init__((*lead.nodes, *self.blocks), text)
         self.look = NARROW if writer.is_narrow(self.blocks) else "hs"
 
     @functools.cached_property
     def markup(self) -> str:
-        return self.lead.markup + writer.panels(self.blocks)
+        return self.lead.markup + writer.panels(self.blocks) + writer.report_link(self.report)
 
 
 class ReportPage:
@@ -261,4 +261,5 @@ class PageSection:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         nodes = layout.nodes(self.blocks, self.page.scope, self.page.result)
-        return _Panels(self.lead, nodes, self.lead.text or self.question)._repr_mimebundle_()
+        panels = _Panels(self.lead, nodes, self.lead.text or self.question, self.spec.report)
+        return panels._repr_mimebundle_()

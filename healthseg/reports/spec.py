@@ -177,6 +177,8 @@ class Section:
     question: str
     lead: tuple[Text, ...] | Callable[[Any], tuple[Text, ...]] = ()
     blocks: Blocks = ()
+    # The tool whose report says more, of the same customer or of the portfolio.
+    report: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import pandas as pd
 from healthseg.metrics.landmarks import period_ends
 from healthseg.metrics.money import PARTS, money, movements, retention
 from healthseg.metrics.profile import is_live, profiles
-from healthseg.metrics.spells import merged_into, spells_as_of
+from healthseg.metrics.spells import CHURNED, merged_into, spells_as_of
+from healthseg.metrics.stages import history
 from healthseg.periods import year_before
 from healthseg.scoring.health import bands_of
 from healthseg.settings import BANDS
@@ -120,7 +121,8 @@ def revenue_by_month(
     portfolio: Portfolio, as_of: dt.date, months: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Per month end (the last is ``as_of``): how its ARR moved since the month before, and NRR and GRR over 12 months;
-    and a row per customer that churned, with its month.
+    and a row per customer that churned since then, at least within a year, with its month and the reason recorded with
+    its stage.
 
     All amounts are at the rates of ``as_of``. NRR and GRR are NaN before a year of ARR is known.
     """
@@ -138,7 +140,7 @@ def revenue_by_month(
     columns = ["month", "nrr", "grr", "cohort", *PARTS, "churned", "churned_customers"]
     frame = pd.DataFrame(rows, columns=columns).astype({"nrr": float, "grr": float})
     frame["month"] = pd.to_datetime(frame["month"])
-    return frame, _churned(portfolio, as_of, ends[0], arr)
+    return frame, _churned(portfolio, as_of, min(ends[0], year_before(as_of)), arr)
 
 
 def _month_ends(as_of: dt.date, months: int) -> list[dt.date]:
@@ -172,6 +174,7 @@ def _churned(
     back = following.reindex(pd.MultiIndex.from_arrays([lost["client_id"], lost["spell"] + 1]))
     lost["won_back_on"] = back.to_numpy()
     lost["name"] = lost["client_id"].map(_names(portfolio))
+    lost["reason"] = _reasons(portfolio, lost)
     columns = [
         "client_id",
         "name",
@@ -180,10 +183,22 @@ def _churned(
         "notice_on",
         "arr",
         "lost_by",
+        "reason",
         "won_back_on",
     ]
     order = ["churned_on", "client_id"]
     return lost[columns].sort_values(order, kind="stable", ignore_index=True)
+
+
+def _reasons(portfolio: Portfolio, lost: pd.DataFrame) -> list[str | None]:
+    """The reason recorded with each customer's entry into the stage ``churned``, of several the one closest to the loss."""
+    known = history(portfolio)
+    reasons: list[str | None] = []
+    for client, day in zip(lost["client_id"], lost["churned_on"].dt.date, strict=True):
+        entries = [change for change in known.of(client) if change.stage == CHURNED]
+        closest = min(entries, key=lambda change: abs((change.day - day).days), default=None)
+        reasons.append(closest.reason if closest is not None else None)
+    return reasons
 
 
 def _names(portfolio: Portfolio) -> pd.Series:

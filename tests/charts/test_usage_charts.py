@@ -131,7 +131,7 @@ def test_a_cut_part_of_the_series_is_lighter_and_said_to_be():
         1.0,
         1.0,
         0.45,
-    ] and "Lighter" in chart.usermeta["subtitle"]
+    ] and "Faint" in chart.usermeta["subtitle"]
 
 
 def test_the_parts_of_growth_stand_on_each_other():

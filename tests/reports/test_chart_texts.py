@@ -23,16 +23,22 @@ LEAST_CONTRAST = 4.5
 
 
 @pytest.fixture(scope="module")
-def layers(small_portfolio) -> list[tuple[str, dict[str, Any]]]:
-    """Every layer of every chart, with the chart's title."""
+def charts(small_portfolio) -> list[theme.Picture]:
+    """Every chart of every page."""
     opened = hs.Portfolio.open(str(small_portfolio.folder))
     results = list(model_results.of(opened).values())
     for tool in MODULES:
         results.append(portfolio_page(tool, portfolio=opened).result)
         page = customer_page(tool, portfolio=opened, client_id=small_portfolio.client_id)
         results.append(page.result)
-    charts = [chart for result in results for chart in result.charts().values()]
-    assert len(charts) > 50
+    drawn = [chart for result in results for chart in result.charts().values()]
+    assert len(drawn) > 50
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def layers(charts) -> list[tuple[str, dict[str, Any]]]:
+    """Every layer of every chart, with the chart's title."""
     return [
         (chart.usermeta["title"], layer) for chart in charts for layer in theme.spec(chart)["layer"]
     ]
@@ -119,3 +125,12 @@ def test_the_texts_of_charts_can_be_read(layers, mode):
             if ratio < LEAST_CONTRAST:
                 weak.add((title, colour, round(ratio, 2)))
     assert weak == set()
+
+
+def test_captions_name_no_colours(charts):
+    """Dark mode has other colours, and not everybody tells them apart."""
+    colours = re.compile(
+        r"\b(grey|gray|amber|blue|green|red|orange|vermilion|lighter|darker|light|dark)\b", re.I
+    )
+    captions = [chart.usermeta["subtitle"] for chart in charts]
+    assert [text for text in captions if colours.search(text)] == []

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from healthseg.reports.batches import plan
 from healthseg.reports.figures import Filled, figure, root
-from healthseg.reports.html import writer
+from healthseg.reports.html import navigation, writer
 from healthseg.reports.html.navigation import Atlas, PageLink
+from healthseg.reports.pages import MODULES, overview_spec, page_spec
 from tests.reports import samples
 from tests.reports.pages import html_of
 
@@ -46,6 +47,45 @@ def test_a_name_on_a_portfolio_page_leads_to_the_customers_page_else_to_its_card
         '<a class="hs-customer" href="../index.html#customer=b">b</a>',
         "gone",
     ]
+
+
+def test_a_customer_named_in_a_sentence_leads_to_its_page():
+    links = Atlas(
+        {"a": "Acme", "ab": "Acme & Sons", "t1": "Twin Ltd", "t2": "Twin Ltd", "x": "Ox"},
+        {"a": frozenset({HEALTH})},
+    ).navigation(None, HEALTH)
+    own, other = "../customers/a/calculate_health_score.html", "../index.html#customer=ab"
+    sentence = '<bdi data-figure="$.a[0]" data-format="prose">Call {}, then rest</bdi>'
+
+    def linked(text: str) -> str:
+        return links.linked(sentence.format(text))
+
+    assert f'Call <a class="hs-customer" href="{own}">Acme</a>, then' in linked("Acme")
+    assert f'<a class="hs-customer" href="{other}">Acme &amp; Sons</a>' in linked("Acme &amp; Sons")
+    # part of a word, a name of two customers, and a name that may be a word
+    for text in ("Acmeville", "Twin Ltd", "Ox"):
+        assert linked(text) == sentence.format(text)
+    figure = '<span data-figure="$.b" data-format="number">Acme</span>'
+    assert links.linked(figure) == figure
+
+
+def test_a_section_leads_to_the_report_of_its_subject_where_there_is_one():
+    link = writer.report_link(HEALTH)
+    assert PAGES.navigation("a", FULL).linked(link) == (
+        '<p class="hs-report"><a href="calculate_health_score.html"><bdi>More in the report: Health ›'
+        "</bdi></a></p>"
+    )
+    assert PAGES.navigation("a", HEALTH).linked(link) == ""
+    assert navigation.plain(link) == ""
+    subjects = {section.report for section in overview_spec(FULL).sections} - {""}
+    assert subjects <= set(MODULES) and len(subjects) >= 5
+
+
+def test_portfolio_pages_begin_with_what_to_do_and_list_at_most_five_actions():
+    health = {"calculate_health_score"}  # its list of customers says why each needs attention
+    for tool in set(MODULES) - health:
+        first = page_spec(tool, portfolio=True).sections[0]
+        assert first.name in ("actions", "next"), tool
 
 
 def test_a_page_that_leads_nowhere_has_names_as_text():

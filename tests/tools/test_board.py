@@ -9,6 +9,8 @@ import pytest
 
 from healthseg.metrics.money import PARTS
 from healthseg.testing import tiny_portfolio
+from healthseg.tools.base import Figure
+from healthseg.tools.overview.board import _outcome
 from healthseg.tools.overview.tool import portfolio_board
 
 CLIENTS = ["grew", "kept", "lost", "fresh"]
@@ -50,8 +52,8 @@ def test_retention_is_what_the_customers_of_a_year_ago_pay_now(board) -> None:
     # of 200 thousand: 120 + 50 remain, without the rise 100 + 50
     assert (board.nrr, board.grr) == (pytest.approx(0.85), pytest.approx(0.75))
     assert board.total_arr == 200_000 and board.customers == 3
-    assert board.verdict().startswith(
-        "NRR 85%, below the target of 110%; GRR 75%; 1 customer churned"
+    assert board.verdict() == (
+        "NRR is 85%, 25 points below target, and GRR 75%; 1 customer with EUR\xa050k ARR churned in a year"
     )
 
 
@@ -76,6 +78,34 @@ def test_who_churned_is_named_with_the_score_of_a_quarter_before(board) -> None:
     assert board.churned_arr == 50_000
     event = board.frame("months").dropna(subset="event")
     assert event["event"].tolist() == ["Lost Ltd churned, EUR\xa050k"]
+
+
+def test_who_churned_in_the_first_days_of_the_year_is_not_forgotten() -> None:
+    """On 15 June the year begins on 15 June of the year before, not at that month's end."""
+    customers = CUSTOMERS.assign(
+        churned_on=[None, None, "2024-06-20", None],
+        signup_date=["2023-01-01", "2023-01-01", "2023-01-01", "2025-01-01"],
+    )
+    stages = pd.DataFrame(
+        {
+            "client_id": ["lost", "lost"],
+            "stage": ["active", "churned"],
+            "effective_at": ["2024-01-01 09:00", "2024-06-20 09:00"],
+            "reason": ["contract", "price"],
+        }
+    )
+    portfolio = tiny_portfolio(EVENTS, customers, arr_changes=CHANGES, stage_changes=stages)
+    board = portfolio_board(portfolio, as_of="2025-06-15")
+    (lost,) = board.churned
+    assert (lost.client_id, lost.arr, lost.reason) == ("lost", 50_000, "price")
+    churned = -board.frame("bridge")["churn"].sum()
+    assert churned == board.churned_arr == 50_000
+
+
+def test_the_outcome_says_on_which_side_of_the_range_it_lies() -> None:
+    sides = [_outcome(amount, 10.0, 20.0) for amount in (9.0, 10.0, 20.0, 21.0, None)]
+    assert sides == ["below", "within", "within", "above", None]
+    assert _outcome(5.0, Figure(None, "unknown"), Figure(None, "unknown")) is None
 
 
 def test_what_was_predicted_stands_beside_what_happened(board) -> None:

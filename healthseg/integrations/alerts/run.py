@@ -160,7 +160,7 @@ def _of_usage(portfolio: Portfolio, settings: AlertSettings, day: dt.date) -> It
         registry.portfolio_response(USAGE, portfolio, {}).breaking_away if settings.anomaly else []
     )
     for row in rows:
-        text = f"Usage breaks away from the portfolio: {row['reason']}"
+        text = f"Usage fell sharply: {row['reason']}"
         yield RaisedAlert(
             row["client_id"],
             row["name"],

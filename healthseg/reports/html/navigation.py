@@ -7,8 +7,10 @@ its card in the index.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import quote
 
 from healthseg.charts import formats
@@ -36,6 +38,14 @@ OF_ALL = {
 }
 CARD = "#customer="
 _NAMED = re.compile(r'<a data-client="([^"]*)">(.*?)</a>', re.DOTALL)
+_REPORT = re.compile(r'<p class="hs-report"><a data-report="([^"]*)"></a></p>')
+# Sentences that a tool composed, as the page has them.
+_COMPOSED = re.compile(
+    r'(data-format="(?:prose|sentence|verdict|steps|short)[^"]*">(?:<bdi>)?)([^<]+)'
+)
+_WORD = re.compile(r"(?<![\w&])\w+")
+# A shorter name may be an ordinary word.
+LEAST_NAME = 4
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,47 @@ class Navigation:
     after: PageLink | None = None
     # Pages by client_id; where it is None, each customer's card in the index.
     customers: Mapping[str, str] | None = field(default_factory=dict)
+    # The customers' names by client_id, which sentences may mention.
+    names: Mapping[str, str] = field(default_factory=dict)
+    # The other pages of the same customer, or of the portfolio, by tool.
+    reports: Mapping[str, PageLink] = field(default_factory=dict)
 
     def linked(self, markup: str) -> str:
-        """The markup with the names of customers as links; a name without a page is text."""
+        """The markup with the names of customers and reports as links; a name without a page is text."""
+        markup = _REPORT.sub(lambda report: self._report(report[1]), markup)
+        if self.names:
+            markup = _COMPOSED.sub(lambda text: text[1] + self._mentioned(text[2]), markup)
         return _NAMED.sub(lambda name: self._linked(name[1], name[2]), markup)
+
+    def _report(self, tool: str) -> str:
+        link = self.reports.get(tool)
+        return f'<p class="hs-report">{link.markup()}</p>' if link else ""
+
+    @cached_property
+    def _by_first_word(self) -> dict[str, list[tuple[str, str]]]:
+        """Names as pages write them, with their customers, by their first word; a name of several customers is none's."""
+        written = Counter(map(safe, self.names.values()))
+        known: dict[str, list[tuple[str, str]]] = {}
+        for client, name in self.names.items():
+            first = _WORD.match(safe(name))
+            if first and len(name) >= LEAST_NAME and written[safe(name)] == 1:
+                known.setdefault(first[0], []).append((safe(name), client))
+        for names in known.values():
+            names.sort(key=lambda pair: -len(pair[0]))
+        return known
+
+    def _mentioned(self, text: str) -> str:
+        """A sentence with the customers that it names as links to come."""
+        parts, end = [], 0
+        for word in _WORD.finditer(text):
+            at = word.start()
+            for name, client in self._by_first_word.get(word[0], ()):
+                after = text[at + len(name) : at + len(name) + 1]
+                if at >= end and text.startswith(name, at) and not after.isalnum():
+                    parts += [text[end:at], f'<a data-client="{safe(client)}">{name}</a>']
+                    end = at + len(name)
+                    break
+        return "".join(parts) + text[end:]
 
     def _linked(self, client: str, words: str) -> str:
         known = self.customers
@@ -131,14 +178,28 @@ class Atlas:
         if client is None:
             pages = {name: self._href(name, index, top) for name in self.customers}
             return Navigation(
-                index, (home, PageLink(here)), self._tabs(None, tool), customers=pages
+                index,
+                (home, PageLink(here)),
+                self._tabs(None, tool),
+                customers=pages,
+                names=self.customers,
+                reports=self._reports(None, tool),
             )
         name = self.customers.get(client, client)
         before, after = self._around(client, tool, top)
         first = self._first(client)
         own = PageLink(name, "" if first == tool else f"{first}.html")
         trail = (home, own) if first == tool else (home, own, PageLink(here))
-        return Navigation(index, trail, self._tabs(client, tool), before, after, None)
+        reports = self._reports(client, tool)
+        tabs = self._tabs(client, tool)
+        return Navigation(index, trail, tabs, before, after, None, reports=reports)
+
+    def _reports(self, client: str | None, tool: str) -> dict[str, PageLink]:
+        pages = self.pages.get(client, frozenset()) - {tool}
+        return {
+            name: PageLink(f"More in the report: {_label(client, name)} ›", f"{name}.html")
+            for name in sorted(pages)
+        }
 
     def _tabs(self, client: str | None, tool: str) -> tuple[PageLink, ...]:
         pages = self.pages.get(client, frozenset()) | {tool}

@@ -135,6 +135,11 @@ def _linked(piece: Piece, markup: str) -> str:
     return f'<a data-client="{safe(piece.client)}">{markup}</a>' if piece.client else markup
 
 
+def report_link(tool: str) -> str:
+    """Where a section's subject has a report of its own: a link, once the page knows where that is."""
+    return f'<p class="hs-report"><a data-report="{safe(tool)}"></a></p>' if tool else ""
+
+
 def _address(piece: Piece) -> str:
     form = f' data-format="{safe(piece.form)}"' if piece.form else ""
     return f' data-figure="{safe(piece.path)}"{form}'

@@ -35,7 +35,12 @@ MODELS = {
     "segments": "segment_models",
 }
 # Subjects whose portfolio page is a module of its own, <name>_portfolio.
-APART = {"calculate_health_score", "track_adoption_milestones", "analyze_engagement_patterns"}
+APART = {
+    "calculate_health_score",
+    "track_adoption_milestones",
+    "analyze_engagement_patterns",
+    "segment_by_value_tier",
+}
 
 
 def page_spec(tool: str, portfolio: bool = False) -> Page:

@@ -249,6 +249,12 @@ PORTFOLIO = Page(
     cards=_portfolio_cards,
     sections=(
         Section(
+            "next",
+            "What to do?",
+            lambda adoption: () if adoption.recommendations else ("No action is due",),
+            _next_blocks,
+        ),
+        Section(
             "adoption",
             "What is adopted, and how deep?",
             ("Adopted means {rule}; of the customers that could use the feature",),
@@ -358,12 +364,6 @@ PORTFOLIO = Page(
                     label="paths",
                 ),
             ),
-        ),
-        Section(
-            "next",
-            "What to do?",
-            lambda adoption: () if adoption.recommendations else ("No rule asks for anything",),
-            _next_blocks,
         ),
         Section(
             "least",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from healthseg.metrics.money import PARTS
 from healthseg.reports.pages.common import portfolio_about
-from healthseg.reports.spec import Card, Cell, Chart, Fold, Page, Section, Table
+from healthseg.reports.spec import Card, Cell, Chart, Facts, Fold, Missing, Page, Section, Table
 
 BAND_WORDS = "band:Words"
+MOVES = ("new", "expansion", "contraction", "churn")
 
 
 def _of_all(row: Any) -> bool:
@@ -18,44 +21,83 @@ def _of_bands(row: Any) -> bool:
     return bool(row["band"] != "all" and row["kind"] in ("days", "quarter"))
 
 
-LARGEST = Table(
-    "bridge",
-    {"Customer": "name", "Movement": "part:Words", "ARR": "arr:brief_money"},
-    "The largest names of each bar",
-    "movements",
-)
+def _largest(part: str) -> Callable[[Any], str]:
+    """The largest movements of a bar, each with its customer."""
+
+    def text(board: Any) -> str:
+        own = [at for at, row in enumerate(board.bridge) if row.part == part]
+        return ", ".join(f"{{bridge[{at}].name}} {{bridge[{at}].arr:signed_money}}" for at in own)
+
+    return text
+
+
+LARGEST = Facts({part.title(): _largest(part) for part in MOVES})
+
+
+def _moved(board: Any) -> tuple[str, ...]:
+    """What the year's ARR became, bar by bar."""
+    if board.nrr is None:
+        return ()
+    amount = {
+        part: f"{{frames.waterfall[{at}].amount:brief_money}}" for at, part in enumerate(PARTS)
+    }
+    change = {part: amount[part].replace("brief_money", "signed_money") for part in MOVES}
+    return (
+        f"ARR went from {amount['start']} to {amount['end']}: {change['new']} from new customers, "
+        f"{change['expansion']} by expansion, {change['contraction']} by contraction, {change['churn']} by churn",
+        "Each customer counts by what it paid a year ago",
+    )
+
+
+def _renewing(board: Any) -> tuple[str, ...]:
+    """The window of the horizon in a sentence."""
+    window = f"next {board.horizon_days} days"
+    at = [n for n, row in enumerate(board.renewals) if row.window == window and _of_all(dict(row))]
+    return tuple(
+        f"{{renewals[{n}].arr:brief_money}} ARR at {{renewals[{n}].customers:number customer}} renews in the "
+        f"{{renewals[{n}].window}}; {{renewals[{n}].expected:brief_money}} of it is expected to churn"
+        for n in at
+    )
 
 
 def _churned_lead(board: Any) -> tuple[str, ...]:
     if not board.churned:
-        return ("Nobody churned in a year",)
+        return ("No customer churned in the last year",)
     first = board.churned[0]
     return (
         "{churned_customers:number customer} churned in a year, with {churned_arr:brief_money} ARR",
-        "The largest was {churned[0].name} with {churned[0].arr:brief_money} on {churned[0].churned_on:day}"
+        "The largest was {churned[0].name}, with {churned[0].arr:brief_money} on {churned[0].churned_on:day}"
         + (
-            "; its score a quarter before was {churned[0].score:number}"
+            "; a quarter before its score was {churned[0].score:number}"
             if first.score is not None
             else ""
         ),
+        "ARR is what a customer paid last",
     )
 
 
 def _predicted_lead(board: Any) -> tuple[str, ...]:
+    """The last prediction in a sentence, and whether it held."""
     past = board.predicted
     if past.expected_arr is None or past.churned_arr is None:
         return (
             "{predicted.churned_customers:number customer} churned since {predicted.from_date:day}; no prediction "
             "was possible then",
         )
-    inside = past.lower <= past.churned_arr <= past.upper
-    verdict = "within" if inside else "outside"
     return (
-        "On {predicted.from_date:day} {predicted.expected_arr:brief_money} was expected to churn by "
+        "On {predicted.from_date:day}, {predicted.expected_arr:brief_money} was expected to churn by "
         "{predicted.to_date:day} ({predicted.lower:brief_money} to {predicted.upper:brief_money}); "
-        f"{{predicted.churned_arr:brief_money}} did, {verdict} the range",
-        "{predicted.expected_customers:number.1} customers were expected, {predicted.churned_customers:number} churned",
+        "{predicted.churned_arr:brief_money} did, " + OUTCOMES.get(past.outcome, ""),
+        "{predicted.expected_customers:number.1} customers were expected to churn, "
+        "{predicted.churned_customers:number} did",
     )
+
+
+OUTCOMES = {
+    "below": "less than the range allows: the prediction was too high",
+    "within": "within the range: the prediction held",
+    "above": "more than the range allows: the prediction was too low",
+}
 
 
 def _cards(board: Any) -> tuple[Card, ...]:
@@ -73,6 +115,35 @@ def _cards(board: Any) -> tuple[Card, ...]:
             "{change.expected_churned_arr:brief_money}",
             note="in the next {horizon_days:number day}",
         ),
+    )
+
+
+def _change(board: Any) -> tuple[str, ...]:
+    """What the expected churn rests on, where there is any of it."""
+    change = board.change
+    return (
+        "{change.expected_churned_arr:brief_money} is expected to churn in {horizon_days:number day}; saving the "
+        "{accounts:count account} below keeps up to {change.of_accounts:brief_money} of it",
+        "{change.notices:number customer} gave notice, with {change.notice_arr:brief_money} ARR"
+        if change.notices
+        else "",
+        "{change.uncontracted_customers:number customer} with {change.uncontracted_arr:brief_money} ARR no longer "
+        + ("has a contract" if change.uncontracted_customers == 1 else "have a contract")
+        if change.uncontracted_customers
+        else "",
+        "{change.ready:number customer} with {change.ready_arr:brief_money} ARR "
+        + ("is ready to expand" if change.ready == 1 else "are ready to expand")
+        if change.ready
+        else "",
+    )
+
+
+def _accounts_lead(board: Any) -> tuple[str, ...]:
+    if not board.accounts:
+        return ("No ARR is known that could churn",)
+    return (
+        "These {accounts:count account} hold {change.of_accounts:brief_money} of the expected churn, "
+        "{change.share_of_accounts:percent} of all",
     )
 
 
@@ -105,15 +176,19 @@ PORTFOLIO = Page(
             "retention",
             "Does revenue hold?",
             (
-                "NRR is {nrr:percent} (target {nrr_target:percent}), GRR {grr:percent} (target {grr_target:percent})",
+                "The customers of a year ago pay {nrr:percent} of what they paid then, {grr:percent} without their "
+                "expansion",
+                "The targets are {nrr_target:percent} and {grr_target:percent}",
             ),
-            (Chart("retention", needs="nrr"),),
+            (Missing("Retention", "nrr"), Chart("retention", needs="nrr")),
+            report="segment_by_value_tier",
         ),
         Section(
             "bridge",
             "What changed the ARR in a year?",
-            (),
+            _moved,
             (
+                Missing("The change", "nrr"),
                 Chart("waterfall", needs="nrr"),
                 LARGEST,
             ),
@@ -129,8 +204,9 @@ PORTFOLIO = Page(
                         "Customer": "name",
                         "ARR": "arr:brief_money",
                         "Churned": "churned_on:day",
-                        "Notice": "notice_on:day",
+                        "Notice given": "notice_on:day",
                         "Score a quarter before": "score:number",
+                        "Reason": "reason:Words",
                         "Won back": "won_back_on:day",
                     },
                     label="churned customers",
@@ -139,21 +215,21 @@ PORTFOLIO = Page(
         ),
         Section(
             "renewals",
-            "What renews, and what may it cost?",
-            (),
+            "What renews, and what may churn of it?",
+            _renewing,
             (
                 Table(
                     "renewals",
                     {
-                        "Window": "window:Words",
+                        "Renewal": "window:Words",
                         "Customers": "customers:number",
                         "ARR": "arr:brief_money",
                         "Expected churn": "expected:brief_money",
-                        "From": "lower:brief_money",
-                        "To": "upper:brief_money",
+                        "Range": "{lower:brief_money} to {upper:brief_money}",
                     },
                     label="windows",
                     where=_of_all,
+                    empty="No renewal is known.",
                 ),
                 Fold(
                     "By health band",
@@ -161,7 +237,7 @@ PORTFOLIO = Page(
                         Table(
                             "renewals",
                             {
-                                "Window": "window:Words",
+                                "Renewal": "window:Words",
                                 "Band": BAND_WORDS,
                                 "Customers": "customers:number",
                                 "ARR": "arr:brief_money",
@@ -176,24 +252,16 @@ PORTFOLIO = Page(
         ),
         Section("predicted", "Did the last prediction hold?", _predicted_lead),
         Section(
-            "accounts",
-            "Which accounts are to be saved?",
-            (
-                "These {accounts:count account} hold {change.of_accounts:brief_money} of the expected churn, "
-                "{change.share_of_accounts:percent} of all",
-            ),
-            (ACCOUNTS,),
-        ),
-        Section(
             "change",
             "What would change the number?",
-            (
-                "{change.expected_churned_arr:brief_money} is expected to churn in {horizon_days:number day}; saving the accounts above keeps "
-                "up to {change.of_accounts:brief_money} of it",
-                "{change.notices:number customer} gave notice, with {change.notice_arr:brief_money} ARR",
-                "{change.uncontracted_customers:number customer} with {change.uncontracted_arr:brief_money} ARR have no contract any more",
-                "{change.ready:number customer} with {change.ready_arr:brief_money} ARR are ready to expand",
-            ),
+            _change,
+        ),
+        Section(
+            "accounts",
+            "Which accounts should we save first?",
+            _accounts_lead,
+            (ACCOUNTS,),
+            report="calculate_health_score",
         ),
     ),
     method=(

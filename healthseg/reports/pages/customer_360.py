@@ -70,6 +70,7 @@ CUSTOMER = Page(
                     limit=5,
                 ),
             ),
+            report="calculate_health_score",
         ),
         Section(
             "usage",
@@ -81,14 +82,15 @@ CUSTOMER = Page(
                         "Active users, a week": "{usage.weekly_active_users:number}",
                         "Active users, a month": "{usage.monthly_active_users:number}",
                         "Seats in use": "{usage.seat_utilisation:percent}",
-                        "Usage against its own baseline": "{usage.usage_vs_own_baseline:percent}",
+                        "Usage, of its own baseline": "{usage.usage_vs_own_baseline:percent}",
                         "Sessions per user and week": "{usage.sessions_per_user_per_week_28d:number.1}",
-                        "Since the last use": "{usage.days_since_last_person_event:number day}",
+                        "Days since the last use": "{usage.days_since_last_person_event:number}",
                         "Share of the most active user": "{usage.top_user_share_28d:percent}",
                         "Features adopted": "{usage.features_adopted_30d:number} of {usage.features_entitled:number}",
                     }
                 ),
             ),
+            report="track_usage_engagement",
         ),
         Section(
             "service",
@@ -108,7 +110,7 @@ CUSTOMER = Page(
         ),
         Section(
             "people",
-            "Who carries it, and who is unhappy?",
+            "Who are the champion and the detractors?",
             (),
             (
                 Table(
@@ -117,12 +119,26 @@ CUSTOMER = Page(
                         "Person": Cell("user_id", under="{role:Words?}"),
                         "What": "kind:Words",
                         "Why": "text",
-                        "On": "date:day",
+                        "When": "date:day",
                     },
                     label="people",
                     empty="No user stands out, and nobody rated the product low in a year.",
                 ),
             ),
+        ),
+        Section(
+            "timeline",
+            "What happened?",
+            (),
+            (
+                Table(
+                    "timeline",
+                    {"Day": "date:day", "What": "kind:Words", "In words": "text:prose"},
+                    label="events",
+                    empty="Nothing is recorded in the last year.",
+                ),
+            ),
+            report="manage_lifecycle_stages",
         ),
         Section(
             "contract",
@@ -179,6 +195,7 @@ CUSTOMER = Page(
                     where=lambda row: row["holds"] is False,
                 ),
             ),
+            report="segment_by_value_tier",
         ),
         Section(
             "milestones",
@@ -198,19 +215,7 @@ CUSTOMER = Page(
                     empty="No milestone is open.",
                 ),
             ),
-        ),
-        Section(
-            "timeline",
-            "What happened?",
-            (),
-            (
-                Table(
-                    "timeline",
-                    {"Day": "date:day", "What": "kind:Words", "In words": "text:prose"},
-                    label="events",
-                    empty="Nothing is recorded in the last year.",
-                ),
-            ),
+            report="track_adoption_milestones",
         ),
     ),
     method=("The figures are those of the eight reports; nothing is computed for this page alone",),

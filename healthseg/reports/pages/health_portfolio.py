@@ -50,7 +50,7 @@ def _portfolio_cards(health: PortfolioHealth) -> tuple[Card, ...]:
             "{average_change:signed.1}",
             "average_change",
         ),
-        Card("Below {risk_threshold:number}", "{at_risk_customers:number}", "customers at risk"),
+        Card("Below {risk_threshold:number}", "{at_risk_customers:number}", "customers"),
         Card(
             "ARR below the threshold",
             "{at_risk_arr:brief_money}" if known else "",
@@ -230,8 +230,7 @@ PORTFOLIO = Page(
             "disagreement",
             "Where do score and money disagree?",
             lambda health: (
-                "The money of {disagreements:count customer} says another thing than the score; look "
-                "here first"
+                "Score and ARR of {disagreements:count customer} point in opposite directions: look here first"
                 if health.disagreements
                 else "",
             ),
@@ -243,11 +242,10 @@ PORTFOLIO = Page(
                         "Kind": "kind:words",
                         "Score": "score:number",
                         "ARR": "arr:money",
-                        "Change of ARR": "arr_change:signed",
+                        "Change of ARR": "arr_change:signed_money",
                     },
                     label="customers",
                 ),
-                Chart("disagreements"),
             ),
         ),
         Section(
@@ -259,7 +257,7 @@ PORTFOLIO = Page(
             "what_if",
             "What if the weights were others?",
             lambda health: (
-                "Move the weights: scores, bands and customers at risk follow"
+                "Move the weights: scores, bands and the customers below {risk_threshold:number} follow"
                 if len(health.frame("what_if"))
                 else "",
                 "Inputs, targets and caps stay as they are, and nothing is saved"
@@ -276,7 +274,7 @@ PORTFOLIO = Page(
                 "Too new for a score: {provisional_customers:number customer}",
                 "On average {coverage:percent} of its inputs are known",
             ),
-            (Note(("{leaving_model:sentence}",)),),
+            (Fold("How well churn was predicted", (Note(("{leaving_model:sentence}",)),)),),
         ),
         Section(
             "gaps",
@@ -314,6 +312,6 @@ PORTFOLIO = Page(
         "Look-back": "{lookback_period_days:number day}",
         "Risk threshold": "{risk_threshold:number}",
     },
-    sure=("How often the score was right in the past, and how early, is in its report card",),
+    sure=("How often the score was right, and how early, is in the score report card",),
     portfolio=True,
 )

@@ -327,12 +327,13 @@ PORTFOLIO = Page(
             "{total_customers:number}",
             "ARR {total_arr:brief_money}",
         ),
-        Card("In stage at risk", "{stage_counts.at_risk:number}", _in_stage_at_risk),
+        Card("In the stage “at risk”", "{stage_counts.at_risk:number}", _in_stage_at_risk),
         Card("Stuck", "{stuck_customers:count}", "longer in a stage than nearly all"),
         Card("Fell back", "{setbacks:count}", "in {window_days:number day}"),
         Card("Contradicted", "{disagreements:count}", "by contracts, churn or usage"),
     ),
     sections=(
+        ACTIONS,
         Section(
             "stages",
             "Who is in which stage, and how did that develop?",
@@ -372,7 +373,6 @@ PORTFOLIO = Page(
                 ),
             ),
         ),
-        ACTIONS,
         Section(
             "stuck",
             "Who is stuck?",
@@ -390,14 +390,13 @@ PORTFOLIO = Page(
                     _listed({"Stage": "stage:Words", "Days": "days:number"}),
                     label="customers",
                 ),
-                Chart("stuck"),
             ),
         ),
         Section(
             "back",
             "Who fell back, and who re-entered a stage?",
             (
-                "{setbacks:count move} back in {window_days:number day}: to at risk, from engaged to "
+                "{setbacks:count move} back in {window_days:number day}: to the stage “at risk”, from engaged to "
                 "active, or to an early stage; most ARR first",
             ),
             _back_blocks,

@@ -125,7 +125,8 @@ def _blockers(portfolio: PortfolioMilestones) -> tuple[str, ...]:
         "{customers_blocked:number customer} are blocked"
         if portfolio.customers_blocked
         else "No customer is blocked now",
-        "{blockers[*].found:total} of {blockers:count} lengthen what remains significantly"
+        "{blockers[*].found:total} of {blockers:count kind|kinds} of blocker significantly lengthen the time that "
+        "remains"
         if slower
         else "",
     )
@@ -168,6 +169,15 @@ def _late(caption: str, where: Callable[[Row], bool]) -> Table:
     )
 
 
+def _likely(portfolio: PortfolioMilestones) -> tuple[str, ...]:
+    """What the probabilities rest on; where no date is ahead, only that."""
+    if portfolio.calibration and not portfolio.success:
+        return ("The date has passed for all live customers, so none is left to miss it",)
+    return (
+        "From {calibration.customers:number past customer}, of which {calibration.failures:number} missed the date",
+    )
+
+
 PORTFOLIO = Page(
     tool="track_adoption_milestones",
     kind="Adoption milestones",
@@ -177,6 +187,11 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
+        Section(
+            "actions",
+            "What to do?",
+            blocks=(Points("actions", "{text:prose}", ordered=True, empty="No action is due."),),
+        ),
         Section(
             "stuck",
             "Where do customers get stuck?",
@@ -259,17 +274,7 @@ PORTFOLIO = Page(
         Section(
             "likely",
             "Who is likely to miss the date?",
-            (
-                "From {calibration.customers:number past customer}, of which "
-                "{calibration.failures:number} failed; on customers left out the probability missed by "
-                "{calibration.brier:number.3} (Brier), the plain share by "
-                "{calibration.brier_of_share:number.3}",
-                lambda portfolio: (
-                    "The date has passed for all customers of today: no outcome is open"
-                    if portfolio.calibration and not portfolio.success
-                    else None
-                ),
-            ),
+            _likely,
             lambda portfolio: (
                 (
                     Missing(
@@ -295,11 +300,6 @@ PORTFOLIO = Page(
                 )
             ),
         ),
-        Section(
-            "actions",
-            "What to do?",
-            blocks=(Points("actions", "{text:prose}", ordered=True, empty="No action is due."),),
-        ),
     ),
     method=(
         "Statuses are of live customers; times are Kaplan–Meier estimates of all customers, churned ones "
@@ -308,6 +308,8 @@ PORTFOLIO = Page(
         "A blocker’s factor compares what remained of milestones once it was there with the same "
         "milestone elsewhere, by inverting a log-rank test",
         "An association of blockers with time does not prove that removing one saves it",
+        "Of customers left out the probability of success missed by {calibration.brier:number.3} (Brier), the plain "
+        "share by {calibration.brier_of_share:number.3}",
     ),
     method_facts={
         "Category": "{milestone_category}",

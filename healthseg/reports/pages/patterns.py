@@ -119,23 +119,20 @@ def timing(patterns: EngagementPatterns) -> tuple[str, ...]:
     if "$.temporal_patterns.peak_activity_days" in patterns.not_measured:
         return ('Peaks are unknown: {not_measured["$.temporal_patterns.peak_activity_days"]}',)
     peaks = [*(temporal.peak_activity_days or []), *(temporal.peak_activity_hours or [])]
-    seasons = "$.temporal_patterns.seasonal_trends"
     return (
-        "Peaks: {temporal_patterns.peak_activity_days:list}" if temporal.peak_activity_days else "",
-        "Peak hours: {temporal_patterns.peak_activity_hours:list}"
+        "The busiest days are {temporal_patterns.peak_activity_days:list}"
+        if temporal.peak_activity_days
+        else "",
+        "People are most active at {temporal_patterns.peak_activity_hours:list}"
         if temporal.peak_activity_hours
         else "",
         "" if peaks else "No day or hour is a significant peak",
-        "Low activity: {temporal_patterns.low_activity_periods:list}"
+        "Little happens on {temporal_patterns.low_activity_periods:lower_list}"
         if temporal.low_activity_periods
         else "",
         "Usage is {temporal_patterns.detail.trend.direction} "
         "({temporal_patterns.detail.trend.weekly_growth_rate:signed_percent.1} a week)",
-        "Seasons: {temporal_patterns.seasonal_trends:lower}"
-        if temporal.seasonal_trends
-        else f'Seasons: {{not_measured["{seasons}"]}}'
-        if seasons in patterns.not_measured
-        else "",
+        "Seasons: {temporal_patterns.seasonal_trends:lower}" if temporal.seasonal_trends else "",
     )
 
 

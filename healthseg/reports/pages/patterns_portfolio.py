@@ -98,7 +98,24 @@ def _likely(customer: Row) -> str:
 def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
     if patterns.risk_patterns is None:
         return (Missing("What precedes churn", "risk_patterns"),)
-    some = len(patterns.frame("customers")) > 0
+    named = (
+        Heading(
+            "Which customers show a sign now" if patterns.risk_patterns else "Whom the model names"
+        ),
+        Note((_named,)),
+        Table(
+            "frames.customers",
+            {
+                "Customer": "name",
+                "Signs": lambda row: "{count:number}" if row["count"] else "",
+                "Which": _signs,
+                "By the model": _likely,
+            },
+            label="customers",
+        ),
+    )
+    if not patterns.risk_patterns:
+        return named
     return (
         Chart("risk", Table("risk_patterns", {**SIGNS, **SIGNS_OF_ALL}, label="signs")),
         Chart("lead"),
@@ -113,27 +130,20 @@ def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
                 ),
             ),
         ),
-        Heading("Which customers show a sign now"),
-        Note(
-            (
-                "No customer shows a significant sign of churn"
-                if not some
-                else "{frames.customers:count customer} show one of {risk_patterns:count sign}, or "
-                "are named by the model"
-                if patterns.risk_patterns
-                else "No sign is significant; the model names {frames.customers:count customer}",
-            )
-        ),
-        Table(
-            "frames.customers",
-            {
-                "Customer": "name",
-                "Signs": "count:number",
-                "Which": _signs,
-                "By the model": _likely,
-            },
-            label="customers",
-        ),
+        *named,
+    )
+
+
+def _named(patterns: EngagementPatterns) -> str:
+    """How many customers the list has, and why they are on it."""
+    if not len(patterns.frame("customers")):
+        return "No customer shows a significant sign of churn"
+    if patterns.risk_patterns:
+        return "{frames.customers:count customer} show one of {risk_patterns:count sign}, or are named by the model"
+    return (
+        "No sign of churn is significant by itself; by all figures together the churn model names "
+        "{predictive_insights.likely_churn_candidates:number customer}, and "
+        "{predictive_insights.likely_expansion_candidates:number} are ready to expand"
     )
 
 
@@ -267,10 +277,10 @@ def _helps(patterns: EngagementPatterns) -> tuple[str, ...]:
             f'{{not_measured["{why}"]:sentence}}',
         )
     return (
-        f"{{{path}.success_rate:percent}} of {{{path}.treated:number low spell}} with an intervention in "
-        f"30 days recovered, {{{path}.matched_success_rate:percent}} of similar ones without: a "
-        f"difference of {{{path}.difference:signed_percent}} ({{{path}.difference_lower:signed_percent}} "
-        f"to {{{path}.difference_upper:signed_percent}})",
+        f"{{{path}.success_rate:percent}} of {{{path}.treated:number spell}} of a low score recovered after an "
+        f"intervention in the first 30 days, {{{path}.matched_success_rate:percent}} of similar ones without: a "
+        f"difference of {{{path}.difference:points point}} ({{{path}.difference_lower:points}} "
+        f"to {{{path}.difference_upper:points}})",
     )
 
 
@@ -287,6 +297,19 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
+        Section(
+            "actions",
+            "What to do?",
+            blocks=(
+                Points(
+                    "recommended_actions",
+                    "{page_item:prose}",
+                    ordered=True,
+                    empty="No action is due.",
+                    limit=5,
+                ),
+            ),
+        ),
         Section(
             "significant",
             "Which patterns are significant, how strong, how sure?",
@@ -331,20 +354,14 @@ PORTFOLIO = Page(
                 Table(
                     "engagement_optimization",
                     {
-                        "Opportunity": "opportunity",
+                        "Opportunity": Cell(
+                            "opportunity", under="{effort:lower} effort, {priority:lower} priority"
+                        ),
                         "Now": "current_state:prose",
                         "Then": "opportunity_state:prose",
                         "Impact, from history": "potential_impact:prose",
-                        "Effort": "effort",
-                        "Priority": "priority",
                     },
                     label="opportunities",
-                ),
-                Points(
-                    "recommended_actions",
-                    "{page_item:prose}",
-                    ordered=True,
-                    heading="What to do",
                 ),
             ),
         ),

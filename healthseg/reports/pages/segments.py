@@ -315,7 +315,7 @@ def _to_do(segmentation: Segmentation) -> tuple[Block, ...]:
     ):
         return (Missing("What to do", reason="not requested"),)
     return (
-        Points("recommended_actions", "{page_item:prose}", ordered=True, limit=8),
+        Points("recommended_actions", "{page_item:prose}", ordered=True, limit=5),
         Fold(
             "{segment_name}: {recommended_engagement_strategy.primary_focus}",
             strategy,
@@ -339,6 +339,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
+        Section("actions", "What to do, for whom?", blocks=_to_do),
         Section(
             "segments",
             "Which segments are there, how large, and what are they like?",
@@ -486,7 +487,6 @@ PORTFOLIO = Page(
                 else ()
             ),
         ),
-        Section("actions", "What to do, for whom?", blocks=_to_do),
     ),
     method=METHOD,
     method_facts=METHOD_FACTS,

@@ -346,13 +346,13 @@ PORTFOLIO = Page(
         ),
     ),
     sections=(
+        Section("actions", "What to do?", blocks=(NEXT_ACTIONS,)),
         Section(
             "breaking_away",
-            "Which customers’ usage dropped sharply against the portfolio’s?",
+            "Where did usage drop sharply?",
             (
-                "{breaking_away:count} of {total_customers:number customer}",
-                "The portfolio’s median customer is at {median_usage_ratio:percent} of its own "
-                "baseline; listed are those below four fifths of that, and two robust spreads away",
+                "Usage of {breaking_away:count} of {total_customers:number customer} fell far below its own "
+                "baseline, while the median customer is at {median_usage_ratio:percent} of its",
             ),
             (
                 Table(
@@ -366,7 +366,6 @@ PORTFOLIO = Page(
                     ),
                     label="customers",
                 ),
-                Chart("breaking_away"),
             ),
         ),
         Section(
@@ -457,13 +456,13 @@ PORTFOLIO = Page(
                 ),
             ),
         ),
-        Section("actions", "What to do?", blocks=(NEXT_ACTIONS,)),
     ),
     method=(
         "Live customers only; new, returning, resurrected and dormant users are those of all "
         "customers, of churned ones too",
         "Usage against the own baseline is the events of 28 days over those of the 84 days before, "
-        "per tracked day",
+        "per tracked day; a sharp drop is below four fifths of the median customer’s, and two robust "
+        "spreads away",
         "A day is unusual where as many people, or as much done by each, occurs by chance once in "
         "100,000 such days",
         "Amounts of different currencies are never added up",

@@ -28,7 +28,7 @@ WEIGHTS = Table(
 
 
 def what_if(health: PortfolioHealth) -> Node:
-    """Sliders of the weights, and what they would make of scores, bands and customers at risk."""
+    """Sliders of the weights, and what they would make of scores, bands and the customers below the threshold."""
     rows = health.frame("what_if").to_dict("records")
     if not rows:
         reason = static("No customer has a score.")

@@ -336,12 +336,11 @@ class PortfolioMilestones(Result):
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import milestones
 
-        first_value_p = self.log_rank.get("first_value")
         blockers = self.frame("blockers")
         return {
             "funnel": milestones.funnel(self.frame("funnel")),
             "value": milestones.values(self.frame("value")),
-            "quarters": milestones.quarters(self.frame("cohorts"), first_value_p),
+            "quarters": milestones.quarters(self.frame("cohorts")),
             "blockers": milestones.blockers(blockers, self.currency),
             "slower": milestones.slower(blockers),
         }

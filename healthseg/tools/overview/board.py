@@ -43,6 +43,13 @@ EVENTS = 3
 MOVES = ("new", "expansion", "contraction", "churn")
 
 
+def _outcome(happened: float | None, lower: Any, upper: Any) -> str | None:
+    """Where what happened lies of an interval; None where either is not known."""
+    if happened is None or isinstance(lower, Figure):
+        return None
+    return "below" if happened < lower else "above" if happened > upper else "within"
+
+
 class BoardOfPortfolio:
     """What the board's page shows at ``as_of``."""
 
@@ -199,6 +206,7 @@ class BoardOfPortfolio:
             interval_level=self.settings.interval_level,
             churned_customers=len(gone),
             churned_arr=Figure(None if arr is None else round(arr, 2), NOT_ADDABLE),
+            outcome=Figure(_outcome(arr, values["lower"], values["upper"]), NO_RATE),
             **values,
         )
 

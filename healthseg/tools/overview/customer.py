@@ -310,7 +310,7 @@ def timeline(context: CustomerContext) -> list[TimelineEvent]:
         stage = getattr(change, "stage", None)
         moment = getattr(change, "effective_at", None)
         if stage and moment is not None:
-            events.append((moment.date(), "stage", f"Stage: {str(stage).replace('_', ' ')}"))
+            events.append((moment.date(), "stage", formats.sentence(formats.words(stage))))
     for table, column, kind, text in (
         (
             "interventions",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -106,6 +106,7 @@ class ChurnedCustomer(Row):
         "arr": NO_ARR,
         "score": NO_SCORE,
         "notice_on": "no notice is recorded",
+        "reason": "no reason is recorded with the stage",
         "won_back_on": "it was not won back",
     }
     client_id: str = Field(description="Customer identifier")
@@ -115,6 +116,7 @@ class ChurnedCustomer(Row):
     arr: float | None = Field(description="Its last known ARR")
     score: float | None = Field(description="Its score 90 days before (churned_score_days)")
     lost_by: str = Field(description="Which statement says that it churned")
+    reason: str | None = Field(description="The reason recorded with its stage")
     won_back_on: dt.datetime | None = Field(description="When it was won back")
 
 
@@ -144,6 +146,9 @@ class PredictedQuarter(Part):
     upper: float | None = Field(description="Upper end of its interval")
     churned_customers: int = Field(description="Customers that churned")
     churned_arr: float | None = Field(description="Their last known ARR")
+    outcome: Literal["below", "within", "above"] | None = Field(
+        description="Where the churned ARR lies of the interval"
+    )
 
 
 class SavedAccount(Row):
@@ -206,11 +211,18 @@ class Board(Result):
 
     def verdict(self) -> str:
         if self.nrr is None or self.grr is None:
-            return f"{formats.number(self.customers)} customers; revenue retention is not known yet"
-        side = "above" if self.nrr >= self.nrr_target else "below"
+            return f"{counted(self.customers, 'live customer')}; revenue retention is not known yet"
+        points = 100 * (self.nrr - self.nrr_target)
+        side = "above" if points >= 0 else "below"
+        gap = counted(round(abs(points)), "point")
+        churned = counted(self.churned_customers, "customer")
+        lost = formats.brief_money(self.churned_arr, self.currency)
+        amount = (
+            "" if self.churned_arr is None or not self.churned_customers else f" with {lost} ARR"
+        )
         return (
-            f"NRR {formats.percent(self.nrr)}, {side} the target of {formats.percent(self.nrr_target)}; "
-            f"GRR {formats.percent(self.grr)}; {counted(self.churned_customers, 'customer')} churned in a year"
+            f"NRR is {formats.percent(self.nrr)}, {gap} {side} target, and GRR {formats.percent(self.grr)}; "
+            f"{churned}{amount} churned in a year"
         )
 
     def charts(self) -> dict[str, Picture]:

@@ -427,17 +427,15 @@ class PortfolioUsage(Result):
             if users is None
             else f"{counted(users, 'user')} active in 30 days{seats}"
         )
-        verb, customers = (
-            "breaks" if away == 1 else "break",
-            counted(self.total_customers, "customer"),
+        return (
+            f"{active}; usage of {away} of {counted(self.total_customers, 'customer')} fell sharply"
         )
-        return f"{active}; {away} of {customers} {verb} away from the portfolio"
 
     def summary(self) -> dict[str, Any]:
         return {
             "Customers": self.total_customers,
             "Active users in 30 days": self.monthly_active_users,
-            "Breaking away": len(self.breaking_away),
+            "Sharp drops": len(self.breaking_away),
             "Depending on one user": len(self.single_user_customers),
             "Trend": self.usage_trends.trend_direction,
         }
