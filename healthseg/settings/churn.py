@@ -33,6 +33,9 @@ class ChurnSettings(Frozen):
     # losses from which on a logistic regression without directions and boosted trees are fitted too: fewer teach
     # neither, and their held-out predictions would be noise
     churn_rivals_min_churned: Annotated[int, Field(ge=10)] = 30
+    # a team's own classifier in place of all candidates, by its name: an entry point of the group healthseg.models that
+    # is installed, or one that ChurnModel.register made known; empty: the package's candidates
+    churn_estimator: str = ""
     # the prior of the directed hazard's share of the log odds is this power of it
     churn_directed_prior: Annotated[float, Field(ge=0)] = 3.0
     # what teaches the model of a held-out date: dates before it, and customers that churned on them

@@ -19,6 +19,7 @@ import scipy
 from healthseg.errors import InvalidParameters
 from healthseg.scoring.churn.base_rates import STEP_DAYS, THE_PORTFOLIO, rate_posteriors
 from healthseg.scoring.churn.hazard import HazardClassifier
+from healthseg.scoring.churn.own_models import OwnClassifier
 from healthseg.scoring.churn.predictors import (
     TIMING,
     Predictor,
@@ -40,18 +41,23 @@ AHEAD = 6  # steps ahead of each held-out row that are predicted: of them the fa
 
 @dataclass(frozen=True)
 class FittedHazard:
-    """Fitted candidates of one set of predictors, and each one's share of the log odds (they add up to 1)."""
+    """Fitted candidates of one set of predictors, and each one's share of the log odds (they add up to 1).
+
+    A team's own classifier (setting ``churn_estimator``) is in the trees' place, and has the whole share.
+    """
 
     predictors: tuple[Predictor, ...]
     step_days: int
     directed: HazardClassifier
     undirected: HazardClassifier | None = None
-    boosted: BoostedTrees | None = None
+    boosted: BoostedTrees | OwnClassifier | None = None
     shares: tuple[float, ...] = (1.0, 0.0, 0.0)
 
     @property
     def kind(self) -> str:
-        """Whether log odds are mostly those of trees, or of a logistic hazard."""
+        """Whether log odds are a team's own classifier's, or mostly those of trees, or of a logistic hazard."""
+        if isinstance(self.boosted, OwnClassifier):
+            return "own"
         return "boosted" if self.shares[2] > 0.5 else "logistic"
 
     def values(self, rows: pd.DataFrame, settings: Settings) -> np.ndarray:
@@ -82,7 +88,7 @@ class FittedHazard:
         return float(np.dot(self.shares, self.bases))
 
     @property
-    def models(self) -> tuple[HazardClassifier, HazardClassifier, HazardClassifier | BoostedTrees]:
+    def models(self) -> tuple[HazardClassifier | BoostedTrees | OwnClassifier, ...]:
         """Of each candidate; the first's of one that was not fitted."""
         return self.directed, self.undirected or self.directed, self.boosted or self.directed
 
@@ -123,7 +129,9 @@ class FittedHazard:
                 *(model.contrast(pair, group) for model in self._with_doubt()), strict=True
             )
         )
-        if self.boosted is not None:
+        if isinstance(self.boosted, OwnClassifier):
+            own[2] = self.boosted.contrast(pair, group)
+        elif self.boosted is not None:
             ends = [self.boosted.parts(rows)[:, group].sum(axis=1).mean() for rows in (low, high)]
             own[2] = float(ends[1] - ends[0])
         mean, sd = self._pooled(np.array(own), np.array(sds))
@@ -140,6 +148,7 @@ class FittedHazard:
 
 
 CANDIDATES = ("directed", "logistic", "boosted")
+OWN_SHARES = (0.0, 0.0, 1.0)
 
 
 def known_means(rows: np.ndarray) -> np.ndarray:
@@ -181,6 +190,9 @@ def fit_candidates(
         integrate=integrate,
     ).fit(values, outcome)
     fitted = FittedHazard(predictors, step_days, directed)
+    if settings.churn_estimator:
+        own = OwnClassifier.fit(settings.churn_estimator, predictors, values, outcome)
+        return replace(fitted, boosted=own, shares=OWN_SHARES)
     enough = outcome.sum() >= settings.churn_rivals_min_churned
     if not integrate and len(values) > RIVAL_ROWS:
         drawn = np.random.default_rng(settings.seed).choice(len(values), RIVAL_ROWS, replace=False)
@@ -214,6 +226,8 @@ def _mean_shares(log_likelihood: np.ndarray, settings: Settings) -> np.ndarray:
     The mean over a grid of shares, weighted by the outcomes' likelihood and a prior for the directed hazard: shares
     that few losses teach stay with the prior, and shares that are about as likely are averaged.
     """
+    if settings.churn_estimator:
+        return np.array(OWN_SHARES)
     log_weight = log_likelihood + settings.churn_directed_prior * np.log(SHARES[:, 0] + 0.05)
     weight = np.exp(log_weight - log_weight.max())
     return weight @ SHARES / weight.sum()

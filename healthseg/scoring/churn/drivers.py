@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 QUARTILES = [0.25, 0.75]
 UNMEASURED = "Not measured"
+OWN_ROWS = 400
 EXPLAINED = [
     *("client_id", "date", "kin", "label", "metric", "unit", "value", "usual"),
     *("log_odds", "own", "sd", "members"),
@@ -185,7 +186,9 @@ def kindred_metrics(
     standard = fitted.directed.design_.standard(values)
     names = np.array([predictor.metric for predictor in fitted.predictors])
     timed = np.array([predictor.form == TIMING for predictor in fitted.predictors], dtype=bool)
-    moved = fitted.parts(values).std(axis=0)
+    # a team's own classifier predicts twice for each predictor
+    every = len(values) // OWN_ROWS + 1 if fitted.kind == "own" else 1
+    moved = fitted.parts(values[::every]).std(axis=0)
     groups = [
         *_correlated(standard, names, np.flatnonzero(~timed), min_correlation),
         *(np.flatnonzero(timed & (names == name)) for name in dict.fromkeys(names[timed].tolist())),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import scipy
 
 from healthseg.errors import CalculationError
 from healthseg.metrics import catalog
-from healthseg.scoring.churn import drivers
+from healthseg.scoring.churn import drivers, own_models
 from healthseg.scoring.churn.base_rates import HORIZONS, STEP_DAYS
 from healthseg.scoring.churn.calibration import (
     Calibration,
@@ -43,6 +43,9 @@ from healthseg.scoring.churn.timing import has_renewal
 from healthseg.scoring.churn.trees import BoostedTrees
 from healthseg.scoring.components import DECIMALS
 from healthseg.settings import Settings
+
+if TYPE_CHECKING:
+    from healthseg.data.portfolio import Portfolio
 
 VERSION = 3  # of the saved form: a model of another one is refused
 CALIBRATED = (30, 90)
@@ -91,6 +94,50 @@ class ChurnModel:
     kin: tuple[drivers.KindredMetrics, ...] = ()
     usual: tuple[float, ...] = ()
     judged: tuple[int, ...] = CALIBRATED
+
+    @classmethod
+    def of(cls, portfolio: Portfolio, as_of: str | dt.date | None = None) -> ChurnModel:
+        """The model in force at the end of ``as_of`` (default: the portfolio's last day); its gate may have said no."""
+        from healthseg.scoring.churn.training import churn_model  # which imports this module
+
+        return churn_model(portfolio, portfolio.as_of(as_of))
+
+    @staticmethod
+    def training_frame(portfolio: Portfolio, as_of: str | dt.date | None = None) -> pd.DataFrame:
+        """What does a model learn from? A row for each customer and month at risk whose end is known.
+
+        Columns: client_id, date, churned (1: churned or gave notice in the 30 days after the date), then the predictors as
+        a classifier is passed them: metrics by name (some as logarithms), their points of the scorecard
+        (``<metric>_points``), tiers and what is known ahead. NaN is missing.
+        """
+        from healthseg.scoring.churn.training import training_frame
+
+        return training_frame(portfolio, portfolio.as_of(as_of))
+
+    @staticmethod
+    def held_out(portfolio: Portfolio, as_of: str | dt.date | None = None) -> pd.DataFrame:
+        """How well is each month predicted by a model of the months before? What the gate judges.
+
+        Columns: client_id, date, churned, probability (within 30 days, not calibrated). Portfolios that differ in
+        ``churn_estimator`` alone have the same rows.
+        """
+        from healthseg.scoring.churn.training import held_out_frame
+
+        return held_out_frame(portfolio, portfolio.as_of(as_of))
+
+    @staticmethod
+    def register(name: str, factory: Callable[[], Any]) -> None:
+        """Make a classifier known to this process: ``factory`` returns an unfitted one with ``predict_proba``.
+
+        The setting ``churn_estimator`` names it. Raises InvalidParameters where the name stands for another model.
+
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> ChurnModel.register("doctest_bayes", GaussianNB)
+        >>> ChurnModel.register("doctest_bayes", lambda: GaussianNB(var_smoothing=1e-3))
+        Traceback (most recent call last):
+        healthseg.errors.InvalidParameters: churn_estimator 'doctest_bayes' is already GaussianNB(): give a changed model a new name
+        """
+        own_models.register(name, factory)
 
     @classmethod
     def fit(

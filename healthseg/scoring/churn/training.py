@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.landmarks import feature_events, joined, most_used
 from healthseg.metrics.spells import spells_as_of
 from healthseg.scoring.churn.base_rates import HORIZONS, STEP_DAYS
-from healthseg.scoring.churn.candidates import held_out_on, rows_at_risk
+from healthseg.scoring.churn.candidates import held_out_on, outcomes, rows_at_risk, stacked
 from healthseg.scoring.churn.model import ChurnModel, refused_model
-from healthseg.scoring.churn.predictors import FAMILY
+from healthseg.scoring.churn.own_models import column_names, identity
+from healthseg.scoring.churn.predictors import FAMILY, StepAhead, predictors_of, values_of
 from healthseg.statistics.outcomes import event_of_rows, label_event_dates
 
 if TYPE_CHECKING:
@@ -112,6 +114,8 @@ def with_families(portfolio: Portfolio, rows: pd.DataFrame, *models: ChurnModel)
 
 def _model(portfolio: Portfolio, date: dt.date) -> ChurnModel:
     def build() -> ChurnModel:
+        if portfolio.settings.churn_estimator:  # has no form that could be cached
+            return _trained(portfolio, date)
         text = portfolio.cache.get(
             "churn_model", _inputs(portfolio, date), lambda: _trained(portfolio, date).to_json()
         )
@@ -121,7 +125,8 @@ def _model(portfolio: Portfolio, date: dt.date) -> ChurnModel:
 
 
 def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
-    return [date, portfolio.content(date), portfolio.settings.fingerprint]
+    own = identity(portfolio.settings.churn_estimator)
+    return [date, portfolio.content(date), portfolio.settings.fingerprint, *([own] if own else [])]
 
 
 def _trained(portfolio: Portfolio, date: dt.date) -> ChurnModel:
@@ -132,10 +137,14 @@ def _trained(portfolio: Portfolio, date: dt.date) -> ChurnModel:
         reason = f"{count} customers have churned or given notice, {needed}"
         return refused_model(settings, date, count, reason)
     rows = training_rows(portfolio, date)
-    origins = grid(portfolio, date)[-settings.churn_max_origins :]
+    return ChurnModel.fit(rows, date, settings, past=_past(portfolio, date))
+
+
+def _past(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
+    """The held-out log odds of the grid's dates up to ``date``, with the losses known at its end."""
+    origins = grid(portfolio, date)[-portfolio.settings.churn_max_origins :]
     past = pd.concat([_held_out(portfolio, origin) for origin in origins], ignore_index=True)
-    past = past.assign(event_on=event_of_rows(past, known))
-    return ChurnModel.fit(rows, date, settings, past=past)
+    return past.assign(event_on=event_of_rows(past, known_losses(portfolio, date)))
 
 
 def _held_out(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
@@ -146,6 +155,29 @@ def _held_out(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
         lambda: held_out_on(training_rows(portfolio, date), date, portfolio.settings),
     )
     return table.assign(date=table["date"].astype("datetime64[us]"))
+
+
+def training_frame(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    """The rows that teach the model in force at the end of ``as_of``, as ``ChurnModel.training_frame`` describes them."""
+    date = grid(portfolio, as_of)[-1]
+    rows, step = training_rows(portfolio, date), StepAhead(STEP_DAYS)
+    outcome = outcomes(rows, date, STEP_DAYS, portfolio.settings.churn_lead_days)
+    predictors = predictors_of(rows[~np.isnan(outcome)], portfolio.settings, step)
+    values = values_of(rows, predictors, portfolio.settings, step)
+    frame = rows[["client_id", "date"]].assign(churned=outcome)
+    named = pd.DataFrame(values, columns=column_names(predictors), index=rows.index)
+    return pd.concat([frame, named], axis=1)[~np.isnan(outcome)].reset_index(drop=True)
+
+
+def held_out_frame(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    """The held-out predictions that the gate judges at the end of ``as_of``: ``ChurnModel.held_out``."""
+    date, settings = grid(portfolio, as_of)[-1], portfolio.settings
+    past = stacked(_past(portfolio, date), date, settings)[0]
+    outcome = outcomes(past, date, STEP_DAYS, settings.churn_lead_days)
+    frame = past[["client_id", "date"]].assign(
+        churned=outcome, probability=scipy.special.expit(past["log_odds_0"])
+    )
+    return frame[~np.isnan(outcome)].reset_index(drop=True)
 
 
 def training_rows(portfolio: Portfolio, date: dt.date) -> pd.DataFrame:
