@@ -113,6 +113,7 @@ class LoadedTables:
 
         ``stages`` are those that were recorded, beside the imported ones.
         """
+        self.reports()
         create_accounts(connection, self.accounts)
         respell = create_spellings(connection, self.feature_names(), self._feature_words())
         for name, table in TABLES.items():

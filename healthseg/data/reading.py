@@ -123,19 +123,28 @@ def word_of(column: Column, text: str, settings: DataSettings) -> str:
         for word, meaning in synonyms.items()
         if meaning in column.allowed
     }
-    cases = " ".join(
-        f"WHEN {quoted(word)} THEN {quoted(meaning)}" for word, meaning in known.items()
+    return (
+        f"CASE WHEN {lower} IN ({allowed}) THEN {lower} {_translated(key, known)} ELSE {lower} END"
     )
-    return f"CASE WHEN {lower} IN ({allowed}) THEN {lower} ELSE CASE {key} {cases} ELSE {lower} END END"
+
+
+def _translated(text: str, meanings: Mapping[str, str]) -> str:
+    """The branches of a CASE that turn words into their meanings: one a meaning, since each evaluates ``text`` anew."""
+    words: dict[str, list[str]] = {}
+    for word, meaning in meanings.items():
+        words.setdefault(meaning, []).append(quoted(word))
+    return " ".join(
+        f"WHEN {text} IN ({', '.join(each)}) THEN {quoted(meaning)}"
+        for meaning, each in words.items()
+    )
 
 
 def currency_of(text: str, settings: DataSettings) -> str:
     """A currency's code in capitals; a sign or name where the settings know it."""
+    upper = f"UPPER({text})"
     synonyms = settings.synonyms.get("currency", {})
-    cases = " ".join(
-        f"WHEN {quoted(word.upper())} THEN {quoted(code)}" for word, code in synonyms.items()
-    )
-    known = f"CASE UPPER({text}) {cases} ELSE UPPER({text}) END" if cases else f"UPPER({text})"
+    cases = _translated(upper, {word.upper(): code for word, code in synonyms.items()})
+    known = f"CASE {cases} ELSE {upper} END" if cases else upper
     return f"CASE WHEN regexp_full_match({known}, '[A-Z]{{3}}') THEN {known} END"
 
 
@@ -143,12 +152,13 @@ def rating_of(text: str, settings: DataSettings) -> str:
     """The number in the text of a rating: of a word or a face, of stars, of "4 of 5"."""
     words = settings.synonyms.get("csat", {})
     key = f"TRIM(regexp_replace(LOWER({text}), '[^\\p{{L}}\\p{{N}}\\p{{So}}]+', ' ', 'g'))"
-    cases = " ".join(f"WHEN {quoted(word)} THEN {quoted(number)}" for word, number in words.items())
     number = f"regexp_replace({text}, '^(\\d+([.,]\\d+)?) ?((/|of|out of) ?\\d+|stars?)$', '\\1')"
+    cases = _translated(key, words)
+    said = f"CASE {cases} ELSE {number} END" if cases else number
     return (
         f"CASE WHEN regexp_full_match({text}, '[★⭐☆]+') "
         f"THEN CAST(LENGTH(regexp_replace({text}, '[^★⭐]', '', 'g')) AS VARCHAR) "
-        f"WHEN regexp_matches({text}, '[^-0-9.,+]') THEN CASE {key} {cases} ELSE {number} END ELSE {text} END"
+        f"WHEN regexp_matches({text}, '[^-0-9.,+]') THEN {said} ELSE {text} END"
     )
 
 

@@ -92,20 +92,7 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     """
     environment = os.environ if environment is None else environment
     beside = _folder(portfolio)
-    origins: dict[str, str] = {}
-    path = _config_path(environment, beside)
-    content = _read(path) if path else {}
-    if path:
-        _refuse_secrets(content, path)
-        trust.require_operators(path, content)
-    origins |= {
-        f"{section}.{key}": str(path) for section, values in content.items() for key in values
-    }
-    values = {section: dict(content.get(section, {})) for section in SECTIONS}
-    given_by_variables = _from_environment(environment)
-    for (section, key), (variable, value) in given_by_variables.items():
-        values[section] = merged(values[section], {key: value})
-        origins[f"{section}.{key}"] = f"environment {variable}"
+    path, content, values, origins = _layers(environment, beside)
     overrides = dict(values["settings"])
     values["settings"] = merged(_of_portfolio(beside, origins), overrides)
     sections = {section: _section(section, values[section], origins) for section in SECTIONS}
@@ -114,9 +101,30 @@ def in_force(portfolio: str = "", environment: Mapping[str, str] | None = None) 
     return InForce(sections, origins, overrides, _secrets(environment, path, beside, origins))
 
 
+def _layers(
+    environment: Mapping[str, str], beside: Path | None
+) -> tuple[Path | None, dict[str, Any], dict[str, dict[str, Any]], dict[str, str]]:
+    """healthseg.toml, what it holds, each section's values with the environment over it, and where they come from."""
+    path = _config_path(environment, beside)
+    content = _read(path) if path else {}
+    if path:
+        _refuse_secrets(content, path)
+        trust.require_operators(path, content)
+    origins = {
+        f"{section}.{key}": str(path) for section, values in content.items() for key in values
+    }
+    values = {section: dict(content.get(section, {})) for section in SECTIONS}
+    for (section, key), (variable, value) in _from_environment(environment).items():
+        values[section] = merged(values[section], {key: value})
+        origins[f"{section}.{key}"] = f"environment {variable}"
+    return path, content, values, origins
+
+
 def input_limits() -> InputLimits:
     """What a portfolio of others may take: the operator says it, in the environment or the file of HEALTHSEG_CONFIG."""
-    limits: InputLimits = in_force().input_limits
+    _, _, values, origins = _layers(os.environ, None)
+    limits = _section("input_limits", values["input_limits"], origins)
+    assert isinstance(limits, InputLimits)
     return limits
 
 
