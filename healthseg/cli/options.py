@@ -158,8 +158,16 @@ def parameters(
         name, equals, text = pair.partition("=")
         if not equals or not name:
             parser.error(f"-p takes NAME=VALUE, not {pair!r}")
-        values[name] = registry.from_text(tools[0], name, text)
+        values[name] = registry.from_text(tools[0], name, text) if tools else _plain(text)
     return values | ({"as_of": arguments.as_of} if arguments.as_of else {})
+
+
+def _plain(text: str) -> Any:
+    """A parameter of a notebook: JSON where it is some, else the text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def known_tools(

@@ -26,11 +26,17 @@ def add(commands: Commands) -> None:
         examples=(
             "report --riskiest 20 --overview",
             "report calculate_health_score --client cs_client_123 --format pdf",
+            "report notebooks/mine.ipynb --riskiest 20",
             "report --all-clients --due --out /srv/reports --keep-days 90 --quiet",
         ),
         notes=NOTES,
     )
-    report.add_argument("tools", nargs="*", metavar="TOOL", help="which tools (default: all)")
+    report.add_argument(
+        "tools",
+        nargs="*",
+        metavar="TOOL",
+        help="which tools, or notebooks of your own (default: all tools)",
+    )
     options.tool_options(report)
     _which(report.add_argument_group("which reports"))
     _where(report.add_argument_group("where, and in which form"))
@@ -126,8 +132,11 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Make the reports, print where they are, and return the exit status."""
     from healthseg.reports import registry
 
-    options.known_tools(arguments.tools, parser, with_reports=True)
-    if not (arguments.client or arguments.all_clients or arguments.riskiest or arguments.overview):
+    named = [name for name in arguments.tools if not name.endswith(".ipynb")]
+    options.known_tools(named, parser, with_reports=True)
+    own = len(named) < len(arguments.tools)
+    chosen = arguments.client or arguments.all_clients or arguments.riskiest or arguments.overview
+    if not (chosen or own):
         parser.error("which reports? use --client ID, --all-clients, --riskiest N or --overview")
     from healthseg.reports.batches import plan
     from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
@@ -138,7 +147,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(f"--shard: {problem.message}")
     if "pdf" in arguments.format:
         options.require("typst", "pdf")
-    tools = arguments.tools or registry.names()
+    tools = [] if own else arguments.tools or registry.names()
     try:
         batch = make_reports(
             arguments.portfolio,

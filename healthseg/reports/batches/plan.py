@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import nbformat
 
 from healthseg.data.cache import code_digest
 from healthseg.errors import CalculationError, InvalidParameters, require_known
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 BOARD, CUSTOMER_360 = "board", "customer_360"
 BEHIND_THE_BOARD = {"calculate_health_score", "segment_by_value_tier"}
 CHARTS = ("auto", "static", "interactive")
+_CLIENT, _PAGE = "client_id", re.compile(r"[A-Za-z0-9_-]{1,80}")
 CADENCE = {
     "calculate_health_score": "day",
     "track_usage_engagement": "day",
@@ -49,6 +53,41 @@ class Request:
     show_users: bool = False
     shard: tuple[int, int] = (1, 1)
     printed_mb: float = 20.0
+    # a team's own, by the name of their pages
+    own: Mapping[str, Path] = field(default_factory=dict)
+
+
+def own_notebooks(paths: Iterable[str]) -> dict[str, Path]:
+    """Notebooks that are not the package's, by the name of their file, which is that of their pages.
+
+    Raises InvalidParameters where there is no such file, or where its name is another page's.
+    """
+    own: dict[str, Path] = {}
+    for path in paths:
+        file, name = Path(path).expanduser().resolve(), Path(path).stem
+        problem = "is not a file" if not file.is_file() else None
+        if not _PAGE.fullmatch(name):
+            problem = "has a name that is no page's: 1 to 80 letters, digits, _ or -"
+        elif name in own or name in (*registry.served(), *OVERVIEWS):
+            problem = "has the name of another page: rename it"
+        elif not problem and not _has_kernel(file):
+            problem = "is not one that JupyterLab saved: it names no kernel"
+        if problem:
+            raise InvalidParameters(
+                f"the notebook {path} {problem}",
+                parameter="tools",
+                value_provided=str(path)[:200],
+                validation_rule="notebooks with names of their own",
+            )
+        own[name] = file
+    return own
+
+
+def _has_kernel(file: Path) -> bool:
+    try:
+        return "kernelspec" in nbformat.read(file, as_version=4).metadata
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError):
+        return False
 
 
 def notebooks() -> Path:
@@ -90,6 +129,10 @@ def checked(request: Request) -> Request:
         registry.check_report_parameters(
             name, {**request.parameters, "client_id": "checked-before"}
         )
+    if not request.tools:
+        declared = set().union(*map(_declared, request.own.values()))
+        for name in request.parameters:
+            require_known(name, declared, f"no notebook has a parameter {name!r}", parameter=name)
     for kind in request.formats:
         _one_of("format", kind, FORMATS)
     _one_of("charts", request.charts, CHARTS)
@@ -126,6 +169,8 @@ def jobs(
     pairs += [(client, tool) for client in clients for tool in request.tools]
     if set(request.tools) >= BEHIND_THE_BOARD:
         pairs += [(client, CUSTOMER_360) for client in clients]
+    for name, path in request.own.items():
+        pairs += [(client, name) for client in (clients if _CLIENT in _declared(path) else [None])]
     if not pairs:
         raise InvalidParameters(
             "no report is requested: name customers with --client, or use --all-clients, --riskiest N or --overview",
@@ -133,7 +178,7 @@ def jobs(
             validation_rule="at least one customer, or the portfolio",
         )
     part, count = request.shard
-    available = [pair for pair in pairs if notebook(pair[1], pair[0]).is_file()]
+    available = [pair for pair in pairs if _notebook_of(request, *pair).is_file()]
     map_of_pages = atlas(available, folder, names or dict.fromkeys(clients, ""))
     return [
         replace(
@@ -159,6 +204,10 @@ def atlas(
     return Atlas(known, {client: frozenset(tools) for client, tools in pages.items()})
 
 
+def _notebook_of(request: Request, client: str | None, tool: str) -> Path:
+    return request.own.get(tool) or notebook(tool, client)
+
+
 def _job(
     request: Request,
     client: str | None,
@@ -168,8 +217,10 @@ def _job(
     content: str,
     pseudonyms: str,
 ) -> Job:
-    path = notebook(tool, client)
-    parameters = {**request.parameters, **({"client_id": client} if client else {})}
+    path = _notebook_of(request, client, tool)
+    parameters = {**request.parameters, **({_CLIENT: client} if client else {})}
+    if tool in request.own:
+        parameters["portfolio"] = portfolio
     if request.show_users:
         parameters.setdefault("include_users", True)
     declared = {name: value for name, value in parameters.items() if name in _declared(path)}

@@ -98,6 +98,8 @@ def make_reports(
     runs; raises HealthsegError where they are invalid, a client is unknown, or ``out`` cannot be written, and
     ``Stopped`` where a signal ended the run. A report that fails is listed, the others are made.
 
+    A tool may also be the path of a notebook of your own: one with a parameter ``client_id`` is made for each customer,
+    another once, beside the portfolio's pages.
     Without ``tools`` (None) they are those of all tools that have the tables they need.
     ``resume`` leaves reports whose inputs are unchanged; ``shard`` makes one part of several; ``due`` makes those
     whose day, week, month or quarter has passed; ``keep_days`` puts the reports of each day into a folder of its own,
@@ -120,6 +122,8 @@ def make_reports(
     if tools is None:
         tools = registry.answerable(opened)
         progress.leave_out([name for name in registry.names() if name not in tools])
+    own = plan.own_notebooks(name for name in tools if name.endswith(".ipynb"))
+    tools = [name for name in tools if not name.endswith(".ipynb")]
     values = {**(parameters or {}), **({"as_of": as_of} if as_of else {})}
     request = plan.checked(
         plan.Request(
@@ -131,6 +135,7 @@ def make_reports(
             show_users,
             plan.shard(shard),
             settings.printed_mb,
+            own,
         )
     )
     portfolios.record_settings(opened, clock)
@@ -146,7 +151,7 @@ def make_reports(
         names = {row["client_id"]: str(row["name"]) for row in health.customers}
         jobs = (
             plan.jobs(request, customers, address, folder, content, key, names)
-            if request.tools
+            if request.tools or own
             else []
         )
         managers = portfolios.manager_names(opened)
@@ -304,6 +309,7 @@ class _BatchRunner:
         seconds = time.monotonic() - self.started
         exists = Path.is_file if self.published is None else self.published.has
         tools = [*OVERVIEWS, *registry.names()]
+        tools += sorted({line["tool"] for line in lines.values()} - set(tools))
         pages = []
         for folder in dict.fromkeys((self.folder, self.top)):
             links = index.ReportFolder(folder, self.folder, tools, lines, exists)

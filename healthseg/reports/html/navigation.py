@@ -205,7 +205,7 @@ class Atlas:
         pages = self.pages.get(client, frozenset()) | {tool}
         return tuple(
             PageLink(_label(client, name), "" if name == tool else f"{name}.html")
-            for name in LABELS
+            for name in [*LABELS, *sorted(pages - LABELS.keys())]
             if name in pages
         )
 
