@@ -299,6 +299,37 @@ def test_an_older_file_is_upgraded_when_it_is_opened(ledger: Ledger) -> None:
     connection.close()
 
 
+# rows as the first version of the ledger recorded them, with their digests
+FIRST_VERSION = [
+    (1, "r1", "c1", "trial", "2025-10-01", "ann", "began", 0, "aac4c94a1e3c46a9"),
+    (2, "r2", "c1", "active", "2025-10-02", "ann", None, 1, "5a72d719496b734e"),
+]
+
+
+def test_rows_of_the_first_version_are_verified_and_take_further_rows(ledger: Ledger) -> None:
+    older = raw(ledger)
+    for step in schema.MIGRATIONS[0]:
+        for statement in [step] if isinstance(step, str) else step.statements("sqlite"):
+            older.execute(statement)
+    older.execute("INSERT INTO schema_version VALUES (1)")
+    for *values, day, actor, reason, automated, digest in FIRST_VERSION:
+        times = [f"{each}T00:00:00.000000+00:00" for each in (day, "2025-10-01")]
+        row = [*values, times[0], actor, reason, automated, times[1], digest]
+        older.execute(f"INSERT INTO stage_events VALUES ({', '.join('?' * len(row))})", row)
+    older.close()
+    assert ledger.verify()["stage_events"] == 2
+    assert [event.kind for event in ledger.stage_events()] == ["transition"] * 2
+    ledger.record_stage_event("r3", "c1", "engaged", at(3), actor="bob", kind="correction")
+    assert ledger.verify()["stage_events"] == 3
+    for change in ("kind = 'correction'", "actor = 'eve'"):
+        with sqlite3.connect(ledger.path) as connection:
+            connection.execute("DROP TRIGGER IF EXISTS stage_events_no_update")
+            connection.execute(f"UPDATE stage_events SET {change} WHERE seq = 1")
+        connection.close()
+        with pytest.raises(DataRetrievalError, match="stage_events, row 1 is not as it was"):
+            ledger.verify()
+
+
 def test_a_newer_file_is_refused_and_left_as_it_is(ledger: Ledger) -> None:
     ledger.record_settings("a", {})
     connection = raw(ledger)

@@ -184,6 +184,8 @@ MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
 
 # the newest version
 LATEST = len(MIGRATIONS)
+# by table, columns that a migration added, with the value that it gave to rows whose digest does not cover them
+ADDED_COLUMNS = {"stage_events": {"kind": "transition"}}
 
 
 def version(connection: Connection) -> int | None:
