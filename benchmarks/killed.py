@@ -191,24 +191,25 @@ class Stage:
                 str(p.relative_to(self.folder)) for p in self.folder.glob("out/**/*.html")
             ),
             "days": dict(_days(self.folder / "events" / "mixpanel")),
-            "answer": _plain(json.loads(printed), str(self.folder)) if self.kind.prints else None,
+            "answer": plain(json.loads(printed), str(self.folder)) if self.kind.prints else None,
         }
 
-    def left(self) -> list[str]:
-        """Temporary files and processes that should not be there."""
-        time.sleep(0.3)
-        files = [
-            path
-            for folder in (self.folder, self.temporary)
-            for path in folder.rglob("*")
-            if is_abandoned(path.name) or (folder == self.temporary and "healthseg" in path.name)
-        ]
-        processes = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if f"TMPDIR={self.temporary}\0" in path.read_bytes().decode(errors="replace"):
-                    processes.append(f"process {path.parent.name}")
-        return [*map(str, files), *processes]
+
+def left_behind(folder: Path, temporary: Path) -> list[str]:
+    """Temporary files and processes that should not be there after commands whose TMPDIR was ``temporary``."""
+    time.sleep(0.3)
+    files = [
+        path
+        for each in (folder, temporary)
+        for path in each.rglob("*")
+        if is_abandoned(path.name) or (each == temporary and "healthseg" in path.name)
+    ]
+    processes = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"TMPDIR={temporary}\0" in path.read_bytes().decode(errors="replace"):
+                processes.append(f"process {path.parent.name}")
+    return [*map(str, files), *processes]
 
 
 def _recorded(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -244,7 +245,7 @@ def _days(folder: Path) -> Iterator[tuple[str, str]]:
         yield path.name, str(parquet.read_table(path).to_pylist())
 
 
-def _plain(value: Any, folder: str) -> Any:
+def plain(value: Any, folder: str) -> Any:
     """An answer without what differs from copy to copy and moment to moment."""
     if isinstance(value, dict):
         left_out = (
@@ -255,9 +256,9 @@ def _plain(value: Any, folder: str) -> Any:
             "path",
             "fingerprint",
         )
-        return {k: _plain(v, folder) for k, v in value.items() if k not in left_out}
+        return {k: plain(v, folder) for k, v in value.items() if k not in left_out}
     if isinstance(value, list):
-        return [_plain(each, folder) for each in value]
+        return [plain(each, folder) for each in value]
     return value
 
 
@@ -272,7 +273,7 @@ def torment(
     seen = stage.seen(printed)
     for what, value in expected.items():
         assert seen[what] == value, f"{stage.kind.name}: {what} differs"
-    left = stage.left()
+    left = left_behind(stage.folder, stage.temporary)
     assert not left, f"{stage.kind.name}: left behind {left}"
     return counted
 

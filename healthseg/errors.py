@@ -7,11 +7,25 @@ becomes the reference's error object with ``to_dict()``.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
 # keys that the reference's error object always has
 ALWAYS = ("parameter", "value_provided", "validation_rule")
+# what systems and libraries say of faults that are not the input's: in our words, with the way out
+_MACHINE_FAULTS = {
+    "no space left|disk is full|disk quota": "there is no room left on the disk: make room where the portfolio's folder, "
+    "HEALTHSEG_CACHE or TMPDIR lies",
+    "no usable temporary": "no temporary file can be written: make room, or name a folder by TMPDIR",
+    "file too large": "a file may not become as large as it has to: raise this process' limit (ulimit -f)",
+    "too many open files": "more files are open at once than may be: raise this process' limit (ulimit -n)",
+    "allocate|out ?of ?memory|memoryerror|failed to map|bad_alloc|malloc|new thread|temporarily unavailable": (
+        "there is not enough memory: free some, or raise this process' limit (ulimit -v)"
+    ),
+}
+# errors of these kinds may be the machine's; in the others such words are a value's
+_OF_LIBRARIES = ("Error", "FatalException", "InternalException", "IOException", "OutOfMemoryException", "OperationalError")  # fmt: skip
 
 
 class HealthsegError(Exception):
@@ -64,6 +78,28 @@ class DataRetrievalError(HealthsegError):
 
 class IntegrationError(HealthsegError):
     code, http_status = "INTEGRATION_ERROR", 503
+
+
+def machine_fault(problem: BaseException | None) -> str | None:
+    """What the machine lacked where an error comes from that, and the way out; None where it does not.
+
+    Nothing may be concluded from such an error for the files that were read.
+
+    >>> machine_fault(OSError(28, "No space left on device")).partition(":")[0]
+    'there is no room left on the disk'
+    >>> machine_fault(MemoryError()).partition(":")[0], machine_fault(ValueError("No space left"))
+    ('there is not enough memory', None)
+    """
+    while problem is not None:
+        own = isinstance(problem, (OSError, MemoryError, ImportError, RuntimeError, SystemError))
+        kind = type(problem).__name__
+        for pattern, words in _MACHINE_FAULTS.items() if own or kind in _OF_LIBRARIES else ():
+            memory = "MemoryError " if isinstance(problem, MemoryError) else ""
+            if re.search(pattern, f"{memory}{kind} {problem}", re.IGNORECASE):
+                return words
+        hidden = problem.__suppress_context__
+        problem = problem.__cause__ or (None if hidden else problem.__context__)
+    return None
 
 
 def near(value: str, known: Iterable[str]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,10 +28,10 @@ from healthseg.data.losses import Issue, IssueKind, TableReport, refusal, refuse
 from healthseg.data.midnights import Midnights
 from healthseg.data.ratings import UNCLEAR, scale_note, with_scale
 from healthseg.data.reading import number_of, number_reading
-from healthseg.data.sources import Refused, SourcePart, quoted, scan
+from healthseg.data.sources import Refused, SourcePart, not_now, quoted, scan
 from healthseg.data.tables import Column, Table
 from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, numbered
-from healthseg.errors import DataRetrievalError
+from healthseg.errors import machine_fault
 from healthseg.settings.data import DataSettings
 
 if TYPE_CHECKING:
@@ -98,14 +97,9 @@ def unreadable(name: str, parts: Sequence[SourcePart], problem: duckdb.Error) ->
     if isinstance(problem, duckdb.InterruptException):
         raise problem
     words = plain_words(problem, parts)
-    if isinstance(problem, (duckdb.IOException, duckdb.OutOfMemoryException)) and not re.match(
-        "No files found", words
-    ):
-        raise DataRetrievalError(
-            f"table {name} could not be read: {words}; try again, with more memory or room on the disk",
-            parameter="portfolio",
-            value_provided=name,
-        )
+    passing = isinstance(problem, (duckdb.IOException, duckdb.OutOfMemoryException))
+    if machine_fault(problem) or (passing and not words.startswith("No files found")):
+        raise not_now(f"table {name}", words)
     reason = f"{parts[0].label} cannot be read as a table: {words}"
     return refusal(name, [part.label for part in parts], reason)
 

@@ -29,15 +29,16 @@ from healthseg.data.sources import (
     Refused,
     SourcePart,
     file_part,
+    not_now,
     open_bytes,
     quoted,
     split_name,
     unreadable,
 )
-from healthseg.data.storage import mark_used, writing
+from healthseg.data.storage import is_whole, writing_noted
 from healthseg.data.text_files import UTF8, prepare_text, recode, require_columns, text_form
 from healthseg.data.workbooks import HEADER_LINE, write_sheet
-from healthseg.errors import DataRetrievalError, InvalidParameters, hint
+from healthseg.errors import DataRetrievalError, InvalidParameters, hint, machine_fault
 from healthseg.settings.base import fingerprint
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ _KINDS = {
     b"SQLite format 3": ("a SQLite file", ".sqlite"),
 }
 _LEAST_PARQUET = 8
+# errors of SQLite that say nothing of the file's content
+_PASSING = ("SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_LOCKED", "SQLITE_NOMEM")  # fmt: skip
 CHUNK_ROWS = 200_000
 
 
@@ -81,11 +84,9 @@ def prepare(
                 _require_content(part)
             return prepare_text(part, target, table, fresh=fresh)
         target = target.with_suffix(".parquet")
-        if target.is_file():
-            mark_used(target)
-        else:
+        if not is_whole(target):
             _require_content(part)
-            with writing(target) as temporary:
+            with writing_noted(target) as temporary:
                 _WRITERS[kind](part, temporary, table)
             _require_unchanged(part)
     except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
@@ -113,10 +114,8 @@ def _prepare_query(part: SourcePart, folder: Path, fresh: bool) -> SourcePart:
     if text is None or part.isolated_in is None:
         return replace(part, query=text, note=note)
     target = folder / f"{fingerprint([part.token, part.label, text])}.parquet"
-    if part.token and target.is_file():
-        mark_used(target)
-    else:
-        with writing(target) as temporary:
+    if not part.token or not is_whole(target):
+        with writing_noted(target) as temporary:
             copy_query(
                 part.label,
                 text,
@@ -186,7 +185,9 @@ def _require_parquet(part: SourcePart) -> None:
             )
     try:
         schema = parquet.read_schema(part.path)
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        if machine_fault(problem):
+            raise
         raise Refused(
             f"{part.label} is damaged: its footer cannot be read; write it again"
         ) from None
@@ -216,6 +217,8 @@ def _sqlite(path: Path, label: str) -> Iterator[sqlite3.Connection]:
             connection.execute("BEGIN")
             yield connection
     except sqlite3.Error as problem:
+        if getattr(problem, "sqlite_errorname", "").startswith(_PASSING):
+            raise not_now(label, str(problem)) from None
         raise Refused(f"{label} cannot be read as a SQLite file: {problem}") from None
 
 
@@ -337,9 +340,10 @@ def _write_json(part: SourcePart, target: Path, _table: Table | None) -> None:
                 f"COPY (SELECT {fields} FROM {relation}) TO {quoted(str(target))} (FORMAT PARQUET)"
             )
         except duckdb.Error as problem:
-            raise Refused(
-                f"{part.label} is not JSON, one object a line: {plain_words(problem, [part])}"
-            ) from None
+            words = plain_words(problem, [part])
+            if isinstance(problem, duckdb.OutOfMemoryException) or machine_fault(problem):
+                raise not_now(part.label, words) from None
+            raise Refused(f"{part.label} is not JSON, one object a line: {words}") from None
 
 
 def _json_field(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from healthseg.data import engine, isolated
-from healthseg.data.sources import Refused, quoted
+from healthseg.data.sources import Refused, not_now, quoted
 from healthseg.errors import DataRetrievalError
 from healthseg.settings.in_force import input_limits
 
@@ -141,11 +141,7 @@ def _raise_for(label: str, problem: dict[str, str]) -> None:
     if kind == "machine" and "File too large" in words:
         raise _beyond(label, "writes more than it may", "DISK_MB")
     if kind == "machine" and "No files found" not in words:
-        raise DataRetrievalError(
-            f"{label} could not be read: {words}; try again, with more memory or room on the disk",
-            parameter="portfolio",
-            value_provided=label,
-        )
+        raise not_now(label, words)
     if kind:
         raise Refused(f"{label} cannot be read as a table: {isolated.plain(words)}")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from healthseg.data.engines import SOURCE, EngineAddress
-from healthseg.errors import DataRetrievalError
+from healthseg.errors import DataRetrievalError, machine_fault
 from healthseg.settings.base import fingerprint
 
 if TYPE_CHECKING:
@@ -234,14 +234,20 @@ def scan(parts: Sequence[SourcePart], *, filename: bool = False, rejects: str | 
 
 def unreadable(label: str, problem: OSError) -> DataRetrievalError:
     """A file that cannot be read now: nothing is concluded from that, and nothing cached."""
+    if fault := machine_fault(problem):
+        return not_now(label, fault, "")
     words = problem.strerror or str(problem)
-    way = (
-        "allow this user to read it"
-        if problem.errno == errno.EACCES
-        else "try again when it can be read"
-    )
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        way = "make room where HEALTHSEG_CACHE or the portfolio's folder lies"
+    denied = problem.errno == errno.EACCES
+    way = "allow this user to read it" if denied else "try again when it can be read"
+    return not_now(label, words, way)
+
+
+def not_now(
+    label: str, words: str, way: str = "try again, with more memory or room on the disk"
+) -> DataRetrievalError:
+    """The error of what could not be read for a cause that may pass."""
     return DataRetrievalError(
-        f"{label} cannot be read: {words}; {way}", parameter="portfolio", value_provided=label
+        f"{label} could not be read: {words}{'; ' if way else ''}{way}",
+        parameter="portfolio",
+        value_provided=label,
     )

@@ -131,6 +131,35 @@ def writing(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def writing_noted(target: Path) -> Iterator[Path]:
+    """As ``writing``, with a note of the content beside it, by which ``is_whole`` knows the file again."""
+    with writing(target) as temporary:
+        yield temporary
+        state = _state(temporary)
+    write_json(_note(target), state)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is as ``writing_noted`` wrote it, which also marks it as used."""
+    state = read_json(_note(path))
+    try:
+        if state is None or not _is_as_written(path, state):
+            return False
+        mark_used(path)
+        if (now := _state(path, state[1])) != state:  # touched: it need not be read again next time
+            write_json(_note(path), now)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a disk that cannot be written
+        pass
+    return True
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.state")
+
+
 def write_json(target: Path, value: Any) -> None:
     """Writes a JSON value with a checksum."""
     text = _json(value)
@@ -207,13 +236,13 @@ def _states(folder: Path) -> dict[str, list[int]]:
     states = {}
     for path in folder.rglob("*"):
         if path.is_file():
-            stat = path.stat()
-            states[path.relative_to(folder).as_posix()] = [
-                stat.st_size,
-                _checksum(path),
-                stat.st_mtime_ns,
-            ]
+            states[path.relative_to(folder).as_posix()] = _state(path)
     return states
+
+
+def _state(path: Path, checksum: int | None = None) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, _checksum(path) if checksum is None else checksum, stat.st_mtime_ns]
 
 
 def _is_as_written(path: Path, state: list[int]) -> bool:

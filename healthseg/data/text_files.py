@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from healthseg.data.sources import CHUNK_BYTES, Refused, SourcePart, open_bytes
-from healthseg.data.storage import mark_used, writing
+from healthseg.data.storage import is_whole, writing_noted
 from healthseg.settings.in_force import input_limits
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ def prepare_text(part: SourcePart, target: Path, table: Table | None, *, fresh: 
 
     Raises Refused for what is no text, or is cut off.
     """
-    if fresh:
+    copies = f"{target.name}.*.csv"
+    if fresh or not all(is_whole(copy) for copy in target.parent.glob(copies)):
         form = text_form(part)
         copy = form.path(target)
-        if form != TextForm() and not copy.is_file():
-            with writing(copy) as temporary:
+        if form != TextForm() and not is_whole(copy):
+            with writing_noted(copy) as temporary:
                 recode(part, form, temporary)
-    for copy in target.parent.glob(f"{target.name}.*.csv"):
-        mark_used(copy)
+    for copy in target.parent.glob(copies):
         encoding, skipped = copy.name.split(".")[-3:-1]
         words = _WORDS.get(encoding)
         note = words and f"{part.label} is not UTF-8: it was read as {words}"
@@ -167,8 +167,8 @@ def recode(part: SourcePart, form: TextForm, target: Path) -> None:
 def _narrowed(part: SourcePart, table: Table, target: Path) -> SourcePart:
     """A wide file's copy with the columns of the contract alone."""
     narrow = target.with_name(f"{target.name}-narrow.csv")
-    if not narrow.is_file():
-        with writing(narrow) as temporary:
+    if not is_whole(narrow):
+        with writing_noted(narrow) as temporary:
             _write_narrow(part, table, temporary)
     count = len(part.header[1])
     note = f"{part.label} has {count:,} columns; those that are not in the contract are not read"

@@ -122,7 +122,7 @@ def test_a_link_that_leads_nowhere_and_a_folder_in_place_of_a_file_are_named(mak
     (folder / "tickets.csv").mkdir()
     assert "tickets.csv is not one of the tables" in Portfolio.open(folder).check().to_text()
     (folder / "surveys.csv").symlink_to(folder / "gone.csv")
-    with pytest.raises(DataRetrievalError, match=r"surveys\.csv cannot be read: No such file"):
+    with pytest.raises(DataRetrievalError, match=r"surveys\.csv could not be read: No such file"):
         Portfolio.open(folder)
 
 
@@ -131,4 +131,4 @@ def test_a_link_that_leads_nowhere_and_a_folder_in_place_of_a_file_are_named(mak
 )
 def test_what_the_machine_refuses_is_no_fault_of_the_table(number, words):
     problem = unreadable("tickets.csv", OSError(number, os.strerror(number)))
-    assert words in problem.message and problem.message.startswith("tickets.csv cannot be read")
+    assert words in problem.message and problem.message.startswith("tickets.csv could not be read")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import healthseg as hs
+from benchmarks.damaged import DAMAGES, derived
 from healthseg.data.response_cache import ResponseCache
 from healthseg.reports.responses import Responses
 
@@ -39,33 +43,76 @@ def response(folder: Path) -> dict:
         return hs.track_usage_engagement(portfolio, client_id="a").to_dict()
 
 
-def derived(folder: Path) -> list[Path]:
-    """The files that can be computed again; the ledger is not one of them."""
-    return sorted(path for path in (folder / ".healthseg").rglob("*") if path.is_file())
+def kinds(folder: Path) -> list[Path]:
+    """A file of each kind: those that differ by their key or month alone are of one."""
+    of_kind = {}
+    for path in derived(folder):
+        name = re.sub(r"[0-9a-f]{16}|\d{4}-\d{2}", "*", str(path.relative_to(folder)))
+        of_kind.setdefault(name, path)
+    return list(of_kind.values())
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(bytes(content))
-
-
-DAMAGES = {
-    "emptied": lambda path: path.write_bytes(b""),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    "flipped": flip,
-}
-
-
-def test_every_derived_file_that_was_damaged_is_built_again(folder):
+def test_a_damaged_derived_file_of_each_kind_is_built_again(folder):
+    """One at a time; benchmarks/damaged.py damages every file, each in three ways."""
     expected = response(folder)
-    names = [path for path in derived(folder) if path.stat().st_size]
-    assert len(names) >= 4
+    names = kinds(folder)
+    assert {path.suffix for path in names} >= {".json", ".parquet", ".arrow"} and len(names) > 15
     for number, path in enumerate(names):
-        if path.exists():
+        if path.is_file():
             damage = list(DAMAGES)[number % len(DAMAGES)]
             DAMAGES[damage](path)
             assert response(folder) == expected, (path.name, damage)
+
+
+@pytest.mark.parametrize("first", range(len(DAMAGES)), ids=DAMAGES)
+def test_derived_files_that_were_damaged_together_are_built_again(folder, first):
+    expected = response(folder)
+    for number, path in enumerate(derived(folder), start=first):
+        list(DAMAGES.values())[number % len(DAMAGES)](path)
+    assert response(folder) == expected
+
+
+WIDE = ",".join(f"c{n}" for n in range(1_001))
+COPIED = {
+    "JSON lines": ("tickets.jsonl", '{"ticket_id": 1, "client_id": "acme", "opened_at": "2025-03-03"}\n'),
+    "another encoding": (
+        "tickets.csv",
+        "ticket_id,client_id,opened_at,topic\n1,acme,2025-03-03,café\n".encode("cp1252"),
+    ),
+    "a wide file": (
+        "tickets.csv",
+        f"ticket_id,client_id,opened_at,{WIDE}\n1,acme,2025-03-03{',' * 1_001}\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", COPIED)
+def test_a_damaged_copy_is_made_again(make_portfolio, kind, damage):
+    name, content = COPIED[kind]
+    portfolio = make_portfolio(**{name: content})
+    expected = portfolio.table("tickets")
+    assert len(expected) == 1
+    copies = portfolio.folder / ".healthseg" / "tables" / "copies"
+    for path in list(copies.iterdir()):
+        DAMAGES[damage](path)
+        for table in copies.parent.glob("tickets-*"):  # else nobody would read the copy
+            shutil.rmtree(table)
+        with hs.Portfolio.open(portfolio.folder) as again:
+            pd.testing.assert_frame_equal(again.table("tickets"), expected)
+
+
+def test_a_query_whose_copy_was_damaged_runs_again(tmp_path):
+    (tmp_path / "rows.csv").write_text("id,day\na,2025-01-01\n")
+    query = "SELECT id AS client_id, day AS signup_date FROM 'rows.csv'"
+    (tmp_path / "portfolio.toml").write_text(f'[tables]\ncustomers = "{query}"\n')
+    for damage in DAMAGES.values():
+        with hs.Portfolio.open(tmp_path) as portfolio:
+            assert portfolio.table("customers")["client_id"].tolist() == ["a"]
+        (copy,) = (tmp_path / ".healthseg" / "tables" / "copies").glob("*.parquet")
+        damage(copy)
+        for table in (tmp_path / ".healthseg" / "tables").glob("customers-*"):
+            shutil.rmtree(table)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
