@@ -2,7 +2,7 @@
 
 Results go to standard output, everything else to standard error. An error is a sentence there; with ``run`` and with
 ``--json`` its object is the result. Exit status: 0 success, 1 an error or an unusable portfolio, 2 wrong usage, 3 some
-reports failed.
+reports failed, 130 or 143 stopped by SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import healthseg
 from healthseg.cli import (
@@ -34,7 +35,7 @@ from healthseg.cli import (
     trust,
 )
 from healthseg.cli.options import ERROR, Parser, print_json
-from healthseg.errors import CalculationError, HealthsegError
+from healthseg.errors import CalculationError, HealthsegError, machine_fault
 
 MODULES = (
     quickstart,
@@ -73,20 +74,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = command_parser().parse_args(arguments)
+    with _terminable() as terminated:
+        try:
+            _require_addresses()
+            return int(parsed.command(parsed, parsed.parser))
+        except HealthsegError as problem:
+            return _refused(problem, parsed)
+        except BrokenPipeError:
+            raise
+        except (Exception, KeyboardInterrupt) as problem:
+            if terminated or _interrupted(problem):
+                print("stopped", file=sys.stderr)
+                return 128 + (terminated or [signal.SIGINT])[0]
+            return _refused(CalculationError(_words(problem)), parsed)
+
+
+def _require_addresses() -> None:
+    """Raises CalculationError where the system lets this process reserve less memory than the libraries need."""
+    with contextlib.suppress(ImportError):  # a system without such limits
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if most == resource.RLIM_INFINITY:
+            return
+        from healthseg.settings.operator import LEAST_ADDRESSES_MB
+
+        if most < LEAST_ADDRESSES_MB * 1_000_000:
+            raise CalculationError(
+                f"there is not enough memory: this process may reserve {most / 1e6:,.0f} MB, and needs "
+                f"{LEAST_ADDRESSES_MB:,}: raise its limit (ulimit -v)"
+            )
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Within it SIGTERM ends a command as SIGINT does, so that it cleans up; whether it came."""
+    came: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
     try:
-        return int(parsed.command(parsed, parsed.parser))
-    except HealthsegError as problem:
-        return _refused(problem, parsed)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        raise
-    except Exception as problem:
-        text = f"unexpected {type(problem).__name__}: {str(problem)[:500]}"
-        if isinstance(problem, OSError) and problem.filename:
-            text = f"{problem.filename}: {problem.strerror}"
-        return _refused(CalculationError(text), parsed)
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread: signals are its caller's
+        yield came
+        return
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(problem: BaseException | None) -> bool:
+    """Whether an error comes from SIGINT: libraries raise others in its place."""
+    while problem is not None and not isinstance(problem, KeyboardInterrupt):
+        problem = problem.__cause__ or problem.__context__
+    return problem is not None
+
+
+def _words(problem: BaseException) -> str:
+    """What to say of an error that is not one of ours."""
+    if fault := machine_fault(problem):
+        return fault
+    if isinstance(problem, OSError) and problem.filename:
+        return f"{problem.filename}: {problem.strerror}"
+    return f"unexpected {type(problem).__name__}: {str(problem)[:500]}"
 
 
 def _closed_pipe() -> int:

@@ -14,6 +14,9 @@ from healthseg.settings import Frozen
 
 Severity = Literal["low", "medium", "high", "critical"]
 Minutes = Annotated[float, Field(ge=0)]
+# MB of addresses (ulimit -v) that a command needs: it reserves 3,000 on two cores, of which it uses a tenth. With less,
+# the libraries that it loads end without a word, or never
+LEAST_ADDRESSES_MB = 4_000
 
 
 class CacheSettings(Frozen):

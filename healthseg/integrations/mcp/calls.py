@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from healthseg.errors import CalculationError, HealthsegError
+from healthseg.errors import CalculationError, HealthsegError, machine_fault
 from healthseg.reports.batches.workers import Finished, Lost, Worker
 from healthseg.reports.responses import Response, Responses
 from healthseg.settings.operator import McpSettings, ReportSettings
@@ -28,7 +28,8 @@ def computed(responses: Responses, tool: str, arguments: Mapping[str, Any]) -> R
     except HealthsegError as problem:
         return Response(problem.to_dict())
     except Exception as problem:
-        text = f"unexpected {type(problem).__name__}: {str(problem)[:500]}"
+        text = machine_fault(problem)
+        text = text or f"unexpected {type(problem).__name__}: {str(problem)[:500]}"
         return Response(CalculationError(text).to_dict())
 
 

@@ -112,7 +112,7 @@ def make_report(
     except errors.HealthsegError as raised:
         problem = raised
     except Exception as raised:
-        reason = f"{type(raised).__name__}: {str(raised)[:500]}"
+        reason = errors.machine_fault(raised) or f"{type(raised).__name__}: {str(raised)[:500]}"
         problem = errors.CalculationError(f"the report could not be made: {reason}")
     outcome = ReportOutcome(job.tool, job.client_id, job.page, time.monotonic() - started, facts)
     if problem is None:
@@ -187,9 +187,9 @@ def _error(failure: Any) -> errors.HealthsegError:
     error, name = failure.error, type(failure.error).__name__
     if isinstance(error, errors.HealthsegError):
         return type(error)(str(error), cell=failure.cell)
-    return errors.CalculationError(
-        f"cell {failure.cell} raised {name}: {str(error)[:500]}", cell=failure.cell
-    )
+    fault = errors.machine_fault(error)
+    words = f": {fault}" if fault else f" raised {name}: {str(error)[:500]}"
+    return errors.CalculationError(f"cell {failure.cell}{words}", cell=failure.cell)
 
 
 def _write(
