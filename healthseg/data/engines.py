@@ -18,14 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import sqlglot
-from sqlglot import exp
-
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, require_known
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from sqlglot import exp
 
 # stands for the user's query in statements
 SOURCE = "healthseg_source"
@@ -315,6 +313,9 @@ class Engine:
 
     def register(self, name: str, frame: pd.DataFrame) -> None:
         """The rows of a small frame, as a view."""
+        import sqlglot
+        from sqlglot import exp
+
         kinds = {"int64": "BIGINT", "bool": "BOOLEAN"}
         types = [kinds.get(str(kind), "VARCHAR") for kind in frame.dtypes]
         names = [str(name) for name in frame.columns]
@@ -345,6 +346,9 @@ class Engine:
 
     def _tree(self, text: str) -> exp.Expr:
         """The statement in the engine's dialect, as a tree: views in place of their names, our tables by theirs."""
+        import sqlglot  # which takes long to load
+        from sqlglot import exp
+
         tree = sqlglot.parse_one(text, read="duckdb")
         for table in list(tree.find_all(exp.Table)):
             if table.name in self._views:
@@ -382,6 +386,8 @@ class Engine:
 
 def _in_dialect(tree: exp.Expr, kind: Kind) -> exp.Expr:
     """The tree with the engine's own functions, types and regular expressions where sqlglot has none, inner ones first."""
+    from sqlglot import exp
+
     for node in reversed(list(tree.bfs())):
         if isinstance(node, exp.DataType) and node.this.name in kind.types:
             node.replace(exp.DataType.build(kind.types[node.this.name]))
@@ -408,6 +414,8 @@ def _in_dialect(tree: exp.Expr, kind: Kind) -> exp.Expr:
 
 def _function_name(node: exp.Expr) -> str:
     """DuckDB's name of a function, also where sqlglot takes it for another."""
+    from sqlglot import exp
+
     if isinstance(node, exp.Anonymous):
         return node.name.upper()
     if isinstance(node, exp.UnixToTime):
@@ -421,6 +429,8 @@ def _function_name(node: exp.Expr) -> str:
 
 
 def _arguments(node: exp.Expr) -> Sequence[exp.Expr]:
+    from sqlglot import exp
+
     if isinstance(node, exp.Anonymous):
         return node.expressions
     return [part for part in (node.args.get("this"), node.args.get("expression")) if part]

@@ -11,14 +11,15 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from healthseg.data import engine, isolated
 from healthseg.data.sources import Refused, not_now, quoted
 from healthseg.errors import DataRetrievalError
 from healthseg.settings.in_force import input_limits
+
+if TYPE_CHECKING:
+    import psutil
 
 _MB = 1_000_000
 # room for the engine's own pages beside what it may allocate
@@ -79,6 +80,8 @@ def copy_sqlite(label: str, path: Path, name: str, target: Path) -> None:
 
 
 def _run(label: str, job: dict[str, Any], files: Iterable[Path]) -> None:
+    import psutil
+
     limits = input_limits()
     seconds = limits.seconds + sum(file.stat().st_size for file in files if file.exists()) / _MB
     job["memory_bytes"] = limits.memory_mb * _MB
@@ -126,6 +129,8 @@ def _last_words(process: psutil.Popen, seconds: float) -> str:
 
 def _is_over(process: psutil.Popen, elapsed: float, seconds: float) -> bool:
     """Whether it took so many seconds of the processor, or has waited as long for something else."""
+    import psutil
+
     try:
         times = process.cpu_times()
     except psutil.Error:  # it has just ended

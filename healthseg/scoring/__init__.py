@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from healthseg.scoring.churn.base_rates import BaseRates, base_rates
-from healthseg.scoring.churn.hazard import HazardClassifier
 from healthseg.scoring.churn.model import ChurnModel
 from healthseg.scoring.churn.training import churn_model
 from healthseg.scoring.comparison import ScorecardComparison, WhatIf, compare_scorecards, what_if
@@ -24,7 +23,6 @@ from healthseg.scoring.trend import freeze, portfolio_by_date, score_trend, tren
 __all__ = [
     "BaseRates",
     "ChurnModel",
-    "HazardClassifier",
     "ReportCard",
     "ScoreChange",
     "ScorecardComparison",

@@ -17,6 +17,7 @@ import datetime as dt
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,16 @@ class BaseRates:
         known = isinstance(tier, str) and (self.frame["tier"] == tier).any()
         rows = self.frame["tier"] == (tier if known else THE_PORTFOLIO)
         return self.frame[rows].reset_index(drop=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, from which ``from_dict`` makes the same rates."""
+        frame = None if self.frame is None else self.frame.to_dict("list")
+        return {**vars(self), "frame": frame, "gone": sorted(self.gone)}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> BaseRates:
+        frame = None if saved["frame"] is None else pd.DataFrame(saved["frame"])
+        return cls(**{**saved, "frame": frame, "gone": frozenset(saved["gone"])})
 
 
 def base_rates(

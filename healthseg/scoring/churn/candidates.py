@@ -18,7 +18,7 @@ import scipy
 
 from healthseg.errors import InvalidParameters
 from healthseg.scoring.churn.base_rates import STEP_DAYS, THE_PORTFOLIO, rate_posteriors
-from healthseg.scoring.churn.hazard import HazardClassifier
+from healthseg.scoring.churn.hazard import Hazard
 from healthseg.scoring.churn.own_models import OwnClassifier
 from healthseg.scoring.churn.predictors import (
     TIMING,
@@ -48,8 +48,8 @@ class FittedHazard:
 
     predictors: tuple[Predictor, ...]
     step_days: int
-    directed: HazardClassifier
-    undirected: HazardClassifier | None = None
+    directed: Hazard
+    undirected: Hazard | None = None
     boosted: BoostedTrees | OwnClassifier | None = None
     shares: tuple[float, ...] = (1.0, 0.0, 0.0)
 
@@ -88,7 +88,7 @@ class FittedHazard:
         return float(np.dot(self.shares, self.bases))
 
     @property
-    def models(self) -> tuple[HazardClassifier | BoostedTrees | OwnClassifier, ...]:
+    def models(self) -> tuple[Hazard | BoostedTrees | OwnClassifier, ...]:
         """Of each candidate; the first's of one that was not fitted."""
         return self.directed, self.undirected or self.directed, self.boosted or self.directed
 
@@ -137,7 +137,7 @@ class FittedHazard:
         mean, sd = self._pooled(np.array(own), np.array(sds))
         return float(mean), float(sd)
 
-    def _with_doubt(self) -> tuple[HazardClassifier, ...]:
+    def _with_doubt(self) -> tuple[Hazard, ...]:
         """The model whose doubt each candidate has: trees have none of their own, and count with the directed hazard's."""
         return self.directed, self.undirected or self.directed, self.directed
 
@@ -182,7 +182,7 @@ def fit_candidates(
     values = values_of(rows, predictors, settings, step)
     unscaled = [predictor.form == TIMING for predictor in predictors]
     directions = [predictor.direction for predictor in predictors]
-    directed = HazardClassifier(
+    directed = Hazard(
         directions,
         [predictor.group for predictor in predictors],
         [predictor.bent for predictor in predictors],
@@ -199,7 +199,7 @@ def fit_candidates(
         values, outcome = values[np.sort(drawn)], outcome[np.sort(drawn)]
     wanted = np.ones(3) if shares is None else shares
     if enough and wanted[1] > 0:
-        plain = HazardClassifier(
+        plain = Hazard(
             None,
             [group_of(predictor) for predictor in predictors],
             np.zeros(len(predictors)),

@@ -50,7 +50,13 @@ def portfolio_base_rates(
         horizons = sorted({*HORIZONS, horizon})
         return base_rates(customers, as_of, portfolio.first_event_day, settings, horizons)
 
-    return portfolio.cache.get("base_rates", (as_of, horizon), build, disk=False)
+    def stored() -> BaseRates:
+        inputs = [as_of, horizon, portfolio.content(as_of), settings.fingerprint]
+        return BaseRates.from_dict(
+            portfolio.cache.get("base_rates", inputs, lambda: build().to_dict())
+        )
+
+    return portfolio.cache.get("base_rates_of", (as_of, horizon), stored, disk=False)
 
 
 def churn_probabilities(portfolio: Portfolio, as_of: dt.date, live: pd.DataFrame) -> pd.DataFrame:

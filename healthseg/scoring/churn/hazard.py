@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from healthseg.scoring.churn.predictors import HINGE, LINEAR, MISSING, Design, make_design
@@ -45,6 +42,16 @@ SPREAD = 0.7  # of log σ: the grid that is integrated over
 HYPER_SD = 1.0  # of log σ around its initial value, a priori
 MAX_CHANGE = 3.0  # log odds that one early step may change a row by
 TOLERANCE = 1e-5
+PARAMETERS = (
+    "directions",
+    "groups",
+    "bent",
+    "unscaled",
+    "strength",
+    "strength_sd",
+    "scales",
+    "integrate",
+)
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ def _integrated(
     return Posterior(mean, covariance, np.exp(log_scales), float(evidence.max()))
 
 
-class HazardClassifier(ClassifierMixin, BaseEstimator):
+class Hazard:
     """A penalised additive logistic model with directions as its prior, and a posterior.
 
     ``directions``: +1 where more of a feature means more of the event, −1 less, 0 unknown. Directed
@@ -165,10 +172,12 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
     Attributes after ``fit``: classes_, n_features_in_, design_, direction_, posterior_,
     group_names_.
 
+    ``HazardClassifier`` is the same as an estimator of scikit-learn's, which takes long to load.
+
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0]] * 20)
-    >>> model = HazardClassifier().fit(X, [0, 0, 1, 1] * 20)
-    >>> model.predict(np.array([[0.0], [3.0]])).tolist()
-    [0, 1]
+    >>> model = Hazard().fit(X, np.array([0, 0, 1, 1] * 20))
+    >>> np.sign(model.decision_function(np.array([[0.0], [3.0]]))).tolist()
+    [-1.0, 1.0]
     """
 
     def __init__(
@@ -191,26 +200,10 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         self.scales = scales
         self.integrate = integrate
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def fit(self, X: Any, y: Any) -> HazardClassifier:
-        """Rows of metrics, and whether the event fell into the step after each."""
-        X, y = validate_data(self, X, y, dtype=float, ensure_all_finite="allow-nan")
-        check_classification_targets(y)
-        kind = type_of_target(y)
-        if kind != "binary" and len(np.unique(y)) > 2:
-            raise ValueError(
-                f"Only binary classification is supported. The type of the target is {kind}."
-            )
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """Rows of metrics, and whether the event fell into the step after each (0 or 1, some of either)."""
+        self.n_features_in_ = X.shape[1]
         self.classes_, outcome = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "one class only: a hazard is learnt from rows with the event and rows without (1 class)"
-            )
         bent = np.ones(X.shape[1]) if self.bent is None else self.bent
         unscaled = None if self.unscaled is None else np.asarray(self.unscaled, dtype=bool)
         self.design_ = make_design(X, np.asarray(bent, dtype=bool), unscaled)
@@ -256,16 +249,7 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         return np.column_stack([np.ones(len(X)), columns @ self.direction_, columns])
 
     def _validated(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=float, ensure_all_finite="allow-nan", reset=False)
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        p = scipy.special.expit(self.decision_function(X))
-        return np.column_stack([1 - p, p])
-
-    def predict(self, X: Any) -> np.ndarray:
-        is_event = self.decision_function(X) > 0
-        return self.classes_[is_event.astype(int)]
+        return np.asarray(X, dtype=float)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Log odds of the event in the step."""
@@ -326,9 +310,8 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, from which ``from_dict`` makes the same predictions."""
         posterior, rows = self.posterior_, np.tril_indices(len(self.posterior_.mean))
-        parameters = self.get_params(deep=False)
         return {
-            "parameters": {name: _plain(value) for name, value in parameters.items()},
+            "parameters": {name: _plain(getattr(self, name)) for name in PARAMETERS},
             "classes": self.classes_.tolist(),
             "features": self.n_features_in_,
             "design": self.design_.to_dict(),
@@ -341,7 +324,7 @@ class HazardClassifier(ClassifierMixin, BaseEstimator):
         }
 
     @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> HazardClassifier:
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
         model = cls(**saved["parameters"])
         model.classes_, model.n_features_in_ = np.array(saved["classes"]), int(saved["features"])
         model.design_ = Design.from_dict(saved["design"])

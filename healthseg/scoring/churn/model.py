@@ -31,7 +31,7 @@ from healthseg.scoring.churn.candidates import (
     outcomes,
     stacked,
 )
-from healthseg.scoring.churn.hazard import HazardClassifier
+from healthseg.scoring.churn.hazard import Hazard
 from healthseg.scoring.churn.predictors import (
     FAMILY,
     Predictor,
@@ -390,10 +390,8 @@ class ChurnModel:
             return model
         predictors = tuple(Predictor(**predictor) for predictor in saved["predictors"])
         _refuse_unknown(predictors, model.config)
-        directed = HazardClassifier.from_dict(saved["directed"])
-        undirected = (
-            HazardClassifier.from_dict(saved["undirected"]) if saved["undirected"] else None
-        )
+        directed = Hazard.from_dict(saved["directed"])
+        undirected = Hazard.from_dict(saved["undirected"]) if saved["undirected"] else None
         boosted = BoostedTrees.from_dict(saved["boosted"]) if saved["boosted"] else None
         shares = tuple(saved["shares"])
         return replace(

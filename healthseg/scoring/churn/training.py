@@ -84,7 +84,7 @@ def _of_customers(
     if len(known) > panels.WHOLE_UP_TO:
         return compute(rows_of(portfolio, as_of, clients))
     table = portfolio.cache.get(
-        name, as_of, lambda: compute(rows_of(portfolio, as_of, known)), disk=False
+        name, _inputs(portfolio, as_of), lambda: compute(rows_of(portfolio, as_of, known))
     )
     return table[table["client_id"].isin(clients)].reset_index(drop=True)
 
