@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from healthseg.clustering.mixture import (
@@ -282,6 +281,8 @@ class _Trial:
 
         NaN where one cloud describes the customers as well.
         """
+        from sklearn.metrics import adjusted_rand_score  # here: scikit-learn takes long to load
+
         if mixture.bic <= single_bic:
             return np.nan, np.nan
         points, seed = self.points, self.settings.seed

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy
-from sklearn.metrics import adjusted_rand_score
 
 from healthseg.clustering.groups import sample_of
 from healthseg.clustering.mixture import by_size, silhouette
@@ -173,6 +172,8 @@ class _KMeans:
 
     def stability(self, labels: np.ndarray, k: int) -> float:
         """The mean adjusted Rand index (Hubert & Arabie 1985) between the groups and those of resampled rows."""
+        from sklearn.metrics import adjusted_rand_score  # here: scikit-learn takes long to load
+
         rng, agreement = np.random.default_rng(self.settings.seed), []
         count = len(self.points)
         for _ in range(self.settings.paths_resamples):

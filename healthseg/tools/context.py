@@ -18,9 +18,14 @@ from healthseg.metrics.money import Money, money
 from healthseg.metrics.profile import customer_as_of, customers_as_of, is_live
 from healthseg.periods import DAYS_A_MONTH, weekly
 from healthseg.scoring import score_trend
-from healthseg.scoring.churn.expected import ChurnedArr, churn_probabilities, simulate_churned_arr
+from healthseg.scoring.churn.expected import (
+    ChurnedArr,
+    SimulatedChurn,
+    churn_probabilities,
+    simulate_churn,
+)
 from healthseg.scoring.scored_panel import scorecard_rows
-from healthseg.statistics.rates import percentages
+from healthseg.statistics.rates import percentages, student_errors
 from healthseg.tools.values import number, word
 
 if TYPE_CHECKING:
@@ -324,15 +329,14 @@ class PortfolioContext:
         """Probability × ARR of each live customer."""
         return self.churn["probability"] * self.money.amounts
 
-    def simulated_churned_arr(self, client_ids: pd.Index, seed: int) -> ChurnedArr:
+    @cached_property
+    def _simulated_churn(self) -> SimulatedChurn:
+        draws, seed = self.settings.at_risk_draws, self.settings.seed
+        return simulate_churn(self.churn, self.live["tier"], draws, seed)
+
+    def simulated_churned_arr(self, client_ids: pd.Index) -> ChurnedArr:
         """The distribution of the ARR of these customers that churns within the horizon."""
-        return simulate_churned_arr(
-            self.churn.reindex(client_ids),
-            self.money.amounts.reindex(client_ids),
-            self.live["tier"],
-            self.settings.at_risk_draws,
-            seed,
-        )
+        return self._simulated_churn.arr(self.money.amounts.reindex(client_ids))
 
     @cached_property
     def expansion_readiness(self) -> pd.DataFrame:
@@ -409,15 +413,13 @@ def mean_interval(
     >>> mean_interval(np.array([1.0, 3.0]), 0.9)[0]
     2.0
     """
-    from scipy.stats import t
-
     if not len(values):
         return None, None, None
     mean = float(values.mean())
     if len(values) < 2:
         return mean, None, None
     error = float(values.std(ddof=1) / np.sqrt(len(values)))
-    reach = float(t.ppf((1 + level) / 2, len(values) - 1)) * error
+    reach = student_errors(level, len(values) - 1) * error
     return mean, mean - reach, mean + reach
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from healthseg.metrics.counting import customers
 from healthseg.metrics.landmarks import period_ends
 from healthseg.metrics.money import PARTS, money, movements, retention
 from healthseg.metrics.profile import is_live, profiles
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # days ahead, each window holding the shorter ones
 WINDOWS = (30, 60, 90, 180)
 QUARTERS = 4
+ROWS_AT_ONCE = 200_000  # of customers and dates: some 40 MB
 OVERDUE, UNCONTRACTED, ALL, NOT_SCORED = "overdue", "uncontracted", "all", "not scored"
 RENEWAL_COLUMNS = ["window", "kind", "band", "customers", "arr", "expected", "lower", "upper"]
 
@@ -109,7 +111,7 @@ def _risk(context: PortfolioContext, members: pd.DataFrame) -> tuple[float, floa
         return (np.nan,) * 4
     tail = (1 - context.settings.interval_level) / 2
     clients = pd.Index(members["client_id"])
-    simulated = context.simulated_churned_arr(clients, context.settings.seed)
+    simulated = context.simulated_churned_arr(clients)
     ends = [simulated.quantile(share) if len(clients) else 0.0 for share in (tail, 1 - tail)]
     return float(members["arr"].sum()), simulated.expected, ends[0], ends[1]
 
@@ -128,7 +130,7 @@ def revenue_by_month(
     """
     ends = _month_ends(as_of, months)
     dates = sorted({*ends, *map(year_before, ends)})
-    arr = {date: _arr_on(portfolio, date, as_of) for date in dates}
+    arr = _arr_by_date(portfolio, dates, as_of)
     merged, named = merged_into(portfolio, as_of), _names(portfolio)
     rows = []
     for earlier, end in itertools.pairwise(ends):
@@ -149,10 +151,19 @@ def _month_ends(as_of: dt.date, months: int) -> list[dt.date]:
     return [*[day for day in period_ends(first, as_of, "ME") if day < as_of][-months:], as_of]
 
 
-def _arr_on(portfolio: Portfolio, date: dt.date, rates_on: dt.date) -> pd.Series:
-    rows = profiles(portfolio, [date])
-    rows = rows[is_live(rows)].set_index("client_id")
-    return money(portfolio, rows, date, rates_on).amounts
+def _arr_by_date(
+    portfolio: Portfolio, dates: list[dt.date], rates_on: dt.date
+) -> dict[dt.date, pd.Series]:
+    """The ARR of each date's live customers, of as many dates at once as memory has room for."""
+    size, arr = max(1, ROWS_AT_ONCE // len(customers(portfolio))), {}
+    for first in range(0, len(dates), size):
+        part = dates[first : first + size]
+        rows = profiles(portfolio, part)
+        rows = rows[is_live(rows)]
+        for date in part:
+            of_date = rows[rows["date"] == pd.Timestamp(date)].set_index("client_id")
+            arr[date] = money(portfolio, of_date, date, rates_on).amounts
+    return arr
 
 
 def _churned(

@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from healthseg.scoring import base_rates
 from healthseg.scoring.churn.base_rates import STEP_DAYS, OwnProbability, exposure
-from healthseg.scoring.churn.expected import simulate_churned_arr
+from healthseg.scoring.churn.expected import simulate_churn
 from healthseg.settings import Settings
 
 AS_OF, START = dt.date(2025, 6, 30), dt.date(2024, 1, 1)
@@ -268,5 +268,33 @@ def test_the_simulated_arr_that_churns_has_the_expected_mean():
         index=["a", "b", "c"],
     )
     arr = pd.Series([9_000.0, 3_000.0, 100.0], index=table.index)
-    drawn = simulate_churned_arr(table, arr, pd.Series("SMB", index=table.index), 400_000, 1)
+    draws = simulate_churn(table, pd.Series("SMB", index=table.index), 400_000, 1)
+    drawn = draws.arr(arr)
     assert drawn.draws.mean() == pytest.approx(drawn.expected, rel=0.06)
+    parts = [draws.arr(arr[["c"]]), draws.arr(arr[["b", "a"]])]
+    assert sum(part.draws for part in parts).tolist() == drawn.draws.tolist()
+
+
+def test_customers_of_a_tier_churn_together_and_those_of_others_do_not():
+    """σ = 2 of a rate that both share, around 0.5: P(both) is E[expit(2z)²] = 0.349 (quadrature); 0.25 apart."""
+    table = pd.DataFrame(
+        {
+            "probability": [0.5, 0.5, 0.5, np.nan, 1.0],
+            "shared_sd": [2.0, 2.0, 2.0, np.nan, 0.0],
+            "own_sd": 0.0,
+            "gave_notice": [False] * 4 + [True],
+        },
+        index=list("abcde"),
+    )
+    tiers = pd.Series(["SMB", "SMB", "Micro", "SMB", "SMB"], index=table.index)
+    draws = simulate_churn(table, tiers, 100_001, 2)
+
+    def both(*clients):
+        return (draws.arr(pd.Series(1.0, index=list(clients))).draws == 2).mean()
+
+    assert both("a", "b") == pytest.approx(0.349, abs=0.006)
+    assert both("a", "c") == pytest.approx(0.25, abs=0.006)
+    assert both("a", "e") == pytest.approx(0.5, abs=0.006)
+    unknown = draws.arr(pd.Series(100.0, index=["d", "e", "of another portfolio"]))
+    assert (unknown.customers, unknown.without_probability) == (1, 2)
+    assert (set(unknown.draws), unknown.certain, unknown.expected) == ({100.0}, 100.0, 100.0)

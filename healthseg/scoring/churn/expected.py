@@ -20,7 +20,7 @@ from healthseg.statistics.rates import standard_errors
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-DRAWS_AT_ONCE = 500
+CUSTOMERS_AT_ONCE = 100
 COLUMNS = ["probability", "lower", "upper", "shared_sd", "own_sd", "gave_notice", "method"]
 
 
@@ -127,40 +127,63 @@ class ChurnedArr:
         return float(np.sort(self.draws)[round(share * (len(self.draws) - 1))])
 
 
-def simulate_churned_arr(
-    probabilities: pd.DataFrame, arr: pd.Series, tiers: pd.Series, draws: int, seed: int
-) -> ChurnedArr:
-    """How much ARR of these customers churns within the horizon?
+@dataclass(frozen=True)
+class SimulatedChurn:
+    """Who churns within the horizon in each draw.
+
+    ``bits`` has a row per customer of ``probabilities``, with eight draws a byte; in none where it has no probability.
+    """
+
+    probabilities: pd.DataFrame
+    bits: np.ndarray
+    draws: int
+
+    def arr(self, amounts: pd.Series) -> ChurnedArr:
+        """How much of this ARR, by client_id, churns?"""
+        table = self.probabilities.reindex(amounts.index)
+        known = (table["probability"].notna() & (amounts > 0)).to_numpy()
+        table, own = table[known], amounts.to_numpy(dtype=float)[known]
+        rows = self.bits[self.probabilities.index.get_indexer(table.index)]
+        totals = np.zeros(self.draws)
+        for start in range(0, len(rows), CUSTOMERS_AT_ONCE):
+            part = slice(start, start + CUSTOMERS_AT_ONCE)
+            churns = np.unpackbits(rows[part], axis=1, count=self.draws)
+            totals += (churns * own[part, None]).sum(axis=0)
+        return ChurnedArr(
+            totals,
+            float((table["probability"] * own).sum()),
+            float(own[table["gave_notice"].to_numpy(dtype=bool)].sum()),
+            len(table),
+            int((~known & (amounts > 0)).sum()),
+        )
+
+
+def simulate_churn(
+    probabilities: pd.DataFrame, tiers: pd.Series, draws: int, seed: int
+) -> SimulatedChurn:
+    """Who churns within the horizon, drawn once for all sums of ARR.
 
     Rows and series are indexed by client_id. Each draw picks the tiers' rates, then every
     customer's own probability around them, then who churns, each independently.
     """
-    known = probabilities["probability"].notna() & (arr > 0)
-    table, amounts = probabilities[known], arr[known].to_numpy(dtype=float)
-    tier = pd.factorize(tiers.reindex(table.index).astype(object), use_na_sentinel=False)[0]
     rng = np.random.default_rng([seed, 13])
-    totals = [
-        _draw(table, amounts, tier, rng, min(DRAWS_AT_ONCE, draws - done))
-        for done in range(0, draws if len(table) else 0, DRAWS_AT_ONCE)
-    ]
-    certain = table["gave_notice"].to_numpy(dtype=bool)
-    return ChurnedArr(
-        np.concatenate(totals) if len(table) else np.zeros(draws),
-        float((table["probability"] * amounts).sum()),
-        float(amounts[certain].sum()),
-        len(table),
-        int((~known & (arr > 0)).sum()),
-    )
-
-
-def _draw(
-    table: pd.DataFrame, arr: np.ndarray, tier: np.ndarray, rng: np.random.Generator, draws: int
-) -> np.ndarray:
+    known = probabilities["probability"].notna().to_numpy()
+    table = probabilities[known]
+    tier = pd.factorize(tiers.reindex(table.index).astype(object), use_na_sentinel=False)[0]
+    rates = rng.standard_normal((tier.max(initial=0) + 1, draws), dtype=np.float32)
     shared, own = table["shared_sd"].to_numpy(), table["own_sd"].to_numpy()
     centre = _centre(table["probability"].to_numpy(dtype=float), np.hypot(shared, own))
-    common = rng.standard_normal((draws, tier.max() + 1))[:, tier] * shared
-    odds = centre + common + rng.standard_normal((draws, len(arr))) * own
-    return ((rng.random((draws, len(arr))) < expit(odds)) * arr).sum(axis=1)
+    columns = [each.astype(np.float32)[:, None] for each in (centre, shared, own)]
+    bits = np.zeros((len(probabilities), -(-draws // 8)), dtype=np.uint8)
+    rows = np.flatnonzero(known)
+    for start in range(0, len(rows), CUSTOMERS_AT_ONCE):
+        part = slice(start, start + CUSTOMERS_AT_ONCE)
+        middle, common, around = (each[part] for each in columns)
+        odds = around * rng.standard_normal((len(middle), draws), dtype=np.float32)
+        odds += middle + common * rates[tier[part]]
+        churns = rng.random(odds.shape, dtype=np.float32) < expit(odds)
+        bits[rows[part]] = np.packbits(churns, axis=1)
+    return SimulatedChurn(probabilities, bits, draws)
 
 
 def _centre(probability: np.ndarray, spread: np.ndarray) -> np.ndarray:

@@ -193,7 +193,7 @@ class BoardOfPortfolio:
         if before is not None and before.churn["probability"].notna().any():
             values["expected_customers"] = round(float(before.churn["probability"].sum()), 1)
             if before.money.addable:
-                drawn = before.simulated_churned_arr(before.live.index, self.settings.seed)
+                drawn = before.simulated_churned_arr(before.live.index)
                 tail = (1 - self.settings.interval_level) / 2
                 values["expected_arr"] = round(drawn.expected, 2)
                 values["lower"] = round(drawn.quantile(tail), 2)

@@ -468,8 +468,7 @@ class TierRun:
         arr = self.arr.to_numpy(dtype=float) if self.money.addable else np.array([])
         draws = np.array([])
         if self.money.addable and len(self.rows):
-            seed = self.settings.seed
-            draws = self.context.simulated_churned_arr(self.rows.index, seed).draws
+            draws = self.context.simulated_churned_arr(self.rows.index).draws
         moves = [] if result.year_on_year is None else result.year_on_year.moves
         renewing = renewals(self.context)
         by_month, churned = revenue_by_month(

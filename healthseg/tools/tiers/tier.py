@@ -125,7 +125,7 @@ def revenue(cohort: pd.DataFrame, rows: pd.DataFrame) -> RevenueMovement:
 def churn_risk(run: TierRun, members: pd.Index) -> TierChurnRisk:
     """How much of the members' ARR may churn, simulated."""
     settings, tail = run.settings, (1 - run.settings.interval_level) / 2
-    simulated = run.context.simulated_churned_arr(members, settings.seed)
+    simulated = run.context.simulated_churned_arr(members)
     churn = run.context.churn.reindex(members)
     shares = {"median": 0.5, "lower": tail, "upper": 1 - tail}
     return TierChurnRisk(
