@@ -25,6 +25,9 @@ SECRET = "secret-of-the-operator"
 SECONDS, PEAK_MB = 60.0, 2048.0
 # what stops an attack that succeeds before the machine suffers
 _KILL_SECONDS, _KILL_MB, _LARGEST_FILE = 75.0, 5000.0, 8 << 30
+# a process that uses less of the processor than this waits: then the clock counts, else the processor's seconds, which
+# other work on the machine does not stretch
+_WAITING_SHARE = 0.05
 _UNEXPECTED = re.compile(r"unexpected \w+(Error|Exception|Exit)\b")
 CUSTOMERS = "client_id,signup_date\nacme,2025-01-01\n"
 
@@ -153,8 +156,7 @@ def run(attack: Attack, folder: Path) -> Outcome:
                 start_new_session=True,
                 preexec_fn=_limit_files,
             )
-        status, peak_mb = _wait(process, began)
-        seconds = time.monotonic() - began
+        status, peak_mb, seconds = _wait(process, began)
         text = out.read_text("utf-8", errors="replace")
         got = list(gained(places, before, text))
     got += [f"the network ({requests[0]})"] if requests else []
@@ -170,28 +172,35 @@ def _limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _wait(process: subprocess.Popen[bytes], began: float) -> tuple[int, float]:
-    """The exit status and the peak of resident memory; what takes far too much is killed."""
-    peak_kb = 0
+def _wait(process: subprocess.Popen[bytes], began: float) -> tuple[int, float, float]:
+    """The exit status, the peak of resident memory and the seconds; what takes far too much is killed."""
+    peak_kb, used = 0, 0.0
     while True:
-        status = process.poll()
+        status, elapsed = process.poll(), time.monotonic() - began
+        seconds = used if used > _WAITING_SHARE * elapsed else elapsed
         if status is not None:
-            return status, peak_kb / 1024
-        peak_kb = max(peak_kb, _peak_kb(process.pid))
-        if time.monotonic() - began > _KILL_SECONDS or peak_kb / 1024 > _KILL_MB:
+            return status, peak_kb / 1024, min(seconds, elapsed)
+        now_kb, now_used = _taken(process.pid)
+        peak_kb, used = max(peak_kb, now_kb), max(used, now_used)
+        if seconds > _KILL_SECONDS or peak_kb / 1024 > _KILL_MB:
             os.killpg(process.pid, 9)
         time.sleep(0.05)
 
 
-def _peak_kb(pid: int) -> int:
-    """The high-water mark of the resident memory of a process and those that it started."""
+def _taken(pid: int) -> tuple[int, float]:
+    """The high-water mark of memory in kB, and the processor's seconds, of a process and those that it started."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
         started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
-        return 0
-    own = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
-    return own + sum(_peak_kb(int(child)) for child in started)
+        return 0, 0.0
+    peak = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+    used = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+    for child in started:
+        child_peak, child_used = _taken(int(child))
+        peak, used = peak + child_peak, used + child_used
+    return peak, used
 
 
 def gained(places: Scene, before: dict[str, str], text: str) -> Iterator[str]:

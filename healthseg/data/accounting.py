@@ -21,7 +21,7 @@ from healthseg.data.validation import (
     numbered,
     reasons,
 )
-from healthseg.settings.data import DataSettings
+from healthseg.settings.data import LONGEST_TEXT, DataSettings
 
 # by part, its lines that have other columns than its header
 Rejected = dict[str, list[tuple[int, str]]]
@@ -119,7 +119,7 @@ def example(
     """The first value of ``column`` in a part for which ``condition`` holds over the checked rows."""
     if column not in layout.types:
         return Example()
-    raw = f'CAST("{column}" AS VARCHAR) AS source_text'
+    raw = f'LEFT(CAST("{column}" AS VARCHAR), {LONGEST_TEXT}) AS source_text'
     select = checked(table, layout, part.relation, settings, row=numbered(part), carried=(raw,))
     client = "client_id" if "client_id" in layout.types and "client_id" in table.names else "NULL"
     first = (

@@ -15,7 +15,7 @@ import duckdb
 
 from healthseg.data.sources import quoted
 from healthseg.data.tables import Column, Table
-from healthseg.settings.data import DataSettings
+from healthseg.settings.data import LONGEST_TEXT, DataSettings
 
 WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT")
 FLOATS = ("DOUBLE", "FLOAT")
@@ -84,6 +84,8 @@ def text_of(column: Column, raw: str, settings: DataSettings) -> str:
     """The text of a column's value: clean, and missing where a word says so."""
     name = f'"{column.name}"'
     text = f"CAST({name} AS VARCHAR)"
+    if raw == "VARCHAR":
+        text = f"CASE WHEN STRLEN({name}) > {LONGEST_TEXT} THEN LEFT({name}, {LONGEST_TEXT}) ELSE {name} END"
     if is_id(column) and (raw in FLOATS or raw.startswith("DECIMAL")):
         whole = f"CAST(CAST({name} AS BIGINT) AS VARCHAR)"
         return (

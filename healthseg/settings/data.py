@@ -10,6 +10,9 @@ from pydantic import Field, field_validator
 from healthseg.errors import hint
 from healthseg.settings.base import Frozen
 
+# characters of a text that are read: ids and names have tens, and the engine takes several times the length of the others
+LONGEST_TEXT = 10_000
+
 
 def _synonyms(meanings: dict[str, str]) -> dict[str, str]:
     """By word its meaning, from the words of each meaning in one text."""
