@@ -9,6 +9,7 @@ import pytest
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidClientId, InvalidParameters
+from healthseg.settings.data import LONGEST_TEXT
 
 LOOSE = {"max_loss_share": 0.9}
 
@@ -139,6 +140,16 @@ def test_an_unusable_optional_value_becomes_empty_and_is_counted(make_portfolio)
         False,
         True,
     ]
+
+
+def test_a_text_is_read_up_to_a_length_and_a_longer_id_is_shown_up_to_it(make_portfolio):
+    long = "x" * (LONGEST_TEXT + 1)
+    portfolio = make_portfolio(
+        LOOSE | {"max_loss_share": 1},
+        tickets=f"ticket_id,client_id,opened_at,topic\n1,acme,2025-03-01,{long}\n2,{long},2025-03-01,short\n",
+    )
+    assert portfolio.table("tickets")["topic"].str.len().tolist() == [LONGEST_TEXT]
+    assert only_drop(portfolio, "tickets").example == long[:-1]
 
 
 def test_of_identical_rows_one_is_kept_and_of_conflicting_ones_the_later(make_portfolio):
