@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
             "report --riskiest 20 --overview",
             "report calculate_health_score --client cs_client_123 --format pdf",
             "report notebooks/mine.ipynb --riskiest 20",
+            "report --manager csm_04 --out elena",
             "report --all-clients --due --out /srv/reports --keep-days 90 --quiet",
         ),
         notes=NOTES,
@@ -57,6 +58,12 @@ def _which(which: argparse._ArgumentGroup) -> None:
         help="the N customers with the highest expected churned ARR",
     )
     which.add_argument("--overview", action="store_true", help="the reports of the whole portfolio")
+    which.add_argument(
+        "--manager",
+        default="",
+        metavar="ID",
+        help="only this manager's customers (csm_id), all of them unless --client or --riskiest says which",
+    )
     which.add_argument(
         "--due",
         action="store_true",
@@ -135,9 +142,11 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     named = [name for name in arguments.tools if not name.endswith(".ipynb")]
     options.known_tools(named, parser, with_reports=True)
     own = len(named) < len(arguments.tools)
-    chosen = arguments.client or arguments.all_clients or arguments.riskiest or arguments.overview
-    if not (chosen or own):
-        parser.error("which reports? use --client ID, --all-clients, --riskiest N or --overview")
+    choices = ("client", "all_clients", "riskiest", "overview", "manager")
+    if not own and not any(getattr(arguments, name) for name in choices):
+        parser.error(
+            "which reports? use --client ID, --all-clients, --riskiest N, --manager ID or --overview"
+        )
     from healthseg.reports.batches import plan
     from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
 
@@ -156,6 +165,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             all_clients=arguments.all_clients,
             riskiest=arguments.riskiest,
             overview=arguments.overview,
+            manager=arguments.manager,
             out=arguments.out,
             parameters=options.parameters(arguments, tools, parser),
             workers=arguments.workers,

@@ -279,3 +279,27 @@ def test_nothing_asked_for_is_an_error(small_portfolio: Portfolio, tmp_path):
 
 def test_notebooks_that_are_not_there_are_no_traceback():
     assert issubclass(CalculationError, HealthsegError) and plan.notebooks().name == "notebooks"
+
+
+def test_a_managers_reports_are_of_their_customers_alone(small_portfolio: Portfolio, tmp_path):
+    customers = pd.read_parquet(small_portfolio.folder / "customers.parquet")
+    live = customers[customers["churned_on"].isna() & customers["csm_id"].notna()]
+    sizes = live["csm_id"].value_counts()
+    manager = str(sizes.index[-1])
+    own = set(live.loc[live["csm_id"] == manager, "client_id"])
+    run = make_reports(
+        str(small_portfolio.folder), (TOOL,), out=tmp_path, manager=manager, clock=lambda: AT
+    )
+    made = {outcome.client_id for outcome in run.outcomes}
+    assert made and made <= own and not run.failed
+    index = (tmp_path / "index.html").read_text("utf-8")
+    assert all(f'"id":"{client}"' in index for client in made)
+    others = set(live["client_id"]) - own
+    assert others and not any(f'"id":"{client}"' in index for client in others)
+    name = Read(index).text.split(" As of")[0]
+    assert f": {len(made)} customer" in name
+
+
+def test_an_unknown_manager_is_refused_with_the_known_ones(small_portfolio: Portfolio, tmp_path):
+    with pytest.raises(InvalidParameters, match="no live customer has the manager 'nobody'"):
+        make_reports(str(small_portfolio.folder), (TOOL,), out=tmp_path, manager="nobody")

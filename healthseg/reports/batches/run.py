@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from healthseg.errors import InvalidParameters, hint
 from healthseg.reports import portfolios, privacy, publishing, registry, writing
 from healthseg.reports.batches import cluster, local, manifest, plan
 from healthseg.reports.batches import job as reports
@@ -90,6 +91,7 @@ def make_reports(
     keep_days: int = 0,
     limits: Mapping[str, float] | None = None,
     on: str | Client | None = None,
+    manager: str = "",
 ) -> BatchRun:
     """Make reports of customers (``clients``, ``all_clients``, or the ``riskiest`` n) and of the portfolio, and the index.
 
@@ -105,6 +107,7 @@ def make_reports(
     whose day, week, month or quarter has passed; ``keep_days`` puts the reports of each day into a folder of its own,
     and removes all but so many. ``limits`` override the settings of ``[reports]`` (``deadline_seconds``, ``memory_mb``).
     ``portfolio`` and ``out`` may be in an object store, as ``s3://bucket/reports``.
+    ``manager`` (csm_id) leaves this manager's customers alone, in the index too: all of them where no others are chosen.
     ``on`` is a Dask cluster that makes the reports: ``dask://host:8786``, ``local``, or a ``distributed.Client``.
     ``as_of`` is the day (by default the data's last), ``formats`` are more forms of each page (pdf, csv …), ``charts`` how they are drawn, ``parameters`` those of the
     tools, ``fail_fast`` stops at the first report that fails, ``show_users`` names users, ``workers`` are processes, ``clock``
@@ -141,6 +144,9 @@ def make_reports(
     portfolios.record_settings(opened, clock)
     health = registry.portfolio_response(HEALTH, opened, values)
     portfolios.record_predictions(opened, health.as_of, clock)
+    if manager:
+        health = _of_manager(health, manager)
+        all_clients = all_clients or not (clients or riskiest)
     customers = _customers(opened, clients, all_clients, health, riskiest)
     with publishing.output(out) as (top, published):
         if due:
@@ -156,7 +162,17 @@ def make_reports(
         )
         managers = portfolios.manager_names(opened)
         batch = _BatchRunner(
-            top, folder, jobs, request, published, health, managers, clock, progress, started
+            top,
+            folder,
+            jobs,
+            request,
+            published,
+            health,
+            managers,
+            clock,
+            progress,
+            started,
+            manager,
         )
         common = cluster.ClusterBatch(
             address,
@@ -182,6 +198,20 @@ def _customers(
     return list(dict.fromkeys([*named, *(live if all_clients else live[:riskiest])]))
 
 
+def _of_manager(health: Any, manager: str) -> Any:
+    """The portfolio's health with a manager's customers alone. Raises InvalidParameters where there are none."""
+    rows = [row for row in health.customers if row.get("csm_id") == manager]
+    if not rows:
+        known = sorted({str(row["csm_id"]) for row in health.customers if row.get("csm_id")})
+        raise InvalidParameters(
+            f"no live customer has the manager {manager!r}{hint(manager, known)}",
+            parameter="manager",
+            value_provided=manager,
+            validation_rule=f"csm_id of a live customer: {', '.join(known) or 'none is known'}",
+        )
+    return health.model_copy(update={"customers": rows})
+
+
 def _only_due(request: plan.Request, folder: Path, day: dt.date) -> plan.Request:
     done: dict[str, dt.date] = {}
     for line in manifest.latest(folder).values():
@@ -205,6 +235,7 @@ class _BatchRunner:
     clock: Clock
     progress: BatchProgress
     started: float
+    manager: str = ""  # whose customers these are; empty: all
 
     def run(
         self,
@@ -314,7 +345,14 @@ class _BatchRunner:
         for folder in dict.fromkeys((self.folder, self.top)):
             links = index.ReportFolder(folder, self.folder, tools, lines, exists)
             text = index.page(
-                self.health, links, outcomes, before, self.clock(), seconds, self.managers
+                self.health,
+                links,
+                outcomes,
+                before,
+                self.clock(),
+                seconds,
+                self.managers,
+                self.managers.get(self.manager, self.manager),
             )
             pages.append(writing.inside(folder, "index.html"))
             writing.write_whole(pages[-1], text)

@@ -15,6 +15,7 @@ from healthseg.reports.batches.job import ReportOutcome, report_name
 from healthseg.reports.html import scripting
 from healthseg.reports.html.navigation import LABELS
 from healthseg.reports.html.writer import inert
+from healthseg.rules import counted
 
 Row = Mapping[str, Any]
 
@@ -110,10 +111,12 @@ def page(
     at: dt.datetime,
     seconds: float,
     managers: Mapping[str, str] | None = None,
+    owner: str = "",
 ) -> str:
     """The index as one page that opens from a drive; a row links to its reports where there are any.
 
-    ``before`` is the last line of the previous run, with which the customers are compared.
+    ``before`` is the last line of the previous run, with which the customers are compared; ``owner`` is the manager whose
+    customers these are, where they are not all.
     """
     customers = [
         {**row, "manager": formats.manager(row.get("csm_id"), managers)}
@@ -126,7 +129,7 @@ def page(
         style="".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
         script=script,
         policy=scripting.policy([script]),
-        verdict=overview.verdict(),
+        verdict=_of_owner(rows, owner) if owner else overview.verdict(),
         as_of=formats.day(overview.as_of),
         data_until=formats.day(overview.data_until),
         columns=columns,
@@ -146,6 +149,16 @@ def page(
         least=LEAST_MOVE,
         provenance=_provenance(overview, outcomes, at, seconds),
     )
+
+
+def _of_owner(rows: Sequence[Row], owner: str) -> str:
+    """What a manager looks after: how many customers, and their ARR by currency."""
+    arr: dict[str, float] = {}
+    for row in rows:
+        if "arr" in row:
+            arr[row["currency"]] = arr.get(row["currency"], 0.0) + row["arr"]
+    amounts = " and ".join(formats.brief_money(arr[name], name or None) for name in sorted(arr))
+    return f"{owner}: {counted(len(rows), 'customer')}" + (f" with {amounts} ARR" if arr else "")
 
 
 def _template() -> jinja2.Template:
