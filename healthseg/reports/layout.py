@@ -158,7 +158,7 @@ def _chart(chart: spec.Chart, scope: Scope, result: Any) -> list[Node]:
         return []
     picture = drawn(result)[chart.name]
     if theme.is_empty(picture):
-        return paragraph(_caption(picture, chart.name, "reason"), "lead")
+        return paragraph(_caption(picture, chart.name, "reason"), "undrawn")
     grammar = theme.spec(picture)
     return [
         document.DrawnChart(

@@ -221,13 +221,20 @@ class PageSection:
     @functools.cached_property
     def lead(self) -> Output:
         """The answer in a sentence or two."""
-        texts = layout.chosen(self.spec.lead, self.page.result)
+        texts = () if self.absent else layout.chosen(self.spec.lead, self.page.result)
         answer = sentences(texts, self.page.scope, self.page.result)
         return Output(layout.paragraph(answer, "lead"), answer.text)
 
     @functools.cached_property
+    def absent(self) -> str:
+        """Why the result cannot answer the question; empty where it can."""
+        return self.spec.absent(self.page.result) if self.spec.absent else ""
+
+    @functools.cached_property
     def blocks(self) -> list[spec.Block]:
         """The blocks that this result has."""
+        if self.absent:
+            return [spec.Missing(self.question.rstrip("?"), reason=self.absent)]
         return list(layout.chosen(self.spec.blocks, self.page.result))
 
     @property
@@ -262,4 +269,16 @@ class PageSection:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         nodes = layout.nodes(self.blocks, self.page.scope, self.page.result)
         panels = _Panels(self.lead, nodes, self.lead.text or self.question, self.spec.report)
-        return panels._repr_mimebundle_()
+        unknown = None if self.lead.text else _unknown(nodes)
+        bundle = panels._repr_mimebundle_()
+        return bundle if unknown is None else bundle | {writer.UNKNOWN: unknown}
+
+
+def _unknown(nodes: Iterable[Node]) -> list[str] | None:
+    """The reasons of nodes that show nothing else; None where they show something."""
+    reasons = []
+    for node in nodes:
+        if not isinstance(node, document.Paragraph) or node.kind not in ("missing", "undrawn"):
+            return None
+        reasons.append(node.text.text.rstrip("."))
+    return list(dict.fromkeys(reasons))

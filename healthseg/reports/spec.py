@@ -179,6 +179,8 @@ class Section:
     blocks: Blocks = ()
     # The tool whose report says more, of the same customer or of the portfolio.
     report: str = ""
+    # Why the result cannot answer at all, if it cannot: the section then shows that alone.
+    absent: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True)

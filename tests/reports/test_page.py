@@ -129,7 +129,7 @@ def test_the_customers_page_says(pages, words):
         "usage is 41% under its own baseline; 2 high tickets are open",
         "Show all 60 customers",
         "ARR fell by EUR 24,000 on 1 Sep 2025",
-        "is in its report card",
+        "is in the score report card",
         "Least known: NPS of the last 365 days (44%)",
     ],
 )
@@ -171,7 +171,7 @@ def test_a_withheld_score_is_no_number_anywhere():
         "Too few inputs are known for a score" in text
         and "The forecast: not measured. Too few scores" in text
     )
-    assert "The probability of churn: not measured. Not requested" in text
+    assert "Not requested : How likely to churn, and why?" in text
 
 
 def test_hostile_texts_are_shown_as_text():

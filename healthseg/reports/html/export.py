@@ -14,13 +14,15 @@ from nbconvert.exporters.templateexporter import TemplateExporter
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from healthseg.charts import formats
+from healthseg.reports import document
 from healthseg.reports.document import PRINTED
-from healthseg.reports.html import foreign, scripting
+from healthseg.reports.html import foreign, printed, scripting, writer
 from healthseg.reports.html.navigation import Navigation
 from healthseg.reports.html.printed import Block, text
 from healthseg.reports.html.writer import REPORT
 
 KEY = "healthseg-key"
+UNANSWERED = "What is not known, and why?"
 NARROW = '<div class="hs hs-narrow">'
 
 
@@ -48,6 +50,8 @@ class NotebookSection:
     pieces: list[str] = field(default_factory=list)
     # The same for PDF and CSV.
     blocks: list[Block] = field(default_factory=list)
+    # Where it answers nothing: the reasons.
+    unknown: list[str] | None = None
     # Whether it stands beside another one where the page is wide enough.
     paired: bool = False
 
@@ -169,13 +173,44 @@ def _sections(notebook: nbformat.NotebookNode) -> tuple[list[NotebookSection], N
             section = footer if "footer" in cell.metadata.get("tags", []) else sections[-1]
             for output in cell.outputs:
                 _read_output(output, section)
+    sections = _answered(sections)
     for first, second in pairwise(sections):
         if first.is_narrow and second.is_narrow and not first.paired:
             first.paired = second.paired = True
     return sections, footer
 
 
+def _answered(sections: list[NotebookSection]) -> list[NotebookSection]:
+    """The sections that answer their question, and one that says of the others why they do not."""
+    questions: dict[str, list[str]] = {}
+    for section in sections:
+        for reason in section.unknown or ():
+            questions.setdefault(reason, []).append(section.heading)
+    rest = NotebookSection(UNANSWERED, "not-known")
+    if questions:
+        items = tuple(
+            document.Item(document.static(" ".join(asked)), document.static(reason))
+            for reason, asked in questions.items()
+        )
+        listing = (document.Listing(items),)
+        rest.pieces.append(f'<div class="hs">{writer.written(listing)}</div>')
+        rest.blocks += printed.blocks(listing)
+    left = [
+        piece for section in sections if section.unknown is not None for piece in section.pieces
+    ]
+    rest.pieces += left  # how it was computed, where the last section answers nothing
+    answered = [section for section in sections if section.unknown is None]
+    if left and not questions:
+        answered[-1].pieces += left
+        return answered
+    return [*answered, rest] if questions else answered
+
+
 def _read_output(output: nbformat.NotebookNode, section: NotebookSection) -> None:
+    unknown = output.get("data", {}).get(writer.UNKNOWN)
+    if unknown is not None:
+        section.unknown = list(unknown)
+        return
     piece = foreign.piece(output)
     section.pieces += [piece] if piece else []
     own = output.get("data", {}).get(PRINTED)

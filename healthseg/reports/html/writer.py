@@ -22,6 +22,8 @@ LONG_CELL = 28
 NARROW_COLUMNS = 5
 SPEC = "application/vnd.vegalite+json"
 REPORT = "application/vnd.healthseg.report+json"
+# Of a section that answers nothing: the reasons.
+UNKNOWN = "application/vnd.healthseg.unknown+json"
 _ARROWS = {"up": "▲ ", "down": "▼ "}
 _INERT = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
 

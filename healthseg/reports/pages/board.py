@@ -65,14 +65,15 @@ def _churned_lead(board: Any) -> tuple[str, ...]:
         return ("No customer churned in the last year",)
     first = board.churned[0]
     return (
-        "{churned_customers:number customer} churned in a year, with {churned_arr:brief_money} ARR",
+        "{churned_customers:number customer} churned in a year"
+        + (", with {churned_arr:brief_money} ARR" if board.churned_arr is not None else ""),
         "The largest was {churned[0].name}, with {churned[0].arr:brief_money} on {churned[0].churned_on:day}"
         + (
             "; a quarter before its score was {churned[0].score:number}"
             if first.score is not None
             else ""
         ),
-        "ARR is what a customer paid last",
+        "ARR is what a customer paid last" if first.arr is not None else "",
     )
 
 
@@ -103,8 +104,14 @@ OUTCOMES = {
 def _cards(board: Any) -> tuple[Card, ...]:
     return (
         Card("ARR", "{total_arr:brief_money}", note="{customers:number customer}"),
-        Card("NRR over a year", "{nrr:percent}", note="target {nrr_target:percent}"),
-        Card("GRR over a year", "{grr:percent}", note="target {grr_target:percent}"),
+        *(
+            (
+                Card("NRR over a year", "{nrr:percent}", note="target {nrr_target:percent}"),
+                Card("GRR over a year", "{grr:percent}", note="target {grr_target:percent}"),
+            )
+            if board.nrr is not None
+            else ()
+        ),
         Card(
             "Churned in a year",
             "{churned_arr:brief_money}",
@@ -178,7 +185,11 @@ PORTFOLIO = Page(
             (
                 "The customers of a year ago pay {nrr:percent} of what they paid then, {grr:percent} without their "
                 "expansion",
-                "The targets are {nrr_target:percent} and {grr_target:percent}",
+                lambda board: (
+                    "The targets are {nrr_target:percent} and {grr_target:percent}"
+                    if board.nrr is not None
+                    else ""
+                ),
             ),
             (Missing("Retention", "nrr"), Chart("retention", needs="nrr")),
             report="segment_by_value_tier",

@@ -52,7 +52,11 @@ CUSTOMER = Page(
             (
                 "The score is {health.current_health_score:number}, {health.score_change:signed} since "
                 "{health.change_explanation.from_date:day}",
-                "{health.risk_indicators:count risk} to look at",
+                lambda page: (
+                    "{health.risk_indicators:count risk} to look at"
+                    if page.health.risk_indicators
+                    else ""
+                ),
             ),
             (
                 Chart("history", needs="health.current_health_score"),
@@ -91,6 +95,11 @@ CUSTOMER = Page(
                 ),
             ),
             report="track_usage_engagement",
+            absent=lambda page: (
+                ""
+                if any(value is not None for value in page.usage.values())
+                else "the portfolio has no events of this customer"
+            ),
         ),
         Section(
             "service",
@@ -106,6 +115,11 @@ CUSTOMER = Page(
                         "CSAT": "{service.csat_180d:number.1} ({service.csat_responses_180d:number} responses)",
                     }
                 ),
+            ),
+            absent=lambda page: (
+                ""
+                if any(value is not None for value in page.service.values())
+                else "the portfolio has no tickets and surveys of this customer"
             ),
         ),
         Section(
@@ -124,6 +138,11 @@ CUSTOMER = Page(
                     label="people",
                     empty="No user stands out, and nobody rated the product low in a year.",
                 ),
+            ),
+            absent=lambda page: (
+                ""
+                if page.contacts or any(value is not None for value in page.usage.values())
+                else "neither usage nor surveys of this customer are known"
             ),
         ),
         Section(
@@ -200,7 +219,11 @@ CUSTOMER = Page(
         Section(
             "milestones",
             "What is open in its plan?",
-            (),
+            lambda page: (
+                ("No milestone is open",)
+                if page.milestones is not None and not page.milestones.open
+                else ()
+            ),
             (
                 Missing("Milestones", "milestones"),
                 Table(
@@ -212,7 +235,6 @@ CUSTOMER = Page(
                         "Blocked by": "blocker:Words",
                     },
                     label="milestones",
-                    empty="No milestone is open.",
                 ),
             ),
             report="track_adoption_milestones",

@@ -158,7 +158,9 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
         else "All inputs are known: nothing is missing that could change the score"
         if complete
         else "{coverage:percent} of the inputs are known; with all of them the score would lie "
-        "between {possible_range.lower:number} and {possible_range.upper:number}",
+        "between {possible_range.lower:number} and {possible_range.upper:number}"
+        if health.coverage
+        else "None of its inputs is known",
         "The customer is new: usage is scored by how long it has been here"
         if health.ramping
         else "",
@@ -302,6 +304,15 @@ def _component_blocks(health: HealthScore) -> tuple[Block, ...]:
     return (
         Cards(_component_cards(health)),
         *_unknown_inputs(health),
+        *_measured_inputs(health),
+    )
+
+
+def _measured_inputs(health: HealthScore) -> tuple[Block, ...]:
+    """What each input has in points, where any is known."""
+    if not health.coverage:
+        return ()
+    return (
         Chart("components", Table("components[*].metrics[*]", INPUT_COLUMNS, "Inputs", "inputs")),
     )
 

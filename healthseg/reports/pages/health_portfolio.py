@@ -50,7 +50,11 @@ def _portfolio_cards(health: PortfolioHealth) -> tuple[Card, ...]:
             "{average_change:signed.1}",
             "average_change",
         ),
-        Card("Below {risk_threshold:number}", "{at_risk_customers:number}", "customers"),
+        Card(
+            "Below {risk_threshold:number}",
+            "{at_risk_customers:number}" if health.scored_customers else "",
+            "customers",
+        ),
         Card(
             "ARR below the threshold",
             "{at_risk_arr:brief_money}" if known else "",
@@ -92,10 +96,15 @@ def _attention(health: PortfolioHealth) -> tuple[str, ...]:
         "{at_risk_customers:number} of {total_customers:number customer} score below "
         "{risk_threshold:number}"
     )
+    if not health.scored_customers:
+        return ("No customer has a score: what is known of each comes first",)
     if not _has_arr(health):
         return score, "No ARR is known: the lowest scores come first"
     if not _by_probability(health):
-        return score, "Customers are ordered by {at_stake_basis}"
+        return (
+            score,
+            "No customer has a churn probability of its own: a low score with much ARR comes first",
+        )
     return (
         score,
         "{at_stake:brief_money} is expected to churn in the next quarter; "
@@ -122,7 +131,9 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
             "Renewal": "renewal_on:day",
             "Manager": "csm_id:manager",
         },
-        "Highest first" if _has_arr(health) else "Lowest score first",
+        ("Highest first" if _has_arr(health) else "Lowest score first")
+        if health.scored_customers
+        else "",
         "customers",
     )
     return (table,)
@@ -210,6 +221,15 @@ def _gaps(health: PortfolioHealth) -> tuple[str, ...]:
     return ("Every input is known for nine customers of ten",)
 
 
+def _unscored(health: PortfolioHealth) -> str:
+    """Why no score can be compared."""
+    return (
+        ""
+        if health.scored_customers
+        else "no customer has a score: too few of its inputs are known"
+    )
+
+
 PORTFOLIO = Page(
     tool="calculate_health_score",
     kind="Portfolio health",
@@ -225,6 +245,7 @@ PORTFOLIO = Page(
             "Who moved most, up and down?",
             ("Over the last {lookback_period_days:number day}",),
             _movers_blocks,
+            absent=_unscored,
         ),
         Section(
             "disagreement",
@@ -247,11 +268,13 @@ PORTFOLIO = Page(
                     label="customers",
                 ),
             ),
+            absent=_unscored,
         ),
         Section(
             "spread",
             "How is health spread, by band and ARR, over time?",
             blocks=_spread_blocks,
+            absent=_unscored,
         ),
         Section(
             "what_if",
@@ -265,6 +288,7 @@ PORTFOLIO = Page(
                 else "",
             ),
             (Custom(what_if),),
+            absent=_unscored,
         ),
         Section(
             "trust",

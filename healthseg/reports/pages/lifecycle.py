@@ -314,6 +314,28 @@ def _back_blocks(portfolio: PortfolioLifecycle) -> tuple[Block, ...]:
     return (_moved("setback", "moves"), *won, heading, returns)
 
 
+def _staged(portfolio: PortfolioLifecycle) -> bool:
+    """Whether any customer has a stage."""
+    return portfolio.without_stage < portfolio.total_customers
+
+
+def _portfolio_cards(portfolio: PortfolioLifecycle) -> tuple[Card, ...]:
+    live = Card("Live customers", "{total_customers:number}", "ARR {total_arr:brief_money}")
+    if not _staged(portfolio):
+        return (live,)
+    return (
+        live,
+        Card("In the stage “at risk”", "{stage_counts.at_risk:number}", _in_stage_at_risk),
+        Card("Stuck", "{stuck_customers:count}", "longer in a stage than nearly all"),
+        Card("Fell back", "{setbacks:count}", "in {window_days:number day}"),
+        Card("Contradicted", "{disagreements:count}", "by contracts, churn or usage"),
+    )
+
+
+def _no_stage(portfolio: PortfolioLifecycle) -> str:
+    return "" if _staged(portfolio) else "no stage was imported or recorded"
+
+
 PORTFOLIO = Page(
     tool="manage_lifecycle_stages",
     kind="Portfolio lifecycle",
@@ -321,17 +343,7 @@ PORTFOLIO = Page(
     "disagree. It only reads.",
     title="The portfolio’s stages",
     about=(portfolio_about,),
-    cards=(
-        Card(
-            "Live customers",
-            "{total_customers:number}",
-            "ARR {total_arr:brief_money}",
-        ),
-        Card("In the stage “at risk”", "{stage_counts.at_risk:number}", _in_stage_at_risk),
-        Card("Stuck", "{stuck_customers:count}", "longer in a stage than nearly all"),
-        Card("Fell back", "{setbacks:count}", "in {window_days:number day}"),
-        Card("Contradicted", "{disagreements:count}", "by contracts, churn or usage"),
-    ),
+    cards=_portfolio_cards,
     sections=(
         ACTIONS,
         Section(
@@ -372,6 +384,7 @@ PORTFOLIO = Page(
                     ),
                 ),
             ),
+            absent=_no_stage,
         ),
         Section(
             "stuck",
@@ -391,6 +404,7 @@ PORTFOLIO = Page(
                     label="customers",
                 ),
             ),
+            absent=_no_stage,
         ),
         Section(
             "back",
@@ -400,6 +414,7 @@ PORTFOLIO = Page(
                 "active, or to an early stage; most ARR first",
             ),
             _back_blocks,
+            absent=_no_stage,
         ),
         Section(
             "apart",
@@ -425,6 +440,7 @@ PORTFOLIO = Page(
                     label="customers",
                 ),
             ),
+            absent=_no_stage,
         ),
         Section(
             "matrix",
@@ -451,6 +467,7 @@ PORTFOLIO = Page(
                     ),
                 ),
             ),
+            absent=_no_stage,
         ),
         Section(
             "durations",
@@ -472,6 +489,7 @@ PORTFOLIO = Page(
                     ),
                 ),
             ),
+            absent=_no_stage,
         ),
     ),
     method=(

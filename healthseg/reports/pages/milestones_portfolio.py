@@ -178,6 +178,13 @@ def _likely(portfolio: PortfolioMilestones) -> tuple[str, ...]:
     )
 
 
+def _untracked(portfolio: PortfolioMilestones) -> str:
+    """Why no milestone is known of any customer."""
+    return (
+        "" if portfolio.tracked_customers else "the portfolio has no milestones of live customers"
+    )
+
+
 PORTFOLIO = Page(
     tool="track_adoption_milestones",
     kind="Adoption milestones",
@@ -191,6 +198,7 @@ PORTFOLIO = Page(
             "actions",
             "What to do?",
             blocks=(Points("actions", "{text:prose}", ordered=True, empty="No action is due."),),
+            absent=_untracked,
         ),
         Section(
             "stuck",
@@ -221,11 +229,13 @@ PORTFOLIO = Page(
                     ),
                 ),
             ),
+            absent=_untracked,
         ),
         Section(
             "value",
             "How long does it take to reach value, and is it getting faster?",
             blocks=_value_blocks,
+            absent=_untracked,
         ),
         Section(
             "blockers",
@@ -252,6 +262,7 @@ PORTFOLIO = Page(
                 ),
                 Chart("slower"),
             ),
+            absent=_untracked,
         ),
         Section(
             "late",
@@ -270,6 +281,7 @@ PORTFOLIO = Page(
                     (_late("", _stale),),
                 ),
             ),
+            absent=_untracked,
         ),
         Section(
             "likely",
@@ -299,6 +311,7 @@ PORTFOLIO = Page(
                     ),
                 )
             ),
+            absent=_untracked,
         ),
     ),
     method=(

@@ -93,7 +93,7 @@ def base_rates(
     gone = frozenset(exposed.loc[exposed["lost"] & last, "client_id"])
     at_risk = exposed[exposed["steps"] > 0]
     if not len(at_risk):
-        reason = f"no customer was at risk between {tracking_start} and {as_of}"
+        reason = "no customer was watched for long enough to count churn"
         return BaseRates(None, level, gone, reason=reason)
     once = ~at_risk.duplicated("client_id", keep="last")
     at_risk = at_risk.assign(at_risk_now=~at_risk["lost"], customers=once.astype(int))

@@ -21,7 +21,7 @@ from healthseg.tools.tiers.result import (
     TierHealth,
     ValueTier,
 )
-from healthseg.tools.values import rounded
+from healthseg.tools.values import number, rounded
 
 if TYPE_CHECKING:
     from healthseg.tools.tiers.portfolio import TierRun
@@ -170,12 +170,13 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
         "tier": tier.tier_name,
         "customers": tier.customer_count,
         "arr": tier.total_arr,
-        "money": run.written(tier.total_arr),
+        "with_money": "" if tier.total_arr is None else f" with {run.written(tier.total_arr)} ARR",
         "arr_percent": tier.percentage_of_arr,
         "large_tier_percent": 100 * settings.large_tier_arr_share,
         "need": int(staffing["need"]),
         "gap": gap,
         "spare": None if gap is None else -gap,
+        "available_hours": number(staffing["available_hours"]),
         "hours_each": staffing["hours_each"],
         "ready": state.expansion_ready_count,
         "ready_names": _named(run, members[ready], run.potential["potential"]),
@@ -186,7 +187,7 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
         "healthy_score": settings.band_edges[1],
         "notices": int(notices.sum()),
         "notice_names": _named(run, members[notices], run.arr),
-        "certain_money": run.written(certain),
+        "certain_words": "" if certain is None else f" on {run.written(certain)} ARR",
         "nrr_percent": None if moved is None or moved.nrr is None else 100 * moved.nrr,
         "cohort": None if moved is None else moved.cohort,
         "retention_min_customers": settings.retention_min_customers,
