@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import multiprocessing
-import os
 import random
 import signal
 import sys
@@ -156,9 +155,7 @@ def run(
                 if process.exitcode:
                     running[number] = start(number)
         if running and time.monotonic() >= next_kill:
-            os.kill(
-                chance.choice(sorted(process.pid for process in running.values())), signal.SIGKILL
-            )
+            running[chance.choice(sorted(running))].kill()  # which may just have ended
             kills, next_kill = kills + 1, time.monotonic() + kill_every
     return _looked_at(place, folder, share, processes, kills, time.monotonic() - began)
 
