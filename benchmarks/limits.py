@@ -40,13 +40,13 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("--out", "FOLDER/out", "--quiet", "--workers", "1"),
     ),
 }
-_KB, _MB = 1 << 10, 1 << 20
+_KB = 1 << 10
 # what is limited, in bytes or files
 STEPS: dict[str, tuple[int, ...]] = {
-    "memory": tuple(mb * _MB for mb in (100, 150, 200, 300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000, 3000)),
-    "files": (5, 8, 12, 16, 20, 24, 32, 48, 64, 128),
-    "size": (0, 100, _KB, 4 * _KB, 16 * _KB, 64 * _KB, 256 * _KB, _MB),
-    "disk": tuple(kb * _KB for kb in (16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)),
+    "memory": tuple(mb * 10**6 for mb in (100, 500, 1000, 2000, 3000, 4000, 6000)),
+    "files": (5, 8, 12, 16, 24, 48, 128),
+    "size": (0, 100, _KB, 4 * _KB, 16 * _KB, 64 * _KB, 1 << 20),
+    "disk": tuple(kb * _KB for kb in (16, 32, 64, 128, 256, 512, 1024, 2048)),
 }  # fmt: skip
 _LIMITS = {
     "memory": resource.RLIMIT_AS,

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import os
+import signal
 import sys
+from typing import TYPE_CHECKING
 
 from healthseg.cli.options import OK, Commands, add_command, missing_extra, portfolio_option, whole
+
+if TYPE_CHECKING:
+    from healthseg.integrations.mcp.server import Desk
 
 
 def add(commands: Commands) -> None:
@@ -40,8 +47,18 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if arguments.http:
         return _over_http(arguments)
     with contextlib.closing(server.Desk(arguments.portfolio, cache=not arguments.no_cache)) as desk:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, functools.partial(_end, desk))
         anyio.run(server.over_stdio, desk)
     return OK
+
+
+def _end(desk: Desk, number: int, _frame: object) -> None:
+    """Ends the process: a thread that reads standard input cannot be interrupted."""
+    try:
+        desk.close()
+    finally:
+        os._exit(128 + number)
 
 
 def _over_http(arguments: argparse.Namespace) -> int:

@@ -21,12 +21,12 @@ from benchmarks.power_cut import portfolio
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import machine_fault
 
-CHECK = limits.COMMANDS["check"]
 LIMITED = {
-    "memory": (600_000_000, "there is not enough memory"),
-    "files": (5, "more files are open at once than may be"),
-    "size": (100, "a file may not become as large as it has to"),
-    "disk": (32_000, "there is no room left on the disk"),
+    "memory": ("check", 600_000_000, "there is not enough memory"),
+    "files": ("check", 5, "more files are open at once than may be"),
+    # the first file that "run" writes is a new ledger
+    "size": ("run", 100, "healthseg.sqlite could not be read or written"),
+    "disk": ("check", 32_000, "there is no room left on the disk"),
 }
 
 
@@ -38,12 +38,12 @@ def checked(folder: Path) -> dict:
 @pytest.mark.parametrize("kind", LIMITED)
 def test_a_limit_is_said_in_words_and_nothing_wrong_is_cached(kind, tmp_path):
     """A few of the steps of benchmarks/limits.py."""
-    amount, words = LIMITED[kind]
+    command, amount, words = LIMITED[kind]
     if kind == "disk" and os.geteuid():
         pytest.skip("a disk of its own needs the right to mount")
     base = portfolio(tmp_path / "base")
     with limits.cold(base, kind, amount) as folder:
-        ended = limits.limited(CHECK, folder, kind, amount)
+        ended = limits.limited(limits.COMMANDS[command], folder, kind, amount)
         assert ended.returncode == 1 and json.loads(ended.stdout)["status"] == "error"
         assert words in json.loads(ended.stdout)["error_message"], ended.stdout
         if kind == "disk":
@@ -57,6 +57,7 @@ def test_only_errors_of_the_machine_are_taken_for_its_faults():
 
     assert "no room" in machine_fault(IOException("Could not write: No space left on device"))
     assert "memory" in machine_fault(ImportError("x.so: failed to map segment from shared object"))
+    assert "as large as" in machine_fault(OSError(27, "File too large"))
     assert "memory" in machine_fault(RuntimeError("can't start new thread"))
     assert machine_fault(IOException("No files found")) is None
     assert machine_fault(TypeError("out of memory")) is None
@@ -89,3 +90,26 @@ def test_a_signal_stops_a_command_with_its_status_and_leaves_nothing(number, tmp
     said = process.communicate(timeout=60)
     assert (process.returncode, said) == (128 + number, ("", "stopped\n"))
     assert limits.left_behind(folder, temporary) == []
+
+
+def test_a_signal_ends_a_server_that_waits_for_its_input(tmp_path):
+    (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "healthseg.cli.main", "mcp", "--portfolio", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(limits.ROOT)},
+    )
+    hello = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    }
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["id"] == 1
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143

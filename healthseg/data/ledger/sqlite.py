@@ -117,7 +117,7 @@ class SqliteDatabase:
             return  # opening the file says what is wrong with its folder
         try:
             database = SqliteDatabase(new, self.busy_seconds)
-            with database._connected("rw") as connection:
+            with self._explained(), database._connected("rw") as connection:
                 database._upgrade(connection, new=True)
             with suppress(FileExistsError):  # another process was first
                 os.link(new, self.path)
