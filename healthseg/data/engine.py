@@ -182,6 +182,16 @@ def create_offsets(
     )
 
 
+def _known_zones() -> pd.DataFrame:
+    """The IANA zones, each with its city in small letters where no other zone is named after it."""
+    zones = pd.DataFrame({"zone": sorted(zone_names())})
+    # Australia/North is no city, nor is US/Central
+    regions = "Africa|America|Asia|Atlantic|Australia|Europe|Indian|Pacific"
+    city = zones["zone"].str.extract(rf"^(?:{regions})/(?!North$|South$|West$|ACT$)([^/]+)$")[0]
+    city = city.str.replace("_", " ").str.lower()
+    return zones.assign(city=city.mask(city.duplicated(keep=False)))
+
+
 class BuildConnection(contextlib.ExitStack):
     """The connection on which tables are cleaned and facts are built, opened when there is something to build.
 
@@ -198,7 +208,7 @@ class BuildConnection(contextlib.ExitStack):
     @functools.cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         connection = self.enter_context(self._connect(True))
-        create_table(connection, "known_zones", pd.DataFrame({"zone": sorted(zone_names())}))
+        create_table(connection, "known_zones", _known_zones())
         create_accounts(connection, self._accounts)
         return connection
 

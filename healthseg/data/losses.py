@@ -14,6 +14,7 @@ from healthseg.settings.data import DataSettings
 IssueKind = Literal["dropped", "repeated", "version", "conflict", "emptied", "note"]
 # rows of these kinds are no loss: another row stands for them
 HARMLESS = ("repeated", "version", "conflict")
+ZONE = "customers.timezone"
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,19 @@ class Losses:
 
     @functools.cached_property
     def emptied(self) -> dict[str, frozenset[str]]:
-        """By "table.column", the customers of whom a value could not be used."""
-        return {
+        """By "table.column", the customers of whom a value could not be used.
+
+        Where most customers' time zones cannot be read the column is as if it were not there.
+        """
+        emptied = {
             f"{name}.{issue.column}": frozenset(issue.clients)
             for name, report in self._reports.items()
             for issue in report.issues
             if issue.kind == "emptied"
         }
+        if ZONE in emptied and 2 * len(emptied[ZONE]) > self._reports["customers"].kept:
+            del emptied[ZONE]
+        return emptied
 
     def activity(self) -> dict[str, int]:
         """By customer, the events that are no person's only because a value of them cannot be used."""

@@ -150,6 +150,17 @@ def currency_of(text: str, settings: DataSettings) -> str:
     return f"CASE WHEN regexp_full_match({known}, '[A-Z]{{3}}') THEN {known} END"
 
 
+def zone_of(text: str, settings: DataSettings) -> str:
+    """A time zone's IANA name, whatever its case; by a name that the settings know, or by its city; else the text."""
+    lower = f"REPLACE(LOWER({text}), '_slash_', '/')"  # as HubSpot writes it
+    key = f"TRIM(regexp_replace({lower}, '[^\\p{{L}}\\p{{N}}]+', ' ', 'g'))"
+    synonyms = settings.synonyms.get("timezone", {})
+    cases = " ".join(f"WHEN {quoted(word)} THEN {quoted(zone)}" for word, zone in synonyms.items())
+    named = f"(SELECT MIN(zone) FROM known_zones WHERE LOWER(zone) = {lower})"
+    of_city = f"(SELECT MIN(zone) FROM known_zones WHERE city = {key})"
+    return f"COALESCE({named}, CASE {key} {cases} END, {of_city}, {text})"
+
+
 def rating_of(text: str, settings: DataSettings) -> str:
     """The number in the text of a rating: of a word or a face, of stars, of "4 of 5"."""
     words = settings.synonyms.get("csat", {})

@@ -37,6 +37,7 @@ from healthseg.data.reading import (
     whole_of,
     without_sentinels,
     word_of,
+    zone_of,
 )
 from healthseg.data.sources import Refused, SourcePart, quoted
 from healthseg.data.tables import CLIENT_ID_RULE, LARGEST, Column, Table
@@ -116,7 +117,7 @@ def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> P
         "boolean": boolean_of(text),
         "currency": currency_of(text, settings),
         "text": word_of(column, text, settings) if column.allowed else text,
-        "zone": f"COALESCE((SELECT MIN(zone) FROM known_zones WHERE LOWER(zone) = LOWER({text})), {text})",
+        "zone": zone_of(text, settings),
     }.get(column.kind, text)
     if column.name == "field":
         value = f"REPLACE(LOWER({text}), ' ', '_')"

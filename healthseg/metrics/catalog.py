@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.cache import Cache, code_digest
+from healthseg.data.losses import ZONE
+from healthseg.data.tables import TABLES
 from healthseg.errors import InvalidParameters, require_known
 from healthseg.rules.expressions import Condition
 from healthseg.settings.own_metrics import OwnMetric, declared
@@ -101,8 +103,15 @@ class Metric:
         if self.count is None:
             raise ValueError(f"{self.name} is not counted over spans")
         values = self.count(counting, spans)
-        withheld = counting.withheld(self.tables, self.averages)
+        withheld = counting.withheld(self.tables, self.withheld_by)
         return np.where(withheld[spans.k], np.nan, values) if withheld.any() else values
+
+    @property
+    def withheld_by(self) -> tuple[str, ...]:
+        """Columns ("table.column") of which a value that cannot be used leaves it unmeasured: what it averages, and the
+        time zone where its days are the customer's own."""
+        dated = any(TABLES[name].timestamps for name in self.tables if name in TABLES)
+        return (*self.averages, *([ZONE] if dated else []))
 
     @property
     def from_events(self) -> bool:

@@ -79,7 +79,7 @@ def profile(
 def _without_withheld(out: pd.DataFrame, count: Counting) -> pd.DataFrame:
     """The rows without the figures of customers that lost too many rows of a table which these rest on."""
     for metric in METRICS:
-        lost = count.withheld(metric.tables, metric.averages)[out["k"].to_numpy()]
+        lost = count.withheld(metric.tables, metric.withheld_by)[out["k"].to_numpy()]
         if "contracts" in metric.tables and lost.any():
             # a churned customer's ARR is 0, whatever its contracts were
             lost = lost & out["live"].to_numpy() if metric.name == "arr" else lost

@@ -22,7 +22,7 @@ from healthseg.metrics.counting import (
 )
 from healthseg.metrics.money_rows import rows_behind
 from healthseg.metrics.spans import over
-from healthseg.metrics.usage import lost_activity
+from healthseg.metrics.usage import lost_activity, unknown_users
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -57,11 +57,12 @@ RECOUNT = {
     "stickiness": (
         "person_events",
         "np.mean([rows.loc[rows['occurred_day'] == d, 'user_id'].nunique() / mau for d in dates if (mau := "
-        "rows.loc[(rows['occurred_day'] > d - pd.Timedelta(days=30)) & (rows['occurred_day'] <= d), 'user_id'].nunique())])",
+        "rows.loc[(rows['occurred_day'] > d - pd.Timedelta(days=30)) & (rows['occurred_day'] <= d), 'user_id'].nunique() "
+        "+ unknown[d])])",
     ),
     "sessions_per_user_per_week": (
         "sessions",
-        "(rows['day'] == rows['start_day']).sum() / active_users / (days / 7)",
+        "(rows['day'] == rows['start_day']).sum() / (active_users + unknown) / (days / 7)",
     ),
     "usage_vs_own_baseline": (
         "person_events",
@@ -169,14 +170,28 @@ def _names(
         first = start - 29 * DAY
         dates = pd.Series(pd.date_range(start, end - DAY))
         names["dates"] = dates[~dates.isin(_missing(portfolio, client_id))].tolist()
+        names["unknown"] = dict(
+            zip(dates, _unknown_users(portfolio, client_id, dates, 30), strict=True)
+        )
     elif name == "sessions_per_user_per_week":
         names["active_users"] = rows_of(portfolio, "person_events", client_id, start, end)[
             "user_id"
         ].nunique()
+        last = pd.Series([pd.Timestamp(end - DAY)])
+        (names["unknown"],) = _unknown_users(portfolio, client_id, last, (end - start).days)
     elif name in ("returning_users", "dormant_users"):
         first = start - (end - start)
     formula = RECOUNT[name][1]
     return first, {key: value for key, value in names.items() if key in formula}
+
+
+def _unknown_users(portfolio: Portfolio, client_id: str, days: pd.Series, length: int) -> list[int]:
+    """By day, 1 where another user may have been active in the days that end with it."""
+    first, last = days.iloc[0].date(), days.iloc[-1].date()
+    count = counting(portfolio, [client_id], first - length * DAY, last + DAY)
+    ends = np.array([epoch_day(day.date()) + 1 for day in days])
+    table = unknown_users(count, length)
+    return count.at(table, np.zeros(len(ends), np.int64), ends).tolist()
 
 
 def is_api_only(portfolio: Portfolio, client_id: str, start: dt.date, end: dt.date) -> bool:

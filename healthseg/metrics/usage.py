@@ -78,6 +78,27 @@ def daily_active_users(count: Counting, spans: Spans) -> np.ndarray:
     return where(_with_users(count, spans), ratio(total, count.lived_days(spans)))
 
 
+def unknown_users(count: Counting, days: int) -> np.ndarray:
+    """1 where another user may have been active in the ``days`` before each day, else 0, ``[customer, day]``.
+
+    Somebody's event names no user, or the customer has an event that cannot be used: without that user, what a user does
+    would look like more.
+    """
+
+    def build() -> np.ndarray:
+        persons, named = (
+            count.total("usage_days", column) for column in ("person_events", "named_events")
+        )
+        unnamed = persons - named
+        before = np.zeros_like(unnamed)
+        before[:, days:] = unnamed[:, :-days]
+        lost = count.portfolio.losses.activity()
+        unusable = np.array([client in lost for client in count.clients], dtype=bool)
+        return ((unnamed > before) | unusable[:, None]).astype(np.int64)
+
+    return count.once(("unknown_users", days), build)
+
+
 def stickiness(count: Counting, spans: Spans) -> np.ndarray:
     """Mean of DAU ÷ trailing 30-day MAU over the days on which MAU is above zero (Pendo's, weekends in)."""
     shares, days = count.once("sticky_days", lambda: _sticky_days(count))
@@ -87,7 +108,7 @@ def stickiness(count: Counting, spans: Spans) -> np.ndarray:
 
 def _sticky_days(count: Counting) -> tuple[np.ndarray, np.ndarray]:
     """Cumulative DAU ÷ MAU, and observed days on which MAU is above zero."""
-    mau = count.active_users(30)[:, 1:]
+    mau = (count.active_users(30) + unknown_users(count, 30))[:, 1:]
     if count.observed.most_missing:
         k, slot = (part.ravel() for part in np.indices(mau.shape))
         day = slot + count.axis.origin
@@ -184,7 +205,8 @@ def sessions(count: Counting, spans: Spans) -> np.ndarray:
 
 def sessions_per_user_per_week(count: Counting, spans: Spans) -> np.ndarray:
     weeks = count.lived_days(spans) / 7
-    per_week = ratio(sessions(count, spans), active_users(count, spans) * weeks)
+    unknown = count.at_ends(spans, lambda length: unknown_users(count, length))
+    per_week = ratio(sessions(count, spans), (active_users(count, spans) + unknown) * weeks)
     return where(_frequency_known(count, spans), per_week)
 
 
@@ -382,7 +404,8 @@ METRICS = (
         "share",
         short="Stickiness",
         definition="mean over those of the 30 days on which MAU (trailing 30 days) > 0, of that day's active users ÷ "
-        "that day's MAU; missing in the first 14 days after signup",
+        "that day's MAU (one user more where an event names no user or cannot be used); missing in the first 14 days after "
+        "signup",
         question="What share of the month's users does an average day have?",
         format="percent",
         better="higher",
@@ -418,8 +441,8 @@ METRICS = (
         "Sessions per user and week",
         "sessions",
         short="Sessions per user",
-        definition="sessions_28d ÷ distinct users active in the 28 days ÷ (lived days of the window ÷ 7); missing "
-        "without an active user and in the first 14 days after signup",
+        definition="sessions_28d ÷ distinct users active in the 28 days (one more where an event names no user or cannot "
+        "be used) ÷ (lived days of the window ÷ 7); missing without an active user and in the first 14 days after signup",
         question="How often does a user come in a week?",
         better="higher",
         missing="nobody was active in 28 days, the customer signed up in the last 14 days, or events have no times or "

@@ -262,17 +262,31 @@ def _possible(
     """The coverage, and the lowest and highest weighted points that unmeasured metrics and lost rows allow.
 
     A metric of which a share of the rows is lost is measured for the rest. From the share at which it would be
-    withheld its points can be anything, below that proportionally less. So can those of the provisional days to come.
+    withheld its points can be anything, below that proportionally less where it is counted from events; of the other
+    tables one row (an invoice, an answer) may decide. So can those of the provisional days to come.
     """
     coverage, low, high = (np.zeros(len(points)) for _ in range(3))
     for weighted, column in zip(metrics, points.T, strict=True):
         lost, missing = _lost_share(columns, weighted.metric.metric), np.isnan(column)
-        reach = 100 * np.minimum(1, lost / max(settings.max_customer_loss_share, 1e-9))
+        reach = _reach(columns, weighted.metric.metric, settings)
         coverage = coverage + weighted.weight * np.where(missing, 0, 1 - lost)
         low = low + weighted.weight * np.where(missing, 0, np.maximum(0, column - reach))
         high = high + weighted.weight * np.where(missing, 100, np.minimum(100, column + reach))
     _, lived = provisional(columns, len(points), settings)
     return np.round(coverage, 12), lived * low, lived * high + 100 * (1 - lived)
+
+
+def _reach(columns: Columns, metric: str, settings: Settings) -> np.ndarray | float:
+    """How far a metric's points may lie from those that its remaining rows give."""
+    entry = catalog.entries().get(metric)
+    reach: np.ndarray | float = 0.0
+    for table in entry.tables if entry else ():
+        lost = np.asarray(columns.get(f"{catalog.LOST}{table}", 0.0))
+        share = (
+            lost / max(settings.max_customer_loss_share, 1e-9) if table == "events" else lost > 0
+        )
+        reach = np.maximum(reach, 100 * np.minimum(1, share))
+    return reach
 
 
 def _lost_share(columns: Columns, metric: str) -> np.ndarray | float:

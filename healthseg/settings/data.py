@@ -21,7 +21,7 @@ def _synonyms(meanings: dict[str, str]) -> dict[str, str]:
     }
 
 
-# Zendesk, Jira, Intercom, ServiceNow, Salesforce, HubSpot, Stripe, Chargebee, Segment. Bare numbers are unknown: 1 is the
+# Zendesk, Jira, Intercom, ServiceNow, Salesforce, HubSpot, Stripe, Chargebee, Segment; time zones also of Windows. Bare numbers are unknown: 1 is the
 # most severe in one system and the least in another.
 SYNONYMS: dict[str, dict[str, str]] = {
     "severity": _synonyms(
@@ -86,6 +86,35 @@ SYNONYMS: dict[str, dict[str, str]] = {
             "2": "dissatisfied, unsatisfied, somewhat dissatisfied, 🙁, ☹, 😕, 😞",
             "1": "bad, very dissatisfied, very unsatisfied, extremely dissatisfied, unhappy, negative, terrible, "
             "👎, 😠, 😡, badwithcomment, bad with comment, thumbs down",
+        }
+    ),
+    # cities that one zone is named after need no entry
+    "timezone": _synonyms(
+        {
+            "America/Los_Angeles": "pacific time us canada, pacific time, pacific standard time",
+            "America/Denver": "mountain time us canada, mountain time, mountain standard time",
+            "America/Phoenix": "arizona, us mountain standard time",
+            "America/Chicago": "central time us canada, central time, central standard time",
+            "America/New_York": "eastern time us canada, eastern time, eastern standard time",
+            "America/Halifax": "atlantic time canada, atlantic time, atlantic standard time",
+            "America/Sao_Paulo": "brasilia, e south america standard time",
+            "Europe/London": "gmt standard time, edinburgh",
+            "Europe/Berlin": "w europe standard time",
+            "Europe/Paris": "romance standard time, central european time",
+            "Europe/Warsaw": "central european standard time",
+            "Europe/Budapest": "central europe standard time",
+            "Europe/Bucharest": "gtb standard time",
+            "Europe/Helsinki": "fle standard time",
+            "Europe/Moscow": "russian standard time, st petersburg",
+            "Asia/Jerusalem": "israel standard time",
+            "Asia/Dubai": "arabian standard time, abu dhabi",
+            "Asia/Kolkata": "india standard time, new delhi, mumbai, chennai",
+            "Asia/Shanghai": "china standard time, beijing",
+            "Asia/Tokyo": "tokyo standard time, osaka",
+            "Asia/Singapore": "singapore standard time",
+            "Australia/Sydney": "aus eastern standard time, canberra",
+            "Pacific/Auckland": "new zealand standard time, wellington",
+            "UTC": "coordinated universal time",
         }
     ),
     "currency": _synonyms(

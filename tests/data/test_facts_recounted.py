@@ -105,11 +105,18 @@ def recount(rows: list[tuple]) -> dict[str, dict[tuple, int]]:
 
 
 def recount_sessions(rows: list[tuple]) -> list[tuple]:
-    """(client, user, start, start day, day, seconds, events), by going through each user's events in order."""
+    """(client, user, start, start day, day, seconds, events), by going through each user's events in order.
+
+    Events without a session_id are left out on days of a user's others that have one, and on the days after.
+    """
     found = []
     streams: dict[tuple, list] = {}
-    for client, user, at, _, source, session, n, lasting in rows:
-        if client in ZONES and user and not no_person(source, rows):
+    counted = [row for row in rows if row[0] in ZONES and row[1] and not no_person(row[4], rows)]
+    with_id = {(row[0], row[1], local(row[0], row[2]).date()) for row in counted if row[5]}
+    for client, user, at, _, _, session, n, lasting in counted:
+        day = local(client, at).date()
+        near = {(client, user, day), (client, user, day - dt.timedelta(days=1))}
+        if session or not near & with_id:
             streams.setdefault((client, user, session), []).append((at, lasting or 0, n))
     for (client, user, session), items in streams.items():
         sessions: list[list] = []

@@ -59,13 +59,27 @@ def test_a_session_id_holds_across_gaps_and_sets_devices_apart(make_portfolio, r
         "ann,2025-03-03 10:00:00,s1",
         "ann,2025-03-03 12:00:00,s1",
         "ann,2025-03-03 10:00:00,s2",
-        "ann,2025-03-03 10:00:00,",
         head="client_id,user_id,occurred_at,session_id",
     )
     assert rows(make_portfolio(events=given), "sessions", f"session_id, {COLUMNS}") == [
         ("s1", "ann", "2025-03-03 10:00:00", "2025-03-03", "2025-03-03", 7200, 2),
         ("s2", "ann", "2025-03-03 10:00:00", "2025-03-03", "2025-03-03", 0, 1),
-        (None, "ann", "2025-03-03 10:00:00", "2025-03-03", "2025-03-03", 0, 1),
+    ]
+
+
+def test_a_lost_session_id_begins_no_session_beside_a_users_others(make_portfolio, rows):
+    given = events(
+        "ann,2025-03-03 10:00:00,s1",
+        "ann,2025-03-03 15:00:00,",
+        "ann,2025-03-04 10:00:00,",
+        "ann,2025-03-06 10:00:00,",
+        "bob,2025-03-03 10:00:00,",
+        head="client_id,user_id,occurred_at,session_id",
+    )
+    assert rows(make_portfolio(events=given), "sessions", f"session_id, {COLUMNS}") == [
+        ("s1", "ann", "2025-03-03 10:00:00", "2025-03-03", "2025-03-03", 0, 1),
+        (None, "ann", "2025-03-06 10:00:00", "2025-03-06", "2025-03-06", 0, 1),
+        (None, "bob", "2025-03-03 10:00:00", "2025-03-03", "2025-03-03", 0, 1),
     ]
 
 

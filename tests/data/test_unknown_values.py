@@ -2,10 +2,64 @@
 
 from __future__ import annotations
 
+import pandas as pd
+import pytest
+
+import healthseg as hs
 from benchmarks.unknown_values import study
+from healthseg.metrics.panels import panel
+from healthseg.tools.health.words import why_missing
 
 
 def test_a_value_that_became_unknown_makes_nothing_better():
     done, wrong = study(clients=25, months=3, draws=25, seed=5)
     assert done == 25
     assert wrong == []
+
+
+def zoned(folder, *zones: str) -> hs.Portfolio:
+    """A customer a zone, with an event at 23:00 UTC on each day of March 2025."""
+    names = [f"c{number}" for number in range(len(zones))]
+    customers = {"client_id": names, "signup_date": "2024-01-01", "timezone": zones}
+    pd.DataFrame(customers).to_csv(folder / "customers.csv", index=False)
+    days = pd.date_range("2025-03-01 23:00", "2025-03-31 23:00")
+    events = [(name, "u", day) for name in names for day in days]
+    columns = ["client_id", "user_id", "occurred_at"]
+    pd.DataFrame(events, columns=columns).to_csv(folder / "events.csv", index=False)
+    return hs.Portfolio.open(folder)
+
+
+def test_what_depends_on_days_is_not_measured_where_the_zone_cannot_be_read(tmp_path):
+    portfolio = zoned(tmp_path, "Europe/Paris", "Asia/Tokyo", "Mars/One", "")
+    rows = panel(portfolio, [portfolio.data_until]).set_index("client_id")
+    assert rows.index[rows["person_events_28d"].isna()].tolist() == ["c2"]
+    assert rows.index[rows["weekly_active_users"].isna()].tolist() == ["c2"]
+    reason = why_missing("stickiness_30d", "unmeasured", lambda name: portfolio.absence(name, "c2"))
+    assert reason == "customers: withheld, since a value of timezone cannot be used"
+
+
+def test_a_column_of_zones_that_is_mostly_unreadable_is_as_if_it_were_not_there(tmp_path):
+    portfolio = zoned(tmp_path, "Europe/Paris", "zone 7", "zone 8")
+    rows = panel(portfolio, [portfolio.data_until])
+    assert rows["person_events_28d"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("written", "zone"),
+    [
+        ("america/new_york", "America/New_York"),
+        ("Pacific Time (US & Canada)", "America/Los_Angeles"),
+        ("W. Europe Standard Time", "Europe/Berlin"),
+        ("america_slash_chicago", "America/Chicago"),
+        ("Buenos Aires", "America/Buenos_Aires"),
+        ("Kathmandu", "Asia/Kathmandu"),
+        ("West", None),
+        ("GMT+1", None),
+    ],
+)
+def test_zones_are_read_as_other_systems_name_them(tmp_path, written, zone):
+    pd.DataFrame({"client_id": ["a"], "signup_date": "2025-01-01", "timezone": written}).to_csv(
+        tmp_path / "customers.csv", index=False
+    )
+    (read,) = hs.Portfolio.open(tmp_path).table("customers")["timezone"]
+    assert (None if pd.isna(read) else read) == zone

@@ -196,8 +196,15 @@ def daily_active_users(portfolio: Plain, client: str, start: dt.date, end: dt.da
 def sessions_of(portfolio: Plain, client: str, end: dt.date) -> list[list[Event]]:
     """The sessions as far as known before ``end``; a session_id that rests for more than a day begins anew."""
     threads: dict[tuple, list[Event]] = defaultdict(list)
-    for event in portfolio.events[client]:
-        if event.person and event.at is not None and event.user is not None and event.day < end:
+    counted = [
+        event
+        for event in portfolio.events[client]
+        if event.person and event.at is not None and event.user is not None and event.day < end
+    ]
+    with_id = {(event.user, event.day) for event in counted if event.session is not None}
+    for event in counted:
+        near = {(event.user, event.day), (event.user, event.day - DAY)}
+        if event.session is not None or not near & with_id:
             threads[event.user, event.session].append(event)
     found = []
     for (_, session), events in threads.items():

@@ -88,6 +88,10 @@ def usage() -> Portfolio:
         ("sticky", "2025-03-30 09:00:00", "u1"),
         ("sticky", "2025-03-30 09:00:00", "u2"),
         ("sticky", "2025-03-31 09:00:00", "u1"),
+        ("unnamed", "2025-03-30 09:00:00", "u1"),
+        ("unnamed", "2025-03-30 09:00:00", "u2"),
+        ("unnamed", "2025-03-31 09:00:00", "u1"),
+        ("unnamed", "2025-03-31 12:00:00", None),
     ]
     old = "2024-01-01"
     return tiny_portfolio(
@@ -105,6 +109,7 @@ def usage() -> Portfolio:
             enough="2025-02-04",
             woke=old,
             sticky=old,
+            unnamed=old,
             never=old,
             fresh="2025-03-30",
         ),
@@ -214,6 +219,12 @@ def test_usage_is_held_against_the_84_days_before(usage):
         usage, "enough", usage_vs_own_baseline=7 / (14 / 28 * 28)
     )  # 4 February to 3 March: 28 days
     check(usage, "woke", person_events_28d=1, usage_vs_own_baseline=NAN)  # no event in them
+
+
+def test_an_event_without_a_user_may_be_another_users(usage):
+    check(usage, "unnamed", monthly_active_users=2, stickiness_30d=(2 / 2 + 1 / (2 + 1)) / 2)
+    check(usage, "unnamed", sessions_28d=3, sessions_per_user_per_week_28d=3 / (2 + 1) / 4)
+    check(usage, "unnamed", dt.date(2025, 3, 30), stickiness_30d=1)
 
 
 def test_days_without_a_monthly_user_are_left_out_of_stickiness(usage):

@@ -69,7 +69,7 @@ def why_missing(metric: str, reason: str, absence: Callable[[str], str | None]) 
     absent = [text for text in map(absence, entry.tables) if text]
     if absent and len(absent) == len(entry.tables):
         return absent[0]
-    lost = [*absent, *(text for text in map(absence, entry.averages) if text)]
+    lost = [*absent, *(text for text in map(absence, entry.withheld_by) if text)]
     return next((text for text in lost if "withheld" in text or "refused" in text), entry.missing)
 
 

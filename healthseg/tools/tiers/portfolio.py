@@ -446,7 +446,7 @@ class TierRun:
         if client_id in self.money.no_rate:
             return NO_RATE
         metric = catalog.get("arr")
-        names = (*metric.averages, *metric.tables)
+        names = (*metric.withheld_by, *metric.tables)
         reasons = (self.context.portfolio.absence(name, client_id) for name in names)
         return next((reason for reason in reasons if reason and "withheld" in reason), NO_ARR)
 

@@ -3,8 +3,18 @@
 -- A session is a session_id of a user; without one, a gap of more than gap_seconds begins the next. A session_id that
 -- comes back after more than a day is a new session, so that a month needs no more than the day before it.
 -- Only the first event of a session and the last of each of its days matter; `running` numbers a user's events.
+-- An event without a session_id begins none on a day of a user whose other events have one, or on the day after: it may
+-- belong to one of those.
 -- in: local_events, bounds(first_epoch, until_epoch of local time, gap_seconds)
-WITH timed AS (
+WITH named AS (
+  SELECT e.client_id, e.user_id, e.local_epoch // 86400 AS day_number
+  FROM local_events AS e
+  WHERE e.person AND e.n > 0 AND e.has_time AND e.user_id IS NOT NULL AND e.session_id IS NOT NULL
+  UNION
+  SELECT e.client_id, e.user_id, e.local_epoch // 86400 + 1
+  FROM local_events AS e
+  WHERE e.person AND e.n > 0 AND e.has_time AND e.user_id IS NOT NULL AND e.session_id IS NOT NULL
+), timed AS (
   SELECT
     e.client_id, e.user_id, e.session_id, e.occurred_at, e.epoch,
     e.local_epoch // 86400 AS day_number,
@@ -13,7 +23,9 @@ WITH timed AS (
     CASE WHEN e.session_id IS NULL AND b.gap_seconds < 86400 THEN b.gap_seconds ELSE 86400 END AS longest_gap
   FROM local_events AS e
   CROSS JOIN bounds AS b
-  WHERE e.person AND e.n > 0 AND e.has_time AND e.user_id IS NOT NULL
+  LEFT JOIN named AS k
+    ON e.session_id IS NULL AND k.client_id = e.client_id AND k.user_id = e.user_id AND k.day_number = e.local_epoch // 86400
+  WHERE e.person AND e.n > 0 AND e.has_time AND e.user_id IS NOT NULL AND (e.session_id IS NOT NULL OR k.client_id IS NULL)
 ), neighbours AS (
   SELECT
     client_id, user_id, session_id, occurred_at, epoch, day_number, lasting, longest_gap,
