@@ -35,6 +35,8 @@ class Counts:
     feature_days: np.ndarray
     # position of each customer's first user
     first_of: np.ndarray
+    # customers × days: events that name no user
+    unnamed: np.ndarray
 
     def by_client(self, per_user: np.ndarray) -> np.ndarray:
         return np.add.reduceat(per_user, self.first_of, axis=0)
@@ -45,6 +47,11 @@ class Counts:
         earlier = active_days[:, :-width].copy()
         active_days[:, width:] -= earlier
         return self.by_client((active_days > 0).astype(np.int32))
+
+    def possible_users(self, width: int) -> np.ndarray:
+        """``users_within``, one more where an event of these days names no user: it may be another's."""
+        at = np.arange(self.unnamed.shape[1])
+        return self.users_within(width) + (trailing(self.unnamed, at, width) > 0)
 
     @cached_property
     def monthly_users(self) -> np.ndarray:
@@ -69,6 +76,9 @@ def count(
         active.reshape(users, days),
         used.reshape(clients, features, days),
         first_of,
+        np.bincount(client * days + rows.day, rows.weight * ~has_user, clients * days).reshape(
+            clients, days
+        ),
     )
 
 
@@ -125,13 +135,14 @@ def usage_vs_own_baseline(inputs: Inputs, at: np.ndarray, days: int = 28) -> np.
 def stickiness(inputs: Inputs, at: np.ndarray, days: int = 30) -> np.ndarray:
     """The mean of daily over monthly active users, days without monthly ones aside."""
     counts = inputs.counts
-    daily, monthly = counts.by_client(counts.active.astype(np.int32)), counts.monthly_users
+    daily = counts.by_client(counts.active.astype(np.int32))
+    monthly = counts.possible_users(30)
     share = np.divide(daily, monthly, out=np.zeros(daily.shape), where=monthly > 0)
     return _ratio(trailing(share, at, days), trailing(monthly > 0, at, days), at < days - 1)
 
 
 def sessions_per_user_per_week(inputs: Inputs, at: np.ndarray, days: int = 28) -> np.ndarray:
-    users = inputs.counts.users_within(days)[:, at]
+    users = inputs.counts.possible_users(days)[:, at]
     weeks = np.clip(at - inputs.signup[:, None] + 1, 0, days) / 7
     per_user = _ratio(trailing(inputs.counts.sessions, at, days), users, at < days - 1)
     return _ratio(per_user, weeks)
