@@ -1,14 +1,51 @@
-"""What all tests share: properties are tried on the same cases each time, however busy the machine."""
+"""What all tests share: properties are tried on the same cases each time, however busy the machine; and demo portfolios
+whose scores and models are calculated once, of which each module takes a copy.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import pytest
+from filelock import FileLock
 from hypothesis import settings
+
+import healthseg as hs
+from tests.reports.made import Portfolio, portfolio_in
 
 settings.register_profile("healthseg", derandomize=True, deadline=None)
 settings.load_profile("healthseg")
 
 # which files beside portfolios are trusted is the operator's own matter: here nobody's
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="healthseg-tests-")
+
+
+@pytest.fixture(scope="session")
+def calculated_demo(tmp_path_factory) -> Callable[..., Path]:
+    """A function: a folder of one's own with a demo portfolio, its health calculated by whichever process came first."""
+    # the processes of one run have folders beside each other
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, **demo: Any) -> Path:
+        whole = shared / f"calculated-{name}"
+        with FileLock(f"{whole}.lock"):
+            if not whole.is_dir():
+                hs.make_demo(made := tmp_path_factory.mktemp(name) / "demo", **demo)
+                hs.portfolio_health(hs.Portfolio.open(made))
+                made.rename(whole)
+        return Path(shutil.copytree(whole, tmp_path_factory.mktemp(name) / "demo"))
+
+    return folder_of
+
+
+@pytest.fixture(scope="module")
+def small_portfolio(calculated_demo) -> Portfolio:
+    """Forty customers over nine months, with few events."""
+    demo = {"clients": 40, "months": 9, "seed": 7, "events": "light", "scenario": "plain"}
+    return portfolio_in(calculated_demo("small", **demo))

@@ -14,9 +14,6 @@ import pytest
 
 from healthseg.reports import notebooks
 from healthseg.reports.pages import model_spec
-from tests.reports.made import small_portfolio
-
-__all__ = ["small_portfolio"]
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks" / "models").glob("*.ipynb"))

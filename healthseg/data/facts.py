@@ -196,6 +196,11 @@ def _load(engine: Executes, staged: Staged, month: str) -> bool:
             engine.execute(f"DROP VIEW IF EXISTS {name}")
         for name in ("located_events", "account_offsets"):
             engine.execute(f"DROP TABLE IF EXISTS {name}")
+        # cleaned once, not once for each column's words
+        engine.execute(
+            f"CREATE OR REPLACE TEMP TABLE window_rows AS SELECT * FROM {relation} WHERE fault = 0"
+        )
+        relation = "window_rows"
     words = ("user_id", "feature", "session_id")
     types = {name: _enum(engine, name, relation) if enums else "VARCHAR" for name in words}
     casts = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in types.items())
@@ -211,16 +216,21 @@ def _load(engine: Executes, staged: Staged, month: str) -> bool:
     create_offsets(engine, start, end, "client_word" if enums else "VARCHAR")
     text = sql_text("facts/local_events")
     engine.execute(f"CREATE OR REPLACE TEMP TABLE located_events AS {text}")
+    if enums:
+        engine.execute("DROP VIEW window_events")
+        engine.execute("DROP TABLE window_rows")
     return True
 
 
 def _enum(engine: Executes, name: str, relation: str) -> str:
     """An ENUM of a column's distinct words in order, or plain text where it is empty."""
     engine.execute(f"DROP TYPE IF EXISTS {name}_word")
-    distinct = f"SELECT DISTINCT {name} FROM {relation} WHERE {name} IS NOT NULL"
-    if not engine.execute(f"SELECT 1 FROM ({distinct}) LIMIT 1").fetchall():
+    words = f"FROM {relation} WHERE {name} IS NOT NULL"
+    if not engine.execute(f"SELECT 1 {words} LIMIT 1").fetchall():
         return "VARCHAR"
-    engine.execute(f"CREATE TEMP TYPE {name}_word AS ENUM ({distinct} ORDER BY 1)")
+    engine.execute(
+        f"CREATE TEMP TYPE {name}_word AS ENUM (SELECT DISTINCT {name} {words} ORDER BY 1)"
+    )
     return f"{name}_word"
 
 

@@ -1,4 +1,4 @@
-"""A small simulated portfolio on disk, for tests of faces that read real tables."""
+"""A small simulated portfolio on disk, for tests that read real tables."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import pytest
-
-from healthseg.demo import make_demo
 
 
 @dataclass(frozen=True)
@@ -18,11 +15,8 @@ class Portfolio:
     churned: str
 
 
-@pytest.fixture(scope="session")
-def small_portfolio(tmp_path_factory) -> Portfolio:
-    """Forty customers over nine months, with few events."""
-    folder = tmp_path_factory.mktemp("portfolio") / "small"
-    make_demo(folder, clients=40, months=9, seed=7, events="light", scenario="plain")
+def portfolio_in(folder: Path) -> Portfolio:
+    """The portfolio in a folder, with one of its live customers and one that left."""
     customers = pd.read_parquet(folder / "customers.parquet").sort_values("client_id")
     left = customers["churned_on"].notna()
     return Portfolio(

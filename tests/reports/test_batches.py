@@ -21,10 +21,9 @@ from healthseg.reports.batches.job import ReportOutcome, key_of
 from healthseg.reports.batches.run import BatchProgress, remove_days
 from healthseg.reports.html import index
 from healthseg.reports.writing import customer_folder
-from tests.reports.made import Portfolio, small_portfolio
+from tests.reports.made import Portfolio
 from tests.reports.notebooks import job, outcomes
 
-__all__ = ["small_portfolio"]
 TOOL = "calculate_health_score"
 ROOT = Path(__file__).resolve().parents[2]
 

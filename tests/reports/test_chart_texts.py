@@ -9,28 +9,16 @@ from typing import Any
 
 import pytest
 
-import healthseg as hs
 from healthseg.charts import lifecycle, theme
-from healthseg.reports import customer_page, portfolio_page
-from healthseg.reports.pages import MODULES
-from tests.reports import model_results
-from tests.reports.made import small_portfolio
-
-__all__ = ["small_portfolio"]
 
 SHEET = Path(theme.__file__).parents[1] / "reports/html/templates/pieces.css"
 LEAST_CONTRAST = 4.5
 
 
 @pytest.fixture(scope="module")
-def charts(small_portfolio) -> list[theme.Picture]:
+def charts(shown_pages) -> list[theme.Picture]:
     """Every chart of every page."""
-    opened = hs.Portfolio.open(str(small_portfolio.folder))
-    results = list(model_results.of(opened).values())
-    for tool in MODULES:
-        results.append(portfolio_page(tool, portfolio=opened).result)
-        page = customer_page(tool, portfolio=opened, client_id=small_portfolio.client_id)
-        results.append(page.result)
+    results = [page.result for page in shown_pages.by_kind().values()]
     drawn = [chart for result in results for chart in result.charts().values()]
     assert len(drawn) > 50
     return drawn

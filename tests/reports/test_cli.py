@@ -15,9 +15,8 @@ import pytest
 
 from healthseg.cli import lab
 from healthseg.cli import main as cli
-from tests.reports.made import Portfolio, small_portfolio
+from tests.reports.made import Portfolio
 
-__all__ = ["small_portfolio"]
 ROOT = Path(__file__).resolve().parents[2]
 
 

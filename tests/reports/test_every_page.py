@@ -13,9 +13,7 @@ from healthseg.data.tables import TABLES
 from tests.reports import every_page, hostile_portfolio
 from tests.reports.browser import Browser, browsing
 from tests.reports.hostile import HOSTILE
-from tests.reports.made import small_portfolio
 
-__all__ = ["small_portfolio"]
 FOREIGN = {
     "img",
     "iframe",

@@ -8,14 +8,11 @@ from typing import Any
 
 import pytest
 
-from healthseg.reports import customer_page, figures, model_page, overview_page, portfolio_page
+from healthseg.reports import figures
 from healthseg.reports.pages import MODELS, MODULES, OVERVIEWS, model_spec, overview_spec, page_spec
 from healthseg.reports.render import ReportPage
 from healthseg.reports.spec import Card, Page
-from tests.reports import figure_check, model_results
-from tests.reports.made import small_portfolio
-
-__all__ = ["small_portfolio"]
+from tests.reports import figure_check
 
 MODEL_SPECS = [model_spec(kind) for kind in MODELS]
 SPECS = [page_spec(tool, portfolio) for tool in MODULES for portfolio in (False, True)]
@@ -28,22 +25,8 @@ LEAST_FIGURES = {"Segments, their evidence": 5, "Forecasts, back-tested": 30, "C
 
 
 @pytest.fixture(scope="module")
-def pages(small_portfolio) -> dict[str, ReportPage]:
-    import healthseg as hs
-
-    opened = hs.Portfolio.open(str(small_portfolio.folder))
-    made = {}
-    for spec in SPECS:
-        open_page = portfolio_page if spec.portfolio else customer_page
-        customer = {} if spec.portfolio else {"client_id": small_portfolio.client_id}
-        made[spec.kind] = open_page(spec.tool, portfolio=opened, **customer)
-    for spec in OVERVIEW_SPECS:
-        made[spec.kind] = overview_page(
-            spec.tool, portfolio=opened, client_id=small_portfolio.client_id
-        )
-    for kind, result in model_results.of(opened).items():
-        made[model_spec(kind).kind] = model_page(kind, result, opened)
-    return made
+def pages(shown_pages) -> dict[str, ReportPage]:
+    return shown_pages.by_kind()
 
 
 @each_page

@@ -18,10 +18,9 @@ from healthseg.reports.pages import page_spec
 from healthseg.reports.render import ReportPage
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import manage_lifecycle_stages, portfolio_lifecycle
-from tests.reports.made import small_portfolio
 from tests.reports.test_mcp import own_cache, talk
 
-__all__ = ["own_cache", "small_portfolio"]
+__all__ = ["own_cache"]
 TOOL = "manage_lifecycle_stages"
 
 

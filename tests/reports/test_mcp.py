@@ -32,10 +32,10 @@ from healthseg.settings.operator import LimitSettings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import PORTFOLIO_TOOLS, TOOLS
 from tests.reports.asked import asked_of
-from tests.reports.made import Portfolio, small_portfolio
+from tests.reports.made import Portfolio
 from tests.tools.conftest import conform
 
-__all__ = ["conform", "small_portfolio"]
+__all__ = ["conform"]
 TOKEN = "canary-token-0123456789"
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,9 +16,7 @@ from healthseg.integrations.mcp.server import SCHEMAS
 from healthseg.reports.responses import Response, Responses
 from healthseg.settings.operator import McpSettings
 from healthseg.testing import tiny_portfolio
-from tests.reports.made import Portfolio, small_portfolio
-
-__all__ = ["small_portfolio"]
+from tests.reports.made import Portfolio
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,10 +19,9 @@ from healthseg.reports import writing
 from healthseg.reports.batches import job as jobs
 from healthseg.reports.batches import plan
 from healthseg.reports.batches.run import BatchProgress, BatchRun, make_reports
-from tests.reports.made import Portfolio, small_portfolio
+from tests.reports.made import Portfolio
 from tests.reports.pages import Read
 
-__all__ = ["small_portfolio"]
 TOOL = "calculate_health_score"
 AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
 

@@ -10,13 +10,7 @@ from typing import Any
 
 import pytest
 
-import healthseg as hs
-from healthseg.reports import customer_page, overview_page, portfolio_page
-from healthseg.reports.pages import MODULES
 from healthseg.reports.render import ReportPage
-from tests.reports.made import small_portfolio
-
-__all__ = ["small_portfolio"]
 
 # Where a customer is the subject: its own figures lie here in the results of several tools.
 SUBJECTS = ("customer", "customer_standing", "health.customer", "health")
@@ -87,36 +81,38 @@ def _value(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def pages(small_portfolio) -> dict[tuple[str, str], ReportPage]:
-    opened = hs.Portfolio.open(str(small_portfolio.folder))
-    client = small_portfolio.client_id
-    pages = {("portfolio", tool): portfolio_page(tool, portfolio=opened) for tool in MODULES}
-    pages["portfolio", "board"] = overview_page("board", portfolio=opened)
-    for tool in MODULES:
-        pages[client, tool] = customer_page(tool, portfolio=opened, client_id=client)
-    page = overview_page("customer_360", portfolio=opened, client_id=client)
-    pages[client, "customer_360"] = page
+def pages(shown_pages) -> dict[tuple[str, str], ReportPage]:
+    client = shown_pages.client_id
+    pages = {("portfolio", tool): page for tool, page in shown_pages.portfolios.items()}
+    pages |= {(client, tool): page for tool, page in shown_pages.customers.items()}
+    pages["portfolio", "board"] = shown_pages.overviews["board"]
+    pages[client, "customer_360"] = shown_pages.overviews["customer_360"]
     return pages
 
 
-def test_the_same_key_has_the_same_value_on_every_page(pages):
-    known = collected(pages)
+@pytest.fixture(scope="module")
+def known(pages) -> dict[Any, dict[str, set[Any]]]:
+    return collected(pages)
+
+
+def test_the_same_key_has_the_same_value_on_every_page(known):
     values = {key: figures["values"] for key, figures in known.items()}
     assert {key: several for key, several in values.items() if len(several) > 1} == {}
     assert sum(len(figures["forms"]) > 0 for figures in known.values()) >= 60
 
 
-def test_the_same_key_has_one_form_for_its_digits_on_every_page(pages):
+def test_the_same_key_has_one_form_for_its_digits_on_every_page(known):
     """Money may be brief at a glance and whole in a table, a word small or capital; all else has one form."""
     free = OF_WORDS | {"money", "brief_money"}
-    forms = {key: figures["forms"] - free for key, figures in collected(pages).items()}
+    forms = {key: figures["forms"] - free for key, figures in known.items()}
     assert {key: several for key, several in forms.items() if len(several) > 1} == {}
 
 
 def test_a_difference_between_two_pages_would_be_seen(pages):
-    health = pages["portfolio", "calculate_health_score"]
+    key = "portfolio", "calculate_health_score"
+    health = pages[key]
     other = ReportPage(
         health.spec, health.result.model_copy(update={"average_score": 1.5}), health.portfolio
     )
-    known = collected({**pages, ("portfolio", "again"): other})
+    known = collected({key: health, ("portfolio", "again"): other})
     assert len(known["portfolio", "average_score"]["values"]) == 2

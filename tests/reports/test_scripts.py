@@ -18,10 +18,9 @@ from healthseg.reports.spec import Table
 from healthseg.tools import portfolio_health
 from tests.reports import samples
 from tests.reports.browser import Browser, browsing
-from tests.reports.made import Portfolio, small_portfolio
+from tests.reports.made import Portfolio
 from tests.reports.pages import Read, html_of
 
-__all__ = ["small_portfolio"]
 AT = dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC)
 AXE = os.environ.get("HEALTHSEG_AXE", "")  # the path of axe.min.js, from the package axe-core
 

@@ -20,10 +20,8 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.reports import portfolios
 from healthseg.reports.batches import cells, engine, local, workers
 from healthseg.settings.operator import ReportSettings
-from tests.reports.made import small_portfolio
 from tests.reports.notebooks import AT, job, no_portfolio, notebook, outcomes
 
-__all__ = ["small_portfolio"]
 ROOT = Path(__file__).resolve().parents[2]
 BAD = {
     "fine": ("print('x')", "ok", ""),

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
-from healthseg.demo import make_demo
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_health
 
@@ -20,11 +19,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory):
+def demo_folder(calculated_demo):
     """60 customers over 18 months: a third leave, a third lack a table."""
-    folder = tmp_path_factory.mktemp("demo")
-    make_demo(folder, clients=60, events="light", scenario="plain")
-    return folder
+    return calculated_demo("tools", clients=60, events="light", scenario="plain")
 
 
 @pytest.fixture(scope="session")
