@@ -162,6 +162,20 @@ def test_a_full_disk_is_an_error_and_nothing_is_half_written(small_disk):
     raw.close()
 
 
+@pytest.mark.parametrize("kilobytes", range(20, 180, 20))
+def test_a_ledger_that_begins_on_a_full_disk_is_whole_or_not_there(kilobytes, tmp_path):
+    mounted(tmp_path, "-o", f"size={kilobytes}k")
+    try:
+        ledger = Ledger(tmp_path / FILE_NAME, lambda: at(7, 1))
+        with contextlib.suppress(DataRetrievalError):
+            ledger.record_settings("first", {})
+        subprocess.run(["mount", "-o", "remount,size=9m", str(tmp_path)], check=True)
+        assert ledger.record_settings("second", {}) and ledger.verify()["settings_in_force"] >= 1
+        assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 def _append_limited(path: str, answers) -> None:
     import resource
     import signal

@@ -119,6 +119,8 @@ class SqliteDatabase:
             database = SqliteDatabase(new, self.busy_seconds)
             with self._explained(), database._connected("rw") as connection:
                 database._upgrade(connection, new=True)
+                # on a full disk closing it would leave what it holds in the file beside it, without an error
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             with suppress(FileExistsError):  # another process was first
                 os.link(new, self.path)
         except OSError:  # a file system without links: SQLite makes the file in its place
