@@ -62,7 +62,7 @@ def _which(which: argparse._ArgumentGroup) -> None:
         "--manager",
         default="",
         metavar="ID",
-        help="only this manager's customers (csm_id), all of them unless --client or --riskiest says which",
+        help="this manager's customers (csm_id) and an index of them alone; all of them without --client and --riskiest",
     )
     which.add_argument(
         "--due",

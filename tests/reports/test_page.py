@@ -171,7 +171,7 @@ def test_a_withheld_score_is_no_number_anywhere():
         "Too few inputs are known for a score" in text
         and "The forecast: not measured. Too few scores" in text
     )
-    assert "Not requested : How likely to churn, and why?" in text
+    assert "Not requested: How likely to churn, and why?" in text
 
 
 def test_hostile_texts_are_shown_as_text():
