@@ -37,7 +37,8 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
         label = f"target {formats.percent(targets[key])}"
         end = [{**rows[-1], "text": f"{name} {formats.percent(rows[-1]['value'])}"}]
         text = {"align": "left", "dx": 7, "fontSize": 12, "fontWeight": 600, "color": colour}
-        small = {"align": "left", "dx": 4, "dy": -6, "fontSize": 11, "color": SOFT}
+        above = rows[0]["value"] < targets[key]  # the label lies where the line does not
+        small = {"align": "left", "dx": 4, "dy": -6 if above else 14, "fontSize": 11, "color": SOFT}
         dash = {"color": colour, "strokeDash": [3, 4], "strokeWidth": 1, "opacity": 0.7}
         layers += [
             canvas.layer(goal, "line", dash, x=x, y=up),

@@ -78,7 +78,10 @@ def panels(nodes: Iterable[document.Node]) -> str:
 
 
 def is_narrow(nodes: Iterable[document.Node]) -> bool:
-    """Whether half of a wide page is enough for the nodes."""
+    """Whether half of a wide page is enough for the nodes; a numbered list, of actions, stands across the page."""
+    nodes = tuple(nodes)
+    if any(isinstance(node, document.Listing) and node.ordered for node in nodes):
+        return False
     groups = _groups(nodes)
     return len(groups) < 2 and not any(map(_is_wide, groups))
 

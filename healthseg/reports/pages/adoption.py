@@ -189,8 +189,13 @@ def _portfolio_cards(adoption: PortfolioAdoption) -> tuple[Card, ...]:
     )
 
 
+BARRIERS_SHOWN = 3
+
+
 def _barriers(feature: Row) -> str:
-    barriers = "{barriers:all_words}" if feature["barriers"] else "no barrier is known"
+    """How many adopted a feature, and the three most frequent barriers."""
+    shown = range(min(BARRIERS_SHOWN, len(feature["barriers"])))
+    barriers = ", ".join(f"{{barriers[{at}]:words}}" for at in shown) or "no barrier is known"
     return f"{{adoption_rate:percent}} adopted it; {barriers}"
 
 
@@ -308,7 +313,7 @@ PORTFOLIO = Page(
         Section(
             "funnel",
             "How far do they come?",
-            (UNITS,),
+            (),
             (
                 NO_FUNNEL,
                 Chart(
@@ -384,7 +389,7 @@ PORTFOLIO = Page(
             ),
         ),
     ),
-    method=METHOD,
+    method=(*METHOD, UNITS),
     method_facts=METHOD_FACTS,
     portfolio=True,
 )

@@ -135,7 +135,8 @@ class BoardOfPortfolio:
 
     def _events(self) -> list[str | None]:
         """By month the largest of the year's three largest losses, in words."""
-        largest = self.churned.dropna(subset="arr").nlargest(EVENTS, "arr")
+        shown = self.churned[self.churned["month"].isin(self.months["month"])]
+        largest = shown.dropna(subset="arr").nlargest(EVENTS, "arr")
         largest = largest.drop_duplicates("month").set_index("month")
         currency = self.money.currency
         return [
