@@ -33,6 +33,10 @@ class ChurnSettings(Frozen):
     # losses from which on a logistic regression without directions and boosted trees are fitted too: fewer teach
     # neither, and their held-out predictions would be noise
     churn_rivals_min_churned: Annotated[int, Field(ge=10)] = 30
+    # revenue that is expected of a customer: over a stated time, since hazards that were watched for a year or two say
+    # little of later years; discounted at what capital costs a software company
+    lifetime_years: Annotated[int, Field(ge=1, le=10)] = 3
+    discount_rate: Annotated[float, Field(ge=0, lt=1)] = 0.10
     # a team's own classifier in place of all candidates, by its name: an entry point of the group healthseg.models that
     # is installed, or one that ChurnModel.register made known; empty: the package's candidates
     churn_estimator: str = ""

@@ -290,6 +290,8 @@ class Lifecycle(Frozen):
     stuck_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.10
     # where staying is bad; who stays active, engaged or expanded is where it should be
     stuck_stages: tuple[Stage, ...] = ("prospect", "trial", "onboarding", "at_risk", "renewing")
+    # a transition forward with a criterion that is known not to be met is refused unless it is forced, with a reason
+    guarded: bool = True
     # the longest that a criterion may have to hold, and how far back "since when" looks
     criteria_days: Annotated[int, Field(ge=60)] = 60
     # below it no typical duration is given
@@ -326,6 +328,13 @@ class Lifecycle(Frozen):
 
     def allows(self, source: str | None, target: str) -> bool:
         return target in self.targets(source)
+
+    def guard(self, source: str | None, target: str) -> Edge | None:
+        """What a move has to meet; None of a setback, which anybody may declare, and where nothing is guarded."""
+        if not self.guarded or target in SETBACKS:
+            return None
+        moves = (edge for edge in self.edges if (edge.source, edge.target) == (source, target))
+        return next(moves, None)
 
     def forward(self, stage: str | None) -> Edge | None:
         """The way forward from a stage: the first of its edges that leads neither to at_risk nor to churned."""

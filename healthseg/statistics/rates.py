@@ -151,6 +151,30 @@ def gini(amounts: np.ndarray) -> float | None:
     return float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * total))
 
 
+def herfindahl(amounts: np.ndarray) -> float | None:
+    """The Herfindahl-Hirschman index of known, non-negative amounts: Σ (x / Σx)² (Hirschman 1964). None without a sum.
+
+    1/n where all are alike, 1 where one has all; its reciprocal is how many equal ones would be as concentrated.
+
+    >>> herfindahl(np.array([2.0, 2.0])), herfindahl(np.array([3.0, 1.0])), herfindahl(np.zeros(2))
+    (0.5, 0.625, None)
+    """
+    ordered = _ordered(amounts)
+    total = float(ordered.sum())
+    return float(((ordered / total) ** 2).sum()) if total > 0 else None
+
+
+def largest_share(amounts: np.ndarray, count: int) -> float | None:
+    """The share of a sum that its ``count`` largest known amounts have; None without a sum.
+
+    >>> largest_share(np.array([5.0, 1.0, 4.0]), 2)
+    0.9
+    """
+    ordered = _ordered(amounts)
+    total = float(ordered.sum())
+    return float(ordered[-count:].sum() / total) if total > 0 else None
+
+
 def lorenz(amounts: np.ndarray) -> pd.DataFrame:
     """The Lorenz curve, from the smallest up: share of those who contribute, share of the sum; 0, 0 first.
 

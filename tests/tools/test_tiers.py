@@ -445,3 +445,34 @@ def test_the_chart_of_arr_that_may_churn_names_the_expected_amount_of_the_respon
     result = hs.segment_by_value_tier(demo)
     expected = formats.brief_money(result.at_risk.expected, result.currency)
     assert f"expected {expected}" in result.charts()["at_risk"].to_json()
+
+
+def test_concentration_by_hand():
+    """50, 30 and 20 of 100: Σ share² = 0.25 + 0.09 + 0.04; one has a half. Alike, the index is 1/n."""
+    pareto = hs.segment_by_value_tier(portfolio_of([50, 30, 20])).pareto_analysis
+    assert pareto.hhi == pytest.approx(0.38)
+    assert [(part.customers, part.share) for part in pareto.largest] == [(1, 0.5)]
+    alike = hs.segment_by_value_tier(portfolio_of([10.0] * 8)).pareto_analysis
+    assert alike.hhi == pytest.approx(1 / 8)
+    assert [(part.customers, part.share) for part in alike.largest] == [(1, 0.125), (5, 0.625)]
+    nobody = hs.segment_by_value_tier(portfolio_of([0.0, 0.0])).pareto_analysis
+    assert nobody.hhi is None and nobody.largest is None
+
+
+def test_lifetime_value_follows_from_arr_and_the_tiers_rate(year):
+    """Twice the ARR at one rate is twice the value; at most three years of ARR, less where more churn."""
+    frame = hs.segment_by_value_tier(year, as_of="2025-03-30").frame("customers")
+    known = frame.dropna(subset=["lifetime_value"])
+    assert len(known) == 4
+    ratio = known["lifetime_value"] / known["arr"]
+    assert ratio.between(0.5, 3).all()
+    assert (
+        known["lifetime_value"]
+        .between(known["lifetime_value_lower"], known["lifetime_value_upper"])
+        .all()
+    )
+    plain = {"lifetime_years": 1, "discount_rate": 0.0}
+    one = hs.segment_by_value_tier(year.with_settings(plain), as_of="2025-03-30")
+    shorter = one.frame("customers").set_index("client_id")["lifetime_value"]
+    assert (shorter < known.set_index("client_id")["lifetime_value"]).all()
+    assert (shorter <= known.set_index("client_id")["arr"]).all()

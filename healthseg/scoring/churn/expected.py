@@ -14,13 +14,14 @@ from healthseg.metrics import panels
 from healthseg.metrics.spells import spells_as_of
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.base_rates import HORIZONS, THE_PORTFOLIO, BaseRates, base_rates
+from healthseg.settings.churn import ChurnSettings
 from healthseg.statistics.outcomes import event_of_rows
 from healthseg.statistics.rates import standard_errors
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-CUSTOMERS_AT_ONCE = 100
+CUSTOMERS_AT_ONCE, YEAR_DAYS = 100, 365
 COLUMNS = ["probability", "lower", "upper", "shared_sd", "own_sd", "gave_notice", "method"]
 
 
@@ -101,6 +102,41 @@ def _by_model(portfolio: Portfolio, as_of: dt.date, frame: pd.DataFrame) -> pd.D
     frame.loc[own.index, "own_sd"] = own["log_odds_sd"]
     frame.loc[own.index, "shared_sd"] = 0.0
     frame.loc[own.index, "method"] = f"hazard_{model.kind}"
+    return frame
+
+
+def lifetime_values(
+    rates: BaseRates, tiers: pd.Series, arr: pd.Series, settings: ChurnSettings
+) -> pd.DataFrame:
+    """What revenue is expected of each customer over ``lifetime_years``? Columns lifetime_value, _lower, _upper.
+
+    Σ over months m of ARR/12 · exp(−h·(m + ½)/12) · (1 + d)^(−(m + ½)/12): today's ARR, the tier's constant yearly hazard
+    h = −log(1 − probability of churn in 365 days), the discount d (Gupta, Lehmann and Stuart 2004, with a stated end). The
+    ends are those of the tier's base rate; growth, margins and costs are not in it. NaN without ARR, of customers that
+    gave notice, and without a base rate.
+
+    >>> rates = BaseRates(pd.DataFrame({"tier": ["SMB"], "horizon_days": 365, "probability": 0.5,
+    ...     "base_rate_lower": 0.0, "base_rate_upper": 0.75}), 0.9, frozenset())
+    >>> settings = ChurnSettings(lifetime_years=1, discount_rate=0)
+    >>> arr = pd.Series([1200.0], index=["a"])
+    >>> lifetime_values(rates, pd.Series(["SMB"], index=["a"]), arr, settings).round(1).values.tolist()
+    [[865.5, 648.9, 1200.0]]
+    """
+    names = ["lifetime_value", "lifetime_value_lower", "lifetime_value_upper"]
+    if rates.frame is None:
+        return pd.DataFrame(np.nan, index=arr.index, columns=names)
+    table = rates.frame[rates.frame["horizon_days"] == YEAR_DAYS].set_index("tier")
+    tier = tiers.astype(object).where(tiers.isin(table.index), THE_PORTFOLIO)
+    years = (np.arange(12 * settings.lifetime_years) + 0.5) / 12
+    columns = {}
+    for name, source in zip(
+        names, ("probability", "base_rate_upper", "base_rate_lower"), strict=True
+    ):
+        yearly = np.log1p(-table[source].clip(upper=1 - 1e-9)) - np.log1p(settings.discount_rate)
+        factor = pd.Series(np.exp(np.outer(yearly, years)).sum(axis=1) / 12, index=table.index)
+        columns[name] = arr.astype(float) * tier.map(factor)
+    frame = pd.DataFrame(columns, index=arr.index)
+    frame.loc[arr.index.isin(rates.gone)] = np.nan
     return frame
 
 

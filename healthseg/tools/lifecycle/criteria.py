@@ -114,6 +114,28 @@ def _figures(
     return days
 
 
+def refuse_unmet(
+    portfolio: Portfolio, client_id: str, move: tuple[str | None, str], since: dt.date, day: dt.date
+) -> None:
+    """Raises InvalidParameters where a criterion of a move (source, target) is known not to be met on a day."""
+    settings, target = portfolio.settings, move[1]
+    edge = settings.lifecycle.guard(*move)
+    if edge is None:
+        return
+    days = customer_days(portfolio, day, client_id, needed([edge]), since)
+    states = [criterion_state(item, days, settings.interval_level) for item in edge.criteria]
+    unmet = [state.criterion.text for state in states if state.met is False]
+    if unmet:
+        met = sum(state.met is True for state in states)
+        raise InvalidParameters(
+            f"{client_id} meets {met} of {len(states)} criteria of {target}; not met: {'; '.join(unmet)}. force=True "
+            "with a transition_reason moves it all the same, update_stage corrects a record",
+            parameter="new_stage",
+            value_provided=target,
+            validation_rule="all criteria met or unknown, or force",
+        )
+
+
 def contracts(portfolio: Portfolio) -> dict[str, list[tuple]] | None:
     """Each customer's contracts as (starts_on, ends_on, signed_on), in order; None where there is no such table.
 

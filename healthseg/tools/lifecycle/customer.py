@@ -332,14 +332,14 @@ class CustomerStage:
         return self.settings.lifecycle.forward(self.stage)
 
     @property
-    def _since(self) -> dt.date:
+    def since(self) -> dt.date:
         return self.spells[-1].start if self.spells else self.day
 
     @cached_property
     def days(self) -> list[DayFigures]:
         """Its figures on each of the last days; none of a churned customer."""
         names = {*FIGURES, *(needed([self.edge]) if self.edge else ())}
-        return customer_days(self.portfolio, self.day, self.client_id, names, self._since)
+        return customer_days(self.portfolio, self.day, self.client_id, names, self.since)
 
     @property
     def now(self) -> DayFigures:
@@ -347,7 +347,7 @@ class CustomerStage:
         if self.days:
             return self.days[-1]
         known = contracts(self.portfolio)
-        return contract_figures(known, self.client_id, self.day, self._since)
+        return contract_figures(known, self.client_id, self.day, self.since)
 
     def figure(self, name: str) -> float | None:
         return number(self.now.get(name))

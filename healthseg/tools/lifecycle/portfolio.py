@@ -166,7 +166,8 @@ class LifecycleOfPortfolio:
         return over_time_frame(rows[["client_id", "date", "arr"]], self.times, self.money.addable)
 
     def matrix(self) -> pd.DataFrame:
-        return matrix_frame(self.times, self.settings.interval_level)
+        arr = self.money.amounts if self.money.addable else None
+        return matrix_frame(self.times, self.settings.interval_level, arr)
 
     # -- lists ---------------------------------------------------------------------------
 
@@ -391,17 +392,27 @@ def over_time_frame(rows: pd.DataFrame, times: pd.DataFrame, addable: bool) -> p
     return by if addable else by.assign(arr=np.nan)
 
 
-def matrix_frame(times: pd.DataFrame, level: float) -> pd.DataFrame:
-    """source, target, n, of (stays that ended, as far as they were watched), share with its interval."""
+def matrix_frame(times: pd.DataFrame, level: float, arr: pd.Series | None = None) -> pd.DataFrame:
+    """source, target, n, of (stays that ended, as far as they were watched), share with its interval, customers, arr.
+
+    ``arr`` is that of the live customers by client_id: of those that made the move, each once; NaN where it cannot be
+    added up or none of them is live with a known ARR.
+    """
     ended = times[
         times["exit_to"].notna()
         & (times["entry"] < np.maximum(times["days"], SAME_DAY))
         & (times["stage"] != CHURNED)
     ]
-    columns = ["source", "target", "n", "of", "share", "lower", "upper"]
+    columns = ["source", "target", "n", "of", "share", "lower", "upper", "customers", "arr"]
     if not len(ended):
         return pd.DataFrame(columns=columns)
-    counts = ended.groupby(["stage", "exit_to"]).size().rename("n").reset_index()
+    pairs = ["stage", "exit_to"]
+    counts = ended.groupby(pairs).size().rename("n").reset_index()
+    movers = ended.drop_duplicates([*pairs, "client_id"])
+    paid = np.nan if arr is None else movers["client_id"].map(arr).astype(float)
+    of_pair = movers.assign(arr=paid).groupby(pairs)["arr"]
+    counts["customers"] = of_pair.size().to_numpy()
+    counts["arr"] = of_pair.sum(min_count=1).to_numpy()
     counts["of"] = counts.groupby("stage")["n"].transform("sum")
     lower, upper = wilson(counts["n"].to_numpy(), counts["of"].to_numpy(), level)
     counts = counts.rename(columns={"stage": "source", "exit_to": "target"})

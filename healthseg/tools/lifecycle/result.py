@@ -242,7 +242,7 @@ class PortfolioLifecycle(Result):
     """The portfolio's stages. Frames:
 
     stages: stage, customers, arr, typical_days, lower, upper, n, stuck (a row a stage with customers or a curve); = Field(description="Each stage")
-    over_time: date, stage, customers, arr; matrix: source, target, n, of, share, lower, upper; curves: stage, days,
+    over_time: date, stage, customers, arr; matrix: source, target, n, of, share, lower, upper, customers, arr; curves: stage, days,
     share, lower, upper, n; durations: stage, q25, median, q75, stuck_from, n; stuck: client_id, name, stage, since,
     days, share_still_in, typical_days, arr, currency, csm_id, reason; moves: client_id, kind (setback, return,
     win-back), source, target, on, visit, name, arr, currency, csm_id; returns: stage, stays, returns, share;
@@ -259,7 +259,9 @@ class PortfolioLifecycle(Result):
     stage_counts: dict[str, int] = Field(description="Customers by stage")
     stage_arr: dict[str, float] | None = Field(description="ARR by stage")
     stages: list[dict[str, Any]] = Field(description="Each stage")
-    transition_matrix: list[dict[str, Any]] = Field(description="Transitions with shares")
+    transition_matrix: list[dict[str, Any]] = Field(
+        description="Transitions with shares; arr is today's of the live customers that made the move, each once"
+    )
     stuck_customers: list[dict[str, Any]] = Field(description="Customers stuck in a stage")
     setbacks: list[dict[str, Any]] = Field(description="Customers that fell back")
     returns: list[dict[str, Any]] = Field(description="Repeated times by stage")

@@ -15,6 +15,7 @@ from healthseg.metrics.stages import history, zones
 from healthseg.periods import as_date
 from healthseg.settings.lifecycle import STAGES
 from healthseg.tools.base import ClientId, Day, tool
+from healthseg.tools.lifecycle.criteria import refuse_unmet
 from healthseg.tools.lifecycle.customer import CustomerStage
 from healthseg.tools.lifecycle.moves import (
     CORRECTION,
@@ -65,6 +66,10 @@ def manage_lifecycle_stages(
     automated: Annotated[bool, Field(description="Automated transition", **RECORDS)] = False,
     notify_team: Annotated[bool, Field(description="Notify the CSM team", **RECORDS)] = True,
     *,
+    force: Annotated[
+        bool,
+        Field(description="Move although criteria are not met; needs a reason", **RECORDS),
+    ] = False,
     effective_at: Annotated[
         Instant, Field(description="When it took effect; default now", **RECORDS)
     ] = None,
@@ -81,7 +86,8 @@ def manage_lifecycle_stages(
 
     ``get_stage`` and ``get_history`` read, at ``as_of`` (default: all that is recorded) and as it
     was known at ``known_at``. ``transition`` moves along the graph of the settings and triggers the
-    stage's actions, through the outbox; ``update_stage`` corrects a record, to any stage, and
+    stage's actions, through the outbox; where a criterion of the move is known not to be met it is
+    refused, unless ``force`` is set and a reason given; ``update_stage`` corrects a record, to any stage, and
     triggers nothing. Both take effect at ``effective_at`` (default: now, by the portfolio's clock),
     and change nothing where the customer is in that stage already or ``request_id`` was recorded
     before (``changed`` is false).
@@ -106,6 +112,7 @@ def manage_lifecycle_stages(
         changes = {
             "new_stage": new_stage,
             "transition_reason": transition_reason,
+            "force": force or None,
             "effective_at": effective_at,
             "request_id": request_id,
             "actor": actor,
@@ -122,6 +129,14 @@ def manage_lifecycle_stages(
             validation_rule="one of " + ", ".join(STAGES),
         )
     effective = None if effective_at is None else moment(effective_at, zone, "effective_at").first
+    if action == "transition" and force and not transition_reason:
+        raise InvalidParameters(
+            "force needs a transition_reason: it is recorded with the change",
+            parameter="transition_reason",
+            validation_rule="a reason where criteria are not met",
+        )
+    if action == "transition" and not force:
+        _refuse_unmet(portfolio, client_id, zone, new_stage, effective_at)
     request = RequestedMove(
         client_id,
         new_stage,
@@ -163,6 +178,16 @@ def portfolio_lifecycle(
     if not portfolio.data_until < day <= last:
         day = portfolio.as_of(as_of)
     return LifecycleOfPortfolio(portfolio, day, known).result()
+
+
+def _refuse_unmet(
+    portfolio: Portfolio, client_id: str, zone: str, stage: str, effective_at: Instant
+) -> None:
+    """Hold the criteria against what is known when the move takes effect; before the events nothing is."""
+    at = None if effective_at is None else moment(effective_at, zone, "effective_at")
+    if at is None or at.day >= portfolio.first_event_day:
+        now = CustomerStage(portfolio, client_id, zone, at)
+        refuse_unmet(portfolio, client_id, (now.stage, stage), now.since, now.day)
 
 
 def _last_recorded(portfolio: Portfolio, known_by: dt.datetime | None = None) -> dt.date:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from healthseg.clustering.rules import UNPLACED
 from healthseg.metrics.families import CHILD_COLUMNS
+from healthseg.scoring.churn.expected import lifetime_values, portfolio_base_rates
 from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES
@@ -45,6 +46,7 @@ FIGURES = {
     "users_in_a_year": "forecast only where nine of ten seats are in use",
     "contraction_exposure": NO_USAGE,
     "churn_probability": "the portfolio has no rate of churn",
+    "lifetime_value": "no ARR is known, it gave notice, or the portfolio has no rate of churn",
     "expected_churned_arr": "no ARR is known, or the portfolio has no rate of churn",
     "strategic_value": "the customers table has none",
 }
@@ -119,6 +121,8 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
     frame = frame.rename(columns={"churn_gave_notice": "gave_notice"})
     frame = frame.join(context.expansion_readiness)
     frame = frame.join(run.rows[[name for name in CHILD_COLUMNS if name in run.rows]])
+    rates = portfolio_base_rates(context.portfolio, context.as_of)
+    frame = frame.join(lifetime_values(rates, run.rows["tier"], run.arr, context.settings))
     past = None if run.since is None else run.movements.reindex(frame.index)
     frame["tier_a_year_ago"] = None if past is None else past["tier_then"]
     frame["arr_a_year_ago"] = np.nan if past is None else past["start"]
@@ -154,6 +158,7 @@ def customer_value(result: ValueTiers, row: Mapping[str, Any]) -> CustomerValue:
         rules={name: None if pd.isna(row[name]) else bool(row[name]) for name in EXPANSION_RULES},
         score=Figure(integer(row["score"]), row["no_score"]),
         churn_interval=_interval(row, "churn", 4),
+        lifetime_interval=_interval(row, "lifetime_value", 2),
         gave_notice=bool(row["gave_notice"]),
     )
 

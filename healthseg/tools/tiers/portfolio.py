@@ -21,7 +21,7 @@ from healthseg.metrics.money import PARTS, movements
 from healthseg.metrics.spells import merged_into
 from healthseg.periods import year_before
 from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
-from healthseg.statistics.rates import gini, lorenz, percentages, top_fifth
+from healthseg.statistics.rates import lorenz, percentages
 from healthseg.tools.base import Figure, TriggeredRule
 from healthseg.tools.context import DAY, PortfolioContext
 from healthseg.tools.expansion import arr_per_seat, expansion_potential, premium_effects
@@ -42,7 +42,6 @@ from healthseg.tools.tiers.result import (
     SuggestedThresholds,
     TierMove,
     TierMoves,
-    TierPareto,
     TierStaffing,
     ValueTier,
     ValueTiers,
@@ -237,7 +236,7 @@ class TierRun:
             interval_level=self.settings.interval_level,
             value_tiers=tiers,
             unplaced=self._unplaced(),
-            pareto_analysis=self._pareto(),
+            pareto_analysis=figures.pareto(self),
             resource_allocation_recommendations=self._staffing(),
             tier_health_summary={
                 key: figures.health(self, self.members(name))
@@ -318,25 +317,6 @@ class TierRun:
         if low is not None and high is not None:
             text = f"{ends[0]} < {text}"
         return f"by weighted rank, as many customers as have {text}" if self.by_rank else text
-
-    def _pareto(self) -> TierPareto:
-        arr = (self.arr if self.money.addable else self.arr * np.nan).to_numpy(dtype=float)
-        top, known = top_fifth(arr, self.arr.index.to_numpy()), int(np.isfinite(arr).sum())
-        counts = self.tier.iloc[top.positions].value_counts()
-        spread = [f"{counts[name]} {name}" for name in reversed(self.names) if name in counts]
-        values = {
-            "top_20_percent_customers": top.count,
-            "top_20_percent_arr_contribution": None
-            if top.share is None
-            else f"{100 * top.share:.0f}%",
-            "tier_distribution": " + ".join(spread),
-            "top_share": rounded(top.share),
-            "gini": rounded(gini(arr)),
-        }
-        if top.share is None:
-            values = dict.fromkeys(values)
-        reasoned = {name: Figure(value, self.context.missing_arr) for name, value in values.items()}
-        return TierPareto(**reasoned, n=known, without_arr=len(arr) - known)
 
     def _staffing(self) -> list[TierStaffing]:
         reason = "neither a csms table nor csm_id names the managers"

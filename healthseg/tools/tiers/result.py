@@ -110,6 +110,13 @@ class ValueTier(Part):
     client_ids: list[str] | None = Field(description="Its customers")
 
 
+class ArrShare(Part):
+    """What the customers that pay most have of the ARR."""
+
+    customers: int = Field(description="How many of them")
+    share: float = Field(description="Their share of the ARR, 0 to 1")
+
+
 class TierPareto(Part):
     """How concentrated the ARR is."""
 
@@ -118,6 +125,12 @@ class TierPareto(Part):
     tier_distribution: str | None = Field(description="Which tiers they are in")
     top_share: float | None = Field(description="Their share of the ARR")
     gini: float | None = Field(description="Gini coefficient of the ARR: 0 equal, near 1 unequal")
+    hhi: float | None = Field(
+        description="Herfindahl-Hirschman index of the ARR, Σ share²: from 1/n where all pay the same to 1 where one pays all"
+    )
+    largest: list[ArrShare] | None = Field(
+        description="Share of the ARR of the 1, 5, 10 and 20 customers that pay most"
+    )
     n: int = Field(description="Customers with a known ARR")
     without_arr: int = Field(description="Customers without a known ARR")
 
@@ -240,6 +253,10 @@ class CustomerValue(Part):
     churn_interval: Interval = Field(description="Interval of the probability")
     gave_notice: bool = Field(description="Whether it gave notice")
     expected_churned_arr: float | None = Field(description="Probability × ARR")
+    lifetime_value: float | None = Field(
+        description="Revenue expected over lifetime_years: today's ARR, the tier's rate of churn, discounted"
+    )
+    lifetime_interval: Interval = Field(description="By the interval of the tier's rate of churn")
     hours_per_month: float | None = Field(description="A manager's hours a month by its tier")
     csm_id: str | None = Field(description="Its manager")
     strategic_value: float | None = Field(description="Strategic value of the customers table")

@@ -9,16 +9,19 @@ import pandas as pd
 
 from healthseg.metrics.money import retention, waterfall
 from healthseg.rules import listed
+from healthseg.statistics.rates import gini, herfindahl, largest_share, top_fifth
 from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES, mean_interval
 from healthseg.tools.tiers.allocation import by_rank
 from healthseg.tools.tiers.result import (
+    ArrShare,
     ExpansionPipeline,
     RevenueMovement,
     TierCharacteristics,
     TierChurnRisk,
     TierEngagement,
     TierHealth,
+    TierPareto,
     ValueTier,
 )
 from healthseg.tools.values import number, rounded
@@ -29,6 +32,32 @@ if TYPE_CHECKING:
 NOT_SCORED = "a tier without a scored customer"
 NO_POTENTIAL = "no ARR, seats or users are known, or too few comparable customers of a year ago"
 UNKNOWN_MEAN = "known of no customer of the tier"
+LARGEST = (1, 5, 10, 20)
+
+
+def pareto(run: TierRun) -> TierPareto:
+    """How concentrated the ARR of the live customers is."""
+    arr = (run.arr if run.money.addable else run.arr * np.nan).to_numpy(dtype=float)
+    top, known = top_fifth(arr, run.arr.index.to_numpy()), int(np.isfinite(arr).sum())
+    counts = run.tier.iloc[top.positions].value_counts()
+    spread = [f"{counts[name]} {name}" for name in reversed(run.names) if name in counts]
+    sizes = [count for count in LARGEST if count <= known]
+    values = {
+        "top_20_percent_customers": top.count,
+        "top_20_percent_arr_contribution": None if top.share is None else f"{100 * top.share:.0f}%",
+        "tier_distribution": " + ".join(spread),
+        "top_share": rounded(top.share),
+        "gini": rounded(gini(arr)),
+        "hhi": rounded(herfindahl(arr)),
+        "largest": [
+            ArrShare(customers=count, share=round(largest_share(arr, count) or 0.0, 4))
+            for count in sizes
+        ],
+    }
+    if top.share is None:
+        values = dict.fromkeys(values)
+    reasoned = {name: Figure(value, run.context.missing_arr) for name, value in values.items()}
+    return TierPareto(**reasoned, n=known, without_arr=len(arr) - known)
 
 
 def characteristics(run: TierRun, members: pd.Index) -> TierCharacteristics:
