@@ -51,6 +51,7 @@ def main() -> int:
     parser.add_argument("--empty", action="store_true")
     arguments = parser.parse_args()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
     missed = 0
     for tool, reach in REACH.items():
         reach = EMPTY_REACH if arguments.empty else reach

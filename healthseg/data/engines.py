@@ -13,7 +13,7 @@ import importlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,6 +80,8 @@ KINDS = {
         {r"\p{L}\p{N}": "[:alnum:]"},
         fenced=True,
     ),
+    # a file of DuckDB's that is too large to be read as a source
+    "duckdb": Kind("duckdb", "duckdb", "healthseg", {}),
 }
 
 
@@ -157,7 +159,7 @@ class EngineAddress:
         self.require()
         address = self._resolved
         try:
-            driver: Driver = (_SparkDriver if self.kind == "spark" else _PostgresDriver)(address)
+            driver = _DRIVERS[self.kind](address)
         except Exception as problem:
             # a driver's own words may hold the address
             raise IntegrationError(
@@ -262,6 +264,37 @@ class _SparkDriver:
         for name in self._stored:
             self._session.catalog.dropTempView(name)
         self._stored.clear()
+
+
+class _DuckDBDriver:
+    """DuckDB: a file that is only read, and no other; what is temporary lies in memory and is spilled beside it."""
+
+    def __init__(self, address: str) -> None:
+        import duckdb
+
+        self._connection = duckdb.connect(address, read_only=True)
+        self.run("SET TimeZone = 'UTC'")
+        self.run("SET enable_external_access = false")
+        self.run("SET lock_configuration = true")
+
+    def run(self, text: str) -> None:
+        self._connection.execute(text)
+
+    def arrow(self, text: str) -> pa.Table:
+        return self._connection.sql(text).to_arrow_table()
+
+    def store(self, name: str, query: str) -> None:
+        self.run(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+_DRIVERS: Mapping[str, Callable[[str], Driver]] = {
+    "spark": _SparkDriver,
+    "postgresql": _PostgresDriver,
+    "duckdb": _DuckDBDriver,
+}
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,13 @@ import unicodedata
 import warnings
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlglot
 
+from healthseg.data.engine import sql_text
 from healthseg.data.facts import FACTS
 from healthseg.data.portfolio import Portfolio
 from healthseg.demo.portfolio import make_demo
@@ -87,6 +90,30 @@ class SparkTables(PostgresTables):
         return f"SELECT * FROM parquet.`{self.folder / name}`"
 
 
+class DuckDBTables(PostgresTables):
+    """The same in a file of DuckDB's."""
+
+    engine = "duckdb"
+
+    def __init__(self, file: Path, monkeypatch) -> None:
+        self.file = file
+        monkeypatch.setenv("HEALTHSEG_ENGINE", str(file))
+
+    def run(self, *statements: str) -> None:
+        with duckdb.connect(str(self.file)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def write(self, tables: dict[str, pa.Table]) -> None:
+        with duckdb.connect(str(self.file)) as connection:
+            for name, table in tables.items():
+                connection.register("rows", table)
+                connection.execute(f"CREATE TABLE {name} AS SELECT * FROM rows")
+
+    def select(self, name: str) -> str:
+        return f"SELECT * FROM {name}"
+
+
 def require_spark() -> None:
     lacking = [name for name in ("pyspark",) if importlib.util.find_spec(name) is None]
     lacking += [] if shutil.which("java") else ["Java"]
@@ -123,9 +150,11 @@ def postgresql(postgres, monkeypatch):
     return PostgresTables(postgres, monkeypatch)
 
 
-@pytest.fixture(params=["postgresql", "spark"])
+@pytest.fixture(params=["duckdb", "postgresql", "spark"])
 def place(request, tmp_path, monkeypatch):
     """Each engine in turn."""
+    if request.param == "duckdb":
+        return DuckDBTables(tmp_path / "events.duckdb", monkeypatch)
     if request.param == "postgresql":
         return request.getfixturevalue("postgresql")
     request.getfixturevalue("spark_session")
@@ -397,6 +426,37 @@ def test_a_query_that_gives_no_events_says_what_to_do(postgresql, tmp_path, even
     queries = {"customers": postgresql.select("customers"), "events": events}
     with pytest.raises(DataRetrievalError, match=words):
         Portfolio.open(postgresql.toml(tmp_path / "engine", queries)).require("events")
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT * FROM '{}'", "SELECT * FROM read_csv('{}')", "SELECT * FROM read_text('{}')"]
+)
+def test_a_query_to_duckdb_reads_no_other_file(tmp_path, monkeypatch, text):
+    place, other = DuckDBTables(tmp_path / "events.duckdb", monkeypatch), tmp_path / "other.csv"
+    other.write_text("client_id\nsecret\n")
+    place.write({"events": pa.table({"client_id": ["a"]})})
+    folder = place.toml(tmp_path / "engine", {"customers": text.format(other)})
+    with pytest.raises(DataRetrievalError) as problem:
+        Portfolio.open(folder)
+    assert "secret" not in str(problem.value.to_dict())
+
+
+@pytest.mark.parametrize("name", ["local_events", *FACTS, "person_days"])
+@pytest.mark.parametrize(
+    "dialect", ["snowflake", "bigquery", "databricks", "redshift", "clickhouse"]
+)
+def test_the_facts_can_be_said_in_the_dialect_of_engines_that_are_not_here(dialect, name):
+    """They are translated without a part that the dialect lacks, and read back as they are; they ran nowhere."""
+    (text,) = sqlglot.transpile(
+        sql_text(f"facts/{name}"),
+        read="duckdb",
+        write=dialect,
+        unsupported_level=sqlglot.ErrorLevel.RAISE,
+    )
+    again = sqlglot.parse_one(text, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
+    assert again.sql(dialect=dialect) == text
+    # whole days are counted by integers in each
+    assert "//" not in text
 
 
 @pytest.mark.parametrize("text", ["DELETE FROM x", "SELECT 1; SELECT 2", "SELECT 1 INTO t"])
