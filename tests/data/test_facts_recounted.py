@@ -21,7 +21,7 @@ ZONES = {
     "delta": "Pacific/Auckland",
 }
 QUICK = settings(
-    max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -73,7 +73,7 @@ def spans_of(seed: int, starts: list[int], length: int) -> pd.DataFrame:
 
 
 @given(data=st.data())
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_any_subset_of_customers_has_the_same_bits_as_the_whole_portfolio(demo, data):
     portfolio, whole = demo_panel(demo)
     some = data.draw(

@@ -285,7 +285,7 @@ KINDS = st.one_of(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(KINDS, st.integers(1, 30), st.integers(1, 12))
 def test_every_customer_is_in_one_segment_and_all_sums_add_up(demo, kind, least, most):
     result = hs.segment_customers(
@@ -379,7 +379,7 @@ def test_parameters_outside_their_range_are_refused(small, given):
 
 
 def test_the_planted_segments_of_a_portfolio_are_recovered(tmp_path):
-    make_demo(tmp_path, seed=1, scenario="segments", events="light")
+    make_demo(tmp_path, clients=150, seed=1, scenario="segments", events="light")
     result = hs.segment_customers(
         hs.Portfolio.open(tmp_path), {"method": "gaussian_mixture"}, "custom"
     )

@@ -317,7 +317,7 @@ def test_a_customer_has_its_tier_and_the_amount_to_the_next():
         hs.segment_by_value_tier(portfolio, client_id="c09")
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.integers(0, 400_000), min_size=1, max_size=8, unique=True).map(sorted),
     st.sampled_from(["arr_based", "potential_based", "strategic_value"]),
