@@ -206,3 +206,8 @@ def test_the_response_lies_beside_the_page_and_not_in_the_notebook():
         and told["response"]
         and nbformat.validate(clean) is None
     )
+
+
+def test_a_table_on_paper_has_the_rows_of_a_screen_and_says_how_many_more():
+    cut = pdf._cut({"kind": "table", "rows": [["a"]] * 30, "values": []})
+    assert (len(cut["rows"]), cut["more"]) == (12, 18)

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterable
 
 from healthseg.errors import CalculationError
+from healthseg.reports import document
 from healthseg.reports.html import scripting
 from healthseg.reports.html.printed import Block
 
-ROWS_SHOWN = 40
+# As many as a page on a screen shows before a reader asks for more.
+ROWS_SHOWN = document.ROWS_SHOWN
 
 
 def available() -> None:
@@ -34,10 +36,10 @@ def pdf_bytes(
     for heading, blocks in sections:
         shown += [{"kind": "h2", "text": heading}] if heading else []
         shown += [_cut(block) for block in blocks if not block.get("data_only")]
-    document = {"title": title, "kicker": kicker, "blocks": shown, "footer": footer}
+    content = {"title": title, "kicker": kicker, "blocks": shown, "footer": footer}
     return typst.compile(
         str(scripting.templates() / "report.typ"),
-        sys_inputs={"data": json.dumps(document, ensure_ascii=False)},
+        sys_inputs={"data": json.dumps(content, ensure_ascii=False)},
         format="pdf",
     )
 
