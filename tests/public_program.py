@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pandas as pd
 
@@ -43,6 +44,15 @@ def moved(portfolio: hs.Portfolio, days: int) -> pd.DataFrame:
 def rows(portfolio: hs.Portfolio) -> pd.DataFrame:
     label: str = hs.metrics.get("seat_utilisation").label
     return hs.panel(portfolio, [portfolio.data_until]).rename(columns={"seat_utilisation": label})
+
+
+def from_elsewhere(folder: Path, customers: pd.DataFrame, events: pd.DataFrame) -> str:
+    """A path or frames in place of an open portfolio, and an instant as the day."""
+    health = hs.portfolio_health(folder, as_of=pd.Timestamp("2025-03-28"))
+    usage = hs.portfolio_usage(
+        {"customers": customers, "events": events}, as_of=dt.date(2025, 3, 28)
+    )
+    return f"{health}; {usage}"
 
 
 def accuracy(portfolio: hs.Portfolio) -> str:

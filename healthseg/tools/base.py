@@ -8,6 +8,7 @@ import html
 import inspect
 import json
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ __all__ = [
 Model = TypeVar("Model", bound="Parameters")
 P = ParamSpec("P")
 R = TypeVar("R", bound="Result")
+# an open portfolio, or what ``Portfolio.open`` takes
+PortfolioSource = Portfolio | str | os.PathLike[str] | Mapping[str, Any]
 PYDANTIC_PREFIX = "Input should be "
 
 
@@ -401,7 +404,7 @@ def _rule(message: str) -> str:
 
 def tool(
     function: Callable[Concatenate[Portfolio, P], R],
-) -> Callable[Concatenate[Portfolio, P], R]:
+) -> Callable[Concatenate[PortfolioSource, P], R]:
     """A tool's function: its signature is the only declaration of its parameters.
 
     Types, defaults, ranges and descriptions stand in the signature (``Annotated[int, Field(ge=7,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 import socket
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from healthseg.errors import (
 )
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import TOOLS, portfolio_health
+from healthseg.tools.base import Result
 
 CUSTOM = {"scoring_model": "custom"}
 REFUSED = [
@@ -258,3 +260,11 @@ def test_numbers_of_numpy_are_taken_as_weights(demo):
         component_weights={"usage_weight": np.int64(3), "payment_weight": np.float64(1)},
     )
     assert health.component_weights["usage_weight"] == 0.75
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_printed_result_is_its_own_verdict(name):
+    """Of each tool, for a customer and for the portfolio: none falls back to the name of its class."""
+    for function in (TOOLS[name].function, TOOLS[name].portfolio):
+        result = get_type_hints(inspect.unwrap(function))["return"]
+        assert result.__str__ is Result.__str__ and result.verdict is not Result.verdict

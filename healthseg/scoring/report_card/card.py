@@ -149,7 +149,7 @@ def _first(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def report_card(
-    portfolio: Portfolio,
+    portfolio: Portfolio | str,
     as_of: str | dt.date | None = None,
     horizon_days: int | None = None,
     component_weights: Mapping[str, float] | None = None,
