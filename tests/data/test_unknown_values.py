@@ -36,6 +36,10 @@ def test_what_depends_on_days_is_not_measured_where_the_zone_cannot_be_read(tmp_
     assert rows.index[rows["weekly_active_users"].isna()].tolist() == ["c2"]
     reason = why_missing("stickiness_30d", "unmeasured", lambda name: portfolio.absence(name, "c2"))
     assert reason == "customers: withheld, since a value of timezone cannot be used"
+    usage = hs.track_usage_engagement(portfolio, "c2")
+    assert usage.engagement_metrics.weekly_active_users is None
+    assert usage.data_quality.customer[0].table == "customers"
+    assert hs.calculate_health_score(portfolio, "c2").current_health_score is None
 
 
 def test_a_column_of_zones_that_is_mostly_unreadable_is_as_if_it_were_not_there(tmp_path):

@@ -532,8 +532,10 @@ class CustomerUsage:
 
     def _warnings(self) -> list[str]:
         warnings = [*self.period.notes, *self.context.zone_warnings]
-        persons, programs = (int(self.metrics[name]) for name in ("person_events", "api_events"))
-        warnings += who_was_active(persons, programs, self._named_events(), self.context)
+        figures = [self.metrics[name] for name in ("person_events", "api_events")]
+        if not np.isnan(figures).any():  # else they are withheld
+            persons, programs = map(int, figures)
+            warnings += who_was_active(persons, programs, self._named_events(), self.context)
         if self.context.churned:
             day = self.context.churned_on
             warnings.append(f"the customer churned on {day}: no alerts are raised for it")
