@@ -12,6 +12,8 @@ READY := .venv/.ready
 DEMO := data/demo/customers.parquet
 EVIDENCE := $(patsubst notebooks/%,reports/evidence/%,$(wildcard notebooks/models/*.ipynb))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# the tests start Python hundreds of times: each would compile the package anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help reports test lint lab docs bench evidence strip lock clean
 
