@@ -241,7 +241,7 @@ class LifecycleStage(Result):
 class PortfolioLifecycle(Result):
     """The portfolio's stages. Frames:
 
-    stages: stage, customers, arr, typical_days, lower, upper, n, stuck (a row a stage with customers or a curve); = Field(description="Each stage")
+    stages: stage, customers, arr, typical_days, lower, upper, n, stuck (a row a stage with customers or a curve);
     over_time: date, stage, customers, arr; matrix: source, target, n, of, share, lower, upper, customers, arr; curves: stage, days,
     share, lower, upper, n; durations: stage, q25, median, q75, stuck_from, n; stuck: client_id, name, stage, since,
     days, share_still_in, typical_days, arr, currency, csm_id, reason; moves: client_id, kind (setback, return,
