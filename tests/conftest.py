@@ -25,6 +25,10 @@ settings.load_profile("healthseg")
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="healthseg-tests-")
 
 
+# a program of a user: it registers a metric
+collect_ignore = ["public_program.py"]
+
+
 @pytest.fixture(scope="session")
 def calculated_demo(tmp_path_factory) -> Callable[..., Path]:
     """A function: a folder of one's own with a demo portfolio, its health calculated by whichever process came first."""

@@ -347,7 +347,7 @@ def path_in_words(path: Any) -> str:
     """The path of a figure in a response, as words.
 
     >>> path_in_words("$.value_tiers[*].avg_arr_per_customer"), path_in_words("$.evidence")
-    ('Value tiers, avg arr per customer', 'Evidence')
+    ('Value tiers, avg ARR per customer', 'Evidence')
     """
     steps = re.sub(r"\[[^\]]*\]", "", plain(path)).removeprefix("$.").split(".")
     return sentence(", ".join(map(words, steps)))

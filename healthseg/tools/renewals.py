@@ -155,7 +155,7 @@ def _arr_by_date(
     portfolio: Portfolio, dates: list[dt.date], rates_on: dt.date
 ) -> dict[dt.date, pd.Series]:
     """The ARR of each date's live customers, of as many dates at once as memory has room for."""
-    size, arr = max(1, ROWS_AT_ONCE // len(customers(portfolio))), {}
+    size, arr = max(1, ROWS_AT_ONCE // max(1, len(customers(portfolio)))), {}
     for first in range(0, len(dates), size):
         part = dates[first : first + size]
         rows = profiles(portfolio, part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -79,6 +80,8 @@ def test_a_signal_stops_a_command_with_its_status_and_leaves_nothing(number, tmp
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(limits.ROOT), "TMPDIR": str(temporary)},
+        # what runs in the background may ignore it
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     until = time.monotonic() + 60

@@ -219,7 +219,7 @@ def test_a_portfolio_without_churn_dates_says_so():
 def test_a_portfolio_nobody_was_watched_in_says_so():
     found = base_rates(customers(("a", "2026-01-01", None, None, "SMB")), AS_OF, START, Settings())
     assert found.frame is None
-    assert "no customer was at risk" in found.reason
+    assert "no customer was watched for long enough" in found.reason
 
 
 def test_a_portfolio_in_which_nobody_left_still_has_an_upper_bound():

@@ -26,7 +26,7 @@ def portfolios(tmp_path_factory):
     tables["events"] = pd.concat(
         [pd.read_parquet(path) for path in sorted((folder / "events").glob("*.parquet"))]
     )
-    whole = Portfolio.open(folder)
+    whole = Portfolio.open(folder, {"csat_scale": "1-5"})  # as the cut one is opened
     away = (tables["events"]["occurred_at"] - pd.Timestamp(DAY)).dt.days
     earlier = cut(
         tables | {"events": tables["events"][away.abs() <= 3]}, DAY
