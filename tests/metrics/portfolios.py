@@ -37,10 +37,14 @@ def open_portfolio(
     """The frames as files in a folder of their own, which goes when the portfolio does."""
     folder = Path(tempfile.mkdtemp(prefix="healthseg-test-"))
     write_tables(folder, tables, kind)
-    # few answers leave the scale open
-    portfolio = Portfolio.open(folder, {"csat_scale": "1-5"} | (settings or {}))
+    portfolio = reopened(folder, settings)
     weakref.finalize(portfolio, shutil.rmtree, folder, ignore_errors=True)
     return portfolio
+
+
+def reopened(folder: Path, settings: dict[str, Any] | None = None) -> Portfolio:
+    """The portfolio of such a folder as ``open_portfolio`` opens it: few answers leave the scale open."""
+    return Portfolio.open(folder, {"csat_scale": "1-5"} | (settings or {}))
 
 
 def write_tables(folder: Path, tables: dict[str, pd.DataFrame], kind: str = "csv") -> None:

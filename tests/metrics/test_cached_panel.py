@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.metrics.panels import MANY_DATES, panel
-from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
+from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables, reopened
 
 DATES = [FIRST + dt.timedelta(days=DAYS - 1 - step) for step in range(MANY_DATES)]
 
@@ -23,7 +23,7 @@ def test_many_dates_are_one_file_with_the_rows_of_the_single_dates():
     portfolio = open_portfolio(random_tables(5))
     made = panel(portfolio, DATES)
     assert len(files(portfolio, "panel")) == 1 and len(files(portfolio, "panel_rows")) == MANY_DATES
-    again = panel(Portfolio.open(portfolio.path), DATES)
+    again = panel(reopened(portfolio.path), DATES)
     single = pd.concat([panel(portfolio, [date]) for date in DATES]).sort_values(
         ["client_id", "date"], ignore_index=True
     )
@@ -43,7 +43,7 @@ def test_rows_of_a_date_that_nobody_reads_are_evicted():
     before = files(portfolio, "panel_rows")
     for path in before:
         os.utime(path, (0, 0))
-    panel(Portfolio.open(portfolio.path), [DATES[0], DATES[2]])
+    panel(reopened(portfolio.path), [DATES[0], DATES[2]])
     after = files(portfolio, "panel_rows")
     assert len(before) == len(after) == 2 and len(set(before) & set(after)) == 1
 
@@ -53,8 +53,8 @@ def test_settings_that_change_no_metric_change_no_cached_row():
     panel(portfolio, DATES[:1])
     before = files(portfolio, "panel_rows")
     for values in ({"seed": 99}, {"csm_capacity_hours": 99.0}, {"min_coverage": 0.9}):
-        panel(Portfolio.open(portfolio.path, values), DATES[:1])
+        panel(reopened(portfolio.path, values), DATES[:1])
     assert files(portfolio, "panel_rows") == before
     for values in ({"champion_min_share": 0.5}, {"arr_thresholds": [1.0]}, {"csat_scale": "1-10"}):
-        panel(Portfolio.open(portfolio.path, values), DATES[:1])
+        panel(reopened(portfolio.path, values), DATES[:1])
     assert len(files(portfolio, "panel_rows")) == len(before) + 3

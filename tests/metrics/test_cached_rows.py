@@ -12,7 +12,7 @@ from healthseg.data.customer_rows import CustomerRows, encode
 from healthseg.data.portfolio import Portfolio
 from healthseg.metrics import counting
 from healthseg.metrics.counting import DayAxis, bounds, epoch_day
-from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
+from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables, reopened
 
 FLOOR, UNTIL = epoch_day(FIRST) + DAYS // 3, epoch_day(FIRST) + 2 * DAYS // 3
 # user_spells says more of what comes after
@@ -86,7 +86,7 @@ def test_another_process_finds_the_file_and_a_handed_over_portfolio_maps_it_agai
     client = [sorted(portfolio.table("customers")["client_id"])[0]]
     first = cached(portfolio, "user_days", client, FLOOR, UNTIL)
     monkeypatch.setattr(counting, "_rows_of_all", None)
-    again = Portfolio.open(portfolio.path)
+    again = reopened(portfolio.path)
     pd.testing.assert_frame_equal(cached(again, "user_days", client, FLOOR, UNTIL), first)
     handed = pickle.loads(pickle.dumps(again))
     pd.testing.assert_frame_equal(cached(handed, "user_days", client, FLOOR, UNTIL), first)

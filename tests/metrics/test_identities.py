@@ -17,7 +17,7 @@ from healthseg.metrics import catalog
 from healthseg.metrics.panels import build, panel
 from healthseg.metrics.spans import over
 from healthseg.settings import DEFAULT_SCORECARD
-from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
+from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables, reopened
 
 LAST = FIRST + dt.timedelta(days=DAYS - 1)
 SEEDS = st.sampled_from(range(5))
@@ -185,7 +185,7 @@ def test_spans_in_any_order_come_back_in_order_of_customer_and_span():
 def counted_and_read(tables: dict[str, pd.DataFrame], dates: list[dt.date]) -> pd.DataFrame:
     portfolio = open_portfolio(tables, {"data_until": LAST})
     counted = panel(portfolio, dates)
-    read = panel(Portfolio.open(portfolio.path, {"data_until": LAST}), dates)
+    read = panel(reopened(portfolio.path, {"data_until": LAST}), dates)
     pd.testing.assert_frame_equal(read, counted, check_exact=True)
     return counted
 
@@ -227,13 +227,13 @@ def test_a_setting_that_counts_makes_other_rows_and_one_that_judges_makes_none()
     before = panel_files(portfolio)
     card = {"components": {"usage": DEFAULT_SCORECARD.components["usage"].model_dump()}}
     judged = panel(
-        Portfolio.open(portfolio.path, {"data_until": LAST, "scorecard": card, "ramp_days": 10}),
+        reopened(portfolio.path, {"data_until": LAST, "scorecard": card, "ramp_days": 10}),
         dates,
     )
     assert panel_files(portfolio) == before
     pd.testing.assert_frame_equal(judged, first, check_exact=True)
     counted = panel(
-        Portfolio.open(
+        reopened(
             portfolio.path, {"data_until": LAST, "adopted_min_days": 1, "session_gap_minutes": 600}
         ),
         dates,
@@ -246,7 +246,7 @@ def test_a_date_that_was_counted_once_is_not_counted_again():
     portfolio, dates = portfolio_of(0), [LAST - dt.timedelta(days=days) for days in (10, 20, 30)]
     panel(portfolio, dates[:2])
     before = panel_files(portfolio)
-    again = panel(Portfolio.open(portfolio.path, {"data_until": LAST}), dates)
+    again = panel(reopened(portfolio.path, {"data_until": LAST}), dates)
     assert (
         before.items() <= panel_files(portfolio).items()
         and len(panel_files(portfolio)) == len(before) + 1

@@ -8,10 +8,9 @@ import json
 import pandas as pd
 import pytest
 
-from healthseg.data.portfolio import Portfolio
 from healthseg.demo import make_demo
 from healthseg.scoring.churn import training
-from tests.metrics.portfolios import open_portfolio
+from tests.metrics.portfolios import open_portfolio, reopened
 from tests.metrics.test_point_in_time import cut
 
 DAY = dt.date(2025, 7, 20)
@@ -26,7 +25,7 @@ def portfolios(tmp_path_factory):
     tables["events"] = pd.concat(
         [pd.read_parquet(path) for path in sorted((folder / "events").glob("*.parquet"))]
     )
-    whole = Portfolio.open(folder, {"csat_scale": "1-5"})  # as the cut one is opened
+    whole = reopened(folder)
     away = (tables["events"]["occurred_at"] - pd.Timestamp(DAY)).dt.days
     earlier = cut(
         tables | {"events": tables["events"][away.abs() <= 3]}, DAY
