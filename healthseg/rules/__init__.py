@@ -38,17 +38,9 @@ KINDS = (
     "theme",
     "escalation",
 )
-# kinds that a team may add rules to: of the others a response needs exactly one, or words beside the rule
-OWN_KINDS = (
-    "risk",
-    "strength",
-    "action",
-    "alert",
-    "disagreement",
-    "portfolio_action",
-    "portfolio_alert",
-    "theme",
-    "escalation",
+# a team may add rules to the others: of these a response needs exactly one, or words beside the rule
+OWN_KINDS = tuple(
+    kind for kind in KINDS if kind not in ("focus", "touch", "contact", "automation", "next")
 )
 FIELDS = ("when", "text", "severity", "threshold", "priority")
 LONGEST_TEXT = 1000

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from healthseg.charts.formats import is_missing
-from healthseg.reports.spec import Points, Row
+from healthseg.reports.spec import Points, Row, Section
 
 NEXT_ACTIONS = Points(
     "recommendations_detail", "{text:prose}", ordered=True, empty="No action is due."
@@ -19,6 +19,20 @@ NEXT_ACTIONS_OF_CUSTOMER = Points(
     severity="severity",
     ordered=True,
     empty="Nothing is due for a customer that has churned.",
+)
+# of results with ``recommended_actions`` as sentences
+WHAT_TO_DO = Section(
+    "actions",
+    "What to do?",
+    blocks=(
+        Points(
+            "recommended_actions",
+            "{page_item:prose}",
+            ordered=True,
+            empty="No action is due.",
+            limit=5,
+        ),
+    ),
 )
 CUSTOMER_ABOUT = "As of {as_of:day} · {client_id}"
 NO_CUSTOMER = "no client_id was given"

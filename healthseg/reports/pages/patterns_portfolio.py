@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import portfolio_about
+from healthseg.reports.pages.common import WHAT_TO_DO, portfolio_about
 from healthseg.reports.pages.patterns import (
     METHOD,
     METHOD_FACTS,
@@ -297,19 +297,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
-        Section(
-            "actions",
-            "What to do?",
-            blocks=(
-                Points(
-                    "recommended_actions",
-                    "{page_item:prose}",
-                    ordered=True,
-                    empty="No action is due.",
-                    limit=5,
-                ),
-            ),
-        ),
+        WHAT_TO_DO,
         Section(
             "significant",
             "Which patterns are significant, how strong, how sure?",

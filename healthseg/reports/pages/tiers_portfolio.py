@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import largest_first, portfolio_about
+from healthseg.reports.pages.common import WHAT_TO_DO, largest_first, portfolio_about
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -14,7 +14,6 @@ from healthseg.reports.spec import (
     Heading,
     Missing,
     Page,
-    Points,
     Section,
     Table,
 )
@@ -164,19 +163,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=portfolio_cards,
     sections=(
-        Section(
-            "actions",
-            "What to do?",
-            blocks=(
-                Points(
-                    "recommended_actions",
-                    "{page_item:prose}",
-                    ordered=True,
-                    empty="No action is due.",
-                    limit=5,
-                ),
-            ),
-        ),
+        WHAT_TO_DO,
         Section(
             "tiers",
             "How are customers and ARR spread over the tiers?",
