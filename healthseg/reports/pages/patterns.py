@@ -56,19 +56,19 @@ def _whose(day: Row) -> str:
     return name if day["customer_name"] or day["client_id"] else "the whole {scope}"
 
 
+def _cause(day: Row) -> str:
+    """What the calendar, tickets or gaps say, and whether somebody should look."""
+    cause = "{likely_cause:prose}" if day["likely_cause"] else "none found"
+    return f"{cause}: find out" if day["action_required"] else cause
+
+
 UNUSUAL = Table(
     "anomalies",
     {
         "Day": "date:day",
         "Whose": _whose,
-        "What": lambda day: "spike" if day["anomaly_type"] == "unusual_spike" else "dip",
         "How much": "description:prose",
-        "Likely cause": lambda day: (
-            "{likely_cause:prose}"
-            if day["likely_cause"]
-            else "nothing in calendar, tickets or gaps"
-        ),
-        "To do": lambda day: "find out" if day["action_required"] else "",
+        "Likely cause": _cause,
     },
     label="unusual days",
 )
