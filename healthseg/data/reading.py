@@ -155,10 +155,11 @@ def zone_of(text: str, settings: DataSettings) -> str:
     lower = f"REPLACE(LOWER({text}), '_slash_', '/')"  # as HubSpot writes it
     key = f"TRIM(regexp_replace({lower}, '[^\\p{{L}}\\p{{N}}]+', ' ', 'g'))"
     synonyms = settings.synonyms.get("timezone", {})
-    cases = " ".join(f"WHEN {quoted(word)} THEN {quoted(zone)}" for word, zone in synonyms.items())
+    cases = _translated(key, synonyms)
+    known = f"CASE {cases} END" if cases else "NULL"
     named = f"(SELECT MIN(zone) FROM known_zones WHERE LOWER(zone) = {lower})"
     of_city = f"(SELECT MIN(zone) FROM known_zones WHERE city = {key})"
-    return f"COALESCE({named}, CASE {key} {cases} END, {of_city}, {text})"
+    return f"COALESCE({named}, {known}, {of_city}, {text})"
 
 
 def rating_of(text: str, settings: DataSettings) -> str:
