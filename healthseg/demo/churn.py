@@ -31,6 +31,8 @@ NOTICE_SHARE, NOTICE_DAYS = 0.90, (20, 60)
 DRIFT_LOG_ODDS = 0.4
 DRIFT_FACTORS = {"trend": 0.2, "seats": 0.3, "habit": 0.3, "payment": 2.5, "tickets": 2.0}
 OF_PERSONS = (*tuple(oracle.METRICS)[:5], "days_since_last_person_event")
+# what a customer gives as its reason where no driver was bad
+OTHER_REASONS = ("price", "competitor", "budget_cut", "change_of_owner")
 CONTINUATIONS = 200
 FRAILTY_NODES = 31
 # a continuation's residual comes from the 16 % of paths with the nearest expectation
@@ -185,10 +187,26 @@ class Churn:
     churned: np.ndarray
     # the day of churn where it lies after the portfolio
     would_have_churned: np.ndarray
+    reason: np.ndarray
 
     @property
     def has_churned(self) -> np.ndarray:
         return self.churned < NEVER
+
+
+def _stated_reasons(drivers: dict[str, np.ndarray], step: np.ndarray) -> np.ndarray:
+    """What each customer gives as its reason to churn: the worst of its drivers then, else what no table shows."""
+    rows = np.arange(len(step))
+    at = {name: values[rows, step] for name, values in drivers.items()}
+    silent = (at["days_since_last_person_event"] >= 14) | (at["seat_utilisation"] < 0.5)
+    bad = {
+        "unpaid_invoices": at["worst_days_overdue"] >= 30,
+        "support_quality": at["open_high_tickets"] >= 2,
+        "low_usage": silent | (at["usage_vs_own_baseline"] < 0.7),
+        "missing_features": at["nps_365d"] < 0,
+    }
+    others = np.array(OTHER_REASONS)[rows % len(OTHER_REASONS)]
+    return np.select(list(bad.values()), list(bad), others)
 
 
 def logistic(log_odds: np.ndarray) -> np.ndarray:
@@ -226,6 +244,7 @@ def draw_churn(batch: Batch) -> Churn:
         np.where(gives_notice, before(decided, world.days), NEVER),
         before(churned, world.days),
         np.where(churned < world.days, NEVER, churned),
+        _stated_reasons(values, step),
     )
 
 

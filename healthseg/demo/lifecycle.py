@@ -470,7 +470,7 @@ def _stage_changes(batch: Batch) -> pa.Table:
     client = np.flatnonzero(batch.churn.has_churned)
     day = batch.churn.churned[client]
     churns = pd.DataFrame({"client": client, "entered_at": day, "recorded_at": day})
-    churns = churns.assign(stage="churned", automated=False, reason="contract")
+    churns = churns.assign(stage="churned", automated=False, reason=batch.churn.reason[client])
     rows = pd.concat([batch.stages, churns], ignore_index=True)
     automated = rows["automated"].to_numpy(bool)
     rows = rows.assign(automated=automated, actor=np.where(automated, "rule", "csm"))

@@ -230,6 +230,13 @@ def currencies(portfolio: Portfolio, rows: pd.DataFrame) -> pd.Series:
     return named.where(named.notna(), _target(portfolio))
 
 
+def at_constant_rates(portfolio: Portfolio, frame: pd.DataFrame, rates_on: dt.date) -> np.ndarray:
+    """The ARR of panel rows of several dates (``client_id, arr``, ``currency`` where known) at the rates of one day; NaN
+    where it has no rate, all NaN where amounts can't be added up."""
+    values = money(portfolio, frame.set_index("client_id"), rates_on)
+    return values.amounts.to_numpy(dtype=float) if values.addable else np.full(len(frame), np.nan)
+
+
 def _target(portfolio: Portfolio) -> str | None:
     return code(portfolio.settings.reporting_currency)
 

@@ -209,6 +209,14 @@ def test_no_row_of_a_customer_is_dated_on_or_after_its_churn(portfolio):
         assert (pd.to_datetime(rows[column]) < rows["client_id"].map(left)).all(), name
 
 
+def test_a_customer_that_churns_gives_a_reason_that_fits_its_data(portfolio):
+    stages, invoices = read(portfolio, "stage_changes"), read(portfolio, "invoices")
+    reasons = stages[stages["stage"] == "churned"].set_index("client_id")["reason"]
+    assert reasons.nunique() >= 4 and "contract" not in set(reasons)
+    late = invoices[invoices["paid_on"].isna()]["client_id"]
+    assert set(reasons.index[reasons == "unpaid_invoices"]) <= set(late)
+
+
 def test_the_snapshot_is_overwritten_at_churn_and_the_contract_keeps_the_past(portfolio):
     customers, contracts = read(portfolio, "customers"), read(portfolio, "contracts")
     gone = customers[customers["churned_on"].notna()]

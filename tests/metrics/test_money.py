@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 import healthseg as hs
 from healthseg.errors import InvalidParameters
-from healthseg.metrics.money import PARTS, money, movements, retention, uncontracted
+from healthseg.metrics.money import (
+    PARTS,
+    at_constant_rates,
+    money,
+    movements,
+    retention,
+    uncontracted,
+)
 from healthseg.metrics.money_rows import rows_behind
 from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import profiles
@@ -50,6 +57,20 @@ def test_moves_are_at_the_rates_of_the_periods_end(currencies):
     assert retention(movements(before, now)).nrr == 1
     alone = money(portfolio, live(portfolio, then), then).amounts
     assert alone["zurich"] == 1_000
+
+
+def test_past_dates_are_at_the_rates_of_one_day(currencies):
+    portfolio = currencies(reporting_currency="EUR")
+    days = [dt.date(2024, 10, 31), LAST]
+    rows = pd.concat([live(portfolio, day).reset_index() for day in days])
+    amounts = pd.Series(at_constant_rates(portfolio, rows, LAST)).groupby(
+        rows["client_id"].to_numpy()
+    )
+    assert amounts.unique().map(list).to_dict() == {
+        "basel": [3_600],
+        "oslo": [1_000],
+        "zurich": [1_200],
+    }
 
 
 def test_one_foreign_currency_is_converted_where_a_reporting_currency_is_set(currencies):

@@ -177,6 +177,8 @@ def test_the_bands_over_time_hold_every_live_customer_of_their_day(demo, health_
     today = bands[bands["date"] == bands["date"].max()].set_index("band")["customers"]
     assert today.reindex(BANDS, fill_value=0).to_dict() == health_portfolio.bands
     assert bands["date"].nunique() == 54
+    arr = bands[bands["date"] == bands["date"].max()].set_index("band")["arr"]
+    assert arr[list(BANDS)].to_dict() == pytest.approx(health_portfolio.arr_by_band)
 
 
 def test_the_distribution_holds_everyone_that_has_a_score(health_portfolio):

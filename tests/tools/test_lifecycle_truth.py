@@ -99,6 +99,9 @@ def test_shares_over_time_add_up_to_the_live_customers_of_each_date(lifecycle, d
         sum(lifecycle.stage_counts.values()) + lifecycle.without_stage == lifecycle.total_customers
     )
     assert sum(lifecycle.stage_arr.values()) == pytest.approx(lifecycle.total_arr, abs=1)
+    today = lifecycle.frame("over_time").query("date == date.max()").set_index("stage")["arr"]
+    stages = {stage: arr for stage, arr in lifecycle.stage_arr.items() if arr}
+    assert today[today > 0].to_dict() == pytest.approx(stages)  # in one currency, as today's sums
 
 
 def test_the_matrix_adds_up_to_one_from_each_stage(lifecycle):

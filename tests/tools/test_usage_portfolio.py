@@ -110,6 +110,14 @@ def test_arr_in_several_currencies_is_not_added_up():
     )
     response = portfolio_usage(tiny_portfolio(events, contracts=contracts))
     assert response.single_user_arr is None and "several currencies" in response.warnings[0]
+    fx = pd.DataFrame({"currency": ["USD", "EUR"], "on": "2025-01-01", "rate_to_book": [0.5, 1.0]})
+    rated = portfolio_usage(tiny_portfolio(events, contracts=contracts, fx=fx))
+    arr = rated.frame("customers").set_index("client_id")["arr"]
+    assert (arr.to_dict(), rated.currency, rated.warnings) == (
+        {"one": 5000, "two": 4500},
+        "EUR",
+        [],
+    )
 
 
 def test_a_tiny_portfolio_says_what_it_cannot_know():

@@ -13,7 +13,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics.counting import customers
 from healthseg.metrics.families import rolled_up
-from healthseg.metrics.money import money
+from healthseg.metrics.money import at_constant_rates, money
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
 from healthseg.scoring import ScoreChange, bands_of, explain_change, factors, row_risk_level, shown
 from healthseg.scoring.churn import training
@@ -413,7 +413,7 @@ class HealthOfPortfolio:
     # -- the portfolio ------------------------------------------------------------------------
 
     def _bands(self) -> pd.DataFrame:
-        """Customers and ARR by date and band, weekly over the history."""
+        """Customers and ARR (at today's rates) by date and band, weekly over the history."""
         frame = self.scored.frame
         grid = [
             pd.Timestamp(self.as_of - dt.timedelta(days=7 * back))
@@ -425,9 +425,9 @@ class HealthOfPortfolio:
             {
                 "date": frame["date"],
                 "band": frame["band"].fillna("unknown"),
-                "arr": self.scored.rows["arr"],
             }
         )[shown]
+        rows["arr"] = at_constant_rates(self.portfolio, self.scored.rows[shown], self.as_of)
         counts = (
             rows.groupby(["date", "band"])
             .agg(customers=("arr", "size"), arr=("arr", "sum"))

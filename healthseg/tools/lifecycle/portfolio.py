@@ -12,7 +12,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.counting import customers
-from healthseg.metrics.money import Money, money
+from healthseg.metrics.money import Money, at_constant_rates, money
 from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.stages import (
@@ -160,10 +160,12 @@ class LifecycleOfPortfolio:
         )
 
     def over_time(self) -> pd.DataFrame:
-        """Live customers and their ARR by date and stage, weekly."""
+        """Live customers and their ARR (at today's rates) by date and stage, weekly."""
         first = pd.Timestamp(self.portfolio.first_event_day)
         rows = self.rows[self.rows["live"].astype(bool) & (self.rows["date"] >= first)]
-        return over_time_frame(rows[["client_id", "date", "arr"]], self.times, self.money.addable)
+        arr = at_constant_rates(self.portfolio, rows, self.day)
+        rows = rows[["client_id", "date"]].assign(arr=arr)
+        return over_time_frame(rows, self.times, self.money.addable)
 
     def matrix(self) -> pd.DataFrame:
         arr = self.money.amounts if self.money.addable else None

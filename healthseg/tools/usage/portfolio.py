@@ -10,6 +10,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.counting import EPOCH, counting, epoch_days
+from healthseg.metrics.money import Money, money
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.spans import over
 from healthseg.metrics.users import hours_of, retention
@@ -50,7 +51,9 @@ def usage_of_portfolio(
     known = customers_as_of(portfolio, as_of)
     signed_up = epoch_days(known["signup_date"]) < (end - EPOCH).days
     everyone = known.index[signed_up].tolist()
-    table = _customers(live_rows(portfolio, as_of), known, settings)
+    rows = live_rows(portfolio, as_of)
+    amounts = money(portfolio, rows, as_of)
+    table = _customers(rows, amounts, known, settings)
     growth, growth_frame, weeks = _growth(portfolio, everyone, start, end)
     trend, weeks = trends(weeks, end, settings)
     cohorts, retention_frame = retention_cohorts(retention(portfolio, end, everyone))
@@ -60,7 +63,7 @@ def usage_of_portfolio(
     figures = _figures(table, settings)
     actions = rules.triggered(TOOL, "portfolio_action", figures, settings.rules)
     alerts = rules.triggered(TOOL, "portfolio_alert", figures, settings.rules)
-    currency, warnings = _currency(table)
+    currency, warnings = amounts.currency if amounts.addable else None, _warnings(amounts)
     single = table[table["single_user"]].sort_values("arr", ascending=False, kind="stable")
     no_arr = "no ARR in one known currency"
     return PortfolioUsage(
@@ -106,7 +109,9 @@ def usage_of_portfolio(
     )
 
 
-def _customers(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _customers(
+    rows: pd.DataFrame, amounts: Money, known: pd.DataFrame, settings: Settings
+) -> pd.DataFrame:
     """A row a live customer; those that break away first, by how far."""
     ids, profiles = rows["client_id"], known.loc[rows.index]
     ratio = rows["usage_vs_own_baseline"]
@@ -129,10 +134,8 @@ def _customers(rows: pd.DataFrame, known: pd.DataFrame, settings: Settings) -> p
             "champion_departed": rows["champion_departed"],
             "person_events": rows["person_events_28d"],
             "days_since_last": rows["days_since_last_person_event"],
-            "arr": rows["arr"],
-            "currency": rows["currency"].where(
-                rows["currency"].notna(), settings.reporting_currency
-            ),
+            "arr": amounts.amounts,
+            "currency": amounts.currency or amounts.by_currency,
             "tier": rows["tier"],
         }
     ).reset_index(drop=True)
@@ -264,12 +267,12 @@ def _figures(table: pd.DataFrame, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _currency(table: pd.DataFrame) -> tuple[str | None, list[str]]:
-    """The table's currency; None and a warning where there are several, None where none is known."""
-    known = sorted({str(name) for name in table.loc[table["arr"].notna(), "currency"].dropna()})
-    if len(known) > 1:
-        return None, [f"ARR in several currencies is not added up: {', '.join(known)}"]
-    return (known[0] if known else None), []
+def _warnings(amounts: Money) -> list[str]:
+    """That ARR in several currencies is not added up, where there are no rates."""
+    if amounts.addable:
+        return []
+    named = sorted({str(name) for name in amounts.by_currency[amounts.amounts.notna()].dropna()})
+    return [f"ARR in several currencies is not added up: {', '.join(named)}"]
 
 
 def _excluded(known: pd.DataFrame, as_of: dt.date, live: int) -> dict[str, int]:
