@@ -72,6 +72,7 @@ DIP_SEATS = 18
 
 # mean number beyond the first event of a session
 MORE_EVENTS = 4.3
+QUARTER_DAYS = 91.3
 # of a session: with starts two clock hours apart, a gap of 30 minutes stays
 LONGEST_MS = 28 * 60_000
 # by persona and feature
@@ -246,6 +247,7 @@ def draw_events(batch: Batch) -> SimulatedEvents:
     user, day, client = user[position], day[position], client[position]
     main, other = _session_features(rng, batch, client, day, users.persona[user])
     volume = anomalies.volume[client, day] * np.where(users.champion[user], 1.6, 1.0)
+    volume *= 1 + world.scenario.quarter_amplitude * _quarter_end(world)[day]
     more = np.minimum(rng.geometric(1 / (1 + MORE_EVENTS), len(day)) - 1, 60)
     count = np.maximum(1, ((1 + more) * volume).round().astype(int))
     session = np.repeat(np.arange(len(day)), count)
@@ -270,6 +272,11 @@ def draw_events(batch: Batch) -> SimulatedEvents:
         seconds=np.zeros(rows, np.int32),
     )
     return events.where(_within_portfolio(batch, events))
+
+
+def _quarter_end(world: World) -> np.ndarray:
+    """1 a week before a calendar quarter ends, −1 in its middle, smooth between."""
+    return np.cos(2 * np.pi * (world.days_to_quarter_end - 7) / QUARTER_DAYS)
 
 
 def _active_days(batch: Batch) -> tuple[np.ndarray, np.ndarray]:

@@ -45,6 +45,10 @@ PULL, SEGMENT_PULL = 1.1, 3.0
 # the feature that large customers adopt in `confounded`
 CONFOUNDED = "file_sharing"
 ABANDON_SHARE, READOPT_SHARE = 0.10, 0.35
+# of customers that sign up within the portfolio: a guided rollout begins with three basic features, one after the other, and
+# the rest once the first quarter is over; who is left alone tries most of them soon, in no order
+BASIC_FEATURES, GUIDED_DAYS, GUIDED_LATER_DAYS = 3, np.arange(len(FEATURE_NAMES)) * 2, 90
+EXPLORER_DAYS, EXPLORER_LOG_ODDS = (20, 50), 3.5
 # strata of volume, within which features are taken as independent
 VOLUME_STRATA = 3
 
@@ -122,6 +126,10 @@ def _intended(
     wait = WAIT_DAYS * np.exp(rng.normal(0, 0.7, eligible.shape))
     liking = batch.latents.of("features")[:, :1] * 0.5 * world.planted
     odds = np.log(TAKE_UP / (1.0001 - TAKE_UP)) + liking + rng.logistic(0, 1, eligible.shape)
+    guidance = _guidance(batch)
+    odds += EXPLORER_LOG_ODDS * (guidance < 0)
+    explored = batch.world.random("explorers").uniform(*EXPLORER_DAYS, eligible.shape)
+    wait = np.where(guidance < 0, explored, np.where(guidance > 0, GUIDED_DAYS, wait))
     if world.scenario.size_on_adoption:
         size, code = (np.log(batch.customers.seats) - 2.3) / 0.82, FEATURE_CODE[CONFOUNDED]
         usual = np.log(TAKE_UP[code] / (1 - TAKE_UP[code]))
@@ -131,8 +139,18 @@ def _intended(
     if world.planted and not world.segments:
         _plant_bundles(rng, intended, path, eligible)
         _plant_sequences(rng, intended, path, eligible, world.lively)
+    intended[:, BASIC_FEATURES:] += np.where((guidance > 0) & world.planted, GUIDED_LATER_DAYS, 0)
     intended[:, 0] = eligible[:, 0]
     return np.where(eligible >= NEVER, NEVER, np.minimum(intended, NEVER)), path
+
+
+def _guidance(batch: Batch) -> np.ndarray:
+    """By customer, as a column: 1 where somebody guides the rollout, −1 where nobody does, 0 of earlier customers."""
+    share, count = batch.world.scenario.guided_share, batch.customers.count
+    if not share:
+        return np.zeros((count, 1))
+    guided = np.where(batch.world.random("rollouts").random(count) < share, 1.0, -1.0)
+    return np.where(batch.customers.signup >= 0, guided, 0.0)[:, None]
 
 
 def _codes(features: tuple[str, ...]) -> list[int]:

@@ -14,6 +14,7 @@ from healthseg.demo.schema import (
     CHANNELS,
     CONTENTS,
     FEATURE_NAMES,
+    NEVER,
     RELEASED,
     TOPICS,
 )
@@ -40,6 +41,10 @@ HOURS_RATIO_PER_MONTH = 0.985
 SURVEY_GAP = (200, 245)
 # days between answers, per 10 seats
 NPS_EVERY_DAYS, CSAT_EVERY_DAYS = 55, 80
+
+# from a message of a campaign until the feature is first used
+CAMPAIGN_DAYS = (5, 45)
+OTHER_FEATURES_SHARE = 0.15
 
 # by channel
 MESSAGES_PER_WEEK = np.array([0.60, 0.35, 0.06, 0.10])
@@ -175,6 +180,7 @@ def draw_messages(batch: Batch) -> pd.DataFrame:
     user = batch.users.pick(rng, client, day)
     has_feature = (content < 3) & (rng.random(size) < 0.5)
     feature = np.where(has_feature, rng.integers(5, len(FEATURE_NAMES), size), -1)
+    feature = np.where(has_feature, _campaigns(batch, client, day, feature), -1)
     return pd.DataFrame(
         {
             "client": client,
@@ -188,6 +194,24 @@ def draw_messages(batch: Batch) -> pd.DataFrame:
             "feature": np.where(RELEASED[feature] <= day, feature, -1),
         }
     )
+
+
+def _campaigns(
+    batch: Batch, client: np.ndarray, day: np.ndarray, feature: np.ndarray
+) -> np.ndarray:
+    """The feature of each message: of a share of them the one that the customer begins with in the weeks after.
+
+    With campaigns few others name a feature.
+    """
+    share, size = batch.world.scenario.campaign_share, len(day)
+    if not share:
+        return feature
+    rng = batch.world.random("campaigns")
+    feature = np.where(rng.random(size) < OTHER_FEATURES_SHARE, feature, -1)
+    wait = batch.adoption.intended[client] - day[:, None]
+    wait = np.where((wait >= CAMPAIGN_DAYS[0]) & (wait <= CAMPAIGN_DAYS[1]), wait, NEVER)
+    leads = (wait.min(axis=1) < NEVER) & (rng.random(size) < share)
+    return np.where(leads, wait.argmin(axis=1), feature)
 
 
 def _tickets(batch: Batch) -> pa.Table:

@@ -77,6 +77,12 @@ BENCHMARKS = (
     ("wau_per_seat", (0.30, 0.45, 0.62)),
     ("nps_365d", (5.0, 28.0, 52.0)),
 )
+# beside the tables; the product's search finds its help pages
+SETTINGS = """\
+[settings]
+# users with a question who search find the help pages
+self_service_features = ["search"]
+"""
 # what a dollar is worth in euros, at equal distances of time
 DOLLAR_RATES = (0.92, 0.93, 0.91, 0.92, 0.93, 0.91, 0.90, 0.92)
 SUBJECTS = (customers, users, activity, adoption, lifecycle, contact, churn)
@@ -388,6 +394,7 @@ def _clear(out: Path) -> None:
         )
     for folder in ("events", "truth", SPOOL):
         shutil.rmtree(out / folder, ignore_errors=True)
+    (out / "portfolio.toml").unlink(missing_ok=True)
     for name in TABLES:
         for suffix in (".parquet", ".csv"):
             (out / f"{name}{suffix}").unlink(missing_ok=True)
@@ -495,6 +502,8 @@ def _write(
         del tables["fx"]
         tables["csms"] = tables["csms"].drop_columns("name")
         tables["contracts"] = tables["contracts"].drop_columns(["replaces", "auto_renews"])
+    else:
+        (out / "portfolio.toml").write_text(SETTINGS, encoding="utf-8")
     for name, content in tables.items():
         if not (world.scenario.dirty and name in CSV_TABLES):
             write_parquet(out / f"{name}.parquet", content)

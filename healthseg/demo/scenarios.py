@@ -42,6 +42,12 @@ class Scenario:
     driver_factors: tuple[tuple[str, float], ...] = ()
     # terms, renewals, trials, returns, groups and currencies, as a newcomer expects them; else a contract a year
     lively: bool = False
+    # events per session rise and fall with the calendar quarter, by this share
+    quarter_amplitude: float = 0.0
+    # of the customers that sign up within the portfolio, those whose rollout somebody guides
+    guided_share: float = 0.0
+    # of the messages about a feature, those that go to customers that are about to begin with it
+    campaign_share: float = 0.0
     # whether what is measured of a customer is well or badly together
     correlated: bool = True
     frailty_sd: float = 0.6
@@ -66,6 +72,7 @@ class Scenario:
 def _scenarios() -> dict[str, Scenario]:
     plain = Scenario("plain")
     lively: dict[str, Any] = {"lively": True, "intercept": -3.9, "mid_term_log_odds": -2.6}
+    lively |= {"quarter_amplitude": 0.16, "guided_share": 0.45, "campaign_share": 0.4}
     changes: dict[str, dict[str, Any]] = {
         "default": lively,
         "plain": {},
@@ -162,6 +169,14 @@ class World:
     @property
     def weeks(self) -> int:
         return self.days // 7 + 1
+
+    @cached_property
+    def days_to_quarter_end(self) -> np.ndarray:
+        """Of each day, the calendar days until the next quarter begins."""
+        day = (np.arange(self.start, self.start + self.days)).astype("datetime64[D]")
+        months = day.astype("datetime64[M]")
+        ends = months + 3 - (months.astype(int) % 3)
+        return (ends.astype("datetime64[D]") - day).astype(int)
 
     @property
     def weekdays(self) -> np.ndarray:

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -311,6 +312,29 @@ def test_the_portfolio_is_what_a_newcomer_expects_of_customers_and_contracts(por
     rows = events(portfolio)
     alone = rows.groupby("client_id")["source"].agg(lambda names: set(names) == {"api"})
     assert 1 <= alone.sum() <= 3
+
+
+def test_events_rise_towards_the_end_of_a_quarter(portfolio):
+    rows = events(portfolio).query("source != 'api'")
+    day = rows["occurred_at"].dt.normalize()
+    left = (day.dt.to_period("Q").dt.end_time.dt.normalize() - day).dt.days
+    late, middle = (rows["count"][left.between(*days)].sum() for days in ((3, 16), (45, 58)))
+    assert 1.2 < late / middle < 1.7
+
+
+def test_messages_of_campaigns_go_before_the_first_use(portfolio):
+    messages = read(portfolio, "messages").dropna(subset="feature")
+    adoptions = read(portfolio, "truth/adoptions")
+    both = messages.merge(adoptions, on=["client_id", "feature"])
+    wait = pd.to_datetime(both["intended_on"]) - both["sent_at"].dt.normalize()
+    is_ahead = wait.dt.days.between(4, 46)
+    assert len(messages) < 4_000 and 0.1 < is_ahead.sum() / len(messages) < 0.6
+
+
+def test_the_settings_beside_the_portfolio_name_the_self_service(portfolio):
+    with (portfolio / "portfolio.toml").open("rb") as file:
+        named = tomllib.load(file)["settings"]["self_service_features"]
+    assert set(named) <= set(read(portfolio, "features")["feature"])
 
 
 def test_gross_retention_of_the_year_is_believable(portfolio):
