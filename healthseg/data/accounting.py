@@ -9,7 +9,7 @@ import duckdb
 
 from healthseg.data.engine import Executes
 from healthseg.data.losses import Issue, IssueKind
-from healthseg.data.sources import SourcePart
+from healthseg.data.sources import OPEN_QUOTATION, Refused, SourcePart
 from healthseg.data.tables import Column, Table
 from healthseg.data.validation import (
     KINDS,
@@ -30,16 +30,21 @@ Rejected = dict[str, list[tuple[int, str]]]
 def take_rejects(
     connection: duckdb.DuckDBPyConnection, table: str, parts: Sequence[SourcePart]
 ) -> Rejected:
-    """The lines without the header's columns, by part, after a scan that wrote them to ``table``, which is removed."""
+    """The lines without the header's columns, by part, after a scan that wrote them to ``table``, which is removed.
+
+    Raises Refused for a quotation without an end: nobody knows how many lines it took in.
+    """
     rejected: Rejected = {}
     if parts[0].format != "csv":
         return rejected
     labels = {str(part.scanned): part.label for part in parts}
     rows = connection.execute(
-        f"SELECT file_path, line, MIN(csv_line) FROM {table} JOIN {table}_scan "
-        "USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"
+        "SELECT file_path, line, MIN(csv_line), BOOL_OR(error_type = 'UNQUOTED VALUE') "
+        f"FROM {table} JOIN {table}_scan USING (scan_id, file_id) GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
-    for path, line, text in rows:
+    for path, line, text, unquoted in rows:
+        if unquoted and "\n" in text.strip():
+            raise Refused(f"{labels[path]}, line {line}: {OPEN_QUOTATION}")
         first = text.strip().splitlines()[0][:200] if text.strip() else ""
         rejected.setdefault(labels[path], []).append((line, first))
     for name in (table, f"{table}_scan"):

@@ -258,9 +258,13 @@ def instant_of(text: str, reading: str | None) -> str:
 
 
 def _formatted(text: str, names: Sequence[str]) -> str:
+    """The moment in a text by formats that are tried in turn: none fits a text in ISO 8601, and to try takes long."""
     formats = [day + time for name in names for day in _DATES.get(name, ()) for time in _TIMES]
     listed = ", ".join(map(quoted, formats))
-    return f"CASE WHEN regexp_matches({text}, {quoted(_FOUR_DIGITS)}) THEN TRY_STRPTIME({text}, [{listed}]) END"
+    return (
+        f"CASE WHEN regexp_matches({text}, {quoted(_ISO)}) THEN NULL "
+        f"WHEN regexp_matches({text}, {quoted(_FOUR_DIGITS)}) THEN TRY_STRPTIME({text}, [{listed}]) END"
+    )
 
 
 def without_sentinels(value: str, day: str) -> str:
@@ -319,9 +323,13 @@ def number_reading(
 
 
 def _values(column: Column, relation: str, settings: DataSettings) -> str:
+    """A column's different values, each with the number of times that it is there."""
     text = present_text(column, "text", settings)
     inner = f"SELECT {text_of(column, 'VARCHAR', settings)} AS text FROM {relation}"
-    return f"(SELECT {text} AS text FROM ({inner}))"
+    return (
+        f"(SELECT text, COUNT(*) AS times FROM (SELECT {text} AS text FROM ({inner})) "
+        "WHERE text IS NOT NULL GROUP BY text)"
+    )
 
 
 def _date_counts(
@@ -331,8 +339,8 @@ def _date_counts(
     day, month, other = (_formatted("text", [name]) for name in (DAY_FIRST, MONTH_FIRST, "other"))
     return _counts(
         connection,
-        f"SELECT {day} AS first, {month} AS second, {other} AS other, {instant_of('text', None)} AS plain, text "
-        f"FROM {_values(column, relation, settings)} WHERE text IS NOT NULL",
+        f"SELECT {day} AS first, {month} AS second, {other} AS other, {instant_of('text', None)} AS plain, text, times "
+        f"FROM {_values(column, relation, settings)}",
         {
             "first": "first IS NOT NULL AND second IS NULL",
             "second": "second IS NOT NULL AND first IS NULL",
@@ -357,11 +365,13 @@ def _number_counts(
 ) -> dict[str, Any]:
     """How many values each way of writing numbers alone can read, and how many both, differently."""
     us, european = (_fits("digits", style) for style in (US, EUROPEAN))
-    inner = f"SELECT text, {bare('text')} AS digits FROM {_values(column, relation, settings)} WHERE text IS NOT NULL"
+    inner = (
+        f"SELECT text, times, {bare('text')} AS digits FROM {_values(column, relation, settings)}"
+    )
     sign = f"NULLIF(regexp_extract(text, {quoted(_CURRENCY)}), '')"
     return _counts(
         connection,
-        f"SELECT text, digits, {us} AS us, {european} AS eu, {sign} AS sign FROM ({inner})",
+        f"SELECT text, times, digits, {us} AS us, {european} AS eu, {sign} AS sign FROM ({inner})",
         {
             "first": "us AND NOT eu",
             "second": "eu AND NOT us",
@@ -421,8 +431,11 @@ def _counts(
     extra: str = "0",
 ) -> dict[str, Any]:
     """By name how many values meet a condition, how many there are, and an example that two readings fit."""
-    items = [f"COUNT(*) FILTER ({condition})" for condition in conditions.values()]
+    items = [
+        f"COALESCE(SUM(times) FILTER ({condition}), 0)"
+        for condition in ("TRUE", *conditions.values())
+    ]
     example = f"COALESCE(MIN(text) FILTER ({conditions['both']}), MIN(text) FILTER ({conditions['first']}))"
-    items += ["COUNT(*)", example, extra]
+    items += [example, extra]
     (row,) = connection.execute(f"SELECT {', '.join(items)} FROM ({select})").fetchall()
-    return dict(zip([*conditions, "present", "example", "extra"], row, strict=True))
+    return dict(zip(["present", *conditions, "example", "extra"], row, strict=True))

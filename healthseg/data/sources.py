@@ -61,6 +61,9 @@ def split_name(name: str) -> tuple[str, str | None]:
     return name, None
 
 
+OPEN_QUOTATION = 'a quotation begins that does not end where it should; end it, or write a " within a value twice'
+
+
 @dataclass(frozen=True)
 class SourcePart:
     """One file of a table, or one query. Without a token its state is unknown and it is read at each opening."""

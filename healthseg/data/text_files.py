@@ -11,7 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from healthseg.data.sources import CHUNK_BYTES, Refused, SourcePart, open_bytes
+from healthseg.data.sources import (
+    CHUNK_BYTES,
+    OPEN_QUOTATION,
+    Refused,
+    SourcePart,
+    open_bytes,
+)
 from healthseg.data.storage import is_whole, writing_noted
 from healthseg.settings.in_force import input_limits
 
@@ -26,7 +32,9 @@ _MULTIBYTE = re.compile("[\x80-\ud7ff\ue000-\U0010ffff]")
 _SEPARATOR = re.compile(r'^\ufeff?"?sep=.{1,2}"?$', re.IGNORECASE)
 # DuckDB takes seconds for each thousand columns beyond
 _WIDE = 1_000
-# beyond what the engine takes as one line or one JSON object
+_OPENS = re.compile(rb'(?:^|[,;\t|\r\n])"\Z')
+# beyond what the engine takes as one quotation, and as one line or one JSON object
+_LONGEST_QUOTATION = 1 << 21
 _LONGEST_LINE = 1 << 25
 _UNPACKED_FREELY = 1 << 28
 
@@ -116,6 +124,9 @@ class _TextBounds:
     times: float = field(default_factory=lambda: input_limits().unpacked_times)
     unpacked: int = 0
     of_line: int = 0
+    # the line of a quotation that has not ended yet, and what came since
+    quoted: int | None = None
+    of_quotation: int = 0
 
     def add(self, handle: gzip.GzipFile | IO[bytes], chunk: bytes, line: int) -> None:
         """Raises Refused where a block is beyond them."""
@@ -133,6 +144,20 @@ class _TextBounds:
             raise Refused(
                 f"{self.part.label}, line {line} is longer than {_LONGEST_LINE:,} bytes: is it one record a line?"
             )
+        self._add_quotation(chunk, line)
+
+    def _add_quotation(self, chunk: bytes, line: int) -> None:
+        """The engine loses rows, and says nothing, where a quotation is longer than a block that it reads."""
+        position = chunk.rfind(b'"')
+        if position >= 0:
+            begin = max(chunk.rfind(end, 0, position) for end in (b"\n", b"\r")) + 1
+            upto = chunk[begin : position + 1]
+            opens = _OPENS.search(upto) and upto.count(b'"') % 2
+            self.quoted = line + chunk.count(b"\n", 0, position) if opens else None
+            self.of_quotation = 0
+        self.of_quotation += len(chunk) - position - 1
+        if self.quoted and self.of_quotation > _LONGEST_QUOTATION:
+            raise Refused(f"{self.part.label}, line {self.quoted}: {OPEN_QUOTATION}")
 
 
 def require_columns(label: str, count: int) -> None:

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 # files of settings have some kilobytes
 _LARGEST_TOML_MB = 5
-# which would take the parser gigabytes
-_LONG_KEY = re.compile(r"""(?>(?:"[^"\n]*"|'[^'\n]*'|[\w-]+)[ \t]*\.[ \t]*){40}""")
+# which would take the parser gigabytes; searched from the beginning of each word, since a long one has many ends
+_LONG_KEY = re.compile(r"""(?<![\w-])(?>(?:"[^"\n]*"|'[^'\n]*'|[\w-]+)[ \t]*\.[ \t]*){40}""")
 
 
 class Frozen(BaseModel):

@@ -15,12 +15,14 @@ ATTACKS = {
 }
 # what a command in a process of its own has to show
 ALONE = {"modules of the libraries' names"}
+# was searched from each of its digits
+FAST = {"a whole number of a million digits"}
 OF_FILES = [attack.name for attack in _attacks_by_file.ATTACKS]
 # the others take minutes of a machine, or are like these
 QUICK = [
     name
     for name, attack in ATTACKS.items()
-    if attack.wants in ("files", "network", "code")
+    if (attack.wants in ("files", "network", "code") or name in FAST)
     and name not in ALONE
     and (name not in OF_FILES or OF_FILES.index(name) % 3 == 0)
 ]

@@ -73,6 +73,23 @@ REFUSED = {
         r'is not JSON, .*"tickets\.json", at byte',
     ),
     "a number": ("json", b"3", "holds no JSON objects"),
+    "a quotation without an end": (
+        "csv",
+        (TEXT + '41,"acme,2025-03-03 10:00,login\n' + ROWS).encode(),
+        "line 42: a quotation begins that does not end",
+    ),
+    "a quotation that ends at another one": (
+        "csv",
+        (
+            TEXT + '"41,acme,2025-03-03 10:00,login\n' + ROWS + '81,ac"me,2025-03-03,login\n'
+        ).encode(),
+        "line 42: a quotation begins that does not end",
+    ),
+    "a quotation longer than what is read at once": (
+        "csv",
+        (TEXT + '41,"acme,2025-03-03 10:00,login\n' + ROWS * 3000).encode(),
+        "line 42: a quotation begins that does not end",
+    ),
     "Parquet without rows of a column": ("parquet", b"PAR1" + b"\0" * 30 + b"PAR1", "is damaged"),
 }
 READ = {
