@@ -1,7 +1,7 @@
 """Facts: integer counts of events by account-local day, hour and session; the only reading of raw events.
 
-They are built a month of local days at a time into one Parquet file a month and
-fact, sorted by customer, under a key of what they were counted from: the
+They are built a month of local days at a time, months with few rows from one reading, into one Parquet file a month
+and fact, sorted by customer, under a key of what they were counted from: the
 rows of that month and the days around it, the zones of the customers in it, the
 settings used and the SQL texts. A month whose key did not change is not built again.
 """
@@ -61,6 +61,8 @@ _COLUMNS = (
     "single, row_hash, file"
 )
 DAY = dt.timedelta(days=1)
+# neighbouring months with fewer rows are read at once: to plan a reading takes longer than to read so few rows
+_MAX_ROWS_TOGETHER = 200_000
 
 
 @dataclass(frozen=True)
@@ -96,22 +98,40 @@ def build(
     version: str,
 ) -> dict[str, Month]:
     """All months of facts, those that are not on disk built; ``excluded`` are users to leave out."""
-    months = {}
-    prepared = False
-    for name in local_months(list(staged.days)):
-        key = _key(staged, name, settings, excluded, version)
-        month = _stored(folder / name, key, zones)
-        if month is None:
-            if not prepared:
-                _prepare(connection.reading(staged.source), excluded)
-                prepared = True
-            month = _build(folder / name, connection, staged, name, key, settings)
-        if month is not None:
-            months[name] = month
-    for name, month in months.items():
+    names = local_months(list(staged.days))
+    keys = {name: _key(staged, name, settings, excluded, version) for name in names}
+    months = {name: _stored(folder / name, key, zones) for name, key in keys.items()}
+    missing = [name for name, month in months.items() if month is None]
+    if missing:
+        engine = connection.reading(staged.source)
+        _prepare(engine, excluded)
+        for together in _batches(staged, missing):
+            _load(engine, staged, _window(together[0])[0], _window(together[-1])[1])
+            for name in together:
+                target = folder / name
+                months[name] = _build(target, connection, staged, name, keys[name], settings)
+    counted = {name: month for name, month in months.items() if month is not None}
+    for name, month in counted.items():
         # another process may still read an older state
         evict(folder / name, days=1, keep={month.folder.name})
-    return months
+    return counted
+
+
+def _batches(staged: Staged, months: Sequence[str]) -> list[list[str]]:
+    """The months to read at once: neighbours, as long as they have few rows together."""
+    batches: list[list[str]] = []
+    total = 0
+    for month in months:
+        first, following = month_bounds(month)
+        rows = sum(count for day, (count, _) in staged.days.items() if first <= day < following)
+        follows = batches and month_bounds(batches[-1][-1])[1] == first
+        if follows and total + rows <= _MAX_ROWS_TOGETHER:
+            batches[-1].append(month)
+            total += rows
+        else:
+            batches.append([month])
+            total = rows
+    return batches
 
 
 def _window(month: str) -> tuple[dt.date, dt.date]:
@@ -164,9 +184,15 @@ def _build(
     key: str,
     settings: Settings,
 ) -> Month | None:
-    engine = connection.reading(staged.source)
-    if not _load(engine, staged, month):
+    """A month of what was read last; None where the days around it have no rows."""
+    start, end = _window(month)
+    if staged.relation(start, end) is None:
         return None
+    engine = connection.reading(staged.source)
+    engine.execute(
+        "CREATE OR REPLACE TEMP VIEW located_events AS SELECT * FROM read_events "
+        f"WHERE occurred_at >= DATE '{start}' AND occurred_at < DATE '{end}'"
+    )
     record = _account(engine, staged, month, settings)
     _create_bounds(engine, month, settings)
     record |= _content(engine)
@@ -181,20 +207,19 @@ def _build(
     return Month(written, read_json(written / _RECORD) or record)
 
 
-def _load(engine: Executes, staged: Staged, month: str) -> bool:
-    """``located_events``: the known customers' rows around the month; False where there are none.
+def _load(engine: Executes, staged: Staged, start: dt.date, end: dt.date) -> None:
+    """``read_events``: the known customers' rows of the UTC days ``[start, end)``.
 
     In DuckDB repeated words become ENUMs: grouping and sorting then work on small integers.
     """
-    start, end = _window(month)
     relation = staged.relation(start, end)
     if relation is None:
-        return False
+        return
     enums = has_enums(engine)
     if enums:
-        for name in ("month_events", "local_events", "window_events"):
+        for name in ("month_events", "local_events", "located_events", "window_events"):
             engine.execute(f"DROP VIEW IF EXISTS {name}")
-        for name in ("located_events", "account_offsets"):
+        for name in ("read_events", "account_offsets"):
             engine.execute(f"DROP TABLE IF EXISTS {name}")
         # cleaned once, not once for each column's words
         engine.execute(
@@ -215,11 +240,10 @@ def _load(engine: Executes, staged: Staged, month: str) -> bool:
         FROM {relation} WHERE fault = 0""")
     create_offsets(engine, start, end, "client_word" if enums else "VARCHAR")
     text = sql_text("facts/local_events")
-    engine.execute(f"CREATE OR REPLACE TEMP TABLE located_events AS {text}")
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE read_events AS {text}")
     if enums:
         engine.execute("DROP VIEW window_events")
         engine.execute("DROP TABLE window_rows")
-    return True
 
 
 def _enum(engine: Executes, name: str, relation: str) -> str:

@@ -113,11 +113,29 @@ def present_text(column: Column, text: str, settings: DataSettings) -> str:
     return f"CASE WHEN {missing} THEN NULL ELSE {value} END"
 
 
-def word_of(column: Column, text: str, settings: DataSettings) -> str:
-    """The allowed word that a text is, or stands for by the settings' synonyms; else the text in lower case."""
+def lookup_of(column: Column, text: str, reading: str | None) -> str | None:
+    """What a text is looked up by, worked out once: its words in lower case without signs, or a number's bare digits.
+
+    None for a column that needs neither. An engine takes long to prepare the classes of all letters: plain words do
+    without them.
+    """
+    letters = r"\p{L}\p{N}"
+    if column.kind == "zone":
+        text = _with_slashes(text)
+    elif column.rating:
+        letters += r"\p{So}"
+    elif not column.allowed:
+        numeric = column.kind in ("integer", "number") and reading is not None
+        return bare(text) if numeric else None
+    lower = f"LOWER({text})"
+    words = f"TRIM(regexp_replace({lower}, '[^{letters}]+', ' ', 'g'))"
+    return f"CASE WHEN regexp_full_match({lower}, '[a-z0-9]*') THEN {lower} ELSE {words} END"
+
+
+def word_of(column: Column, text: str, words: str, settings: DataSettings) -> str:
+    """The allowed word that a text is, or that its ``words`` stand for by the settings' synonyms; else the text in lower case."""
     assert column.allowed is not None
     lower = f"LOWER({text})"
-    key = f"TRIM(regexp_replace({lower}, '[^\\p{{L}}\\p{{N}}]+', ' ', 'g'))"
     allowed = ", ".join(map(quoted, column.allowed))
     synonyms = settings.synonyms.get(column.name, {})
     known = {word.replace("_", " "): word for word in column.allowed} | {
@@ -125,9 +143,8 @@ def word_of(column: Column, text: str, settings: DataSettings) -> str:
         for word, meaning in synonyms.items()
         if meaning in column.allowed
     }
-    return (
-        f"CASE WHEN {lower} IN ({allowed}) THEN {lower} {_translated(key, known)} ELSE {lower} END"
-    )
+    cases = _translated(words, known)
+    return f"CASE WHEN {lower} IN ({allowed}) THEN {lower} {cases} ELSE {lower} END"
 
 
 def _translated(text: str, meanings: Mapping[str, str]) -> str:
@@ -150,24 +167,24 @@ def currency_of(text: str, settings: DataSettings) -> str:
     return f"CASE WHEN regexp_full_match({known}, '[A-Z]{{3}}') THEN {known} END"
 
 
-def zone_of(text: str, settings: DataSettings) -> str:
+def _with_slashes(zone: str) -> str:
+    """As HubSpot writes them: "europe_slash_berlin"."""
+    return f"REPLACE(LOWER({zone}), '_slash_', '/')"
+
+
+def zone_of(text: str, words: str, settings: DataSettings) -> str:
     """A time zone's IANA name, whatever its case; by a name that the settings know, or by its city; else the text."""
-    lower = f"REPLACE(LOWER({text}), '_slash_', '/')"  # as HubSpot writes it
-    key = f"TRIM(regexp_replace({lower}, '[^\\p{{L}}\\p{{N}}]+', ' ', 'g'))"
-    synonyms = settings.synonyms.get("timezone", {})
-    cases = _translated(key, synonyms)
+    cases = _translated(words, settings.synonyms.get("timezone", {}))
     known = f"CASE {cases} END" if cases else "NULL"
-    named = f"(SELECT MIN(zone) FROM known_zones WHERE LOWER(zone) = {lower})"
-    of_city = f"(SELECT MIN(zone) FROM known_zones WHERE city = {key})"
+    named = f"(SELECT MIN(zone) FROM known_zones WHERE LOWER(zone) = {_with_slashes(text)})"
+    of_city = f"(SELECT MIN(zone) FROM known_zones WHERE city = {words})"
     return f"COALESCE({named}, {known}, {of_city}, {text})"
 
 
-def rating_of(text: str, settings: DataSettings) -> str:
+def rating_of(text: str, words: str, settings: DataSettings) -> str:
     """The number in the text of a rating: of a word or a face, of stars, of "4 of 5"."""
-    words = settings.synonyms.get("csat", {})
-    key = f"TRIM(regexp_replace(LOWER({text}), '[^\\p{{L}}\\p{{N}}\\p{{So}}]+', ' ', 'g'))"
     number = f"regexp_replace({text}, '^(\\d+([.,]\\d+)?) ?((/|of|out of) ?\\d+|stars?)$', '\\1')"
-    cases = _translated(key, words)
+    cases = _translated(words, settings.synonyms.get("csat", {}))
     said = f"CASE {cases} ELSE {number} END" if cases else number
     return (
         f"CASE WHEN regexp_full_match({text}, '[★⭐☆]+') "
@@ -204,15 +221,16 @@ def _fits(digits: str, style: str) -> str:
     )
 
 
-def number_of(text: str, reading: str | None) -> str:
-    """A finite number from text that is read in a given way, the plain one by default."""
+def number_of(text: str, reading: str | None, digits: str | None = None) -> str:
+    """A finite number from text that is read in a given way, the plain one by default; ``digits`` are its bare ones."""
     if reading is None:
         value = f"TRY_CAST({text} AS DOUBLE)"
         return f"CASE WHEN ISFINITE({value}) THEN {value} END"
-    style, digits = reading.removesuffix(PERCENT), bare(text)
+    style, digits = reading.removesuffix(PERCENT), digits or bare(text)
     if style == STRICT:
         doubtful = f"{_fits(digits, US)} AND {_fits(digits, EUROPEAN)} AND regexp_matches({digits}, '[.,]')"
-        return f"CASE WHEN NOT ({doubtful}) THEN {number_of(text, US + reading.removeprefix(STRICT))} END"
+        value = number_of(text, US + reading.removeprefix(STRICT), digits)
+        return f"CASE WHEN NOT ({doubtful}) THEN {value} END"
     plain = f"REPLACE({digits}, ',', '')"
     if style == EUROPEAN:
         plain = f"REPLACE(REPLACE({digits}, '.', ''), ',', '.')"
@@ -224,9 +242,9 @@ def number_of(text: str, reading: str | None) -> str:
     return f"CASE WHEN ISFINITE({value}) THEN {value} END"
 
 
-def whole_of(text: str, reading: str | None) -> str:
+def whole_of(text: str, reading: str | None, digits: str | None = None) -> str:
     """A whole number from text; "1.000" is not 1 unless the reading says so."""
-    number = number_of(text, reading)
+    number = number_of(text, reading, digits)
     fits = "TRUE" if reading else f"regexp_matches({text}, {quoted(_WHOLE_TEXT)})"
     return (
         f"CASE WHEN {fits} AND {number} = FLOOR({number}) AND ABS({number}) < 9e15 "

@@ -28,6 +28,7 @@ from healthseg.data.reading import (
     instant_of,
     is_epoch,
     is_id,
+    lookup_of,
     no_date,
     number_of,
     present_text,
@@ -101,23 +102,25 @@ class Layout:
 
 
 def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> Parsed:
-    """The expressions for a column whose clean text or typed value is named as the column itself."""
+    """The expressions for a column whose clean text or typed value is named as the column itself, what it is looked up by
+    as ``_lookup``."""
     name = f'"{column.name}"'
     reading = layout.formats.get(column.name)
-    text = name if raw == "VARCHAR" else f"CAST({name} AS VARCHAR)"
+    text, lookup = _as_text(name, raw), _lookup(column)
     if column.kind in ("timestamp", "date"):
         return _parse_date(column, name, text, raw, layout)
     if column.name in layout.doubtful:
         return Parsed(f"CAST(NULL AS {SQL_TYPES[column.kind]})", f"{name} IS NOT NULL")
     if column.rating and raw == "VARCHAR":
-        text = rating_of(text, settings)
+        text = rating_of(text, lookup, settings)
+    digits = lookup if reading is not None and not column.rating else None
     value = {
-        "integer": whole_of(text, reading or (None if raw == "VARCHAR" else US)),
-        "number": number_of(text, reading),
+        "integer": whole_of(text, reading or (None if raw == "VARCHAR" else US), digits),
+        "number": number_of(text, reading, digits),
         "boolean": boolean_of(text),
         "currency": currency_of(text, settings),
-        "text": word_of(column, text, settings) if column.allowed else text,
-        "zone": zone_of(text, settings),
+        "text": word_of(column, text, lookup, settings) if column.allowed else text,
+        "zone": zone_of(text, lookup, settings),
     }.get(column.kind, text)
     if column.name == "field":
         value = f"REPLACE(LOWER({text}), ' ', '_')"
@@ -131,6 +134,14 @@ def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> P
     if raw in WHOLE and column.kind == "integer":
         value = f"TRY_CAST({name} AS BIGINT)"
     return Parsed(value, f"{name} IS NOT NULL")
+
+
+def _as_text(name: str, raw: str) -> str:
+    return name if raw == "VARCHAR" else f"CAST({name} AS VARCHAR)"
+
+
+def _lookup(column: Column) -> str:
+    return f'"lookup {column.name}"'
 
 
 def _at_midnight(moment: str) -> str:
@@ -519,7 +530,18 @@ def _parsed(
         )
         present.append(f"{present_text(column, value, settings)} AS {value}" if is_text else value)
     clean = f"SELECT {', '.join(present)} FROM (SELECT {', '.join(texts)} FROM {relation})"
+    lookups = [
+        f"{lookup} AS {_lookup(column)}"
+        for column in map(table.column, types)
+        if (lookup := _lookup_of(column, types[column.name], layout))
+    ]
+    clean = f"SELECT {', '.join(['*', *lookups])} FROM ({clean})" if lookups else clean
     return f"SELECT {', '.join(items)} FROM ({clean})"
+
+
+def _lookup_of(column: Column, raw: str, layout: Layout) -> str | None:
+    text = _as_text(f'"{column.name}"', raw)
+    return lookup_of(column, text, layout.formats.get(column.name))
 
 
 def numbered(part: SourcePart) -> str:
