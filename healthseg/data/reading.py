@@ -113,13 +113,18 @@ def present_text(column: Column, text: str, settings: DataSettings) -> str:
     return f"CASE WHEN {missing} THEN NULL ELSE {value} END"
 
 
-def lookup_of(column: Column, text: str, reading: str | None) -> str | None:
+def as_text(column: Column, raw: str) -> str:
+    """The value of a column that has DuckDB's type ``raw`` as text."""
+    return f'"{column.name}"' if raw == "VARCHAR" else f'CAST("{column.name}" AS VARCHAR)'
+
+
+def lookup_of(column: Column, raw: str, reading: str | None) -> str | None:
     """What a text is looked up by, worked out once: its words in lower case without signs, or a number's bare digits.
 
     None for a column that needs neither. An engine takes long to prepare the classes of all letters: plain words do
     without them.
     """
-    letters = r"\p{L}\p{N}"
+    letters, text = r"\p{L}\p{N}", as_text(column, raw)
     if column.kind == "zone":
         text = _with_slashes(text)
     elif column.rating:

@@ -23,6 +23,7 @@ from healthseg.data.reading import (
     US,
     WHOLE,
     Parsed,
+    as_text,
     boolean_of,
     currency_of,
     instant_of,
@@ -103,10 +104,10 @@ class Layout:
 
 def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> Parsed:
     """The expressions for a column whose clean text or typed value is named as the column itself, what it is looked up by
-    as ``_lookup``."""
-    name = f'"{column.name}"'
+    as "lookup" and its name."""
+    name, lookup = f'"{column.name}"', f'"lookup {column.name}"'
     reading = layout.formats.get(column.name)
-    text, lookup = _as_text(name, raw), _lookup(column)
+    text = as_text(column, raw)
     if column.kind in ("timestamp", "date"):
         return _parse_date(column, name, text, raw, layout)
     if column.name in layout.doubtful:
@@ -134,14 +135,6 @@ def parse(column: Column, raw: str, layout: Layout, settings: DataSettings) -> P
     if raw in WHOLE and column.kind == "integer":
         value = f"TRY_CAST({name} AS BIGINT)"
     return Parsed(value, f"{name} IS NOT NULL")
-
-
-def _as_text(name: str, raw: str) -> str:
-    return name if raw == "VARCHAR" else f"CAST({name} AS VARCHAR)"
-
-
-def _lookup(column: Column) -> str:
-    return f'"lookup {column.name}"'
 
 
 def _at_midnight(moment: str) -> str:
@@ -531,17 +524,12 @@ def _parsed(
         present.append(f"{present_text(column, value, settings)} AS {value}" if is_text else value)
     clean = f"SELECT {', '.join(present)} FROM (SELECT {', '.join(texts)} FROM {relation})"
     lookups = [
-        f"{lookup} AS {_lookup(column)}"
-        for column in map(table.column, types)
-        if (lookup := _lookup_of(column, types[column.name], layout))
+        f'{lookup} AS "lookup {name}"'
+        for name, kind in types.items()
+        if (lookup := lookup_of(table.column(name), kind, layout.formats.get(name)))
     ]
     clean = f"SELECT {', '.join(['*', *lookups])} FROM ({clean})" if lookups else clean
     return f"SELECT {', '.join(items)} FROM ({clean})"
-
-
-def _lookup_of(column: Column, raw: str, layout: Layout) -> str | None:
-    text = _as_text(f'"{column.name}"', raw)
-    return lookup_of(column, text, layout.formats.get(column.name))
 
 
 def numbered(part: SourcePart) -> str:
