@@ -29,6 +29,8 @@ _KILL_SECONDS, _KILL_MB, _LARGEST_FILE = 75.0, 5000.0, 8 << 30
 # other work on the machine does not stretch
 _WAITING_SHARE = 0.05
 _UNEXPECTED = re.compile(r"unexpected \w+(Error|Exception|Exit)\b")
+# escapes, and characters that turn a line around
+_TURNS = re.compile("[\x07\x1b\x80-\x9f\u202a-\u202e\u2066-\u2069]")
 CUSTOMERS = "client_id,signup_date\nacme,2025-01-01\n"
 
 
@@ -212,7 +214,7 @@ def gained(places: Scene, before: dict[str, str], text: str) -> Iterator[str]:
         yield "a file outside the portfolio"
     if "Traceback (most recent call last)" in text or _UNEXPECTED.search(text):
         yield "an error that is not in words"
-    if "\x1b" in text or "\x07" in text:
+    if _TURNS.search(text):
         yield "control of the terminal"
 
 

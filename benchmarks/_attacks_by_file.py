@@ -15,7 +15,7 @@ from benchmarks._attacks import CUSTOMERS, Attack, Scene
 _BLOCK = 1 << 20
 
 
-def _table(name: str, content: Callable[[], str | bytes]) -> Callable[[Scene], object]:
+def table(name: str, content: Callable[[], str | bytes]) -> Callable[[Scene], object]:
     def build(places: Scene) -> None:
         places.customers()
         places.write(name, content())
@@ -90,7 +90,7 @@ def _deep(depth: int, opening: str, closing: str) -> str:
 # Excel
 
 _SHEET = '<?xml version="1.0"?>{doctype}<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
-_PARTS = {
+PARTS = {
     "[Content_Types].xml": '<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
     '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
     '<Default Extension="xml" ContentType="application/xml"/><Override PartName="/xl/workbook.xml" '
@@ -122,7 +122,7 @@ def workbook(rows: Iterator[str] | list[str], doctype: str = "", **parts: str) -
     """A workbook of one sheet with these rows after a header; ``parts`` take the place of others by name."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in {**_PARTS, **parts}.items():
+        for name, text in {**PARTS, **parts}.items():
             archive.writestr(name, text)
         with archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as sheet:
             sheet.write((_SHEET.format(doctype=doctype) + _HEADER).encode())
@@ -132,7 +132,7 @@ def workbook(rows: Iterator[str] | list[str], doctype: str = "", **parts: str) -
     return buffer.getvalue()
 
 
-def _row(number: int, text: str = "acme") -> str:
+def row(number: int, text: str = "acme") -> str:
     return f"<row r='{number}'>{cell(f'A{number}', text)}{cell(f'B{number}', '2025-01-01')}</row>"
 
 
@@ -154,14 +154,14 @@ _OUTSIDE_ENTITY = '<!DOCTYPE x [<!ENTITY a SYSTEM "file://OUTSIDE/secret.txt">]>
 def _outside_entity(places: Scene) -> None:
     places.customers()
     places.write(
-        "arr_changes.xlsx", workbook([_row(2, "&a;")], doctype=places.filled(_OUTSIDE_ENTITY))
+        "arr_changes.xlsx", workbook([row(2, "&a;")], doctype=places.filled(_OUTSIDE_ENTITY))
     )
 
 
 def _http_entity(places: Scene) -> None:
     places.customers()
     doctype = f'<!DOCTYPE x SYSTEM "{places.url}/x.dtd">'
-    places.write("arr_changes.xlsx", workbook([_row(2)], doctype=doctype))
+    places.write("arr_changes.xlsx", workbook([row(2)], doctype=doctype))
 
 
 EXCEL: dict[str, tuple[str, Callable[[], bytes]]] = {
@@ -180,21 +180,21 @@ EXCEL: dict[str, tuple[str, Callable[[], bytes]]] = {
     "texts that unpack to 2 GB": (
         "memory",
         lambda: workbook(
-            [_row(2)],
+            [row(2)],
             **{"xl/sharedStrings.xml": "<sst><si><t>" + "x" * (2 << 30) + "</t></si></sst>"},
         ),
     ),
-    "a cell of 500 MB": ("memory", lambda: workbook([_row(2, "x" * (500 << 20))])),
-    "entities that multiply": ("memory", lambda: workbook([_row(2, "&j;")], doctype=_ENTITIES)),
+    "a cell of 500 MB": ("memory", lambda: workbook([row(2, "x" * (500 << 20))])),
+    "entities that multiply": ("memory", lambda: workbook([row(2, "&j;")], doctype=_ENTITIES)),
     "a million rows of nothing": (
         "memory",
         lambda: workbook(f"<row r='{n}'>{cell(f'XFD{n}', '')}</row>" for n in range(2, 100_000)),
     ),
     "a workbook with flipped bits": (
         "code",
-        lambda: _flipped(workbook([_row(n) for n in range(2, 200)])),
+        lambda: _flipped(workbook([row(n) for n in range(2, 200)])),
     ),
-    "a workbook that is cut": ("code", lambda: workbook([_row(2)])[:900]),
+    "a workbook that is cut": ("code", lambda: workbook([row(2)])[:900]),
     "formulas and links": (
         "code",
         lambda: workbook(
@@ -286,10 +286,10 @@ def _pickled() -> bytes:
         [pa.array(["acme"]), pa.array(["2025-01-01"])],
         schema=pa.schema([field, ("effective_on", pa.string())]),
     )
-    return _parquet({name: table[name] for name in table.column_names}) if False else _write(table)
+    return _parquet({name: table[name] for name in table.column_names}) if False else written(table)
 
 
-def _write(table: object) -> bytes:
+def written(table: object) -> bytes:
     from pyarrow import parquet
 
     sink = io.BytesIO()
@@ -303,7 +303,7 @@ def _deep_parquet(depth: int) -> bytes:
     kind = pa.int32()
     for _ in range(depth):
         kind = pa.struct([("a", kind)])
-    return _write(pa.table({"client_id": ["acme"], "effective_on": pa.nulls(1, kind)}))
+    return written(pa.table({"client_id": ["acme"], "effective_on": pa.nulls(1, kind)}))
 
 
 PARQUET: dict[str, tuple[str, Callable[[], bytes]]] = {
@@ -413,9 +413,9 @@ TEXT: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
 }
 _LINE = "client_id,effective_on\nacme,2025-01-01\n"
 ATTACKS: list[Attack] = [
-    *(Attack(name, wants, _table(file, content)) for name, (wants, file, content) in TEXT.items()),
-    *(Attack(name, wants, _table("arr_changes.xlsx", content)) for name, (wants, content) in EXCEL.items()),
-    *(Attack(name, wants, _table("arr_changes.parquet", content)) for name, (wants, content) in PARQUET.items()),
+    *(Attack(name, wants, table(file, content)) for name, (wants, file, content) in TEXT.items()),
+    *(Attack(name, wants, table("arr_changes.xlsx", content)) for name, (wants, content) in EXCEL.items()),
+    *(Attack(name, wants, table("arr_changes.parquet", content)) for name, (wants, content) in PARQUET.items()),
     Attack("an entity that reads a file", "files", _outside_entity),
     Attack("an entity from the network", "network", _http_entity),
     Attack("gzip that unpacks to 50 GB of rows", "time", _gzip("arr_changes.csv.gz", _LINE, b"acme,2025-01-01\n" * 65536, 50)),

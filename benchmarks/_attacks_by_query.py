@@ -13,7 +13,7 @@ ROW = "'acme' AS client_id, DATE '2025-01-01' AS signup_date"
 PLAIN = f"SELECT {ROW}"
 
 
-def _toml(query: str, before: str = "", table: str = "customers") -> Callable[[Scene], object]:
+def toml(query: str, before: str = "", table: str = "customers") -> Callable[[Scene], object]:
     def build(places: Scene) -> None:
         places.customers()
         text = f"{before}\n[tables]\n{table} = '''{query}'''\n"
@@ -24,7 +24,7 @@ def _toml(query: str, before: str = "", table: str = "customers") -> Callable[[S
     return build
 
 
-def _text(name: str, text: str) -> Callable[[Scene], object]:
+def text_file(name: str, text: str) -> Callable[[Scene], object]:
     def build(places: Scene) -> None:
         places.customers()
         places.write(name, places.filled(text))
@@ -247,7 +247,7 @@ TEXTS = {
 }
 
 
-def _duckdb(*statements: str) -> Callable[[Scene], object]:
+def duckdb_file(*statements: str) -> Callable[[Scene], object]:
     def build(places: Scene) -> None:
         import duckdb
 
@@ -297,7 +297,7 @@ DUCKDB = {
 
 
 def _damaged_duckdb(places: Scene) -> None:
-    _duckdb(_TABLE)(places)
+    duckdb_file(_TABLE)(places)
     path = places.folder / "portfolio.duckdb"
     content = bytearray(path.read_bytes())
     for position in range(4096, len(content), 37):
@@ -307,11 +307,11 @@ def _damaged_duckdb(places: Scene) -> None:
 
 def _hidden_log(places: Scene) -> None:
     """A write-ahead log of another database beside the file."""
-    _duckdb(_TABLE)(places)
+    duckdb_file(_TABLE)(places)
     (places.folder / "portfolio.duckdb.wal").write_bytes(os.urandom(4096))
 
 
-def _sqlite(*statements: str) -> Callable[[Scene], object]:
+def sqlite_file(*statements: str) -> Callable[[Scene], object]:
     def build(places: Scene) -> None:
         with contextlib.closing(sqlite3.connect(places.folder / "portfolio.sqlite")) as connection:
             for statement in statements:
@@ -356,7 +356,7 @@ SQLITE = {
 
 
 def _damaged_sqlite(places: Scene) -> None:
-    _sqlite(_SQLITE_CUSTOMERS)(places)
+    sqlite_file(_SQLITE_CUSTOMERS)(places)
     path = places.folder / "portfolio.sqlite"
     content = bytearray(path.read_bytes())
     content[100:4096:7] = bytes(len(content[100:4096:7]))
@@ -369,7 +369,7 @@ def _fifo(places: Scene) -> None:
 
 
 def _fifo_in_query(places: Scene) -> None:
-    _toml(
+    toml(
         "SELECT content AS client_id, DATE '2025-01-01' AS effective_on FROM read_text('notes.txt')",
         table="arr_changes",
     )(places)
@@ -377,7 +377,7 @@ def _fifo_in_query(places: Scene) -> None:
 
 
 def _hidden_fifo(places: Scene) -> None:
-    _toml(
+    toml(
         "SELECT content AS client_id, DATE '2025-01-01' AS effective_on FROM read_text('FOLDER/no' || 'tes.txt')",
         table="arr_changes",
     )(places)
@@ -404,7 +404,7 @@ def _link(target: str) -> Callable[[Scene], object]:
 
 
 def _link_of_query(places: Scene) -> None:
-    _toml("SELECT * FROM 'inner.csv'")(places)
+    toml("SELECT * FROM 'inner.csv'")(places)
     (places.folder / "inner.csv").symlink_to(places.outside / "secret.csv")
 
 
@@ -446,12 +446,12 @@ def _of(
 
 
 ATTACKS: list[Attack] = [
-    *_of(QUERIES, _toml),
+    *_of(QUERIES, toml),
     *(
         Attack(
             name,
             wants,
-            _text(file, text),
+            text_file(file, text),
             ("run", "calculate_health_score", "--portfolio", "FOLDER", "-p", "client_id=acme")
             if file == "healthseg.toml"
             else ("check", "FOLDER"),
@@ -460,12 +460,19 @@ ATTACKS: list[Attack] = [
     ),
     *_of(
         DUCKDB,
-        lambda text: _duckdb(_TABLE, text) if "VIEW customers" not in text else _duckdb(text),
+        lambda text: (
+            duckdb_file(_TABLE, text) if "VIEW customers" not in text else duckdb_file(text)
+        ),
         *_DATABASE,
     ),
     Attack("a damaged DuckDB file", "code", _damaged_duckdb, _DATABASE),
     Attack("a foreign log beside a DuckDB file", "code", _hidden_log, _DATABASE),
-    *_of(SQLITE, lambda text: _sqlite(_SQLITE_CUSTOMERS, text), "check", "FOLDER/portfolio.sqlite"),
+    *_of(
+        SQLITE,
+        lambda text: sqlite_file(_SQLITE_CUSTOMERS, text),
+        "check",
+        "FOLDER/portfolio.sqlite",
+    ),
     Attack("a damaged SQLite file", "code", _damaged_sqlite, ("check", "FOLDER/portfolio.sqlite")),
     Attack("a pipe in place of a table", "time", _fifo),
     Attack("a pipe that a query reads", "time", _fifo_in_query),

@@ -17,10 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
-from benchmarks import _attacks_by_file, _attacks_by_query  # noqa: E402
+from benchmarks import _attacks_by_file, _attacks_by_query, _attacks_by_surface  # noqa: E402
 from benchmarks._attacks import Attack, run  # noqa: E402
 
-ATTACKS: list[Attack] = [*_attacks_by_query.ATTACKS, *_attacks_by_file.ATTACKS]
+ATTACKS: list[Attack] = [
+    *_attacks_by_query.ATTACKS,
+    *_attacks_by_file.ATTACKS,
+    *_attacks_by_surface.ATTACKS,
+]
 
 
 def main() -> int:

@@ -102,6 +102,18 @@ def machine_fault(problem: BaseException | None) -> str | None:
     return None
 
 
+def without_credentials(address: str) -> str:
+    """An address, whatever else is wrong with it, without user and password and without what follows its path.
+
+    >>> without_credentials("dask://ann:a/b@c@host:8786"), without_credentials("host:8786")
+    ('dask://host:8786', 'host:8786')
+    >>> without_credentials("postgresql://host/crm?password=x")
+    'postgresql://host/crm'
+    """
+    scheme, mark, rest = address.partition("://")
+    return scheme + mark + rest.partition("?")[0].rpartition("@")[2] if mark else address
+
+
 def near(value: str, known: Iterable[str]) -> str | None:
     """The known word nearest to a typed one, or None.
 

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 from healthseg.errors import CalculationError, near
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# characters that control a terminal, and those that turn the direction of what follows
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 OK, ERROR = 0, 1
@@ -186,10 +187,10 @@ def known_tools(
 
 
 def printable(text: str) -> str:
-    """A text without characters that move a terminal's cursor or set its title: names in tables may hold them.
+    """A text without characters that move a terminal's cursor, set its title or turn a line around: names may hold them.
 
-    >>> printable("a\\x1b[2J")
-    'a\\\\u001b[2J'
+    >>> printable("a\\x1b[2J"), printable("\\u202egnp.exe")
+    ('a\\\\u001b[2J', '\\\\u202egnp.exe')
     """
     return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 

@@ -26,7 +26,14 @@ from healthseg.data.sources import (
 )
 from healthseg.data.storage import temporary_folder
 from healthseg.data.tables import TABLES
-from healthseg.errors import DataRetrievalError, InvalidParameters, hint, near, require_known
+from healthseg.errors import (
+    DataRetrievalError,
+    InvalidParameters,
+    hint,
+    near,
+    require_known,
+    without_credentials,
+)
 from healthseg.settings import trust
 from healthseg.settings.base import fingerprint, merged, toml_content
 
@@ -85,10 +92,11 @@ def locate(source: str | os.PathLike[str] | Mapping[str, Any]) -> Sources:
     elif not target.exists():
         parent = target.parent
         siblings = [other.name for other in parent.iterdir()] if parent.is_dir() else []
+        shown = without_credentials(text)
         raise DataRetrievalError(
-            f"no portfolio at {text!r}{hint(target.name, siblings)}",
+            f"no portfolio at {shown!r}{hint(target.name, siblings)}",
             parameter="portfolio",
-            value_provided=text,
+            value_provided=shown,
             validation_rule=_PORTFOLIO,
         )
     elif target.suffix == ".toml":

@@ -55,6 +55,8 @@ _ALLOWED = (
     *_ARITHMETIC,
 )
 _LONGEST = 1000
+# levels of parts within parts: evaluating one deeper would take more of the stack than a caller may have left
+_DEEPEST = 100
 
 
 class Condition:
@@ -135,12 +137,21 @@ def _parse(text: str) -> ast.Expression:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _refused(text, "it cannot be parsed") from None
+    if _depth(tree) > _DEEPEST:
+        raise _refused(text, f"its parts are nested more than {_DEEPEST} levels deep")
     for node in ast.walk(tree):
         if not isinstance(node, _ALLOWED):
             raise _refused(text, f"{type(node).__name__} is not allowed in it")
         if isinstance(node, ast.Constant) and not isinstance(node.value, bool | int | float | str):
             raise _refused(text, f"{node.value!r} is not a number, a word or true/false")
     return tree
+
+
+def _depth(tree: ast.AST) -> int:
+    levels, nodes = 0, [tree]
+    while nodes:
+        levels, nodes = levels + 1, [part for node in nodes for part in ast.iter_child_nodes(node)]
+    return levels
 
 
 def _missing(value: Any) -> bool:
@@ -163,9 +174,9 @@ def _value(node: ast.AST, figures: Mapping[str, Any]) -> Any:
             )
         case ast.UnaryOp():
             value = _value(node.operand, figures)
-            return (
-                None if value is None else (not value if isinstance(node.op, ast.Not) else -value)
-            )
+            if isinstance(node.op, ast.Not):
+                return None if value is None else not value
+            return -value if isinstance(value, int | float) else None
         case ast.BinOp():
             return _computed(
                 _ARITHMETIC[type(node.op)], _value(node.left, figures), _value(node.right, figures)

@@ -23,16 +23,20 @@ class Frozen(BaseModel):
 
 
 def toml_content(path: Path) -> dict[str, Any]:
-    """What a TOML file of others holds. Raises ValueError with words for all that is not one of usual size and depth."""
+    """The sections of a TOML file of others. Raises ValueError with words for all that is not one of usual size and depth."""
     if path.stat().st_size > _LARGEST_TOML_MB * 1_000_000:
         raise ValueError(f"it is larger than {_LARGEST_TOML_MB} MB")
     text = path.read_text(encoding="utf-8")
     if _LONG_KEY.search(text):
         raise ValueError("it has a key of more than 40 parts")
     try:
-        return tomllib.loads(text)
+        content = tomllib.loads(text)
     except RecursionError:
         raise ValueError("it nests too deeply") from None
+    for name, value in content.items():
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} is no section: write [{name}], and its values below")
+    return content
 
 
 def fingerprint(value: Any) -> str:

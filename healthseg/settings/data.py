@@ -135,8 +135,10 @@ CSAT_SCALES: dict[str, tuple[int, int]] = {
 class DataSettings(Frozen):
     """How tables are read: the day of the data, time zones, currency, what is left out."""
 
-    # the portfolio's last day, where events do not show it
-    data_until: dt.date | None = None
+    # the portfolio's last day, where events do not show it; of the years whose dates are read
+    data_until: Annotated[dt.date, Field(ge=dt.date(1990, 1, 1), lt=dt.date(2200, 1, 1))] | None = (
+        None
+    )
     default_timezone: str = "UTC"
     reporting_currency: str | None = None
     # contracts of one customer that run at once: base and add-ons ("add"), or the later one alone ("replace")

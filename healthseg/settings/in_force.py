@@ -290,13 +290,18 @@ def _refuse_secrets(content: Mapping[str, Any], path: Path) -> None:
 
 def _written_out(content: Mapping[str, Any]) -> Iterator[str]:
     """The secrets of the outbox and the ledger that stand in the file itself."""
-    for name, handler in content.get("outbox", {}).get("handlers", {}).items():
+    for name, handler in _part(_part(content, "outbox"), "handlers").items():
         for key in ("token", "password"):
-            if not str(handler.get(key, "$")).startswith("$"):
+            if isinstance(handler, Mapping) and not str(handler.get(key, "$")).startswith("$"):
                 yield f"outbox.handlers.{name}.{key}"
-    address = str(content.get("ledger", {}).get("address", "$"))
+    address = str(_part(content, "ledger").get("address", "$"))
     if not address.startswith("$") and "@" in address:
         yield "ledger.address"
+
+
+def _part(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = content.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _secrets(

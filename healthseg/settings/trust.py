@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from healthseg.errors import InvalidParameters
+from healthseg.errors import InvalidParameters, without_credentials
 from healthseg.settings.base import toml_content
 
 FILES = ("healthseg.toml", "portfolio.toml")
@@ -61,7 +61,7 @@ def acting(content: Mapping[str, Any], folder: Path | None = None) -> list[str]:
     }
     for key, address in {"source.address": values.get("address"), **of_tables}.items():
         if isinstance(address, str) and not _OWN_VARIABLE.match(address):
-            lines += _lines(key, re.sub(r"://[^/@]*@", "://", address))
+            lines += _lines(key, without_credentials(address))
     for name in folders if isinstance(folders, list) else [folders]:
         if folder is not None and isinstance(name, str) and _leaves(folder, name):
             lines += _lines("source.folder", name)

@@ -7,24 +7,41 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _attacks, _attacks_by_file, _attacks_by_query
+from benchmarks import _attacks, _attacks_by_file, _attacks_by_query, _attacks_by_surface
 from healthseg.cli import main as cli
 
 ATTACKS = {
-    attack.name: attack for attack in (*_attacks_by_query.ATTACKS, *_attacks_by_file.ATTACKS)
+    attack.name: attack
+    for attack in (
+        *_attacks_by_query.ATTACKS,
+        *_attacks_by_file.ATTACKS,
+        *_attacks_by_surface.ATTACKS,
+    )
 }
 # what a command in a process of its own has to show
 ALONE = {"modules of the libraries' names"}
-# was searched from each of its digits
-FAST = {"a whole number of a million digits"}
+# those that got something once, beside those below
+FELL = {
+    "a whole number of a million digits",
+    "tables that are a number",
+    "an outbox that is a number",
+    "a last day without a day after",
+    "a metric of 900 minus signs",
+    "a metric that negates a word",
+    "a key that turns its line around",
+    "consent to what cannot be read",
+    "the password of po stgresql://u:PASSWORD@host/x",
+    "the password of a scheduler",
+}
 OF_FILES = [attack.name for attack in _attacks_by_file.ATTACKS]
 # the others take minutes of a machine, or are like these
 QUICK = [
     name
     for name, attack in ATTACKS.items()
-    if (attack.wants in ("files", "network", "code") or name in FAST)
+    if (attack.wants in ("files", "network", "code") or name in FELL)
     and name not in ALONE
     and (name not in OF_FILES or OF_FILES.index(name) % 3 == 0)
+    and (attack not in _attacks_by_surface.ATTACKS or name in FELL)
 ]
 
 

@@ -79,6 +79,15 @@ def test_a_slip_in_the_toml_is_named(mapped, old, new, message):
         Portfolio.open(path)
 
 
+@pytest.mark.parametrize("text", ["source = 'raw'", "tables = 3", "settings = [1]"])
+@pytest.mark.parametrize("name", ["portfolio.toml", "healthseg.toml"])
+def test_a_value_in_place_of_a_section_is_named(make_portfolio, name, text):
+    folder = make_portfolio().folder
+    (folder / name).write_text(text + "\n")
+    with pytest.raises(InvalidParameters, match=f"{text.split()[0]} is no section"):
+        Portfolio.open(folder)
+
+
 def test_a_query_that_fails_refuses_its_table_with_the_engines_reason(mapped):
     path = mapped / "portfolio.toml"
     path.write_text(path.read_text().replace("clicks/*.csv", "clocks/*.csv"))
@@ -282,7 +291,6 @@ def test_data_that_are_not_there_are_named_with_where_they_were_looked_for(mappi
 @pytest.mark.parametrize(
     "source",
     [
-        'source = "raw"\n',
         "[source]\nfolder = 3\n",
         '[source]\nfolders = "../raw"\n',
         '[source]\nfolder = ["../raw", 3]\n',

@@ -111,6 +111,7 @@ def test_a_figure_of_a_part_that_is_not_requested_is_unknown_and_no_error():
         ({"usage": {"alert": {"x": SINGLE | {"then": "call"}}}}, "then"),
         ({"usage": {"alert": {"x": SINGLE | {"threshold": "2"}}}}, "must be a number"),
         ({"usage": {"alert": {"x": SINGLE | {"when": "__import__('os')"}}}}, "Call is not allowed"),
+        ({"usage": {"alert": {"x": SINGLE | {"when": "-" * 900 + "active_users"}}}}, "levels deep"),
         (
             {"usage": {"alert": {"x": SINGLE | {"text": "{active_users.__class__}"}}}},
             "plain figure",

@@ -22,7 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from healthseg.data import object_store
-from healthseg.errors import CalculationError, HealthsegError, IntegrationError, InvalidParameters
+from healthseg.errors import (
+    CalculationError,
+    HealthsegError,
+    IntegrationError,
+    InvalidParameters,
+    without_credentials,
+)
 from healthseg.reports import publishing
 from healthseg.reports.batches import job as reports
 from healthseg.reports.batches import local, plan
@@ -77,10 +83,11 @@ def check(on: object) -> None:
         ) from None
     if isinstance(on, Client) or on == LOCAL or _ADDRESS.fullmatch(str(on)):
         return
+    shown = without_credentials(str(on))[:200]
     raise InvalidParameters(
-        f"{str(on)[:200]!r} is not a cluster: expected {LOCAL!r}, a scheduler as dask://host:8786, or a Client",
+        f"{shown!r} is not a cluster: expected {LOCAL!r}, a scheduler as dask://host:8786, or a Client",
         parameter="on",
-        value_provided=str(on)[:200],
+        value_provided=shown,
         validation_rule=f"{LOCAL}, dask://HOST:PORT, tls://HOST:PORT or distributed.Client",
     )
 
