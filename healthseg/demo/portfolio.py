@@ -394,10 +394,17 @@ def _clear(out: Path) -> None:
         )
     for folder in ("events", "truth", SPOOL):
         shutil.rmtree(out / folder, ignore_errors=True)
-    (out / "portfolio.toml").unlink(missing_ok=True)
+    if not _has_own_settings(out):
+        (out / "portfolio.toml").unlink(missing_ok=True)
     for name in TABLES:
         for suffix in (".parquet", ".csv"):
             (out / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def _has_own_settings(out: Path) -> bool:
+    """Whether somebody else's settings lie beside the tables: they stay."""
+    path = out / "portfolio.toml"
+    return path.exists() and path.read_text(encoding="utf-8") != SETTINGS
 
 
 class _Sums:
@@ -502,7 +509,7 @@ def _write(
         del tables["fx"]
         tables["csms"] = tables["csms"].drop_columns("name")
         tables["contracts"] = tables["contracts"].drop_columns(["replaces", "auto_renews"])
-    else:
+    elif not _has_own_settings(out):
         (out / "portfolio.toml").write_text(SETTINGS, encoding="utf-8")
     for name, content in tables.items():
         if not (world.scenario.dirty and name in CSV_TABLES):

@@ -96,6 +96,13 @@ def test_an_earlier_portfolio_is_replaced_completely(small, tmp_path):
     assert digest(tmp_path / "portfolio") == digest(small)
 
 
+def test_settings_of_ones_own_stay_beside_a_portfolio_that_is_replaced(tmp_path):
+    make_demo(tmp_path, clients=3, months=3, events="light")
+    (tmp_path / "portfolio.toml").write_text("[settings]\nseed = 3\n", encoding="utf-8")
+    make_demo(tmp_path, clients=4, months=3, events="light")
+    assert (tmp_path / "portfolio.toml").read_text(encoding="utf-8") == "[settings]\nseed = 3\n"
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("ten years of work")
     with pytest.raises(InvalidParameters, match="holds no demo portfolio"):
