@@ -102,7 +102,7 @@ class PatternSettings(Frozen):
     # a departure that lasts: pairs of allowance and limit, in spreads, of the sum over days. One finds a silence of 15 users
     # in a day, a half of 40 in two; the other slower ones; together 0 to 0.05 false alarms a customer and year
     # on simulated Poisson, negative binomial and autocorrelated counts (docs/evidence.md)
-    anomaly_paces: tuple[tuple[float, float], ...] = ((1.0, 5.7), (0.5, 11.0))
+    anomaly_paces: tuple[tuple[float, float], ...] = ((1.0, 5.7), (0.5, 13.0))
     # and of falls of counts under so many a day, which take weeks to show; rises so small are growth
     anomaly_low_count: Annotated[float, Field(ge=0)] = 8.0
     anomaly_low_count_pace: tuple[float, float] = (0.3, 12.0)
