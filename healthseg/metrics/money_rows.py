@@ -12,10 +12,16 @@ import pandas as pd
 from healthseg.data.contracts import known_versions, standing
 from healthseg.errors import InvalidParameters
 from healthseg.metrics.counting import EPOCH, Counting, Spans, customers, epoch_day
-from healthseg.metrics.money import uncovered_invoices
+from healthseg.metrics.money import currencies, money, uncovered_invoices
 from healthseg.metrics.profile import is_live, profiles
 from healthseg.metrics.spells import merged_into
-from healthseg.metrics.statements import ARR_SOURCES, Statements, arr_statements, statements
+from healthseg.metrics.statements import (
+    ARR_SOURCES,
+    Statements,
+    arr_statements,
+    rates_of,
+    statements,
+)
 from healthseg.periods import year_before
 from healthseg.settings.data import DataSettings
 
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 COLUMNS = ["date", "client_id", "table", "key", "from", "until", "amount"]
+# of ARR: the row's currency, and the amount in that of the totals
+CONVERTED = ["currency", "rate", "converted"]
 
 
 def rows_behind(
@@ -32,8 +40,9 @@ def rows_behind(
 
     A row per source row: ``date`` (the day that it is read at), client_id, ``table``, ``key`` (contract_id, invoice_id,
     or the day from which it holds), ``from`` and ``until`` (until when it holds; of an invoice: due), ``amount`` in its
-    own currency. NRR and GRR rest on the ARR of two days; an account that was merged into its parent counts there. The
-    amounts of a date add up to the ARR, those of invoices to what is due.
+    own currency; of ARR also ``currency``, the ``rate`` by which it enters totals (1 where nothing is converted) and
+    ``converted``, their product. NRR and GRR rest on the ARR of two days, both at the rates of the later one; an account that
+    was merged into its parent counts there. The converted amounts of a date add up to the ARR, those of invoices to what is due.
     """
     if figure == "invoices_due":
         return _invoices(portfolio, as_of, clients)
@@ -45,7 +54,7 @@ def rows_behind(
             value_provided=str(figure),
             validation_rule="arr, nrr, grr or invoices_due",
         )
-    parts = [_arr(portfolio, date, clients) for date in dates[figure]]
+    parts = [_arr(portfolio, date, clients, as_of) for date in dates[figure]]
     frame = pd.concat(parts, ignore_index=True)
     if figure == "arr":
         return frame
@@ -54,7 +63,9 @@ def rows_behind(
     return frame[frame["client_id"].isin({*cohort, *merged.reindex(cohort).dropna()})]
 
 
-def _arr(portfolio: Portfolio, date: dt.date, clients: Sequence[str] | None) -> pd.DataFrame:
+def _arr(
+    portfolio: Portfolio, date: dt.date, clients: Sequence[str] | None, rates_on: dt.date
+) -> pd.DataFrame:
     live = profiles(portfolio, [date])
     live = live[is_live(live) & live["arr"].notna()]
     if clients is not None:
@@ -71,8 +82,33 @@ def _arr(portfolio: Portfolio, date: dt.date, clients: Sequence[str] | None) -> 
         _snapshot(portfolio, [name for name, at in zip(names, source, strict=True) if at == 3]),
     ]
     rows = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)])
-    rows = rows.assign(date=pd.Timestamp(date))
-    return rows[COLUMNS].sort_values(["client_id", "from"], kind="stable", ignore_index=True)
+    rows = rows.assign(date=pd.Timestamp(date)).reset_index(drop=True)
+    rows = _with_rates(portfolio, rows, live.set_index("client_id"), date, rates_on)
+    rows = rows[[*COLUMNS, *CONVERTED]]
+    return rows.sort_values(["client_id", "from"], kind="stable", ignore_index=True)
+
+
+def _with_rates(
+    portfolio: Portfolio, rows: pd.DataFrame, live: pd.DataFrame, date: dt.date, rates_on: dt.date
+) -> pd.DataFrame:
+    """The rows with their currency and the rate to that of the totals: to the customer's on the day, and on by the rates of
+    ``rates_on``, as ``contracts_at`` and ``money`` convert."""
+    fx, compared = rates_of(portfolio), money(portfolio, live, date, rates_on)
+    of_customer = rows["client_id"].map(currencies(portfolio, live)).astype(object)
+    own = rows["currency"].astype(object) if "currency" in rows else of_customer
+    own = own.where(own.notna(), of_customer)
+    rate = pd.Series(1.0, index=rows.index)
+    if fx.usable and len(rows):
+        other = own.notna() & of_customer.notna() & (own != of_customer)
+        day = epoch_day(date)
+        rate[other] = fx.between(
+            own[other], of_customer[other], pd.Series(day, index=rows.index)[other]
+        )
+        if compared.converted:
+            rate = rate * fx.between(of_customer, compared.currency, epoch_day(rates_on)).astype(
+                float
+            )
+    return rows.assign(currency=own, rate=rate, converted=rows["amount"].astype(float) * rate)
 
 
 def _contracts(
@@ -90,6 +126,7 @@ def _contracts(
             "from": _days(known["starts"]),
             "until": _days(known["stop"].replace(np.inf, np.nan)),
             "amount": known["arr"],
+            "currency": known["currency"].astype(object),
         }
     )
 

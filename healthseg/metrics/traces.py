@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +87,8 @@ RECOUNT = {
     ),
     "nps": ("nps", "100 * ((rows['score'] >= 9).mean() - (rows['score'] <= 6).mean())"),
     "nps_respondents": ("nps", "len(rows)"),
+    "csat": ("csat", "rows['score'].mean()"),
+    "csat_responses": ("csat", "len(rows)"),
     "invoices_issued": ("invoices", "len(rows)"),
 }
 
@@ -262,6 +264,17 @@ def _trace_derived(
             f"{behind.formula} / seats",
             behind.rows,
             {"seats": seats},
+        )
+    if metric.name == "tickets_per_10_mau_90d":
+        from healthseg.metrics.panels import panel
+
+        behind = trace_metric(portfolio, figure, value, "tickets_90d", client_id, day)
+        users_now = float(panel(portfolio, [day], [client_id])["monthly_active_users"].iloc[0])
+        return replace(
+            behind,
+            definition=metric.definition,
+            formula=f"10 * {behind.formula} / monthly_active_users",
+            names={**behind.names, "monthly_active_users": users_now},
         )
     return Trace(figure, value, "counted", metric.definition, end=day + DAY, rests_on=metric.tables)
 

@@ -159,6 +159,7 @@ class Folded:
 
     summary: Filled
     nodes: tuple[Node, ...]
+    printed: bool = True  # whether it is on paper as well
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from healthseg.reports.document import Node, static
 from healthseg.reports.figures import Filled, Piece, Scope, Text, figure, filled, root, sentences
 from healthseg.reports.html import printed, writer
 from healthseg.rules import counted
+from healthseg.tools.traces import sources
 
 if TYPE_CHECKING:
     from healthseg.charts.formats import Frame
@@ -170,7 +171,29 @@ class ReportPage:
         text = sentences(self.spec.method, self.scope, self.result)
         blocks = (spec.Facts(self.spec.method_facts), UNMEASURED)
         parts = (document.Paragraph(text), *layout.nodes(blocks, self.scope, self.result))
-        return Output([document.Folded(static("How this was computed"), parts)], text.text)
+        folds = [document.Folded(static("How this was computed"), parts)]
+        return Output([*folds, *self._sources()], text.text)
+
+    def _sources(self) -> list[Node]:
+        """The figures that are counted from a table's rows, with what gives them again, behind a fold."""
+        listed = sources(self.result)
+        if not listed:
+            return []
+        how = static(
+            "In a notebook, the result’s trace gives the rows behind each figure and their number; the expressions are over "
+            "them. Of healthseg’s tables, $client is the customer, $start and $end the window"
+        )
+        pairs = tuple(
+            (
+                each.label,
+                static(
+                    " · ".join((each.definition, each.window, each.query, each.formula, each.call))
+                ),
+            )
+            for each in listed
+        )
+        parts = (document.Paragraph(how), document.FactList(pairs))
+        return [document.Folded(static("Where these figures come from"), parts, printed=False)]
 
     def _sure(self) -> document.Paragraph:
         """How sure the page is, in sentences."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
@@ -91,11 +92,9 @@ TABLE = {
     "days_in_current_stage": "stage_changes",
     "health_metrics.payment_status": "invoices",
 }
-# figures in money, by the end of their path: what ``money_rows`` calls them, the expression where no rate converts
-ARR = "rows['amount'].sum()"
-_BY_DAY = (
-    "rows.pivot_table(index='client_id', columns='date', values='amount', aggfunc='sum').fillna(0)"
-)
+# figures in money, by the end of their path: what ``money_rows`` calls them, the expression
+ARR = "rows['converted'].sum()"
+_BY_DAY = "rows.pivot_table(index='client_id', columns='date', values='converted', aggfunc='sum').fillna(0)"
 MONEY = {
     "total_arr": ("arr", ARR),
     "current_arr": ("arr", ARR),
@@ -158,6 +157,73 @@ def figures(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from figures(item, f"{path}.{name}" if path else str(name))
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a counted figure of a result comes from, without its rows."""
+
+    path: str
+    label: str
+    definition: str
+    window: str
+    query: str
+    formula: str
+
+    @property
+    def call(self) -> str:
+        """The call that gives the rows."""
+        return f'result.trace("{self.path}").rows'
+
+
+def sources(result: Any) -> list[Source]:
+    """The figures of a result that ``trace`` counts again from a table's rows: definition, window, query and expression.
+
+    Nothing is read: ``trace(path).rows`` gives the rows.
+    """
+    origin, client_id = getattr(result, "_origin", None), getattr(result, "client_id", None)
+    if origin is None or client_id is None:
+        return []
+    values = dict(figures(result))
+    known = {path: (name, True) for path, name in PANEL.get(origin.tool, {}).items()}
+    if origin.tool == "track_usage_engagement":
+        known |= {path: (name, False) for path, name in PERIOD.items()}
+    for path in values:
+        if re.fullmatch(r"components\[\d+\]\.metrics\[\d+\]\.value", path):
+            known[path] = (_parent(result, path, "metric"), True)
+    listed, seen = [], set()
+    for path, (name, on_day) in known.items():
+        metric = catalog.entries().get(name) or next(iter(catalog.known_over_spans([name])), None)
+        if values.get(path) is None or metric is None or (source := _source(metric)) is None:
+            continue
+        query, formula = source
+        period = getattr(result, "analysis_period", None)
+        window = (
+            f"{metric.window_days} days to the day shown" if "$start" in query else "the day shown"
+        )
+        if not on_day and period is not None:
+            window = f"{period.effective_start} to {period.effective_end} (exclusive)"
+        if (metric.name, window) not in seen:
+            seen.add((metric.name, window))
+            listed.append(
+                Source(
+                    path,
+                    metric.label,
+                    metric.definition,
+                    window or str(result.as_of),
+                    query,
+                    formula,
+                )
+            )
+    return listed
+
+
+def _source(metric: catalog.Metric) -> tuple[str, str] | None:
+    """The query and expression of a metric that is counted from a table's rows."""
+    if metric.over_spans not in RECOUNT:
+        return None
+    rows, formula = RECOUNT[metric.over_spans]
+    return ROWS[rows], formula
+
+
 def trace(result: Any, path: str) -> Trace:
     """The trace of a figure of a result; raises InvalidParameters for a path that it does not have."""
     origin = result._origin
@@ -204,7 +270,9 @@ def _money(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
     portfolio = origin.portfolio()
     clients = [client_id] if isinstance(client_id, str) else None
     rows = rows_behind(portfolio, figure, result.as_of, clients)
-    formula = "" if portfolio.has("fx") or not len(rows) else formula
+    if formula == ARR and not np.isclose(rows["converted"].sum(), float(value), atol=0.01):
+        formula = "rows['amount'].sum()"  # in the customer's own currency
+    formula = formula if len(rows) else ""
     query = f"statements of {', '.join(sorted(set(rows['table'])))}" if len(rows) else ""
     end = result.as_of + DAY
     return Trace(

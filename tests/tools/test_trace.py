@@ -11,7 +11,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.errors import InvalidParameters
-from healthseg.tools.traces import figures
+from healthseg.tools.traces import figures, sources
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +95,39 @@ def test_a_figure_in_money_recounts_from_the_statements_behind_it(demo, path):
     assert set(trace.rows["table"]) <= {"contracts", "arr_changes", "customer_changes", "customers"}
     again = eval(trace.formula, {"pd": pd, "np": np, "rows": trace.rows})
     assert again == pytest.approx(trace.value, abs=1e-4)
+
+
+@pytest.mark.parametrize("tool", ["health", "usage"])
+def test_the_sources_of_a_page_are_those_that_trace_recounts_from(demo, tool):
+    result = CALLS[tool](demo, client_of(demo))
+    listed = sources(result)
+    assert len(listed) >= 6
+    for source in listed:
+        trace = result.trace(source.path)
+        assert (source.query, source.formula) == (trace.query, trace.formula)
+        assert source.definition and source.call == f'result.trace("{source.path}").rows'
+
+
+def test_a_converted_figure_recounts_from_its_rows_with_their_rates(tmp_path):
+    """Last year 100 USD and 100 EUR, now 100 USD, and 200 EUR of which 50 are an add-on in CHF; at 0.5 and 2."""
+    tables = {
+        "customers": "client_id,signup_date\na,2023-01-01\nb,2023-01-01\n",
+        "contracts": "client_id,starts_on,ends_on,arr,currency\na,2023-01-01,2027-01-01,100,USD\n"
+        "b,2023-01-01,2027-01-01,100,EUR\nb,2025-01-01,2027-01-01,50,CHF\n",
+        "fx": "currency,on,rate_to_book\nUSD,2023-01-01,0.25\nUSD,2025-01-01,0.5\nCHF,2023-01-01,2\n",
+        "events": "client_id,user_id,occurred_at\na,u,2025-06-30 23:10:00\nb,u,2025-06-30 23:10:00\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    result = hs.segment_by_value_tier(hs.Portfolio.open(tmp_path, {"reporting_currency": "EUR"}))
+    assert (result.total_arr, result.currency) == (250.0, "EUR")
+    rows = result.trace("total_arr").rows
+    assert rows[["currency", "amount", "rate", "converted"]].to_numpy().tolist() == [
+        ["USD", 100.0, 0.5, 50.0],
+        ["EUR", 100.0, 1.0, 100.0],
+        ["CHF", 50.0, 2.0, 100.0],
+    ]
+    for path in ("total_arr", "retention.nrr", "retention.grr"):
+        trace = result.trace(path)
+        again = eval(trace.formula, {"pd": pd, "np": np, "rows": trace.rows})
+        assert again == pytest.approx(trace.value, abs=1e-4), path

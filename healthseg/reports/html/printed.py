@@ -97,7 +97,9 @@ _WRITERS: dict[type, Callable[[Any], list[Block]]] = {
     document.CardRow: lambda node: [{"kind": "cards", "items": list(map(_card, node.cards))}],
     document.DrawnChart: _figure,
     document.Drawing: lambda node: [{"kind": "svg", "svg": painted(node.svg)}],
-    document.Folded: lambda node: [*text("h3", node.summary.text), *blocks(node.nodes)],
+    document.Folded: lambda node: (
+        [*text("h3", node.summary.text), *blocks(node.nodes)] if node.printed else []
+    ),
     document.Markup: lambda node: blocks(node.printed),
 }
 
