@@ -486,5 +486,10 @@ def _with_extent(result: R, portfolio: Portfolio) -> R:
     if client_id is not None:
         zone = portfolio.client(client_id).get("timezone") or portfolio.settings.default_timezone
     sentences = portfolio.extent.sentences(result.as_of, zone)
+    if not portfolio.has("events") and portfolio.settings.data_until is None:
+        last = portfolio.data_until
+        sentences.append(
+            f"no events show the last day of the data: it is {last.day} {last:%b %Y}, the last one that the other tables record"
+        )
     new = [sentence for sentence in sentences if sentence not in result.warnings]
     return result.model_copy(update={"warnings": [*result.warnings, *new]}) if new else result

@@ -110,8 +110,20 @@ def test_tiers_renewals_and_payment_are_those_of_the_tables(crm):
     assert panel["arr"].to_dict() == {"1001": 12_000, "1002": 40_000, "1003": 5_000}
     assert panel.loc["1002", "days_to_renewal"] == 42
     assert panel["person_events_28d"].isna().all() if "person_events_28d" in panel else True
+
+
+def test_a_score_that_is_withheld_names_the_tables_that_would_bring_it(crm):
     health = hs.calculate_health_score(crm, 1002)
-    assert "events" in json.dumps(health.to_dict()["not_measured"], default=str)
+    would = "the table events would bring 60% of the inputs, tickets 15%, surveys 15%"
+    assert health.not_measured["$.current_health_score"] == (
+        f"withheld: nothing is known of usage and engagement; {would}"
+    )
+    assert str(health.verdict()).startswith(f"Beta: no score, 10% of the inputs are known; {would}")
+    assert "; renewal in 42 days" in health.verdict()
+    whole = hs.portfolio_health(crm).not_measured["$.customers[*].score"]
+    assert whole.endswith(f"2 of whom too little is known; {would}")
+    (day,) = (text for text in health.warnings if "last day of the data" in text)
+    assert "it is 20 Sep 2025" in day
 
 
 @pytest.mark.parametrize("rows", [0, 1])

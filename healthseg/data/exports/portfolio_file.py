@@ -53,10 +53,13 @@ class Outline:
         """What to run next."""
         folder = _shell_word(str(self.path.parent))
         client = self.example or "CLIENT_ID"
-        return [
+        commands = [
             f"healthseg check {folder}",
             f"healthseg run calculate_health_score --portfolio {folder} -p client_id={client}",
         ]
+        if "events" in self.missing:  # a score needs them; the other pages do not
+            commands.append(f"healthseg report --portfolio {folder} --overview --all-clients")
+        return commands
 
     def to_dict(self) -> dict[str, Any]:
         return {

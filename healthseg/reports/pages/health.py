@@ -143,6 +143,12 @@ def _strip(health: HealthScore) -> Markup:
     return Markup(html, (Drawing(picture),))
 
 
+def _no_score(health: HealthScore) -> str:
+    """Why there is no score, and which tables would bring one."""
+    reason = health.not_measured.get("$.current_health_score", "")
+    return reason.replace("withheld: ", "No score: ") or "Too few inputs are known for a score"
+
+
 def _standing(health: HealthScore) -> tuple[str, ...]:
     """How sure the score is, and what holds or caps it."""
     complete = health.coverage is not None and health.coverage > 0.9999
@@ -150,7 +156,7 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
         "The customer is too new for a score, which could be anywhere between {possible_range.lower:number} and "
         "{possible_range.upper:number}"
         if health.provisional
-        else "Too few inputs are known for a score"
+        else _no_score(health)
         if health.current_health_score is None
         else "",
         ""

@@ -217,7 +217,8 @@ def _gaps(health: PortfolioHealth) -> tuple[str, ...]:
     inputs = [f"input_coverage[{index}]" for _, index in sorted(shares)[:3]]
     worst = "; ".join(f"{{{path}.label}} ({{{path}.measured_share:percent}})" for path in inputs)
     if worst:
-        return (f"Least known: {worst}",)
+        reason = health.not_measured.get("$.customers[*].score", "")
+        return f"Least known: {worst}", f"Scores are {reason}" if reason else ""
     return ("Every input is known for nine customers of ten",)
 
 

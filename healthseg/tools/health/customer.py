@@ -68,7 +68,6 @@ METRIC_COLUMNS = [
     *METRIC_FLOATS,
     "missing_reason",
 ]
-WITHHELD = "withheld: nothing is known of usage and engagement, or too little in all"
 NEVER_LIVE = "the customer churned on the day it signed up"
 HEALTH_METRICS = {
     "weekly_active_users": "weekly_active_users",
@@ -124,7 +123,7 @@ class CustomerHealth:
         marks = self.marks(history["date"].min())
         opportunities, reason = self.opportunities()
         not_measured = {"$.improvement_opportunities": reason} if reason else {}
-        why_withheld = self._why_withheld()
+        why_withheld = self._why_withheld(metrics)
         level = row_risk_level(now, self.risk_threshold, self.settings)
         weeks, least = int(self.trend["weeks"]), self.settings.trend_min_scores
         few_scores = f"{weeks} weekly scores, at least {least} are needed"
@@ -331,9 +330,12 @@ class CustomerHealth:
         values["feature_adoption_rate"] = rounded(row["feature_adoption_rate_30d"])
         values["support_ticket_count"] = integer(opened)
         absence = partial(self.portfolio.absence, client_id=self.client_id)
-        reasons = {"nps_score": words.why_missing("nps_365d", "unmeasured", absence)}
+        names = {**HEALTH_METRICS, "support_ticket_count": "tickets_90d"}
         return HealthMetrics(
-            **{key: Figure(value, reasons.get(key, "no data")) for key, value in values.items()}
+            **{
+                key: Figure(value, words.why_missing(names[key], "unmeasured", absence))
+                for key, value in values.items()
+            }
         )
 
     def trend_part(self) -> Trend:
@@ -541,9 +543,11 @@ class CustomerHealth:
             warnings.append(f"churned on {day}: everything is shown as of the day before")
         return warnings
 
-    def _why_withheld(self) -> str:
+    def _why_withheld(self, metrics: pd.DataFrame) -> str:
         if not self.now["live"]:
             return NEVER_LIVE
         if self.now["provisional"]:
             return why_no_score(self.now, self.settings)
-        return ahead.NO_MODEL_SCORE if self.model.predictive else WITHHELD
+        if self.model.predictive:
+            return ahead.NO_MODEL_SCORE
+        return words.why_withheld(metrics, self.portfolio, self.settings.min_coverage)

@@ -132,6 +132,7 @@ class HealthOfPortfolio:
             not_measured={
                 "$.customers[*].score": f"withheld for {withheld} customer{'' if withheld == 1 else 's'}: "
                 f"{new} provisional (new), {withheld - new} of whom too little is known"
+                + words.brought(inputs[inputs["measured"] == 0], self.portfolio)
             }
             if withheld
             else {},

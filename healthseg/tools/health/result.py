@@ -369,14 +369,17 @@ class HealthScore(Result):
             reason = self.not_measured["$.current_health_score"]
             return f"{name}: {reason}; a score from {low:.0f} to {high:.0f} is possible"
         if self.current_health_score is None:
-            return f"{name}: no score, {known}% of the inputs are known"
-        band = (self.band or "").replace("_", " ")
-        text = f"{name}: {self.current_health_score}, {band}, {self._moved()}"
+            reason = self.not_measured.get("$.current_health_score", "").partition("; ")[2]
+            text = f"{name}: no score, {known}% of the inputs are known"
+            text += f"; {reason}" if reason else ""
+        else:
+            band = (self.band or "").replace("_", " ")
+            text = f"{name}: {self.current_health_score}, {band}, {self._moved()}"
         if self.status == "churned":
             return text + "; churned, frozen at its last day"
         decisive = [item.text for item in self.overrides.held if item.decides_risk]
         if decisive:
-            score = f"score {self.current_health_score}"
+            score = f"score {self.current_health_score or 'withheld'}"
             if self.uncapped_score != self.current_health_score:
                 score += f", {self.uncapped_score} without it"
             text = f"{name}: {'; '.join(decisive)}; {score}"

@@ -84,6 +84,32 @@ def why_each_is_missing(metrics: pd.DataFrame, portfolio: Portfolio, client_id: 
     return pd.Series(reasons, index=metrics.index, dtype=object)
 
 
+def why_withheld(metrics: pd.DataFrame, portfolio: Portfolio, least: float) -> str:
+    """Why a customer's metrics give no score (``least`` is the share that has to be known), and what would."""
+    known = metrics["value"].notna()
+    used = known & metrics["component"].isin(("usage", "engagement"))
+    share = metrics.loc[known, "weight"].sum()
+    why = f"{share:.0%} of the inputs are known, and {least:.0%} are needed"
+    why = why if used.any() else "nothing is known of usage and engagement"
+    return f"withheld: {why}{brought(metrics[~known], portfolio)}"
+
+
+def brought(missing: pd.DataFrame, portfolio: Portfolio) -> str:
+    """How much of the score's inputs each table would bring that the portfolio lacks, by unknown ``metric`` and ``weight``."""
+    shares: dict[str, float] = {}
+    for metric, weight in zip(missing["metric"], missing["weight"], strict=True):
+        entry = _entry(metric)
+        lacking = [name for name in entry.tables if not portfolio.has(name)] if entry else []
+        for name in lacking[:1]:
+            shares[name] = shares.get(name, 0.0) + weight
+    listed = [f"{name} {share:.0%}" for name, share in shares.items() if share > 0]
+    if not listed:
+        return ""
+    first, _, amount = listed[0].rpartition(" ")
+    rest = "".join(f", {each}" for each in listed[1:])
+    return f"; the table {first} would bring {amount} of the inputs{rest}"
+
+
 def of_components(metrics: pd.DataFrame) -> dict[str, str]:
     """By key of ``component_scores``, why the component is missing where it is."""
     reasons = metrics.groupby("component")["missing_reason"].unique()
