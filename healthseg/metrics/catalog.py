@@ -148,6 +148,12 @@ def _text_of(value: Any) -> str:
         return repr(value)
 
 
+def averaged(names: Iterable[str]) -> set[str]:
+    """The columns ("table.column") of which a lost value could raise one of these metrics."""
+    known = entries()
+    return {column for name in names if name in known for column in known[name].averages}
+
+
 # -- the catalogue -----------------------------------------------------------------------
 
 # What users registered in this process, in order: ``register`` and ``unregister`` alone change it.

@@ -182,6 +182,10 @@ def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) 
     frame = own.add_own(portfolio, frame)
     for table, shares in portfolio.losses.shares.items():
         frame[f"{catalog.LOST}{table}"] = frame["client_id"].map(shares).fillna(0.0).astype(float)
+    emptied = portfolio.losses.emptied
+    for column in sorted(catalog.averaged(catalog.built_in()) & set(emptied)):
+        hidden = frame["client_id"].isin(emptied[column])
+        frame[f"{catalog.LOST}{column}"] = hidden.astype(float)
     return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))
 
 

@@ -415,6 +415,7 @@ METRICS = (
         format="days",
         missing="no notice was given",
         tables=("customers",),
+        averages=("customers.notice_on",),
         uses=SCORED,
     ),
 )

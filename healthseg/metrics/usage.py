@@ -365,6 +365,7 @@ METRICS = (
         format="ratio",
         better="higher",
         missing="fewer than 28 tracked days before the last 28, or no usage in them",
+        averages=("events.count",),
         uses=SCORED,
         count=usage_vs_own_baseline,
         window_days=28,

@@ -123,6 +123,7 @@ def score_panel(
     names = metrics_of(settings)
     _refuse_unknown_metrics(ordered, names)
     extra = {override.metric for override in settings.overrides.values()} - set(names)
+    extra.add("monthly_active_users")  # of few users one lost event may decide
     names += [name for name in ordered if name.startswith(catalog.LOST) or name in extra]
     columns = {name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in names}
     of_components = [f"{name}_score" for name in settings.component_names]
@@ -262,31 +263,39 @@ def _possible(
     """The coverage, and the lowest and highest weighted points that unmeasured metrics and lost rows allow.
 
     A metric of which a share of the rows is lost is measured for the rest. From the share at which it would be
-    withheld its points can be anything, below that proportionally less where it is counted from events; of the other
-    tables one row (an invoice, an answer) may decide. So can those of the provisional days to come.
+    withheld its points can be anything, below that proportionally less where it is counted from events (but at least as
+    much as one user may matter); of the other tables one row (an invoice, an answer) may decide. So can those of the provisional days to come.
     """
     coverage, low, high = (np.zeros(len(points)) for _ in range(3))
     for weighted, column in zip(metrics, points.T, strict=True):
         lost, missing = _lost_share(columns, weighted.metric.metric), np.isnan(column)
-        reach = _reach(columns, weighted.metric.metric, settings)
+        down, up = _reach(columns, weighted.metric.metric, settings)
         coverage = coverage + weighted.weight * np.where(missing, 0, 1 - lost)
-        low = low + weighted.weight * np.where(missing, 0, np.maximum(0, column - reach))
-        high = high + weighted.weight * np.where(missing, 100, np.minimum(100, column + reach))
+        low = low + weighted.weight * np.where(missing, 0, np.maximum(0, column - down))
+        high = high + weighted.weight * np.where(missing, 100, np.minimum(100, column + up))
     _, lived = provisional(columns, len(points), settings)
     return np.round(coverage, 12), lived * low, lived * high + 100 * (1 - lived)
 
 
-def _reach(columns: Columns, metric: str, settings: Settings) -> np.ndarray | float:
-    """How far a metric's points may lie from those that its remaining rows give."""
+def _reach(
+    columns: Columns, metric: str, settings: Settings
+) -> tuple[np.ndarray | float, np.ndarray | float]:
+    """How far a metric's points may lie below and above those that its remaining rows give.
+
+    An event more is at most a user more, which moves a ratio by no more than its share; the last event may be of today.
+    """
     entry = catalog.entries().get(metric)
     reach: np.ndarray | float = 0.0
+    latest: np.ndarray | float = 0.0
     for table in entry.tables if entry else ():
         lost = np.asarray(columns.get(f"{catalog.LOST}{table}", 0.0))
-        share = (
-            lost / max(settings.max_customer_loss_share, 1e-9) if table == "events" else lost > 0
-        )
+        share: np.ndarray | float = lost > 0
+        if table == "events":
+            users = np.nan_to_num(columns.get("monthly_active_users", np.zeros(1)))
+            share = (lost > 0) / (1 + users) + lost / max(settings.max_customer_loss_share, 1e-9)
+            latest = 100.0 * (lost > 0) if entry and entry.format == "days" else 0.0
         reach = np.maximum(reach, 100 * np.minimum(1, share))
-    return reach
+    return reach, np.maximum(reach, latest)
 
 
 def _lost_share(columns: Columns, metric: str) -> np.ndarray | float:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
+from healthseg.metrics import catalog
 from healthseg.settings import Settings
 from healthseg.settings.overrides import Override
 
@@ -36,10 +37,16 @@ def caps(
             continue
         values = columns[override.metric]
         held = holds(override, values)
+        unknown = np.isnan(values) & (override.unknown_may_hold | _hidden(columns, override.metric))
         cap = np.where(held, np.fmin(cap, override.cap), cap)
-        may = held | np.isnan(values) if override.unknown_may_hold else held
-        possible = np.where(may, np.minimum(possible, override.cap), possible)
+        possible = np.where(held | unknown, np.minimum(possible, override.cap), possible)
     return cap, possible
+
+
+def _hidden(columns: Mapping[str, np.ndarray], metric: str) -> np.ndarray | bool:
+    """Where a value that cannot be used may be what the metric counts from."""
+    lost = [columns.get(f"{catalog.LOST}{name}", 0.0) for name in catalog.averaged([metric])]
+    return np.asarray(sum(lost, start=np.zeros(1))) > 0
 
 
 def overriding(rows: pd.DataFrame, settings: Settings) -> np.ndarray:

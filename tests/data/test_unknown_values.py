@@ -8,6 +8,7 @@ import pytest
 import healthseg as hs
 from benchmarks.unknown_values import study
 from healthseg.metrics.panels import panel
+from healthseg.scoring.health import score_panel
 from healthseg.tools.health.words import why_missing
 
 
@@ -67,3 +68,37 @@ def test_zones_are_read_as_other_systems_name_them(tmp_path, written, zone):
     )
     (read,) = hs.Portfolio.open(tmp_path).table("customers")["timezone"]
     assert (None if pd.isna(read) else read) == zone
+
+
+def test_a_notice_that_cannot_be_read_leaves_its_cap_possible(tmp_path):
+    days = pd.date_range("2025-01-01 23:00", "2025-03-31 23:00")
+    events = [(name, "u", day) for name in ("a", "b", "c") for day in days]
+    pd.DataFrame(events, columns=["client_id", "user_id", "occurred_at"]).to_csv(
+        tmp_path / "events.csv", index=False
+    )
+    customers = {"client_id": ["a", "b", "c"], "signup_date": "2024-01-01", "seats": 1}
+    pd.DataFrame({**customers, "notice_on": ["2025-03-01", "???", ""]}).to_csv(
+        tmp_path / "customers.csv", index=False
+    )
+    portfolio = hs.Portfolio.open(tmp_path)
+    scores = score_panel(panel(portfolio, [portfolio.data_until]), portfolio.settings).frame
+    a, b, c = scores.set_index("client_id").loc[["a", "b", "c"]].itertuples()
+    assert a.shown == 39 and b.shown == c.shown > 39
+    assert b.lowest <= 39 < c.lowest
+    assert b.highest == c.highest
+
+
+def test_a_count_that_cannot_be_used_leaves_the_own_baseline_unmeasured(tmp_path):
+    days = [f"2025-{month:02d}-{day:02d}" for month in (1, 2, 3) for day in range(1, 29)]
+    rows = [(name, "u", day, "5") for name in ("a", "b") for day in days]
+    rows[3] = ("a", "u", days[3], "many")
+    pd.DataFrame(rows, columns=["client_id", "user_id", "occurred_at", "count"]).to_csv(
+        tmp_path / "events.csv", index=False
+    )
+    pd.DataFrame({"client_id": ["a", "b"], "signup_date": "2024-01-01"}).to_csv(
+        tmp_path / "customers.csv", index=False
+    )
+    portfolio = hs.Portfolio.open(tmp_path)
+    rows = panel(portfolio, [portfolio.data_until]).set_index("client_id")
+    assert rows["usage_vs_own_baseline"].isna().to_dict() == {"a": True, "b": False}
+    assert rows["person_events_28d"].notna().all()
