@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import duckdb
 
 from healthseg.data.engine import Executes
-from healthseg.data.losses import Issue, IssueKind
+from healthseg.data.losses import FOOTER, Issue, IssueKind
 from healthseg.data.sources import OPEN_QUOTATION, Refused, SourcePart
 from healthseg.data.tables import Column, Table
 from healthseg.data.validation import (
@@ -23,6 +24,9 @@ from healthseg.data.validation import (
 )
 from healthseg.settings.data import LONGEST_TEXT, DataSettings
 
+OTHER_COLUMNS = "the line does not have the header's columns"
+# what reports write below their rows: who made it, when, whose it is
+_FOOTER_LINES = 10
 # by part, its lines that have other columns than its header
 Rejected = dict[str, list[tuple[int, str]]]
 
@@ -61,15 +65,26 @@ def doubts(layouts: Mapping[str, Layout]) -> list[Issue]:
     ]
 
 
-def rejected_drops(lines: Mapping[str, Sequence[tuple[int, str]]]) -> list[Issue]:
-    """The drop for lines that do not have the columns of their CSV file."""
-    lines = {label: rejected for label, rejected in lines.items() if rejected}
-    if not lines:
-        return []
-    label = min(lines)
-    line, text = lines[label][0]
-    count = sum(map(len, lines.values()))
-    return [Issue("the line does not have the header's columns", count, text, label, line)]
+def rejected_drops(
+    lines: Mapping[str, Sequence[tuple[int, str]]], last: Mapping[str, int] = MappingProxyType({})
+) -> list[Issue]:
+    """The drops for lines that do not have the columns of their CSV file; a few below its ``last`` row are its footer."""
+    footers = {
+        label: [line for line in rejected if line[0] > last.get(label, line[0])]
+        for label, rejected in lines.items()
+    }
+    footers = {label: below for label, below in footers.items() if len(below) <= _FOOTER_LINES}
+    others = {
+        label: [line for line in rejected if line not in footers.get(label, ())]
+        for label, rejected in lines.items()
+    }
+    issues = []
+    for reason, listed in ((OTHER_COLUMNS, others), (FOOTER, footers)):
+        if any(listed.values()):
+            label = min(label for label, rejected in listed.items() if rejected)
+            line, text = listed[label][0]
+            issues.append(Issue(reason, sum(map(len, listed.values())), text, label, line))
+    return issues
 
 
 # -- counts by reason, and examples -------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from healthseg.data.ratings import UNCLEAR, scale_note, with_scale
 from healthseg.data.reading import number_of, number_reading
 from healthseg.data.sources import Refused, SourcePart, not_now, quoted, scan
 from healthseg.data.tables import Column, Table
-from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, numbered
+from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, line_of, numbered
 from healthseg.errors import machine_fault
 from healthseg.settings.data import DataSettings
 
@@ -64,8 +64,12 @@ def clean_table(
     parts: Sequence[SourcePart],
     settings: DataSettings,
     folder: Path,
+    dropped: Container[str] = (),
 ) -> TableReport:
-    """The accounting of a table, its clean rows written to ``folder``; a refused table leaves no rows."""
+    """The accounting of a table, its clean rows written to ``folder``; a refused table leaves no rows.
+
+    ``dropped`` are the customers whose row in customers cannot be used.
+    """
     try:
         layouts, rejected = _load(connection, table, parts, settings)
         settings = with_scale(connection, table, settings)
@@ -78,7 +82,7 @@ def clean_table(
                 "WHERE recorded_at IS NULL AND updated_at IS NOT NULL"
             )
         _mark_repeats(connection, table)
-        report = _account(connection, table, layouts, rejected_drops(rejected), settings)
+        report = _account(connection, table, layouts, rejected, settings, dropped)
         report = replace(report, warnings=[*report.warnings, *notes])
     except Refused as problem:
         return refusal(table.name, [part.label for part in parts], str(problem))
@@ -210,17 +214,19 @@ def _account(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
     layouts: Layouts,
-    rejected: list[Issue],
+    rejected: Rejected,
     settings: DataSettings,
+    dropped: Container[str],
 ) -> TableReport:
     faults = _counts(connection, table, "fault", "fault > 0")
     masks = _counts(connection, table, "mask", "mask > 0 AND fault = 0")
     ((rows, remaining),) = connection.execute(
         "SELECT COUNT(*), COUNT(*) FILTER (fault = 0) FROM judged"
     ).fetchall()
-    read = rows + sum(issue.count for issue in rejected)
+    lines = rejected_drops(rejected, _last_lines(connection, layouts))
+    read = rows + sum(issue.count for issue in lines)
     issues = [
-        *rejected,
+        *lines,
         *drops_by_reason(connection, table, settings, faults, layouts),
         *_repeat_drops(connection, table, settings, faults, layouts),
         *emptied_by_reason(connection, table, settings, masks, layouts),
@@ -241,7 +247,15 @@ def _account(
         list(layouts),
         client_rows=_client_rows(connection, issues),
     )
-    return refused_for_losses(report, settings)
+    unlisted = faults[UNKNOWN].clients if UNKNOWN in faults else {}
+    return refused_for_losses(report, settings, unlisted=unlisted, dropped=dropped)
+
+
+def _last_lines(connection: duckdb.DuckDBPyConnection, layouts: Layouts) -> dict[str, int]:
+    """The line of the last row of each CSV file."""
+    last = connection.execute("SELECT file, MAX(row_number) FROM judged GROUP BY 1").fetchall()
+    lines = {label: line_of(*layouts[label], row) for label, row in last}
+    return {label: line for label, line in lines.items() if line is not None}
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, table: Table, column: str, where: str) -> Counts:
@@ -270,7 +284,7 @@ def _repeat_drops(
     layouts: Layouts,
 ) -> list[Issue]:
     names = [name for name in table.versioned if name.strip('"') not in ("client_id", "system")]
-    key = " and ".join(name.strip('"') for name in names[:2])
+    key = " and ".join(name.strip('"') for name in names[:2] or table.versioned)
     reasons: dict[int, tuple[str, IssueKind]] = {
         UNKNOWN: ("client_id is not in customers", "dropped"),
         IDENTICAL: ("identical to another row", "repeated"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +77,10 @@ class Events:
         )
         return 0 < active <= (last - first).days
 
-    def report(self, build: BuildConnection, settings: Settings) -> TableReport:
-        """The accounting of all rows of all files."""
+    def report(
+        self, build: BuildConnection, settings: Settings, dropped: Container[str] = ()
+    ) -> TableReport:
+        """The accounting of all rows of all files; ``dropped`` are the customers whose row in customers cannot be used."""
         read, issues, notes = staging.accounted(self.staged, build, settings)
         for reason, kind, count, label, column, condition in (
             *self._beyond(),
@@ -117,7 +119,7 @@ class Events:
             client_rows=self._client_rows(issues),
         )
         empty = None if event_sums(self.months) else "it holds no rows that can be counted"
-        return refused_for_losses(report, settings, empty)
+        return refused_for_losses(report, settings, empty, self._unlisted, dropped)
 
     def _client_rows(self, issues: Sequence[Issue]) -> dict[str, int]:
         """The rows read of each customer that an issue concerns."""
@@ -147,6 +149,15 @@ class Events:
         reason = f"occurred_at lies more than {days} days after the portfolio's other events"
         condition = f"fault = 0 AND occurred_at >= DATE '{last + facts.DAY}'"
         yield reason, "dropped", self.staged.beyond, label, "occurred_at", condition
+
+    @property
+    def _unlisted(self) -> dict[str, int]:
+        """The rows of each customer that is not in customers."""
+        rows: dict[str, int] = {}
+        for month in self.months.values():
+            for client, (count, _) in month.record["unknown"].items():
+                rows[client] = rows.get(client, 0) + count
+        return rows
 
     def _unknown(self) -> Iterator[_Loss]:
         rows = [

@@ -68,6 +68,8 @@ class LoadedTables:
     folders: dict[str, Path] = field(default_factory=dict)
     # each customer's client_id and time zone
     accounts: pd.DataFrame = field(default_factory=NO_ACCOUNTS.copy)
+    # the customers whose row in customers cannot be used
+    dropped: frozenset[str] = frozenset()
     events: Events | None = None
     _reports: dict[str, TableReport] = field(default_factory=dict)
     _build: BuildConnection | None = None
@@ -193,13 +195,16 @@ class LoadedTables:
 
     def _load(self, name: str, build: BuildConnection) -> TableReport:
         if TABLES[name].of_customers and not self.usable("customers"):
-            files = [part.label for part in self.sources.parts[name]]
-            return refusal(name, files, "the customers that it belongs to are not usable")
+            files, why = [part.label for part in self.sources.parts[name]], self.report("customers")
+            reason = f": {why.reason}" if why else ""
+            return refusal(name, files, f"the customers that it belongs to are not usable{reason}")
         if name == "events":
             return self._load_events(build)
         report = self._load_table(TABLES[name], build)
         if name == "customers" and not report.refused:
             self.accounts = _accounts(self.folders[name], self.settings)
+            dropped = {client for issue in report.drops for client in issue.clients}
+            self.dropped = frozenset(dropped - set(self.accounts["client_id"]))
             build.set_accounts(self.accounts)
         return report
 
@@ -207,7 +212,7 @@ class LoadedTables:
         """A table's report and clean rows, from disk where its files did not change."""
         accounts = ""
         if table.of_customers:
-            accounts = fingerprint(self.accounts.to_dict("split")["data"])
+            accounts = fingerprint([self.accounts.to_dict("split")["data"], sorted(self.dropped)])
         token = self.sources.token(table.name) or uuid.uuid4().hex
         settings = self.settings
         rules = settings.max_loss_share, settings.csat_scale, *_readings(settings)
@@ -235,7 +240,9 @@ class LoadedTables:
         try:
             ready = [prepare(part, target.parent / COPIES, table) for part in parts]
             with build.within(f"table {table.name}", _files(parts)):
-                return clean_table(build.connection, table, ready, self.settings, target)
+                return clean_table(
+                    build.connection, table, ready, self.settings, target, self.dropped
+                )
         except Refused as problem:
             return refusal(table.name, [part.label for part in parts], str(problem))
 
@@ -251,7 +258,7 @@ class LoadedTables:
                 events = Events.build(
                     self.folder, build, parts, self.accounts, excluded, settings, version
                 )
-                report = events.report(build, settings)
+                report = events.report(build, settings, self.dropped)
         except Refused as problem:
             return refusal("events", [part.label for part in parts], str(problem))
         except duckdb.Error as problem:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from healthseg.settings.data import DataSettings
@@ -14,6 +15,8 @@ from healthseg.settings.data import DataSettings
 IssueKind = Literal["dropped", "repeated", "version", "conflict", "emptied", "note"]
 # rows of these kinds are no loss: another row stands for them
 HARMLESS = ("repeated", "version", "conflict")
+# lines of a CSV file below its last row, without its columns: no loss
+FOOTER = "the line below the last row does not have the header's columns"
 ZONE = "customers.timezone"
 
 
@@ -150,7 +153,7 @@ class Losses:
 
     @functools.cached_property
     def emptied(self) -> dict[str, frozenset[str]]:
-        """By "table.column", the customers of whom a value could not be used.
+        """By "table.column", the customers of whom a value could not be used, with or without its row.
 
         Where most customers' time zones cannot be read the column is as if it were not there.
         """
@@ -158,7 +161,7 @@ class Losses:
             f"{name}.{issue.column}": frozenset(issue.clients)
             for name, report in self._reports.items()
             for issue in report.issues
-            if issue.kind == "emptied"
+            if issue.kind == "emptied" or (issue.kind == "dropped" and issue.column == "count")
         }
         if ZONE in emptied and 2 * len(emptied[ZONE]) > self._reports["customers"].kept:
             del emptied[ZONE]
@@ -184,22 +187,30 @@ def refusal(name: str, files: Sequence[str], reason: str) -> TableReport:
     return TableReport(name, files=list(files), refused=True, reason=reason)
 
 
-def _excessive_loss(report: TableReport, settings: DataSettings) -> str | None:
+def _excessive_loss(
+    report: TableReport,
+    settings: DataSettings,
+    unlisted: Mapping[str, int],
+    dropped: Container[str],
+) -> str | None:
     """Why a table is refused for its losses, or None. A row that another stands for is no loss.
 
-    A single row refuses no table, and neither does a single customer among others: its own metrics are withheld.
+    A single row refuses no table, and neither does a single customer among others: its own metrics are withheld. Nor do
+    rows of customers whose row in customers was ``dropped``. ``unlisted`` has the rows of each one that is not in it.
     """
-    read, remaining = report.read, report.kept
     losses = [issue for issue in report.issues if issue.rows and issue.kind not in HARMLESS]
-    lost = sum(issue.count for issue in losses)
-    if not lost or (lost == 1 and remaining):
+    footer = sum(issue.count for issue in losses if issue.reason == FOOTER)
+    excused = footer + sum(count for client, count in unlisted.items() if client in dropped)
+    read, remaining = report.read - excused, report.kept
+    lost = sum(issue.count for issue in losses) - excused
+    if lost <= 0 or (lost == 1 and remaining):
         return None
-    by_client: dict[str, int] = {}
+    by_client = {client: count for client, count in unlisted.items() if client not in dropped}
     for issue in losses:
         for client, count in issue.clients.items():
             by_client[client] = by_client.get(client, 0) + count
     worst = max(by_client, key=lambda client: (by_client[client], client), default="")
-    rows = report.client_rows.get(worst, 0)
+    rows = report.client_rows.get(worst, unlisted.get(worst, 0))
     rest, lost_rest = read - rows, lost - by_client.get(worst, 0)
     of, gone = (rest, lost_rest) if rest else (read, lost)
     if gone <= settings.max_loss_share * of:
@@ -214,10 +225,14 @@ def _excessive_loss(report: TableReport, settings: DataSettings) -> str | None:
 
 
 def refused_for_losses(
-    report: TableReport, settings: DataSettings, empty: str | None = None
+    report: TableReport,
+    settings: DataSettings,
+    empty: str | None = None,
+    unlisted: Mapping[str, int] = MappingProxyType({}),
+    dropped: Container[str] = (),
 ) -> TableReport:
     """The report, refused where too much is lost, or for the reason ``empty``."""
-    excessive = _excessive_loss(report, settings)
+    excessive = _excessive_loss(report, settings, unlisted, dropped)
     reason, setting = excessive or empty, "max_loss_share" if excessive else None
     return replace(report, refused=reason is not None, reason=reason, setting=setting)
 

@@ -265,14 +265,20 @@ def is_epoch(text: str) -> str:
     return f"regexp_full_match({text}, '\\d{{10}}(\\d{{3}}){{0,3}}')"
 
 
+def is_day_number(text: str) -> str:
+    """Whether a text is a day of eight digits, 20250930 (ISO 8601's basic format)."""
+    return f"regexp_full_match({text}, '(19|20)\\d{{6}}')"
+
+
 def instant_of(text: str, reading: str | None) -> str:
-    """A moment in UTC from text: ISO 8601, seconds since 1970 or their thousandths, and in the formats of the reading."""
+    """A moment in UTC from text: ISO 8601, 20250930, seconds since 1970 or their thousandths, and in the formats of the reading."""
     count = f"TRY_CAST({text} AS BIGINT)"
     factors = {10: "* 1000000", 13: "* 1000", 16: "", 19: "// 1000"}
     cases = " ".join(f"WHEN {size} THEN {count} {factor}" for size, factor in factors.items())
     iso = (
         f"CASE WHEN regexp_matches({text}, {quoted(_ISO)}) "
         f"THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' "
+        f"WHEN {is_day_number(text)} THEN TRY_STRPTIME({text}, '%Y%m%d') "
         f"WHEN {is_epoch(text)} THEN MAKE_TIMESTAMP(CASE STRLEN({text}) {cases} END) END"
     )
     if reading is None:

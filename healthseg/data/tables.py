@@ -30,11 +30,13 @@ LARGEST, _MONTH_SECONDS, _MOST_SEATS = 1e12, 31 * 86_400, 1e8
 
 
 def id_text(value: Any) -> Any:
-    """An id as text where it is a whole number; anything else as it is.
+    """An id as text where it is a whole number, also one that a column of floats made text; anything else as it is.
 
-    >>> id_text(1001), id_text(1001.0), id_text("acme")
-    ('1001', '1001', 'acme')
+    >>> id_text(1001), id_text(1001.0), id_text("1001.0"), id_text("acme")
+    ('1001', '1001', '1001', 'acme')
     """
+    if isinstance(value, str):
+        return value[:-2] if value.endswith(".0") and value[:-2].isdecimal() else value
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return str(int(value))
     whole = isinstance(value, numbers.Real) and float(value).is_integer()

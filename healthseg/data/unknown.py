@@ -11,6 +11,7 @@ EFFECTS = {
     "customers.seats": "seats are not measured, unless contracts have them",
     "customers.churned_on": "the customer has churned where arr_changes or stage_changes say so; where it can't be "
     "read, ARR is not measured",
+    "customers.notice_on": "no date; where it can't be read, the lowest possible score allows for a notice",
     "customers.timezone": "days are those of `default_timezone`; where it can't be read, what depends on days is not measured",
     "customers.currency": "the amount is in `reporting_currency`, if one is set",
     "customer_changes.value": "the change says nothing; an amount that can't be read leaves ARR unmeasured",
@@ -22,7 +23,7 @@ EFFECTS = {
     "events.duration_seconds": "the event lasts no time",
     "events.event_id": "identical rows of one instant are one event",
     "events.source": "no person's: counted in `other_events`; a person's where no row of the file names one",
-    "events.count": "the row is left out; an empty one is one event, unless other rows have counts and it is of a whole day",
+    "events.count": "the row is left out, and the own baseline is not measured; an empty one is one event, unless other rows have counts and it is of a whole day",
     "users.created_at": "the user is provisioned all the time",
     "users.deactivated_at": "the user is active",
     "tickets.severity": "an open ticket of unknown severity is open, and `open_high_tickets` is not measured",

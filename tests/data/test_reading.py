@@ -80,6 +80,7 @@ def test_one_value_with_another_reading_spoils_no_other(column_of):
         (("4 Mar 2025", "Mar 5, 2025"), ["2025-03-04", "2025-03-05"]),
         (("03/04/2025", "05/06/2025", "07/08/2025"), [None, None, None]),
         (("13/02/2025", "02/14/2025"), [None, None]),
+        (("20250201", "20250303"), ["2025-02-01", "2025-03-03"]),
     ],
 )
 def test_dates_are_read_where_the_column_has_one_reading(column_of, values, expected):

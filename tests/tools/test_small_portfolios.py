@@ -46,6 +46,21 @@ def test_every_tool_takes_a_number_as_a_client_id(solo, tool):
     assert "Solo" in tool(solo, client_id=7, **OF_ONE[tool]).verdict()
 
 
+@pytest.mark.parametrize("written", [7, 7.0, "7.0", "7"])
+def test_ids_are_accepted_as_numbers_wherever_an_id_is(solo, written):
+    assert hs.track_usage_engagement(solo, client_id=written).client_id == "7"
+    tiers = hs.segment_by_value_tier(solo).customer(written)
+    assert tiers.client_id == "7"
+    assert hs.segment_customers(solo, {}, "usage").customer(written).client_id == "7"
+
+
+def test_adoption_without_any_feature_has_a_response(solo):
+    """Events that name no feature, and no features table: nothing to list."""
+    events = solo.table("events").drop(columns="feature")
+    plain = hs.Portfolio.open({"customers": CUSTOMERS, "events": events})
+    assert hs.portfolio_adoption(plain).feature_details == []
+
+
 @pytest.mark.parametrize("tool", OF_ALL, ids=lambda tool: tool.__name__)
 def test_one_customer_is_spoken_of_in_the_singular(solo, tool):
     assert "1 customers" not in tool(solo, **OF_ALL[tool]).verdict()

@@ -272,7 +272,7 @@ def portfolio_features(usage: FeatureUsage, names: list[str]) -> pd.DataFrame:
     frame["lower"], frame["upper"] = wilson(
         frame["adopted"].fillna(0), known, settings.interval_level
     )
-    users = pairs["client_id"].map(usage.users)
+    users = pairs["client_id"].map(usage.users).astype(float)  # words stay words where no row is
     shares = pairs.assign(user_share=pairs["users"] / users.where(users > 0))
     adopters = shares[shares["adopted"] == 1].groupby("feature")
     frame["events_per_adopter"] = adopters["events"].median()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr
 
+from healthseg.data.tables import id_text
 from healthseg.errors import ClientNotFound, hint
 from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
@@ -270,6 +271,7 @@ class Segmentation(Result):
 
     def customer(self, client_id: str) -> SegmentPlace:
         """A customer's segment; raises ClientNotFound for one that is not live at as_of."""
+        client_id = id_text(client_id)
         clients = self._frames["customers"]["client_id"].tolist()
         if client_id not in clients or self._find_place is None:
             raise ClientNotFound(

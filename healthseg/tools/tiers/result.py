@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from healthseg.charts.formats import brief_money, percent
+from healthseg.data.tables import id_text
 from healthseg.errors import ClientNotFound, hint
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
@@ -298,7 +299,7 @@ class ValueTiers(Result):
         """A customer's tier and value; raises ClientNotFound for one that is not live at as_of."""
         from healthseg.tools.tiers.customer import customer_value
 
-        customers = self._frames["customers"]
+        client_id, customers = id_text(client_id), self._frames["customers"]
         rows = customers[customers["client_id"] == client_id]
         if rows.empty:
             raise ClientNotFound(
