@@ -7,14 +7,15 @@ what they were computed from: a row of a past date is counted once.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import InvalidParameters, hint
+from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.metrics import catalog, own
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
@@ -31,16 +32,25 @@ from healthseg.metrics.money import in_reporting_currency
 from healthseg.metrics.profile import STATIC, profile, tiers
 from healthseg.periods import as_date
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier")
 # Of so many dates that are needed together there is one file, too, which is read in a fraction of the time.
 MANY_DATES = 8
 PANELS_IN_MEMORY = 4
 # customers: up to here a date is counted for all, also where a few are needed
 WHOLE_UP_TO = 2_000
+# parts of a panel for each thread of a cluster: a lost one costs little, and the last ones end together
+_PARTS_OF_A_THREAD = 2
 
 
 def panel(
-    portfolio: Portfolio, dates: Iterable[dt.date], clients: list[str] | None = None
+    portfolio: Portfolio,
+    dates: Iterable[dt.date],
+    clients: list[str] | None = None,
+    *,
+    on: Client | None = None,
 ) -> pd.DataFrame:
     """What was known of every customer at the end of each date?
 
@@ -48,7 +58,10 @@ def panel(
     (``live, tenure_days, arr, seats, plan, tier, stage, days_to_renewal`` …) and the metrics of
     the catalogue, NaN where not measured. Snapshot columns of ``customers`` enter only on the portfolio's last day.
     A date's row is the same whatever was added to the portfolio later. ``dates`` are days, read to their end;
-    ``clients`` are ids, by default all. Raises InvalidParameters for what is not a date.
+    ``clients`` are ids, by default all. ``on`` is a ``distributed.Client`` whose workers count what is not cached, each
+    some customers; they reach the portfolio's folder by the same path. What they counted is cached here, also for scores
+    and models. Raises InvalidParameters for what is not a date or no client, CalculationError where the workers have
+    another version of healthseg or lack a metric that is registered here.
 
     >>> from healthseg.testing import tiny_portfolio
     >>> rows = panel(tiny_portfolio([("a", "2025-03-01 09:00", "u1")]), ["2025-03-01"])
@@ -56,6 +69,7 @@ def panel(
     (1, True)
     """
     portfolio = Portfolio.of(portfolio)
+    _require_client(on)
     wanted = sorted({as_date(date, "dates") for date in dates})
     few = clients is not None and len(customers(portfolio)) > WHOLE_UP_TO >= len(clients)
     if clients is not None and few and not own.ranked(portfolio):
@@ -64,7 +78,7 @@ def panel(
         if missing:
             rows = [_of_clients(frame, clients) for frame in cached.values()]
             return _joined([*rows, build(portfolio, missing, clients)])
-    rows_of_all = _whole(portfolio, wanted)
+    rows_of_all = _whole(portfolio, wanted, on)
     return rows_of_all.copy() if clients is None else _of_clients(rows_of_all, clients)
 
 
@@ -80,11 +94,11 @@ def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
     ]
 
 
-def _whole(portfolio: Portfolio, dates: list[dt.date]) -> pd.DataFrame:
+def _whole(portfolio: Portfolio, dates: list[dt.date], on: Client | None = None) -> pd.DataFrame:
     """All customers' rows on these dates; the last few sets of dates stay in memory."""
 
     def build() -> pd.DataFrame:
-        return _joined(list(_rows_by_date(portfolio, dates).values()))
+        return _joined(list(_rows_by_date(portfolio, dates, on=on).values()))
 
     inputs = [_inputs(portfolio, date) for date in dates]
     if len(dates) >= MANY_DATES:
@@ -93,7 +107,10 @@ def _whole(portfolio: Portfolio, dates: list[dt.date]) -> pd.DataFrame:
 
 
 def _rows_by_date(
-    portfolio: Portfolio, dates: list[dt.date], build_missing: bool = True
+    portfolio: Portfolio,
+    dates: list[dt.date],
+    build_missing: bool = True,
+    on: Client | None = None,
 ) -> dict[dt.date, pd.DataFrame]:
     """All customers' rows by date; dates that are not cached are counted together."""
 
@@ -101,7 +118,7 @@ def _rows_by_date(
         if not build_missing:
             return {}
         every = _every(customers(portfolio).index.tolist(), missing)
-        frame = own.add_percentiles(portfolio, _build(portfolio, every))
+        frame = own.add_percentiles(portfolio, _build(portfolio, every, on))
         groups = dict(list(frame.groupby("date", sort=False)))
         nobody = frame.iloc[:0]
         return {
@@ -152,13 +169,16 @@ def _every(clients: list[str], dates: list[dt.date]) -> pd.DataFrame:
     return pd.MultiIndex.from_product([clients, dates], names=own.KEYS).to_frame(index=False)
 
 
-def _build(portfolio: Portfolio, pairs: pd.DataFrame) -> pd.DataFrame:
+def _build(portfolio: Portfolio, pairs: pd.DataFrame, on: Client | None = None) -> pd.DataFrame:
     """The rows without what is relative to all customers."""
     days = over_spans.days_counted(pairs["date"], pairs["date"], portfolio.settings)
+    clients = pairs["client_id"].unique().tolist()
+    if on is not None and clients:
+        return _joined(_build_on(on, portfolio, pairs, clients, days))
     parts = [
-        _build_chunk(portfolio, pairs[pairs["client_id"].isin(clients)], clients)
+        _build_chunk(portfolio, pairs[pairs["client_id"].isin(part)], part)
         # a portfolio without customers has the columns without rows
-        for clients in list(chunks(pairs["client_id"].unique().tolist(), days)) or [[]]
+        for part in list(chunks(clients, days)) or [[]]
     ]
     return _joined(parts)
 
@@ -233,6 +253,49 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     texts = [*WORDS, *(name for name, metric in catalog.counted().items() if metric.levels)]
     words = {name: "str" for name in texts if name in frame}
     return frame.astype({**words, "date": "datetime64[ms]"})
+
+
+# -- on a cluster ------------------------------------------------------------------------
+
+
+def _require_client(on: Client | None) -> None:
+    if on is not None and not (hasattr(on, "scatter") and hasattr(on, "gather")):
+        raise InvalidParameters(
+            f"{str(on)[:200]!r} is not a cluster: expected a distributed.Client",
+            parameter="on",
+            value_provided=str(on)[:200],
+            validation_rule="distributed.Client",
+        )
+
+
+def _build_on(
+    on: Client, portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str], days: int
+) -> list[pd.DataFrame]:
+    """The rows of a few customers from each task of a cluster."""
+    assert portfolio.reports  # read here, once: the workers find it on disk
+    threads = max(1, sum(on.nthreads().values()))
+    at_most = -(-len(clients) // (threads * _PARTS_OF_A_THREAD))
+    parts = [
+        part[first : first + at_most]
+        for part in chunks(clients, days)
+        for first in range(0, len(part), at_most)
+    ]
+    count = functools.partial(_build_there, code=catalog.code_version())
+    shared = on.scatter(portfolio, broadcast=True, hash=False)
+    rows = [pairs[pairs["client_id"].isin(part)] for part in parts]
+    futures = on.map(count, [shared] * len(parts), rows, parts, pure=False)
+    return list(on.gather(futures))
+
+
+def _build_there(
+    portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str], code: str
+) -> pd.DataFrame:
+    if code != catalog.code_version():
+        raise CalculationError(
+            "a worker of the cluster has another version of healthseg, or lacks a metric that is registered here: "
+            "install the same version everywhere, and register metrics on the workers too (Client.register_plugin)"
+        )
+    return _build_chunk(portfolio, pairs, clients)
 
 
 # -- single figures ----------------------------------------------------------------------

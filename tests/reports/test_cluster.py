@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -14,11 +15,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import healthseg as hs
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import CalculationError, IntegrationError, InvalidParameters
+from healthseg.metrics import catalog
 from healthseg.reports.batches import cluster, manifest, plan
 from healthseg.reports.batches.job import Job
 from healthseg.settings import Settings
@@ -46,7 +49,7 @@ def client() -> Iterator:
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=0,
             silence_logs=logging.CRITICAL,
         ) as workers,
@@ -62,6 +65,30 @@ def _kill_a_busy_worker(client, out: Path) -> None:
     pids = client.run(os.getpid)
     busy = next(address for address, tasks in client.processing().items() if tasks)
     os.kill(pids[busy], signal.SIGKILL)
+
+
+def test_a_panel_that_a_cluster_counts_is_the_one_that_is_counted_here(
+    client, small_portfolio, tmp_path
+):
+    dates = ["2025-06-30", "2025-09-30"]
+    here = hs.panel(small_portfolio.folder, dates)
+    shutil.copytree(
+        small_portfolio.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("cache")
+    )
+    there = hs.Portfolio.open(tmp_path / "copy")
+    pd.testing.assert_frame_equal(hs.panel(there, dates, on=client), here)
+    # from the cache, without the cluster
+    pd.testing.assert_frame_equal(hs.panel(tmp_path / "copy", dates), here)
+
+
+def test_a_metric_that_the_workers_lack_and_what_is_no_cluster_are_refused(client, tiny):
+    twice = catalog.Metric(
+        name="two_seats", label="Two seats", unit="ratio", derive=lambda rows: 2 * rows["seats"]
+    )
+    with catalog.registered(twice), pytest.raises(CalculationError, match="lacks a metric"):
+        hs.panel(tiny, ["2025-06-20"], on=client)
+    with pytest.raises(InvalidParameters, match="is not a cluster"):
+        hs.panel(tiny, ["2025-06-20"], on="dask://host:8786")
 
 
 def test_a_lost_worker_costs_no_report_and_none_comes_back_twice(client, tiny: str, tmp_path):

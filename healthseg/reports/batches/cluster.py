@@ -199,7 +199,7 @@ def _client(on: Any, count: int | None) -> Iterator[Client]:
                 distributed.LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     memory_limit=0,
                     silence_logs=logging.ERROR,
                 )
