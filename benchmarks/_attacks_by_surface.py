@@ -100,11 +100,6 @@ DUCKDB = {
         "CREATE MACRO trim(x) AS (SELECT content FROM read_text('OUTSIDE/secret.txt'))",
         "CREATE MACRO count(x) AS 7",
     ],
-    "a column computed from the environment": [
-        "CREATE TABLE customers(client_id VARCHAR, signup_date DATE, "
-        "name VARCHAR GENERATED ALWAYS AS (getenv('AWS_SECRET_ACCESS_KEY')))",
-        "INSERT INTO customers VALUES ('acme', '2025-01-01')",
-    ],
     "150 views of each other": [
         _CUSTOMERS.replace("customers", "v0", 1),
         *(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -202,6 +203,44 @@ def test_no_state_of_a_notebook_reaches_the_next_one_in_its_process(tmp_path):
     before = _text(_run(SHOWS_TRACES))
     _run(LEAVES_TRACES)
     assert _text(_run(SHOWS_TRACES)) == before
+
+
+HOLDS_A_SECRET = """
+import functools, threading
+import altair, pandas
+secret = '-'.join(['of', 'customer', 'acme'])
+frame = pandas.DataFrame({'name': [secret]})
+class Holder:
+    def __init__(self): self.me, self.words = self, secret + '!'
+holder = Holder()
+@functools.lru_cache
+def remembered(words): return words + '?'
+local = threading.local(); local.words = remembered(secret)
+print(secret); display(frame)
+chart = altair.Chart(altair.Data(values=[{'a': secret}])).mark_bar().encode(x='a:N').to_dict()
+get_ipython().user_ns['kept'] = secret
+secret
+"""
+
+
+@pytest.mark.parametrize("last", ["secret", "raise ValueError(secret)"])
+def test_nothing_of_a_customer_s_notebook_is_left_in_the_process_for_the_next_one(last):
+    secret = "-".join(["of", "customer", "acme"])  # which no source has as one word
+    made = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(text) for text in (HOLDS_A_SECRET, last)]
+    )
+    cells.run(made)
+    assert secret in str(made)
+    del made
+    gc.collect()
+    texts = [
+        text
+        for each in gc.get_objects()
+        if isinstance(each, dict | list | tuple | set)
+        for text in (each.values() if isinstance(each, dict) else list(each))
+        if isinstance(text, str) and secret in text
+    ]
+    assert texts == [] and not hasattr(sys, "last_value")
 
 
 def test_each_notebook_draws_its_own_random_numbers():

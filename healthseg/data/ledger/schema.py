@@ -208,10 +208,10 @@ def refuse_newer(name: str, version: int) -> None:
         )
 
 
-def upgrade(connection: Connection) -> None:
-    """Upgrades the tables to the newest version, within the caller's transaction."""
+def upgrade(connection: Connection, to: int = LATEST) -> None:
+    """Upgrades the tables to a version, the newest by default, within the caller's transaction."""
     dialect = connection.dialect.name
-    for number in range((version(connection) or 0) + 1, LATEST + 1):
+    for number in range((version(connection) or 0) + 1, to + 1):
         for step in MIGRATIONS[number - 1]:
             for statement in [step] if isinstance(step, str) else step.statements(dialect):
                 connection.exec_driver_sql(statement)

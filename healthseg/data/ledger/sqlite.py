@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,6 +25,23 @@ from healthseg.errors import DataRetrievalError
 
 _WAL_PAUSE_SECONDS = 0.02
 _CANNOT_BE_WRITTEN = "make its folder writable, or work on a copy of the portfolio"
+
+
+# a view has its own name here, a trigger or an index its table's
+_SCHEMA = "SELECT name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+
+
+@cache
+def _own_schema() -> tuple[frozenset[str], frozenset[str]]:
+    """What SQLite's schema says of a ledger of any version: the names of its tables, and all statements."""
+    names, statements = set(), set()
+    with create_engine("sqlite://", poolclass=NullPool).begin() as connection:
+        for number in range(1, LATEST + 1):
+            schema.upgrade(connection, number)
+            for _, table, statement in connection.exec_driver_sql(_SCHEMA):
+                names.add(table)
+                statements.add(statement)
+    return frozenset(names), frozenset(statements)
 
 
 def is_writable(path: Path) -> bool:
@@ -140,7 +157,9 @@ class SqliteDatabase:
 
     def _upgrade(self, connection: Connection, new: bool = False) -> None:
         """Refuses a file that is no ledger, or newer than this package; upgrades an older one in one transaction."""
-        version = schema.version(connection)
+        foreign = [] if new else self._foreign(connection)
+        # which could be a view without an end
+        version = None if "schema_version" in foreign else schema.version(connection)
         if version == 0 and not new:
             self._refuse_emptied()
         connection.rollback()
@@ -151,6 +170,12 @@ class SqliteDatabase:
                 path=str(self.path),
             )
         schema.refuse_newer(self.name, version)
+        if foreign:
+            raise DataRetrievalError(
+                f"the ledger {self.path} holds {foreign[0]!r}, which healthseg did not make so: restore it from a "
+                "backup (healthseg ledger restore)",
+                path=str(self.path),
+            )
         if version < LATEST and not is_writable(self.path):
             raise DataRetrievalError(
                 f"the ledger {self.path} has schema version {version}, needs an upgrade to {LATEST}, and cannot "
@@ -162,6 +187,12 @@ class SqliteDatabase:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             schema.upgrade(connection)
             connection.commit()
+
+    def _foreign(self, connection: Connection) -> list[str]:
+        """Views in place of a ledger's tables, other columns, triggers and indices on them: they run when it is used."""
+        names, statements = _own_schema()
+        rows = connection.exec_driver_sql(_SCHEMA).fetchall()
+        return sorted(name for name, table, sql in rows if table in names and sql not in statements)
 
     def _use_wal(self, connection: Connection) -> None:
         """Switches to the write-ahead log, for which SQLite itself does not wait where two create the file at once."""

@@ -284,6 +284,9 @@ def _shell(outputs: Outputs) -> Iterator[NotebookShell]:
             setattr(sys, name, stream)
         _forget(NotebookShell)
         module.__dict__.clear()
+        # an error that was raised keeps the frames, and all that they hold
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            sys.__dict__.pop(name, None)
 
 
 def _forget(kind: type[InteractiveShell]) -> None:
