@@ -95,6 +95,15 @@ KINDS = (
         ),
         prints=False,
     ),
+    # the process that gives out the work is killed; reports_cluster.py --kill kills one that does it
+    Kind(
+        "dask",
+        (
+            *("report", "calculate_health_score", "--portfolio", "FOLDER", "--riskiest", "3"),
+            *("--out", "FOLDER/out", "--resume", "--quiet", "--workers", "2", "--on", "local"),
+        ),
+        prints=False,
+    ),
     Kind("sync", ("SYNC",), small=True, prints=False),
 )
 

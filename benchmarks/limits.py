@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 _KB = 1 << 10
 # what is limited, in bytes or files
 STEPS: dict[str, tuple[int, ...]] = {
-    "memory": tuple(mb * 10**6 for mb in (100, 500, 1000, 2000, 3000, 4000, 6000)),
+    "memory": tuple(mb * 10**6 for mb in (100, 500, 1000, 2000, 3000, 4000, 6000, 75_000)),
     "files": (5, 8, 12, 16, 24, 48, 128),
     "size": (0, 100, _KB, 4 * _KB, 16 * _KB, 64 * _KB, 1 << 20),
     "disk": tuple(kb * _KB for kb in (16, 32, 64, 128, 256, 512, 1024, 2048)),

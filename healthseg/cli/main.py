@@ -34,7 +34,7 @@ from healthseg.cli import (
     tools,
     trust,
 )
-from healthseg.cli.options import ERROR, Parser, print_json
+from healthseg.cli.options import ERROR, Parser, print_json, require_addresses
 from healthseg.errors import CalculationError, HealthsegError, machine_fault
 
 MODULES = (
@@ -76,7 +76,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     parsed = command_parser().parse_args(arguments)
     with _terminable() as terminated:
         try:
-            _require_addresses()
+            require_addresses()
             return int(parsed.command(parsed, parsed.parser))
         except HealthsegError as problem:
             return _refused(problem, parsed)
@@ -87,23 +87,6 @@ def _run(arguments: Sequence[str] | None) -> int:
                 print("stopped", file=sys.stderr)
                 return 128 + (terminated or [signal.SIGINT])[0]
             return _refused(CalculationError(_words(problem)), parsed)
-
-
-def _require_addresses() -> None:
-    """Raises CalculationError where the system lets this process reserve less memory than the libraries need."""
-    with contextlib.suppress(ImportError):  # a system without such limits
-        import resource
-
-        most, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if most == resource.RLIM_INFINITY:
-            return
-        from healthseg.settings.operator import LEAST_ADDRESSES_MB
-
-        if most < LEAST_ADDRESSES_MB * 1_000_000:
-            raise CalculationError(
-                f"there is not enough memory: this process may reserve {most / 1e6:,.0f} MB, and needs "
-                f"{LEAST_ADDRESSES_MB:,}: raise its limit (ulimit -v)"
-            )
 
 
 @contextlib.contextmanager

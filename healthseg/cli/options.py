@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import importlib
 import json
@@ -205,6 +206,24 @@ def show(arguments: argparse.Namespace, value: Any, lines: Sequence[str]) -> Non
         print_json(value)
     else:
         print(printable("\n".join(lines)))
+
+
+def require_addresses(*, drawing: bool = False) -> None:
+    """Raises CalculationError where the system lets this process reserve less memory than the libraries need."""
+    with contextlib.suppress(ImportError):  # a system without such limits
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if most == resource.RLIM_INFINITY:
+            return
+        from healthseg.settings.operator import DRAWING_ADDRESSES_MB, LEAST_ADDRESSES_MB
+
+        least = DRAWING_ADDRESSES_MB if drawing else LEAST_ADDRESSES_MB
+        if most < least * 1_000_000:
+            raise CalculationError(
+                f"there is not enough memory: this process may reserve {most / 1e6:,.0f} MB, and needs "
+                f"{least:,}: raise its limit (ulimit -v)"
+            )
 
 
 def require(module: str, extra: str) -> None:

@@ -147,6 +147,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(
             "which reports? use --client ID, --all-clients, --riskiest N, --manager ID or --overview"
         )
+    if named and not arguments.on:
+        options.require_addresses(drawing=True)
     from healthseg.reports.batches import plan
     from healthseg.reports.batches.run import BatchProgress, Stopped, make_reports
 

@@ -17,6 +17,8 @@ Minutes = Annotated[float, Field(ge=0)]
 # MB of addresses (ulimit -v) that a command needs: it reserves 3,000 on two cores, of which it uses a tenth. With less,
 # the libraries that it loads end without a word, or never
 LEAST_ADDRESSES_MB = 4_000
+# and one that draws charts: the engine that draws reserves 64 GiB, and ends with SIGTRAP where it may not
+DRAWING_ADDRESSES_MB = 75_000
 
 
 class CacheSettings(Frozen):

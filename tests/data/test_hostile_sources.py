@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import sqlite3
+
 import duckdb
 import pytest
 
+from healthseg.data.ledger.ledger import FILE_NAME, Ledger
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import HealthsegError, InvalidParameters
+from healthseg.errors import DataRetrievalError, HealthsegError, InvalidParameters
 
 CUSTOMERS = "SELECT 'acme' AS client_id, DATE '2025-01-01' AS signup_date"
 SECRET = "secret-of-the-operator"
+AT = dt.datetime(2025, 10, 1, tzinfo=dt.UTC)
 
 
 @pytest.fixture
@@ -123,3 +128,45 @@ def test_queries_within_the_folder_go_on_as_before(hostile):
     )
     assert list(hostile(query)) == ["acme"]
     assert list(hostile("FROM read_csv(['*.csv'], header = true)")) == ["acme"]
+
+
+ENDLESS = (
+    "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT 1 - i FROM t) SELECT i FROM t WHERE i = 7"
+)
+
+
+@pytest.mark.parametrize(
+    ("statements", "reason"),
+    [
+        (
+            ("DROP TABLE alerts_raised", f"CREATE VIEW alerts_raised AS {ENDLESS}"),
+            "'alerts_raised'",
+        ),
+        (
+            ("DROP TABLE schema_version", f"CREATE VIEW schema_version AS {ENDLESS}"),
+            "something else",
+        ),
+        ((f"CREATE TRIGGER t AFTER INSERT ON stage_events BEGIN {ENDLESS}; END",), "'t'"),
+        (("CREATE INDEX i ON outbox (hex(payload))",), "'i'"),
+        (("ALTER TABLE outbox ADD COLUMN c AS (hex(zeroblob(1000000000)))",), "'outbox'"),
+    ],
+)
+def test_a_ledger_of_others_runs_nothing(tmp_path, statements, reason):
+    ledger = Ledger(tmp_path / FILE_NAME, lambda: AT)
+    ledger.record_settings("a", {})
+    connection = sqlite3.connect(ledger.path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+    for use in (ledger.stage_events, ledger.verify, lambda: ledger.record_settings("b", {})):
+        with pytest.raises(DataRetrievalError, match=reason):
+            use()
+
+
+def test_a_view_of_ones_own_beside_a_ledgers_tables_is_left_alone(tmp_path):
+    ledger = Ledger(tmp_path / FILE_NAME, lambda: AT)
+    ledger.record_settings("a", {})
+    connection = sqlite3.connect(ledger.path, isolation_level=None)
+    connection.execute("CREATE VIEW latest AS SELECT MAX(seq) FROM settings_in_force")
+    connection.close()
+    assert ledger.verify()["settings_in_force"] == 1

@@ -360,46 +360,6 @@ def test_a_file_of_something_else_is_refused(ledger: Ledger, tmp_path: Path) -> 
         nowhere.record_settings("a", {})
 
 
-ENDLESS = (
-    "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT 1 - i FROM t) SELECT i FROM t WHERE i = 7"
-)
-
-
-@pytest.mark.parametrize(
-    ("statements", "reason"),
-    [
-        (
-            ("DROP TABLE alerts_raised", f"CREATE VIEW alerts_raised AS {ENDLESS}"),
-            "'alerts_raised'",
-        ),
-        (
-            ("DROP TABLE schema_version", f"CREATE VIEW schema_version AS {ENDLESS}"),
-            "something else",
-        ),
-        ((f"CREATE TRIGGER t AFTER INSERT ON stage_events BEGIN {ENDLESS}; END",), "'t'"),
-        (("CREATE INDEX i ON outbox (hex(payload))",), "'i'"),
-        (("ALTER TABLE outbox ADD COLUMN c AS (hex(zeroblob(1000000000)))",), "'outbox'"),
-    ],
-)
-def test_a_ledger_of_others_runs_nothing(ledger: Ledger, statements, reason: str) -> None:
-    ledger.record_settings("a", {})
-    connection = raw(ledger)
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
-    for use in (ledger.stage_events, ledger.verify, lambda: ledger.record_settings("b", {})):
-        with pytest.raises(DataRetrievalError, match=reason):
-            use()
-
-
-def test_a_view_of_ones_own_beside_a_ledgers_tables_is_left_alone(ledger: Ledger) -> None:
-    ledger.record_settings("a", {})
-    connection = raw(ledger)
-    connection.execute("CREATE VIEW latest AS SELECT MAX(seq) FROM settings_in_force")
-    connection.close()
-    assert ledger.verify()["settings_in_force"] == 1
-
-
 def test_a_locked_file_gives_a_clear_error_within_its_time(ledger: Ledger) -> None:
     ledger.record_settings("a", {})
     connection = raw(ledger)
