@@ -74,3 +74,12 @@ def test_versions_with_known_weaknesses_are_excluded(name, least, _):
         rf"^{name}==(\S+)", (ROOT / "requirements.lock").read_text("utf-8"), re.M | re.I
     )
     assert locked is None or Version(locked[1]) >= Version(least)
+
+
+@pytest.mark.parametrize(("name", "least", "_"), rows("brought along"))
+def test_what_dependencies_bring_along_is_locked_at_versions_without_known_weaknesses(
+    name, least, _
+):
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    locked = re.search(rf"^{re.escape(name)}==(\S+)", lock, re.M | re.I)
+    assert locked is not None and Version(locked[1]) >= Version(least)

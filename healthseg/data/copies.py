@@ -115,6 +115,7 @@ def _prepare_query(part: SourcePart, folder: Path, fresh: bool) -> SourcePart:
         return replace(part, query=text, note=note)
     target = folder / f"{fingerprint([part.token, part.label, text])}.parquet"
     if not part.token or not is_whole(target):
+        _require_safe(part.isolated_in, part.label)
         with writing_noted(target) as temporary:
             copy_query(
                 part.label,
@@ -171,7 +172,6 @@ def _require_unchanged(part: SourcePart) -> None:
 
 def _require_parquet(part: SourcePart) -> None:
     import pyarrow as pa
-    from pyarrow import parquet
 
     _require_content(part)
     assert part.path is not None
@@ -184,16 +184,46 @@ def _require_parquet(part: SourcePart) -> None:
                 f"{part.label} is cut off: a whole Parquet file ends with PAR1; write it again"
             )
     try:
-        schema = parquet.read_schema(part.path)
+        names = _footer_names(part.path, part.label)
     except (pa.ArrowException, OSError, ValueError) as problem:
         if machine_fault(problem):
             raise
         raise Refused(
             f"{part.label} is damaged: its footer cannot be read; write it again"
         ) from None
-    if not schema.names:
+    if not names:
         raise Refused(f"{part.label} has no columns")
-    require_columns(part.label, len(schema.names))
+    require_columns(part.label, len(names))
+
+
+def _footer_names(path: Path, label: str) -> list[str]:
+    """The columns in a Parquet file's footer. Raises Refused for a kind of packing that the engine does not read safely."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        footer, names = file.metadata, list(file.schema_arrow.names)
+    groups = map(footer.row_group, range(footer.num_row_groups))
+    if any(
+        group.column(number).compression == "BROTLI"
+        for group in groups
+        for number in range(group.num_columns)
+    ):
+        raise Refused(
+            f"{label} is packed with Brotli, which the engine unpacks with a known weakness: write it with zstd or snappy"
+        )
+    return names
+
+
+def _require_safe(folders: Sequence[Path], label: str) -> None:
+    """Raises Refused where a query of others could read a Parquet file that is not read elsewhere either."""
+    import pyarrow as pa
+
+    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        with contextlib.suppress(pa.ArrowException, OSError, ValueError):
+            with open(path, "rb") as handle:
+                if handle.read(4) != b"PAR1":
+                    continue
+            _footer_names(path, f"{label}: {path.name}")
 
 
 # SQLite

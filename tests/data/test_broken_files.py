@@ -19,9 +19,9 @@ ROWS = "".join(f"{n},acme,2025-03-03 10:00,login\n" for n in range(40))
 TEXT = HEADER + ROWS
 
 
-def parquet() -> bytes:
+def parquet(compression: str = "snappy") -> bytes:
     buffer = io.BytesIO()
-    pd.read_csv(io.StringIO(TEXT)).to_parquet(buffer)
+    pd.read_csv(io.StringIO(TEXT)).to_parquet(buffer, compression=compression)
     return buffer.getvalue()
 
 
@@ -32,6 +32,7 @@ REFUSED = {
         WHOLE[:-40],
         "is cut off: a whole Parquet file ends with PAR1",
     ),
+    "Parquet packed with Brotli": ("parquet", parquet("brotli"), "is packed with Brotli"),
     "four bytes of Parquet": ("parquet", b"PAR1", "is cut off"),
     "a damaged footer": (
         "parquet",

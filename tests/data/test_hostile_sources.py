@@ -6,6 +6,7 @@ import datetime as dt
 import sqlite3
 
 import duckdb
+import pandas as pd
 import pytest
 
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger
@@ -128,6 +129,14 @@ def test_queries_within_the_folder_go_on_as_before(hostile):
     )
     assert list(hostile(query)) == ["acme"]
     assert list(hostile("FROM read_csv(['*.csv'], header = true)")) == ["acme"]
+
+
+@pytest.mark.parametrize("name", ["'x.bin'", "'x' || '.bin'"])
+def test_a_query_reads_no_parquet_file_that_the_engine_unpacks_unsafely(hostile, tmp_path, name):
+    rows = pd.DataFrame({"client_id": ["acme"], "signup_date": ["2025-01-01"]})
+    rows.to_parquet(tmp_path / "shared" / "x.bin", compression="brotli")
+    with pytest.raises(HealthsegError, match=r"x\.bin is packed with Brotli"):
+        hostile(f"SELECT * FROM read_parquet({name})").table("customers")
 
 
 ENDLESS = (
