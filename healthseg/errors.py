@@ -25,7 +25,15 @@ _MACHINE_FAULTS = {
     ),
 }
 # errors of these kinds may be the machine's; in the others such words are a value's
-_OF_LIBRARIES = ("Error", "FatalException", "InternalException", "IOException", "OutOfMemoryException", "OperationalError")  # fmt: skip
+_OF_LIBRARIES = (
+    "Error",
+    "FatalException",
+    "InternalException",
+    "IOException",
+    "OutOfMemoryException",
+    "OperationalError",
+    "PanicException",
+)
 
 
 class HealthsegError(Exception):

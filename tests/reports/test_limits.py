@@ -60,6 +60,10 @@ def test_only_errors_of_the_machine_are_taken_for_its_faults():
     class IOException(Exception):
         """As an engine's."""
 
+    class PanicException(BaseException):
+        """As a library's that is written in Rust."""
+
+    assert "open at once" in machine_fault(PanicException("Err: Too many open files"))
     assert "no room" in machine_fault(IOException("Could not write: No space left on device"))
     assert "memory" in machine_fault(ImportError("x.so: failed to map segment from shared object"))
     assert "as large as" in machine_fault(OSError(27, "File too large"))
