@@ -14,6 +14,8 @@ READING = (
     "not_measured, and never fill it in. Keep warnings and data_quality in view. Call a tool with detail=full only "
     "where the summary leaves out what you need."
 )
+# names and ids are shorter; a text of several lines would read as one of the prompt's own
+_LONGEST_VALUE = 200
 CSM = PromptArgument(name="csm_id", description="Only this manager's customers", required=False)
 CLIENT = PromptArgument(name="client_id", description="Customer identifier", required=True)
 FIGURE = PromptArgument(
@@ -24,7 +26,7 @@ PROMPTS: dict[str, tuple[str, tuple[PromptArgument, ...], str]] = {
         "Which customers need attention this week, and what is to be done?",
         (CSM,),
         """Review the portfolio for this week{% if csm_id %}, the customers of manager {{ csm_id }}{% endif %}.
-{%- set mine = " and csm_id == '" ~ csm_id ~ "'" if csm_id else "" %}
+{%- set mine = " and csm_id == " ~ quoted_csm_id if csm_id else "" %}
 1. next_actions{% if csm_id %} with csm_id={{ csm_id }}{% endif %}: what is due, by when, how much ARR depends on it.
 2. find_customers with where="score < 60{{ mine }}", order_by="arr", descending=true.
 3. find_customers with where="days_to_renewal <= 90{{ mine }}", order_by="days_to_renewal".
@@ -72,10 +74,18 @@ def prompt(name: str, values: Mapping[str, str]) -> GetPromptResult:
             raise _refused(
                 value, f"the prompt {name} takes no {value!r}{hint(value, names)}", names
             )
+        if len(values[value]) > _LONGEST_VALUE or not values[value].isprintable():
+            rule = f"one line of at most {_LONGEST_VALUE} characters"
+            raise InvalidParameters(
+                f"{value} of the prompt {name} must be {rule}",
+                parameter=value,
+                validation_rule=rule,
+            )
     for argument in arguments:
         if argument.required and not values.get(argument.name):
             raise _refused(argument.name, f"the prompt {name} needs {argument.name}", names)
-    words = jinja2.Template(text).render(values) + "\n\n" + READING
+    quoted = {f"quoted_{name}": repr(value) for name, value in values.items()}
+    words = jinja2.Template(text).render(values, **quoted) + "\n\n" + READING
     message = PromptMessage(role="user", content=TextContent(type="text", text=words))
     return GetPromptResult(description=question, messages=[message])
 
