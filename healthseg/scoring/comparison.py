@@ -14,6 +14,7 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.errors import CalculationError, InvalidParameters, hint, require_known
 from healthseg.metrics import catalog, panels
 from healthseg.metrics.counting import customers
+from healthseg.metrics.frame_types import typed
 from healthseg.metrics.money import in_reporting_currency
 from healthseg.periods import as_date
 from healthseg.scoring.churn import training
@@ -58,7 +59,7 @@ class ScorecardComparison:
     def frame(self, name: str) -> pd.DataFrame:
         """A frame by name; raises InvalidParameters for another name."""
         require_known(name, self.frames, f"the comparison has no frame {name!r}", parameter="name")
-        return self.frames[name].copy()
+        return typed(name, self.frames[name])
 
     def verdict(self) -> str:
         """Who moves, whom each side flags, and which predicted churn better, in a line."""

@@ -42,6 +42,7 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.data.quality import DataQuality
 from healthseg.data.tables import id_text
 from healthseg.errors import InvalidParameters, hint, require_known
+from healthseg.metrics.frame_types import typed
 from healthseg.rules import TriggeredRule
 from healthseg.tools.overrides import Overrides
 from healthseg.tools.traces import Origin, Trace, trace
@@ -211,8 +212,8 @@ class Result(BaseModel):
         self._figures.update(figures)
 
     def with_frames(self, **frames: pd.DataFrame) -> Self:
-        """The same result with its unrounded frames (for the tools, when they build it)."""
-        self._frames.update(frames)
+        """The same result with its unrounded frames, typed (for the tools, when they build it)."""
+        self._frames.update({name: typed(name, frame) for name, frame in frames.items()})
         return self
 
     def with_part(self, name: str, part: Part) -> Self:

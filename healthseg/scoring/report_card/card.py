@@ -14,6 +14,7 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.errors import CalculationError, InvalidParameters, require_known
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
+from healthseg.metrics.frame_types import typed
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
 from healthseg.scoring.churn.candidates import outcomes
@@ -69,7 +70,7 @@ class ReportCard:
 
     def frame(self, name: str) -> pd.DataFrame:
         require_known(name, self.frames, f"the report card has no frame {name!r}", parameter="name")
-        return self.frames[name].copy()
+        return typed(name, self.frames[name])
 
     def figures(self) -> dict[str, float]:
         """The figures that a run is remembered by."""

@@ -215,7 +215,7 @@ def trace_figure(
     require_known(tool, TOOLS, f"there is no tool {tool!r} with figures to trace", parameter="tool")
     result = TOOLS[tool].run(portfolio, {**(parameters or {}), **TOOLS[tool].reading})
     traced = result.trace(figure)
-    return FigureTrace(
+    shown = FigureTrace(
         as_of=result.as_of,
         data_until=result.data_until,
         fingerprint=result.fingerprint,
@@ -229,7 +229,9 @@ def trace_figure(
         rests_on=list(traced.rests_on),
         row_count=len(traced.rows),
         rows=records(_as_texts(traced.rows.head(limit))),
-    ).with_frames(rows=traced.rows)
+    )
+    shown._frames["rows"] = traced.rows  # a table's rows, with the types of its contract
+    return shown
 
 
 def _as_texts(rows: pd.DataFrame) -> pd.DataFrame:

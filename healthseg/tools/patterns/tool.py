@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import InvalidParameters
+from healthseg.errors import DataRetrievalError, InvalidParameters
 from healthseg.tools.base import AsOf, ClientId, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.patterns.portfolio import PatternRequest
@@ -82,6 +82,10 @@ def analyze_engagement_patterns(
         scope = _segment_scope(portfolio, segment_id, date, analysis_period_days)
     else:
         scope = all_customers(portfolio, date, analysis_period_days)
+    if not scope.clients:
+        raise DataRetrievalError(
+            f"no customer was live from {scope.start} to {date}: choose an earlier as_of"
+        )
     request = PatternRequest(
         portfolio,
         scope,

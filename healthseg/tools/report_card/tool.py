@@ -80,7 +80,7 @@ def score_report_card(
         accounts=accounts,
     )
     suggestion = card.suggestion
-    result = ScoreReportCard(
+    return ScoreReportCard(
         as_of=card.as_of,
         data_until=card.data_until,
         fingerprint=card.fingerprint,
@@ -94,6 +94,4 @@ def score_report_card(
         weights_verdict=suggestion.verdict,
         weights_gain=Figure(rounded(suggestion.gain), suggestion.verdict),
         **{name: row.of(card.frame(name)) for name, row in ROWS.items()},
-    )
-    result._frames.update(card.frames)
-    return result
+    ).with_frames(**card.frames)
