@@ -89,10 +89,12 @@ def report_parameters(name: str) -> list[str]:
     ]
 
 
-def check_report_parameters(name: str, values: Mapping[str, Any]) -> None:
-    """Raise InvalidParameters unless a report of the tool takes these values."""
+def check_report_parameters(name: str, values: Mapping[str, Any], overview: bool = False) -> None:
+    """Raise InvalidParameters unless a report of the tool takes these values; with ``overview`` the portfolio's too."""
     from healthseg.tools.base import validated
 
+    if overview:
+        values = _without_those_of_portfolios(name, values)
     model, readable = tool(name).parameters, report_parameters(name)
     for key in values:
         if key in model.model_fields and key not in readable:
@@ -103,6 +105,19 @@ def check_report_parameters(name: str, values: Mapping[str, Any]) -> None:
                 validation_rule="one of " + ", ".join(readable),
             )
     validated(model, _of_report(tool(name), values))
+
+
+def _without_those_of_portfolios(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a customer's report takes too; those that only the portfolio's takes are checked here."""
+    from healthseg.tools.base import validated
+
+    chosen = tool(name)
+    wide, own = chosen.portfolio_parameters, chosen.parameters.model_fields
+    alone = {key: values[key] for key in values if key in wide.model_fields and key not in own}
+    if alone:
+        defaults = {k: v for k, v in chosen.report_defaults.items() if k in wide.model_fields}
+        validated(wide, {**defaults, **alone})
+    return {key: value for key, value in values.items() if key not in alone}
 
 
 def _of_report(chosen: Tool, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from healthseg.data.tables import id_text
 from healthseg.errors import InvalidParameters, hint, require_known
 from healthseg.metrics.frame_types import typed
 from healthseg.rules import TriggeredRule
+from healthseg.tools.context import chosen_customers
 from healthseg.tools.overrides import Overrides
 from healthseg.tools.traces import Origin, Trace, trace
 from healthseg.tools.uncontracted import Uncontracted
@@ -303,6 +304,12 @@ def _instant_text(value: Any) -> Any:
 
 Day = Annotated[str | dt.date | None, BeforeValidator(_instant_text)]
 AsOf = Annotated[Day, Field(description="Date, read to its end; default the portfolio's last day")]
+Only = Annotated[
+    str | None,
+    Field(
+        description="Condition over columns of the table customers, as in seats > 50 and arr > 20000"
+    ),
+]
 ClientId = Annotated[str, BeforeValidator(id_text), Field(description="Customer identifier")]
 
 
@@ -427,8 +434,10 @@ def tool(
             result = cast(Any, function)(opened, **arguments)
         result = _with_extent(result, opened)
         client_id = arguments.get("client_id")
-        contracts = Uncontracted.of(opened, result.as_of, client_id)
-        overrides = Overrides.of(opened, result.as_of, client_id)
+        only = arguments.get("only")
+        clients = None if only is None else chosen_customers(opened, only)
+        contracts = Uncontracted.of(opened, result.as_of, client_id, clients)
+        overrides = Overrides.of(opened, result.as_of, client_id, clients)
         result = result.with_context(opened.quality.of(client_id), contracts, overrides)
         result._origin = Origin.of(opened, arguments, function.__name__)
         return result

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.errors import ClientNotFound
+from healthseg.errors import ClientNotFound, InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.families import rolled_up
 from healthseg.metrics.money import Money, money
 from healthseg.metrics.profile import customer_as_of, customers_as_of, is_live
 from healthseg.periods import DAYS_A_MONTH, weekly
+from healthseg.rules.expressions import Condition
 from healthseg.scoring import score_trend
 from healthseg.scoring.churn.expected import (
     ChurnedArr,
@@ -26,7 +27,7 @@ from healthseg.scoring.churn.expected import (
 )
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.statistics.rates import percentages, student_errors
-from healthseg.tools.values import number, word
+from healthseg.tools.values import number, plain_figures, word
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -162,6 +163,42 @@ def live_rows(portfolio: Portfolio, day: dt.date) -> pd.DataFrame:
     """The panel's rows of the customers that are live on a day, by client_id."""
     rows = panel_rows(portfolio, day)
     return rows[rows["live"].astype(bool)]
+
+
+def chosen_customers(portfolio: Portfolio, only: str | None) -> list[str]:
+    """The customers, live or not, of whom a condition over the columns of their table holds; all without one.
+
+    Figures of usage or scores are no part of it: customers that churned have none, so that a condition over them would
+    choose those that stayed. Raises InvalidParameters where the condition cannot be read, or holds of nobody.
+
+    >>> from healthseg.testing import tiny_portfolio
+    >>> customers = pd.DataFrame({"client_id": ["a", "b"], "signup_date": "2025-01-01", "csm_id": ["eve", None]})
+    >>> chosen_customers(tiny_portfolio([("a", "2025-03-01 09:00", "u1")], customers), "csm_id == 'eve'")
+    ['a']
+    """
+    table = customers(portfolio)
+    if only is None:
+        return table.index.tolist()
+    try:
+        condition = Condition(only, table.columns)
+    except InvalidParameters as problem:
+        problem.details["parameter"] = "only"
+        raise
+    rows = table.to_dict("index")
+    chosen = [str(client) for client in rows if condition.holds(plain_figures(rows[client]))]
+    if not chosen:
+        raise InvalidParameters(
+            f"there is no customer with {only}",
+            parameter="only",
+            value_provided=only[:200],
+            validation_rule="a condition that holds of a customer",
+        )
+    return chosen
+
+
+def chosen_warnings(only: str | None) -> list[str]:
+    """That the response is of some customers alone, where it is."""
+    return [] if only is None else [f"only the customers with {only}"]
 
 
 class PortfolioContext:

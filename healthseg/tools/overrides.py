@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,7 +42,14 @@ class Overrides(BaseModel):
     summary: list[str] = Field(default_factory=list, description="As sentences for a page's top")
 
     @classmethod
-    def of(cls, portfolio: Portfolio, as_of: dt.date, client_id: str | None) -> Overrides:
+    def of(
+        cls,
+        portfolio: Portfolio,
+        as_of: dt.date,
+        client_id: str | None,
+        clients: Collection[str] | None = None,
+    ) -> Overrides:
+        """Those of a customer, of the portfolio, or of some ``clients`` of it."""
         if client_id is not None:
             context = CustomerContext(portfolio, client_id, as_of)
             if context.churned or context.signup_date > as_of:
@@ -52,7 +59,9 @@ class Overrides(BaseModel):
             return cls(held=held, summary=[item.text for item in held])
         settings, names = portfolio.settings, portfolio.table("customers").set_index("client_id")
         held = []
-        for client, row in live_rows(portfolio, as_of).to_dict("index").items():
+        rows = live_rows(portfolio, as_of)
+        rows = rows if clients is None else rows[rows.index.isin(clients)]
+        for client, row in rows.to_dict("index").items():
             name = word(names["name"].get(client)) if "name" in names else None
             held += overrides_of(row, str(client), name or str(client), as_of, settings)
         return cls(held=held, summary=_summary(held, settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,12 +26,19 @@ class Uncontracted(BaseModel):
     summary: list[str] = Field(default_factory=list, description="The same as a sentence")
 
     @classmethod
-    def of(cls, portfolio: Portfolio, as_of: dt.date, client_id: str | None) -> Uncontracted:
-        """Those of the portfolio, or whether a customer is one."""
+    def of(
+        cls,
+        portfolio: Portfolio,
+        as_of: dt.date,
+        client_id: str | None,
+        clients: Collection[str] | None = None,
+    ) -> Uncontracted:
+        """Those of the portfolio, or of some ``clients`` of it, or whether a customer is one."""
         if not portfolio.has("contracts"):
             return cls()
         rows = uncontracted(portfolio, as_of)
-        rows = rows if client_id is None else rows[rows["client_id"] == client_id]
+        chosen = clients if client_id is None else [client_id]
+        rows = rows if chosen is None else rows[rows["client_id"].isin(chosen)]
         if rows.empty:
             return cls()
         sums = rows.groupby(rows["currency"].fillna("unknown"))["arr"].sum()

@@ -127,7 +127,7 @@ def checked(request: Request) -> Request:
     """The same request; raises InvalidParameters unless its parameters suit each of its tools."""
     for name in request.tools:
         registry.check_report_parameters(
-            name, {**request.parameters, "client_id": "checked-before"}
+            name, {**request.parameters, "client_id": "checked-before"}, request.overview
         )
     if not request.tools:
         declared = set().union(*map(_declared, request.own.values()))

@@ -25,6 +25,7 @@ from healthseg.scoring.scored_panel import (
 )
 from healthseg.settings import BANDS
 from healthseg.tools.base import Figure
+from healthseg.tools.context import chosen_customers, chosen_warnings
 from healthseg.tools.health import words
 from healthseg.tools.health.outlook import (
     expected_loss_basis,
@@ -79,8 +80,10 @@ class HealthOfPortfolio:
         model: ScoreModel,
         lookback_days: int,
         risk_threshold: float,
+        only: str | None = None,
     ) -> None:
         self.portfolio, self.as_of, self.model = portfolio, as_of, model
+        self.only, self.chosen = only, chosen_customers(portfolio, only)
         self.lookback_days, self.risk_threshold = lookback_days, risk_threshold
         self.settings = portfolio.settings
         self.scored: ScoredPanel = portfolio.cache.get(
@@ -90,20 +93,25 @@ class HealthOfPortfolio:
             disk=False,
         )
         self.start = as_of - dt.timedelta(days=lookback_days)
-        rows = self.scored.on(as_of)
+        rows = self._on(as_of)
         self.live = rows["live"].astype(bool)
         self.prospect = self.live & (rows["stage"] == "prospect")
         self.today = rolled_up(portfolio, rows[self.live & ~self.prospect], as_of, as_of)
         before = as_of - dt.timedelta(days=self.settings.arr_comparison_days)
         self.then, self.before = (
-            rolled_up(portfolio, self.scored.on(date), date, as_of) for date in (self.start, before)
+            rolled_up(portfolio, self._on(date), date, as_of) for date in (self.start, before)
         )
         self.trends = self.scored.trends(self.settings)
-        self.customers = customers(portfolio)
+        self.customers = customers(portfolio).loc[self.chosen]
         self.losses = expected_losses(portfolio, as_of, self.today)
         # in the reporting currency where there are rates
         self.money = money(portfolio, self.today, as_of)
         self.figures = dict(self._figures())
+
+    def _on(self, date: dt.date) -> pd.DataFrame:
+        """The scored rows of the chosen customers on a date."""
+        rows = self.scored.on(date)
+        return rows[rows.index.isin(self.chosen)]
 
     def result(self, preferences: alerts.Preferences) -> PortfolioHealth:
         """The response."""
@@ -421,7 +429,8 @@ class HealthOfPortfolio:
             for back in range(self.settings.score_history_days // 7 + 1)
         ]
         first = pd.Timestamp(self.portfolio.first_event_day or self.as_of)
-        shown = (frame["live"] & frame["date"].isin(grid) & (frame["date"] >= first)).to_numpy()
+        chosen = frame["live"] & frame["client_id"].isin(self.chosen)
+        shown = (chosen & frame["date"].isin(grid) & (frame["date"] >= first)).to_numpy()
         rows = pd.DataFrame(
             {
                 "date": frame["date"],
@@ -482,13 +491,14 @@ class HealthOfPortfolio:
         }
 
     def _warnings(self, mixed: bool) -> list[str]:
-        warnings = (
+        warnings = chosen_warnings(self.only)
+        warnings += (
             ["several currencies and no rates: totals are given by currency and never added up"]
             if mixed
             else []
         )
-        if self.scored.notes:
-            count = len(self.scored.notes)
+        count = sum(client in self.scored.notes for client in self.chosen)
+        if count:
             plural = "" if count == 1 else "s"
             warnings.append(
                 f"past scores of {count} customer{plural} use today's seats and plan: "

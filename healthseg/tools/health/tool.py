@@ -9,7 +9,7 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.rules import alerts
 from healthseg.scoring.scored_panel import ScoreModel
-from healthseg.tools.base import AsOf, ClientId, tool
+from healthseg.tools.base import AsOf, ClientId, Only, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.health.customer import CustomerHealth
 from healthseg.tools.health.outlook import refuse_without_model
@@ -79,12 +79,14 @@ def portfolio_health(
     lookback_period_days: Lookback = 30,
     risk_threshold: Threshold = 60.0,
     alert_preferences: Preferences = None,
+    only: Only = None,
     as_of: AsOf = None,
 ) -> PortfolioHealth:
     """Who in the portfolio needs attention today, who moved, and where do score and money disagree?
 
     Live customers only; churned ones, those that have not begun and prospects are counted apart.
-    ``alerts`` are all that hold, whatever ``cooldown_days``. Raises InvalidParameters,
+    ``alerts`` are all that hold, whatever ``cooldown_days``. ``only`` shows some customers alone: their scores and
+    probabilities are those of the whole portfolio. Raises InvalidParameters,
     CalculationError (``ml_predictive``) and DataRetrievalError.
 
     >>> from healthseg.testing import tiny_portfolio
@@ -95,5 +97,5 @@ def portfolio_health(
     date = portfolio.as_of(as_of)
     refuse_without_model(portfolio, date, scoring_model)
     model = ScoreModel.of(scoring_model, component_weights)
-    health = HealthOfPortfolio(portfolio, date, model, lookback_period_days, risk_threshold)
+    health = HealthOfPortfolio(portfolio, date, model, lookback_period_days, risk_threshold, only)
     return health.result(alerts.preferences(alert_preferences, portfolio.settings.rules))

@@ -22,11 +22,13 @@ from healthseg.metrics.stages import (
     history,
     portfolio_stage_spells,
     portfolio_time_in_stage,
+    time_in_stage,
 )
 from healthseg.periods import weekly
 from healthseg.settings.lifecycle import STAGES, Lifecycle
 from healthseg.statistics.rates import wilson
 from healthseg.tools.base import TriggeredRule
+from healthseg.tools.context import chosen_customers, chosen_warnings
 from healthseg.tools.lifecycle.criteria import (
     contract_figures,
     contracts,
@@ -76,15 +78,27 @@ class LifecycleOfPortfolio:
     last day with data.
     """
 
-    def __init__(self, portfolio: Portfolio, as_of: dt.date, known_by: dt.datetime | None) -> None:
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        as_of: dt.date,
+        known_by: dt.datetime | None,
+        only: str | None = None,
+    ) -> None:
         self.portfolio, self.as_of, self.known_by = portfolio, as_of, known_by
+        self.only, self.chosen = only, chosen_customers(portfolio, only)
         self.settings = portfolio.settings
         self.day = min(as_of, portfolio.data_until)
         self.history = history(portfolio)
-        self.times = portfolio_stage_spells(portfolio, self.history, as_of, known_by)
+        self.times = self._chosen(portfolio_stage_spells(portfolio, self.history, as_of, known_by))
         self.curves = portfolio_time_in_stage(portfolio, self.history, self.day, known_by)
-        self.spells = current_spells(portfolio, as_of, known_by)
-        self.rows = panel(portfolio, weekly(self.day, self.settings.score_history_days))
+        if only is not None:
+            past = portfolio_stage_spells(portfolio, self.history, self.day, known_by)
+            self.curves = time_in_stage(self._chosen(past), self.settings.interval_level)
+        spells = current_spells(portfolio, as_of, known_by)
+        self.spells = {client: spells[client] for client in self.chosen if client in spells}
+        rows = panel(portfolio, weekly(self.day, self.settings.score_history_days))
+        self.rows = self._chosen(rows)
         today = self.rows[self.rows["date"] == pd.Timestamp(self.day)]
         today = today.set_index("client_id", drop=False)
         stages = {client: spell.stage for client, spell in self.spells.items()}
@@ -93,6 +107,9 @@ class LifecycleOfPortfolio:
         self.churned = ~today["live"].astype(bool) | (stage == CHURNED)
         self.prospect = ~self.churned & (stage == "prospect")
         self.live = self.everyone[~self.churned & ~self.prospect]
+
+    def _chosen(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[rows["client_id"].isin(self.chosen)]
 
     def result(self) -> PortfolioLifecycle:
         stuck, contradictions = self.stuck(), self.disagreements()
@@ -278,7 +295,8 @@ class LifecycleOfPortfolio:
     ) -> list[TriggeredRule]:
         ready = None
         if self.known_by is None:
-            steps = plan(self.portfolio, self.day, present=self.as_of > self.day)
+            only = None if self.only is None else self.chosen
+            steps = plan(self.portfolio, self.day, only, self.as_of > self.day)
             ready = sum(step.automatic for step in steps)
         figures = {
             "customers": len(self.live),
@@ -292,7 +310,7 @@ class LifecycleOfPortfolio:
         return rules.triggered(TOOL, "portfolio_action", figures, self.settings.rules)
 
     def _excluded(self) -> dict[str, int]:
-        signup = pd.to_datetime(customers(self.portfolio)["signup_date"])
+        signup = pd.to_datetime(customers(self.portfolio).loc[self.chosen, "signup_date"])
         return {
             "churned": int(self.churned.sum()),
             "prospect": int(self.prospect.sum()),
@@ -300,7 +318,7 @@ class LifecycleOfPortfolio:
         }
 
     def _warnings(self) -> list[str]:
-        warnings = []
+        warnings = chosen_warnings(self.only)
         if self.as_of > self.day:
             warnings.append(f"the data end on {self.day}: what is counted from them is as of then")
         if not self.money.addable:

@@ -14,7 +14,7 @@ from healthseg.errors import ClientNotFound, InvalidParameters, hint
 from healthseg.metrics.stages import history, zones
 from healthseg.periods import as_date
 from healthseg.settings.lifecycle import STAGES
-from healthseg.tools.base import ClientId, Day, tool
+from healthseg.tools.base import ClientId, Day, Only, tool
 from healthseg.tools.lifecycle.criteria import refuse_unmet
 from healthseg.tools.lifecycle.customer import CustomerStage
 from healthseg.tools.lifecycle.moves import (
@@ -156,13 +156,15 @@ def portfolio_lifecycle(
     portfolio: Portfolio,
     *,
     known_at: KnownAt = None,
+    only: Only = None,
     as_of: Annotated[
         Day, Field(description="Date, read to its end; default all that is recorded")
     ] = None,
 ) -> PortfolioLifecycle:
     """In which stages are the customers, how do they move, who is stuck, where do other data disagree?
 
-    Without ``as_of`` stages are read from all that is recorded; figures end with the data.
+    Without ``as_of`` stages are read from all that is recorded; figures end with the data. ``only`` shows some customers
+    alone, those that churned too: moves and time in stage are theirs.
 
     Raises InvalidParameters and DataRetrievalError.
 
@@ -177,7 +179,7 @@ def portfolio_lifecycle(
     day = last if as_of is None else as_date(as_of)
     if not portfolio.data_until < day <= last:
         day = portfolio.as_of(as_of)
-    return LifecycleOfPortfolio(portfolio, day, known).result()
+    return LifecycleOfPortfolio(portfolio, day, known, only).result()
 
 
 def _refuse_unmet(

@@ -16,7 +16,7 @@ from healthseg.metrics.spans import over
 from healthseg.metrics.users import hours_of, retention
 from healthseg.statistics.robust import MAD_TO_SD
 from healthseg.tools.base import Alert, Figure
-from healthseg.tools.context import DAY, live_rows
+from healthseg.tools.context import DAY, chosen_customers, chosen_warnings, live_rows
 from healthseg.tools.usage.result import GrowthAccounting, PortfolioUsage
 from healthseg.tools.usage.sections import (
     GROWTH,
@@ -43,17 +43,19 @@ RATIO_FLOOR = 0.01  # a ratio of zero has no logarithm
 
 
 def usage_of_portfolio(
-    portfolio: Portfolio, as_of: dt.date, lookback_period_days: int
+    portfolio: Portfolio, as_of: dt.date, lookback_period_days: int, only: str | None = None
 ) -> PortfolioUsage:
-    """The response for the portfolio at ``as_of``."""
+    """The response for the portfolio, or the chosen customers of it, at ``as_of``."""
     settings, end = portfolio.settings, as_of + DAY
     start = max(end - lookback_period_days * DAY, portfolio.first_event_day)
-    known = customers_as_of(portfolio, as_of)
+    everybody = customers_as_of(portfolio, as_of)
+    known = everybody.loc[chosen_customers(portfolio, only)]
     signed_up = epoch_days(known["signup_date"]) < (end - EPOCH).days
     everyone = known.index[signed_up].tolist()
     rows = live_rows(portfolio, as_of)
     amounts = money(portfolio, rows, as_of)
-    table = _customers(rows, amounts, known, settings)
+    table = _customers(rows, amounts, everybody, settings)
+    table = table[table["client_id"].isin(known.index)]
     growth, growth_frame, weeks = _growth(portfolio, everyone, start, end)
     trend, weeks = trends(weeks, end, settings)
     cohorts, retention_frame = retention_cohorts(retention(portfolio, end, everyone))
@@ -63,7 +65,8 @@ def usage_of_portfolio(
     figures = _figures(table, settings)
     actions = rules.triggered(TOOL, "portfolio_action", figures, settings.rules)
     alerts = rules.triggered(TOOL, "portfolio_alert", figures, settings.rules)
-    currency, warnings = amounts.currency if amounts.addable else None, _warnings(amounts)
+    currency = amounts.currency if amounts.addable else None
+    warnings = [*chosen_warnings(only), *_warnings(amounts)]
     single = table[table["single_user"]].sort_values("arr", ascending=False, kind="stable")
     no_arr = "no ARR in one known currency"
     return PortfolioUsage(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.tools.base import AsOf, ClientId, Day, tool
+from healthseg.tools.base import AsOf, ClientId, Day, Only, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.usage.customer import CustomerUsage
 from healthseg.tools.usage.period import usage_period
@@ -74,12 +74,13 @@ def portfolio_usage(
     lookback_period_days: Annotated[
         int, Field(ge=7, le=365, description="Days for growth and rhythm")
     ] = 30,
+    only: Only = None,
     as_of: AsOf = None,
 ) -> PortfolioUsage:
     """Where does usage fall while the others hold, where are seats idle, who depends on one user?
 
-    Live customers only; churned ones, those that have not begun and prospects are counted apart.
-    Raises InvalidParameters and DataRetrievalError.
+    Live customers only; churned ones, those that have not begun and prospects are counted apart. ``only`` shows some
+    customers alone; who breaks away is judged among all. Raises InvalidParameters and DataRetrievalError.
 
     >>> from healthseg.testing import tiny_portfolio
     >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
@@ -87,4 +88,4 @@ def portfolio_usage(
     '2025-03-28'
     """
     portfolio.require("events")
-    return usage_of_portfolio(portfolio, portfolio.as_of(as_of), lookback_period_days)
+    return usage_of_portfolio(portfolio, portfolio.as_of(as_of), lookback_period_days, only)
