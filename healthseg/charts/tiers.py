@@ -10,6 +10,7 @@ import pandas as pd
 
 from healthseg.charts import canvas, columns, formats, scatter, segments, theme
 from healthseg.charts.bars import Axis, Bar, BarRow, rows
+from healthseg.charts.heat import heat_map
 
 BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
@@ -113,6 +114,33 @@ def waterfall(
         money_axis(0, peak, currency),
         title,
         "Net change of each customer over twelve months",
+    )
+
+
+def cohorts(frame: pd.DataFrame) -> theme.Picture:
+    """How many of the customers that began in a month are live so many months later?"""
+    sizes = frame.groupby("cohort")["customers"].first() if len(frame) else {}
+    names = {month: f"{month:%b %Y} ({sizes[month]})" for month in sorted(set(frame["cohort"]))}
+
+    def tip(record: dict[str, Any]) -> str:
+        kept = f"{record['live']:.0f} of {record['customers']:.0f} customers after {record['months']:.0f} months"
+        return f"{names[record['cohort']]}: {kept}; {formats.percent(record['arr_share'])} of their ARR"
+
+    return heat_map(
+        frame,
+        "Customers by the month in which they began",
+        "Share that is live so many months later; in brackets how many began",
+        "No customer began in these months.",
+        "cohort",
+        "months",
+        "share",
+        text=lambda cell: formats.percent(cell["share"]),
+        tip=tip,
+        rows=names,
+        columns={month: str(month) for month in range(int(frame["months"].max()) + 1)}
+        if len(frame)
+        else {},
+        strongest=1.0,
     )
 
 

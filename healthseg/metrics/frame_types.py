@@ -54,7 +54,7 @@ _NAMES = {
         exits.at_risk curve.events exits.events funnel.blocked funnel.target_days criteria.days
         revenue_by_month.cohort months.cohort distribution.low distribution.high paths.group actions.rank
         heatmap.person_events heatmap.user_hours cells.user_hours cohorts.reached held.support rejected.support
-        adopters.users retention.users lead_times.warned
+        adopters.users retention.users lead_times.warned months cohorts.live
     """,
     "number": "tiers.customers segments.customers tiers.cohort history.target",
     "date": """

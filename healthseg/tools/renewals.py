@@ -28,6 +28,9 @@ WINDOWS = (30, 60, 90, 180)
 QUARTERS = 4
 ROWS_AT_ONCE = 200_000  # of customers and dates: some 40 MB
 OVERDUE, UNCONTRACTED, ALL, NOT_SCORED = "overdue", "uncontracted", "all", "not scored"
+# how many months after the one in which they began, how many customers began and are live, and their ARR, as a share
+# of that at the end of the first month
+COHORT_COLUMNS = ["cohort", "months", "customers", "live", "share", "arr", "arr_share"]
 RENEWAL_COLUMNS = ["window", "kind", "band", "customers", "arr", "expected", "lower", "upper"]
 
 
@@ -121,10 +124,10 @@ def _risk(context: PortfolioContext, members: pd.DataFrame) -> tuple[float, floa
 
 def revenue_by_month(
     portfolio: Portfolio, as_of: dt.date, months: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Per month end (the last is ``as_of``): how its ARR moved since the month before, and NRR and GRR over 12 months;
-    and a row per customer that churned since then, at least within a year, with its month and the reason recorded with
-    its stage.
+    a row per customer that churned since then, at least within a year, with its month and the reason recorded with
+    its stage; and the cohorts of customers that began in these months (``COHORT_COLUMNS``).
 
     All amounts are at the rates of ``as_of``. NRR and GRR are NaN before a year of ARR is known.
     """
@@ -142,7 +145,36 @@ def revenue_by_month(
     columns = ["month", "nrr", "grr", "cohort", *PARTS, "churned", "churned_customers"]
     frame = pd.DataFrame(rows, columns=columns).astype({"nrr": float, "grr": float})
     frame["month"] = pd.to_datetime(frame["month"])
-    return frame, _churned(portfolio, as_of, min(ends[0], year_before(as_of)), arr)
+    churned = _churned(portfolio, as_of, min(ends[0], year_before(as_of)), arr)
+    return frame, churned, _cohorts(portfolio, as_of, {end: arr[end] for end in ends})
+
+
+def _cohorts(portfolio: Portfolio, as_of: dt.date, arr: dict[dt.date, pd.Series]) -> pd.DataFrame:
+    """Of the customers that began in a month, how many are live at the end of it and of each later one, with their ARR?
+
+    Those that churned within their first month count; accounts that were merged, and prospects, do not.
+    """
+    spells = spells_as_of(portfolio, as_of)
+    first = spells.drop_duplicates("client_id").set_index("client_id")["signup_date"]
+    merged = spells.loc[spells["merged_into"].notna(), "client_id"]
+    churned = spells.loc[spells["churned_on"].notna(), "client_id"]
+    first = first[(first.index.isin([*arr[as_of].index, *churned])) & ~first.index.isin(merged)]
+    began = first.dt.to_period("M")
+    rows = []
+    for cohort in sorted({pd.Period(end, freq="M") for end in arr}):
+        members = first.index[began == cohort]
+        start = np.nan
+        for end in sorted(arr):
+            later = (pd.Period(end, freq="M") - cohort).n
+            if later < 0 or not len(members):
+                continue
+            live = members[members.isin(arr[end].index)]
+            amount = float(arr[end].reindex(live).sum(min_count=1))
+            start = amount if later == 0 else start
+            share = amount / start if start > 0 else np.nan
+            sizes = len(members), len(live), len(live) / len(members)
+            rows.append((cohort.start_time, later, *sizes, amount, share))
+    return pd.DataFrame(rows, columns=COHORT_COLUMNS)
 
 
 def _month_ends(as_of: dt.date, months: int) -> list[dt.date]:

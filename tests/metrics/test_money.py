@@ -220,7 +220,7 @@ def book():
 
 
 def test_revenue_by_month_names_who_churned_and_its_months_join(book):
-    by_month, churned = revenue_by_month(book, LAST, 12)
+    by_month, churned, _ = revenue_by_month(book, LAST, 12)
     assert np.allclose(by_month["end"][:-1], by_month["start"][1:])
     month = by_month.set_index(by_month["month"].dt.strftime("%Y-%m"))
     assert (month.loc["2025-02", "churn"], month.loc["2025-06", "new"]) == (-30, 35)
@@ -234,6 +234,25 @@ def test_revenue_by_month_names_who_churned_and_its_months_join(book):
     assert rows["arr"].to_dict() == {"returns": 30, "leaves": 70}
     assert rows["won_back_on"].tolist() == [pd.Timestamp("2025-06-15"), pd.NaT]
     assert rows["name"].tolist() == ["Returns AG", "Leaves Ltd"]
+
+
+def test_cohorts_count_who_is_live_so_many_months_after_the_month_in_which_they_began(book):
+    """Seven began in November 2023; one churned in February 2025 and came back in June, one churned in July."""
+    cohorts = revenue_by_month(book, LAST, 24)[2].set_index(["cohort", "months"])
+    assert cohorts.index.get_level_values("cohort").unique().strftime("%Y-%m").tolist() == [
+        "2023-11",
+        "2025-08",
+    ]
+    first = cohorts.loc[pd.Timestamp("2023-11-01")]
+    assert set(first["customers"]) == {7}
+    assert first["live"].loc[[0, 14, 15, 18, 19, 20]].tolist() == [7, 7, 6, 6, 7, 6]
+    assert first["share"].loc[20] == pytest.approx(6 / 7)
+    assert first["arr"].loc[[0, 14, 15]].tolist() == [390, 405, 375]
+    assert first["arr_share"].loc[14] == pytest.approx(405 / 390)
+    fresh = cohorts.loc[pd.Timestamp("2025-08-01")]
+    assert set(fresh["share"]) == {1.0} and set(fresh["arr_share"]) == {1.0}
+    shown = hs.portfolio_tiers(book)
+    assert [row["cohort"] for row in shown.cohorts] == ["2025-08-01"] * len(fresh)
 
 
 def test_the_tiers_add_to_the_total_and_name_what_is_uncontracted_and_what_renews(book):

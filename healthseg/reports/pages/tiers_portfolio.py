@@ -214,6 +214,11 @@ PORTFOLIO = Page(
                 Chart("moves", needs="retention"),
             ),
         ),
+        Section(
+            "cohorts",
+            "Do customers that began lately stay as long as earlier ones?",
+            blocks=(Chart("cohorts"),),
+        ),
         Section("churn", "How much ARR may churn?", _risk, _risk_blocks),
         Section(
             "concentration",

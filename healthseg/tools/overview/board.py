@@ -57,7 +57,9 @@ class BoardOfPortfolio:
         self.portfolio, self.as_of, self.settings = portfolio, as_of, portfolio.settings
         self.context = PortfolioContext.of(portfolio, as_of)
         self.money = self.context.money
-        self.months, self.churned = revenue_by_month(portfolio, as_of, self.settings.revenue_months)
+        self.months, self.churned, _ = revenue_by_month(
+            portfolio, as_of, self.settings.revenue_months
+        )
         self.renewing = renewals(self.context)
         self.windows = renewal_windows(self.context, self.renewing)
 

@@ -47,7 +47,7 @@ from healthseg.tools.tiers.result import (
     ValueTiers,
     WeightSensitivity,
 )
-from healthseg.tools.values import integer, rounded, slugs
+from healthseg.tools.values import integer, records, rounded, slugs
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -206,6 +206,15 @@ class TierRun:
         }
         return staffing(self.context, self.names, self.tier, shares)
 
+    @cached_property
+    def revenue(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Revenue by month, churned customers, cohorts; sums of the latter are unknown where currencies do not add up."""
+        portfolio, months = self.context.portfolio, self.settings.revenue_months
+        by_month, churned, cohorts = revenue_by_month(portfolio, self.context.as_of, months)
+        if not self.money.addable:
+            cohorts = cohorts.assign(arr=np.nan, arr_share=np.nan)
+        return by_month, churned, cohorts
+
     def result(self) -> ValueTiers:
         context, options, since = self.context, self.options, self.since
         shares = percentages([len(self.members(name)) for name in self.shown])
@@ -252,6 +261,7 @@ class TierRun:
             premium_steps=self._premium_steps(),
             strategic_weights=Figure(self._weights() if ranked else None, no_weights),
             sensitivity=Figure(self._sensitivity() if ranked else None, no_weights),
+            cohorts=records(self.revenue[2].assign(cohort=self.revenue[2]["cohort"].astype(str))),
             customer_standing=Figure(None, "no client_id was given"),
         )
         return result.with_frames(**self._frames(result))
@@ -451,9 +461,7 @@ class TierRun:
             draws = self.context.simulated_churned_arr(self.rows.index).draws
         moves = [] if result.year_on_year is None else result.year_on_year.moves
         renewing = renewals(self.context)
-        by_month, churned = revenue_by_month(
-            self.context.portfolio, self.context.as_of, self.settings.revenue_months
-        )
+        by_month, churned, cohorts = self.revenue
         return {
             "tiers": _tier_frame(result),
             "customers": customer_frame(self),
@@ -468,6 +476,7 @@ class TierRun:
             "renewal_windows": renewal_windows(self.context, renewing),
             "revenue_by_month": by_month,
             "churned_customers": churned,
+            "cohorts": cohorts,
             "at_risk": figures.histogram(draws, BINS, SHOWN_DRAWS),
             "thresholds": self._threshold_frame(result.suggested_thresholds),
         }

@@ -293,6 +293,9 @@ class ValueTiers(Result):
     premium_steps: list[PremiumStep] = Field(description="Prices of premium features")
     strategic_weights: dict[str, float] | None = Field(description="Weights of the strategic rank")
     sensitivity: list[WeightSensitivity] | None = Field(description="What the weights decide")
+    cohorts: list[dict[str, Any]] = Field(
+        description="Customers by the month in which they began: how many are live so many months later, and their ARR"
+    )
     customer_standing: CustomerValue | None = Field(description="The customer's tier and value")
 
     def customer(self, client_id: str) -> CustomerValue:
@@ -374,6 +377,7 @@ class ValueTiers(Result):
             "waterfall": draw.waterfall(frame("waterfall"), money),
             "retention": draw.retention(frame("tiers")),
             "moves": draw.moves(frame("moves"), names),
+            "cohorts": draw.cohorts(frame("cohorts")),
             "capacity": draw.capacity(frame("capacity")),
             "at_risk": draw.at_risk(
                 frame("at_risk"), self.at_risk.expected if self.at_risk else None, money
