@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
 import healthseg
 
 DOCS = Path(__file__).parent
@@ -28,6 +31,8 @@ numpydoc_show_class_members = False
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
+
+lexers["mermaid"] = TextLexer()  # drawn by GitHub; here its text is shown, since drawing needs the network
 
 html_theme = "pydata_sphinx_theme"
 html_title = "healthseg"
