@@ -8,7 +8,7 @@ support means something only where people are active.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.settings import COMPONENTS, Scorecard, ScorecardMetric, Settings
 
-WEIGHT_KEYS = tuple(f"{name}_weight" for name in COMPONENTS)
 SCORE_MODELS = ("weighted_composite", "ml_predictive", "custom")
 TICKET_COUNTS = ("open_high_tickets", "open_tickets", "tickets_90d", "tickets_per_10_mau_90d")
 TICKET_METRICS = (*TICKET_COUNTS, "median_resolution_hours_90d")
@@ -180,20 +179,24 @@ def points_at(
     return np.round(np.clip(np.interp(value, knots, heights), 0.0, 100.0), DECIMALS)
 
 
-def custom_weights(weights: Mapping[str, Any]) -> dict[str, float]:
+def custom_weights(
+    weights: Mapping[str, Any], components: Sequence[str] = COMPONENTS
+) -> dict[str, float]:
     """The weights of a ``custom`` score, normalised to sum 1; a missing one is 0.
 
+    ``components`` are those of the scorecards, a team's own among them: each has a key ``<component>_weight``.
     Raises InvalidParameters for unknown names, anything but finite non-negative numbers, and weights that are all zero.
 
     >>> custom_weights({"usage_weight": 3, "payment_weight": 1})["usage_weight"]
     0.75
     """
+    keys = [f"{name}_weight" for name in components]
     if not isinstance(weights, Mapping):
-        raise _invalid("component_weights", weights, "a mapping of " + ", ".join(WEIGHT_KEYS))
+        raise _invalid("component_weights", weights, "a mapping of " + ", ".join(keys))
     for name, value in weights.items():
-        if name not in WEIGHT_KEYS:
-            rule = "keys are " + ", ".join(WEIGHT_KEYS)
-            raise _invalid("component_weights", name, rule, hint(str(name), WEIGHT_KEYS))
+        if name not in keys:
+            rule = "keys are " + ", ".join(keys)
+            raise _invalid("component_weights", name, rule, hint(str(name), keys))
         if not _is_weight(value):
             rule = "a finite number that is not negative"
             raise _invalid(f"component_weights.{name}", value, rule)
@@ -201,7 +204,7 @@ def custom_weights(weights: Mapping[str, Any]) -> dict[str, float]:
     if highest == 0:
         raise _invalid("component_weights", dict(weights), "at least one weight is above 0")
     # scaled first, so that huge weights don't overflow
-    scaled = {key: float(weights.get(key, 0.0)) / highest for key in WEIGHT_KEYS}
+    scaled = {key: float(weights.get(key, 0.0)) / highest for key in keys}
     total = sum(scaled.values())
     return {key: value / total for key, value in scaled.items()}
 
@@ -212,7 +215,9 @@ def _is_weight(value: Any) -> bool:
 
 
 def model_weights(
-    scoring_model: str, component_weights: Mapping[str, Any] | None
+    scoring_model: str,
+    component_weights: Mapping[str, Any] | None,
+    components: Sequence[str] = COMPONENTS,
 ) -> dict[str, float] | None:
     """The weights of a request: None for the scorecard's own.
 
@@ -224,7 +229,7 @@ def model_weights(
     if component_weights is not None and scoring_model != "custom":
         rule = f"only with scoring_model custom, not {scoring_model}"
         raise _invalid("component_weights", component_weights, rule)
-    return None if component_weights is None else custom_weights(component_weights)
+    return None if component_weights is None else custom_weights(component_weights, components)
 
 
 def _invalid(parameter: str, value: Any, rule: str, ending: str = "") -> InvalidParameters:

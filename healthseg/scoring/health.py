@@ -119,7 +119,7 @@ def score_panel(
     Raises InvalidParameters where a scorecard names a metric that the panel lacks.
     """
     ordered = _ordered(panel)
-    weights = None if weights is None else custom_weights(weights)
+    weights = None if weights is None else custom_weights(weights, settings.component_names)
     names = metrics_of(settings)
     _refuse_unknown_metrics(ordered, names)
     extra = {override.metric for override in settings.overrides.values()} - set(names)

@@ -41,9 +41,12 @@ class ScoreModel:
     predictive: bool = False
 
     @classmethod
-    def of(cls, scoring_model: str, component_weights: Mapping[str, Any] | None) -> ScoreModel:
+    def of(
+        cls, scoring_model: str, component_weights: Mapping[str, Any] | None, settings: Settings
+    ) -> ScoreModel:
         """The score that a tool's parameters name; raises InvalidParameters."""
-        return cls(model_weights(scoring_model, component_weights), scoring_model == PREDICTIVE)
+        weights = model_weights(scoring_model, component_weights, settings.component_names)
+        return cls(weights, scoring_model == PREDICTIVE)
 
     @property
     def key(self) -> str:

@@ -122,6 +122,16 @@ def test_the_configured_weights_sum_to_one():
     assert sum(rule.weight for rule in weighted_metrics(DEFAULT_SCORECARD)) == pytest.approx(1)
 
 
+def test_a_teams_own_component_can_be_weighed_too():
+    names = ("usage", "growth")
+    assert custom_weights({"usage_weight": 1, "growth_weight": 3}, names) == {
+        "usage_weight": 0.25,
+        "growth_weight": 0.75,
+    }
+    with pytest.raises(InvalidParameters, match="did you mean growth_weight"):
+        custom_weights({"grwoth_weight": 1}, names)
+
+
 def test_custom_weights_are_normalised_and_what_is_left_out_weighs_nothing():
     assert custom_weights({"usage_weight": 2, "support_weight": 6}) == {
         "usage_weight": 0.25,

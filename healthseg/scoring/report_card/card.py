@@ -188,7 +188,9 @@ def report_card(
         name: default if value is None else value for name, (value, default) in values.items()
     }
     _refuse_out_of_range(parameters)
-    custom = None if component_weights is None else custom_weights(component_weights)
+    custom = None
+    if component_weights is not None:
+        custom = custom_weights(component_weights, settings.component_names)
     horizon, draws = int(parameters["horizon_days"]), int(parameters["draws"])
     rows = rebuilt(portfolio, date, horizon, custom)
     _refuse_without_outcomes(rows, date, horizon)

@@ -65,7 +65,7 @@ def calculate_health_score(
     date = portfolio.as_of(as_of)
     context = CustomerContext.of(portfolio, client_id, date)
     refuse_without_model(portfolio, date, scoring_model)
-    model = ScoreModel.of(scoring_model, component_weights)
+    model = ScoreModel.of(scoring_model, component_weights, portfolio.settings)
     health = CustomerHealth(context, model, lookback_period_days, risk_threshold)
     return health.result(scoring_model, include_predictions, preferences)
 
@@ -96,6 +96,6 @@ def portfolio_health(
     """
     date = portfolio.as_of(as_of)
     refuse_without_model(portfolio, date, scoring_model)
-    model = ScoreModel.of(scoring_model, component_weights)
+    model = ScoreModel.of(scoring_model, component_weights, portfolio.settings)
     health = HealthOfPortfolio(portfolio, date, model, lookback_period_days, risk_threshold, only)
     return health.result(alerts.preferences(alert_preferences, portfolio.settings.rules))
