@@ -41,6 +41,8 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_align": "left",
+    "header_links_before_dropdown": 0,
+    "header_dropdown_text": "All pages",
     "show_toc_level": 2,
     "show_nav_level": 1,
     "secondary_sidebar_items": ["page-toc"],
