@@ -82,7 +82,7 @@ def test_each_live_customer_has_a_next_action_and_no_other_has_one(actions) -> N
 def test_a_renewal_is_prepared_whatever_the_score(actions, client, action, due) -> None:
     rows = actions.frame("actions").query("client_id == @client and topic == 'renewal'")
     assert rows["action"].tolist() == [action]
-    assert str(rows["due_on"].iloc[0]) == due and rows["arr"].iloc[0] == 12_000
+    assert str(rows["due_on"].iloc[0].date()) == due and rows["arr"].iloc[0] == 12_000
     assert rows["owner"].tolist() == ["csm_1"] and "Renewal" in rows["why"].iloc[0]
 
 
@@ -119,7 +119,8 @@ def test_a_team_adds_changes_and_removes_rules() -> None:
     actions = hs.next_actions(_portfolio({"next_actions": own})).frame("actions")
     assert "plan_review" not in set(actions["action"]) and "send_a_card" in set(actions["action"])
     called = actions.query("action == 'open_renewal'").iloc[0]
-    assert (called["text"], called["due_on"]) == ("Call the buyer", AS_OF + dt.timedelta(days=5))
+    assert called["text"] == "Call the buyer"
+    assert called["due_on"].date() == AS_OF + dt.timedelta(days=5)
 
 
 @pytest.mark.parametrize(
