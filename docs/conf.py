@@ -32,7 +32,8 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 
-lexers["mermaid"] = TextLexer()  # drawn by GitHub; here its text is shown, since drawing needs the network
+# drawn by GitHub; here its text is shown, since drawing needs the network
+lexers["mermaid"] = TextLexer()
 
 html_theme = "pydata_sphinx_theme"
 html_title = "healthseg"

@@ -333,7 +333,9 @@ def test_recorded_predictions_are_judged_beside_the_rebuilt_ones(portfolio, card
     again = hs.Portfolio.open(folder)
     table = report_card(again, draws=20).frame("predictions")
     recorded = table[table["source"] == "recorded"].iloc[0]
-    assert recorded["predicted_on"] == day and recorded["customers"] <= len(said.probabilities)
+    assert recorded["predicted_on"].date() == day and recorded["customers"] <= len(
+        said.probabilities
+    )
     assert recorded["expected"] == pytest.approx(sum(said.probabilities.values()), rel=0.1)
     known = again.table("customers").set_index("client_id")
     event = known[["churned_on", "notice_on"]].apply(pd.to_datetime).min(axis=1)
