@@ -62,9 +62,10 @@ def test_a_tables_figures_are_figures_in_csv():
     files = printed.csv_files(_document("portfolio").printed)
     rows = list(csv.DictReader(io.StringIO(next(iter(files.values())).removeprefix("\ufeff"))))
     customers = samples.portfolio().customers
-    assert len(rows) == len(customers) and next(iter(files)) == "01-highest-first.csv"
+    assert len(rows) == len(customers) and next(iter(files)) == "01-who-needs-attention-today.csv"
     for row, customer in zip(rows, customers, strict=True):
         assert row["Customer and why"].startswith(customer["name"])
+        assert row["client_id"] == customer["client_id"]
         assert float(row["ARR, EUR"]) == customer["arr"] and row["Renewal"] == str(
             customer["renewal_on"] or ""
         )

@@ -49,4 +49,4 @@ def _cut(block: Block) -> Block:
     if block["kind"] != "table":
         return block
     more = max(0, len(block["rows"]) - ROWS_SHOWN)
-    return {**block, "rows": block["rows"][:ROWS_SHOWN], "values": [], "more": more}
+    return {**block, "rows": block["rows"][:ROWS_SHOWN], "values": [], "clients": [], "more": more}

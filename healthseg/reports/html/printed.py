@@ -34,9 +34,11 @@ def _words(*texts: Filled) -> str:
 
 
 def _item(item: document.Item) -> str:
-    level = item.severity.text if item.severity else ""
-    parts = ": ".join(part.text for part in (item.title, item.text) if part)
-    return " ".join(filter(None, (level, parts, item.under.text)))
+    level = formats.sentence(item.severity.text) if item.severity else ""
+    parts = ": ".join(
+        filter(None, (level, *(part.text for part in (item.title, item.text) if part)))
+    )
+    return " – ".join(filter(None, (parts, item.under.text)))
 
 
 def grid(table: document.Grid) -> list[Block]:
@@ -52,8 +54,14 @@ def grid(table: document.Grid) -> list[Block]:
                 for line in table.lines
             ],
             "values": [[cell.sort for cell in line] for line in table.lines],
+            "clients": [_client(line) for line in table.lines],
         }
     ]
+
+
+def _client(line: Iterable[document.GridCell]) -> str:
+    """The client_id of the customer that a row names."""
+    return next((piece.client for cell in line for piece in cell.text.pieces if piece.client), "")
 
 
 def _cell(cell: document.GridCell) -> str:
@@ -81,6 +89,14 @@ def _opening(opening: document.Opening) -> list[Block]:
     return blocks((opening.title, opening.verdict, *opening.about))
 
 
+def _folded(node: document.Folded) -> list[Block]:
+    """Paper says what a fold holds, as the browser's print does; CSV has its tables."""
+    if not node.printed:
+        return []
+    hidden = [{**block, "data_only": True} for block in blocks(node.nodes)]
+    return [*text("soft", f"On the page: {node.summary.text}"), *hidden]
+
+
 _WRITERS: dict[type, Callable[[Any], list[Block]]] = {
     document.Opening: _opening,
     document.Title: lambda node: text(f"h{node.level}", node.text.text),
@@ -97,9 +113,7 @@ _WRITERS: dict[type, Callable[[Any], list[Block]]] = {
     document.CardRow: lambda node: [{"kind": "cards", "items": list(map(_card, node.cards))}],
     document.DrawnChart: _figure,
     document.Drawing: lambda node: [{"kind": "svg", "svg": painted(node.svg)}],
-    document.Folded: lambda node: (
-        [*text("h3", node.summary.text), *blocks(node.nodes)] if node.printed else []
-    ),
+    document.Folded: _folded,
     document.Markup: lambda node: blocks(node.printed),
 }
 
@@ -123,17 +137,17 @@ def _slug(words: str) -> str:
 
 
 def csv_text(table: Block) -> str:
-    """A table as CSV in UTF-8 with a byte order mark, which spreadsheets need to see that it is UTF-8."""
+    """A table as CSV, with a client_id where its rows name customers; in UTF-8 with a byte order mark, which spreadsheets need to see that it is UTF-8."""
     file = io.StringIO()
     write = csv.writer(file, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
-    write.writerow([harmless(name) for name in table["head"]])
-    for texts, values in zip(table["rows"], table["values"], strict=True):
-        write.writerow(
-            [
-                harmless(text.replace("\n", " – ")) if value is None else value
-                for text, value in zip(texts, values, strict=True)
-            ]
-        )
+    named = any(table["clients"])
+    write.writerow([*["client_id"] * named, *(harmless(name) for name in table["head"])])
+    for client, texts, values in zip(table["clients"], table["rows"], table["values"], strict=True):
+        cells = [
+            harmless(text.replace("\n", " – ")) if value is None else value
+            for text, value in zip(texts, values, strict=True)
+        ]
+        write.writerow([*[harmless(client)] * named, *cells])
     return "\ufeff" + file.getvalue()
 
 
