@@ -1,13 +1,16 @@
-"""The board's chart: net and gross revenue retention by month beside their targets, with named events."""
+"""The board's charts: what was predicted against what happened; net and gross revenue retention by month beside their targets, with named events."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from healthseg.charts import canvas, formats, theme
+from healthseg.charts.bars import Bar, BarRow, rows
 from healthseg.charts.canvas import Rows, at
+from healthseg.charts.tiers import money_axis
 
 BLUE, SOFT = theme.BAND_COLOURS["champion"], theme.SOFT
 LINES = (("nrr", "NRR", BLUE), ("grr", "GRR", SOFT))
@@ -32,19 +35,19 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
     up = at("value", y, canvas.axis("percent", 5))
     layers = []
     for key, name, colour in LINES:
-        rows = _points(known, key, name, months)
+        line = _points(known, key, name, months)
         goal: Rows = [{"month": month, "value": targets[key]} for month in (months[0], months[-1])]
         label = f"target {formats.percent(targets[key])}"
-        end = [{**rows[-1], "text": f"{name} {formats.percent(rows[-1]['value'])}"}]
+        end = [{**line[-1], "text": f"{name} {formats.percent(line[-1]['value'])}"}]
         text = {"align": "left", "dx": 7, "fontSize": 12, "fontWeight": 600, "color": colour}
-        above = rows[0]["value"] < targets[key]  # the label lies where the line does not
+        above = line[0]["value"] < targets[key]  # the label lies where the line does not
         small = {"align": "left", "dx": 4, "dy": -6 if above else 14, "fontSize": 11, "color": SOFT}
         dash = {"color": colour, "strokeDash": [3, 4], "strokeWidth": 1, "opacity": 0.7}
         layers += [
             canvas.layer(goal, "line", dash, x=x, y=up),
             canvas.layer([{**goal[0], "text": label}], "text", small, x=x, y=up, text="text"),
-            canvas.layer(rows, "line", {"color": colour, "strokeWidth": 2.2}, x=x, y=up),
-            canvas.layer(rows, "circle", {"color": colour, "size": 34, "opacity": 1}, x=x, y=up),
+            canvas.layer(line, "line", {"color": colour, "strokeWidth": 2.2}, x=x, y=up),
+            canvas.layer(line, "circle", {"color": colour, "size": 34, "opacity": 1}, x=x, y=up),
             canvas.layer(end, "text", text, x=x, y=up, text="text"),
         ]
     subtitle = f"Share of the ARR of a year before; {formats.day(known['month'].iloc[-1])} is the last point"
@@ -57,6 +60,32 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
         right=96,
         bottom=26,
     )
+
+
+def predicted(past: Mapping[str, Any], currency: str | None) -> theme.Picture:
+    """The ARR that was expected to churn with its range (``expected_arr, lower, upper``), above what churned."""
+    title = "Predicted, and what happened"
+    if formats.is_missing(past["expected_arr"]) or formats.is_missing(past["churned_arr"]):
+        return theme.nothing(title, "No prediction was possible then.")
+    expected, churned = float(past["expected_arr"]), float(past["churned_arr"])
+    lower, upper = float(past["lower"]), float(past["upper"])
+    ends = [formats.brief_money(end, currency) for end in (lower, upper)]
+    items = [
+        BarRow(
+            "Expected to churn",
+            f"{formats.brief_money(expected, currency)} ({ends[0]} to {ends[1]})",
+            bars=(Bar(lower, upper, BLUE, 0.3, 17),),
+            dot=expected,
+            dot_colour=BLUE,
+            brief=formats.brief_money(expected, currency),
+        ),
+        BarRow("Churned", formats.brief_money(churned, currency), bars=(Bar(0, churned, SOFT),)),
+    ]
+    subtitle = (
+        f"ARR from {formats.day(past['from_date'])} to {formats.day(past['to_date'])}; "
+        f"bar: {formats.percent(past['interval_level'])} interval"
+    )
+    return rows(items, money_axis(0, max(upper, churned), currency), title, subtitle)
 
 
 def _points(known: pd.DataFrame, key: str, name: str, months: list[str]) -> Rows:
@@ -79,7 +108,7 @@ def _events(known: pd.DataFrame, months: list[str], low: float, x: Any, up: Any)
     ]
     half, layers = months[len(months) // 2], []
     for level, (month, text) in enumerate(named):
-        rows = [{"month": month, "value": low - 0.04 * (level + 1), "text": text}]
+        label = [{"month": month, "value": low - 0.04 * (level + 1), "text": text}]
         look = {"align": "left" if month < half else "right", "fontSize": 11, "color": SOFT}
-        layers.append(canvas.layer(rows, "text", look, x=x, y=up, text="text"))
+        layers.append(canvas.layer(label, "text", look, x=x, y=up, text="text"))
     return layers

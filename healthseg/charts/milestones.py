@@ -295,11 +295,11 @@ def _quarter(row: dict) -> str:
 
 
 def blockers(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
-    """What blocks, and how much stands behind it? ARR of the customers at which each blocker stands."""
-    title = "Blockers that stand"
+    """What blocks, and how much ARR? That of the customers that each blocker holds up."""
+    title = "Open blockers"
     known = frame[frame["customers"] > 0] if len(frame) else frame
     if not len(known):
-        return theme.nothing(title, "No blocker stands at a live customer.")
+        return theme.nothing(title, "No live customer is blocked.")
     by = "arr" if known["arr"].notna().all() else "customers"
     reach = 1.04 * float(known[by].max())
     items = [
@@ -316,9 +316,7 @@ def blockers(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
         )
         for row in known.to_dict("records")
     ]
-    subtitle = (
-        "ARR of the customers at which it stands" if by == "arr" else "Customers at which it stands"
-    )
+    subtitle = "ARR of the customers that it blocks" if by == "arr" else "Customers that it blocks"
     return rows(items, Axis(0, max(reach, 1.0), baseline=0), title, subtitle)
 
 

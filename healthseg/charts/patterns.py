@@ -1,4 +1,4 @@
-"""The pictures of patterns: what holds, what precedes leaving and how early, who the users are, when they come."""
+"""The pictures of patterns: what holds, what precedes churn and how early, who the users are, when they are active."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BLUE, GREEN, AMBER, RED = (
     theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
 )
 TYPES = {
-    "temporal": ("When they come", BLUE),
+    "temporal": ("When users are active", BLUE),
     "feature_usage": ("Used together, or one after the other", GREEN),
-    "communication": ("What they answer", BLUE),
-    "support": ("What they ask", AMBER),
-    "risk": ("What precedes leaving", RED),
-    "success": ("What precedes staying", BLUE),
+    "communication": ("Messages they respond to", BLUE),
+    "support": ("Tickets that follow each other", AMBER),
+    "risk": ("What precedes churn", RED),
+    "success": ("What precedes retention", BLUE),
 }
 MOST = 24
 LINES = 4
@@ -42,7 +42,7 @@ def _log_axis(low: float, high: float) -> Axis:
 
 def lifts(frame: pd.DataFrame) -> theme.Picture:
     """What holds, and how strong? Each pattern's factor over its base rate with its interval, on a scale of ratios."""
-    title = "How many times as often as otherwise"
+    title = "How many times as often as usual"
     if not len(frame):
         return theme.nothing(
             title, "No pattern holds: nothing that was tested is significant and replicates."
@@ -57,10 +57,7 @@ def lifts(frame: pd.DataFrame) -> theme.Picture:
         if len(group):
             items.append(BarRow(heading, header=True))
             items += [_lift(row, colour, low) for row in group.to_dict("records")]
-    subtitle = (
-        "Above 1 more often, below 1 less often than without it, or than usual; bar: the interval; right: how many "
-        "customers show it, of how many"
-    )
+    subtitle = "Right of 1: more often than usual, left: less often; bar: the interval; at the right: how many customers show it"
     return rows(items, _log_axis(low, high), title, subtitle)
 
 
@@ -80,8 +77,8 @@ def _lift(row: dict, colour: str, low: float) -> BarRow:
 
 
 def risks(frame: pd.DataFrame) -> theme.Picture:
-    """How likely is leaving after a sign? The rate within 90 days of its first day, beside that without it."""
-    title = "Lost within 90 days of a sign"
+    """How likely is churn after a sign? The rate within 90 days of its first day, beside that without it."""
+    title = "Churned within 90 days of a sign"
     known = frame[frame["probability_of_churn"].notna()] if len(frame) else frame
     if not len(known):
         return theme.nothing(

@@ -30,6 +30,7 @@ import scipy
 from healthseg.clustering.support import Z_95
 from healthseg.metrics.counting import counting
 from healthseg.metrics.users import hours_of
+from healthseg.rules import counted
 from healthseg.settings import Settings
 
 if TYPE_CHECKING:
@@ -162,7 +163,10 @@ def _whole_weeks(
     rows = hours[(hours["day"] >= end_day - 7 * weeks) & (hours["day"] < end_day)]
     rows = rows.drop_duplicates(["user", "day", "hour"])
     if weeks < settings.rhythm_min_weeks:
-        return rows, f"{weeks} whole weeks, at least {settings.rhythm_min_weeks} are needed"
+        return (
+            rows,
+            f"{counted(weeks, 'whole week')}, at least {settings.rhythm_min_weeks} are needed",
+        )
     if len(rows) < needed:
         return rows, f"{len(rows)} active user-hours, at least {needed} are needed"
     return rows, None

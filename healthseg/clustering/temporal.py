@@ -30,6 +30,7 @@ from healthseg.clustering.rhythms import (
 )
 from healthseg.clustering.unusual_days import daily
 from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.rules import counted
 from healthseg.settings import Settings
 from healthseg.statistics.robust import theil_sen
 
@@ -132,7 +133,7 @@ def temporal(
 
 def _reason(rows: pd.DataFrame, weeks: int, settings: Settings) -> str | None:
     if weeks < settings.patterns_min_weeks:
-        return f"{weeks} whole weeks, at least {settings.patterns_min_weeks} are needed"
+        return f"{counted(weeks, 'whole week')}, at least {settings.patterns_min_weeks} are needed"
     if len(rows) < settings.rhythm_min_user_hours:
         needed = settings.rhythm_min_user_hours
         return f"{len(rows)} active user-hours, at least {needed} are needed"

@@ -46,6 +46,8 @@ class ScoringSettings(Frozen):
     score_lookback_days: Annotated[int, Field(ge=7)] = 30
     # ARR is compared with that of a quarter ago
     arr_comparison_days: Annotated[int, Field(ge=1)] = 90
+    # a smaller change of ARR is a rounding or an index, not a customer's decision
+    min_arr_change_share: Share = 0.01
     # between the levels of risk, as wide as the band below the highest
     risk_step_points: Annotated[float, Field(gt=0, lt=100)] = 20
     # forecasts of scores: the farthest is 90 days ahead; off by a quarter of a band's width is close enough

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
+from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.landmarks import period_ends
 from healthseg.metrics.money import PARTS, money, movements, retention
@@ -17,7 +19,9 @@ from healthseg.metrics.spells import CHURNED, merged_into, spells_as_of
 from healthseg.metrics.stages import history
 from healthseg.periods import year_before
 from healthseg.scoring.health import bands_of
+from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.settings import BANDS
+from healthseg.tools.base import Figure, Part
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -175,6 +179,63 @@ def _cohorts(portfolio: Portfolio, as_of: dt.date, arr: dict[dt.date, pd.Series]
             sizes = len(members), len(live), len(live) / len(members)
             rows.append((cohort.start_time, later, *sizes, amount, share))
     return pd.DataFrame(rows, columns=COHORT_COLUMNS)
+
+
+class ScoresBeforeChurn(Part):
+    """Of the customers that churned within a year, which the score warned of a quarter before."""
+
+    customers: int = Field(description="Customers that churned and had a score then")
+    warned: int = Field(description="Of them, those that scored below the band Healthy")
+    missed: int = Field(description="Those that scored in the band Healthy or above")
+    threshold: float = Field(description="The lower end of the band Healthy")
+    missed_arr: float | None = Field(description="ARR of those, as last paid")
+
+
+def churned_in_year(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    """Who churned within a year, the most ARR first, with the ``score`` a quarter before (``churned_score_days``)."""
+
+    def build() -> pd.DataFrame:
+        _, rows = revenue_by_month(portfolio, as_of, portfolio.settings.revenue_months)
+        rows = rows[rows["churned_on"] > pd.Timestamp(year_before(as_of))]
+        rows = rows.assign(
+            score=_scores_before(portfolio, rows, as_of), money=-rows["arr"].fillna(0.0)
+        )
+        return rows.sort_values(["money", "client_id"], kind="stable").drop(columns="money")
+
+    return portfolio.cache.get("churned_in_year", as_of, build, disk=False)
+
+
+def _scores_before(portfolio: Portfolio, rows: pd.DataFrame, as_of: dt.date) -> np.ndarray:
+    settings = portfolio.settings
+    days = pd.Timedelta(days=settings.churned_score_days)
+    dates = [day.date() for day in rows["churned_on"] - days]
+    pairs = pd.DataFrame({"client_id": rows["client_id"], "date": dates})
+    panel = panels.build_pairs(portfolio, pairs) if len(pairs) else pairs
+    if not len(panel):
+        return np.full(len(rows), np.nan)
+    frame = scorecard_rows(panel, as_of, settings.score_lookback_days, settings).frame
+    shown = frame.set_index(["client_id", "date"])["shown"]
+    keys = zip(pairs["client_id"], pd.to_datetime(pairs["date"]), strict=True)
+    return np.array([float(shown.get(key, np.nan)) for key in keys])
+
+
+def scores_before_churn(
+    portfolio: Portfolio, as_of: dt.date, addable: bool
+) -> ScoresBeforeChurn | None:
+    """How the year's churned customers scored a quarter before; None where none of them had a score."""
+    rows = churned_in_year(portfolio, as_of)
+    rows = rows[rows["score"].notna()]
+    if not len(rows):
+        return None
+    missed = rows[rows["score"] >= portfolio.settings.band_edges[1]]
+    arr = round(float(missed["arr"].fillna(0.0).sum()), 2)
+    return ScoresBeforeChurn(
+        customers=len(rows),
+        warned=len(rows) - len(missed),
+        missed=len(missed),
+        threshold=portfolio.settings.band_edges[1],
+        missed_arr=Figure(arr if addable else None, "several currencies and no rates"),
+    )
 
 
 def _month_ends(as_of: dt.date, months: int) -> list[dt.date]:

@@ -109,7 +109,7 @@ def test_only_whole_weeks_that_end_with_the_period_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("days", "many", "reason"), [(13, 50, "1 whole weeks"), (28, 1, "4 active user-hours")]
+    ("days", "many", "reason"), [(13, 50, "1 whole week,"), (28, 1, "4 active user-hours")]
 )
 def test_too_little_is_said_and_not_guessed(days, many, reason):
     rows = visits([(user, FIRST + day, 9) for user in range(many) for day in range(0, days, 7)])

@@ -164,7 +164,7 @@ def test_score_and_money_disagree_only_where_they_do(daily_events):
     ]
     assert (
         portfolio.disagreements[0]["reason"]
-        == f"Score {scores['a']}, but ARR fell by 200 in 90 days"
+        == f"Score {scores['a']}, but ARR fell by 20% in 90 days"
     )
 
 

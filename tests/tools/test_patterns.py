@@ -352,6 +352,6 @@ def test_every_sign_has_a_label_and_advice():
 
 def test_the_verdict_counts_the_patterns_that_hold(of_portfolio):
     assert (
-        f"{len(of_portfolio.identified_patterns)} of {of_portfolio.testing.hypotheses} patterns that were tested are significant"
+        f"{len(of_portfolio.identified_patterns)} of {of_portfolio.testing.hypotheses} patterns that were tested hold up"
         in of_portfolio.verdict()
     )

@@ -202,9 +202,11 @@ def _barriers(feature: Row) -> str:
 def _retention(adoption: PortfolioAdoption) -> tuple[str, ...]:
     if adoption.correlation_analysis is None:
         return ()
+    significant = int(adoption.frame("effects")["found"].fillna(False).sum())
+    features = "1 feature is" if significant == 1 else f"{significant or 'No'} features are"
     return (
-        "{correlation_analysis.hypotheses_tried:number hypothesis|hypotheses} were tested, with "
-        "false-discovery control",
+        f"{features} significantly associated with retention once customers of equal size, tenure, tier and activity "
+        "are compared",
         "A correlation does not prove a cause",
     )
 
@@ -291,7 +293,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "fast",
-            "How long does it take?",
+            "How long does adoption take?",
             blocks=(
                 Chart(
                     "time_to_adopt",
@@ -312,7 +314,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "funnel",
-            "How far do they come?",
+            "How far do customers get with a feature?",
             (),
             (
                 NO_FUNNEL,
@@ -325,7 +327,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "retention",
-            "Which features are associated with retention, raw and adjusted?",
+            "Which features go with retention?",
             _retention,
             (
                 Missing("Correlations", "correlation_analysis", "not requested"),
@@ -385,6 +387,7 @@ PORTFOLIO = Page(
                         "ARR": "arr:money",
                     },
                     label="customers",
+                    limit=10,
                 ),
             ),
         ),

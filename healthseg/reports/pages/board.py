@@ -73,6 +73,10 @@ def _churned_lead(board: Any) -> tuple[str, ...]:
             if first.score is not None
             else ""
         ),
+        "{scores_before.missed:number} of {scores_before.customers:number} that had a score, with "
+        "{scores_before.missed_arr:brief_money} ARR, scored {scores_before.threshold:number} or more a quarter before: the score gave no warning of them"
+        if board.scores_before is not None and board.scores_before.missed
+        else "",
         "ARR is what a customer paid last" if first.arr is not None else "",
     )
 
@@ -161,7 +165,7 @@ ACCOUNTS = Table(
         "ARR": "arr:brief_money",
         "Score": "score:number",
         "Churn": Cell("churn_probability:percent", bar=True),
-        "Expected loss": "expected_churned_arr:brief_money",
+        "Expected churned ARR": "expected_churned_arr:brief_money",
         "Renewal in": "days_to_renewal:number day",
         "Play": Cell("{play:prose}", under="{why:prose}"),
         "Owner": "owner:manager",
@@ -235,7 +239,7 @@ PORTFOLIO = Page(
                         "Renewal": "window:Words",
                         "Customers": "customers:number",
                         "ARR": "arr:brief_money",
-                        "Expected churn": "expected:brief_money",
+                        "Expected churned ARR": "expected:brief_money",
                         "Range": "{lower:brief_money} to {upper:brief_money}",
                     },
                     label="windows",
@@ -252,7 +256,7 @@ PORTFOLIO = Page(
                                 "Band": BAND_WORDS,
                                 "Customers": "customers:number",
                                 "ARR": "arr:brief_money",
-                                "Expected churn": "expected:brief_money",
+                                "Expected churned ARR": "expected:brief_money",
                             },
                             label="windows and bands",
                             where=_of_bands,
@@ -261,7 +265,12 @@ PORTFOLIO = Page(
                 ),
             ),
         ),
-        Section("predicted", "Did the last prediction hold?", _predicted_lead),
+        Section(
+            "predicted",
+            "Did the last prediction hold?",
+            _predicted_lead,
+            (Chart("predicted", needs="predicted.expected_arr"),),
+        ),
         Section(
             "change",
             "What would change the number?",
@@ -283,8 +292,8 @@ PORTFOLIO = Page(
     ),
     sure=(
         lambda board: (
-            "The last prediction of churn was {predicted.expected_arr:brief_money}; "
-            "{predicted.churned_arr:brief_money} churned"
+            "For the last {horizon_days:number day} the model expected {predicted.expected_arr:brief_money} to churn; "
+            "{predicted.churned_arr:brief_money} did"
             if board.predicted.expected_arr is not None and board.predicted.churned_arr is not None
             else ""
         ),

@@ -10,7 +10,15 @@ from healthseg.reports.spec import Card, Cell, Chart, Facts, Missing, Page, Poin
 
 
 def _cards(page: Any) -> tuple[Card, ...]:
-    return (
+    health, customer = page.health, page.health.customer
+    known = {
+        "Health": health.current_health_score,
+        "ARR": customer.arr,
+        "Renewal in": customer.days_to_renewal,
+        "Seats in use": page.usage.get("seat_utilisation"),
+        "Milestones": page.milestones,
+    }
+    cards = (
         Card("Health", "{health.current_health_score:number}", "{health.risk_level:words} risk"),
         Card("ARR", "{health.customer.arr:brief_money}", "{health.customer.tier}"),
         Card(
@@ -27,6 +35,7 @@ def _cards(page: Any) -> tuple[Card, ...]:
             "{milestones.overdue:number} overdue",
         ),
     )
+    return tuple(card for card in cards if known[str(card.name)] is not None)
 
 
 CUSTOMER = Page(

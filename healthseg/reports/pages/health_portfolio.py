@@ -20,6 +20,7 @@ from healthseg.reports.spec import (
     Heading,
     Note,
     Page,
+    Points,
     Section,
     Table,
 )
@@ -89,6 +90,18 @@ def _at_stake(health: PortfolioHealth) -> str:
 
 
 WHO = Cell("name", under="{reason:prose}")
+FIRST_ACTIONS = Points(
+    "next_actions",
+    "{text:prose}",
+    title="{name}",
+    under=lambda row: (
+        "{owner:manager?nobody assigned} · by {due_on:day?no date} · {why:prose}"
+        + ("" if " ARR" in row["why"] or row["arr"] is None else " · {arr:brief_money} ARR")
+    ),
+    severity="severity",
+    ordered=True,
+    empty="Nothing is urgent.",
+)
 
 
 def _attention(health: PortfolioHealth) -> tuple[str, ...]:
@@ -124,16 +137,14 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
         {
             "Customer and why": WHO,
             "Score": "score:number",
-            "Band": "band:words",
+            "Band": "band:Words",
             "Change": "change:signed",
             **_money(health, _at_stake(health), "at_stake", LARGEST),
             **_money(health, "ARR", "arr"),
             "Renewal": "renewal_on:day",
             "Manager": "csm_id:manager",
         },
-        ("Highest first" if _has_arr(health) else "Lowest score first")
-        if health.scored_customers
-        else "",
+        "Lowest score first" if health.scored_customers and not _has_arr(health) else "",
         "customers",
     )
     return (table,)
@@ -197,7 +208,7 @@ def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
                 "frames.bands",
                 {
                     "Date": "date:day",
-                    "Band": "band:words",
+                    "Band": "band:Words",
                     "Customers": "customers:number",
                     "ARR": "arr:money",
                 },
@@ -231,6 +242,16 @@ def _unscored(health: PortfolioHealth) -> str:
     )
 
 
+def _warned(health: PortfolioHealth) -> str:
+    """The score's report card in a sentence."""
+    if health.scores_before_churn is None:
+        return "How often the score was right, and how early, is in the score report card"
+    return (
+        "Of {scores_before_churn.customers:number customer} with a score that churned in the last year, the score "
+        "warned of {scores_before_churn.warned:number} a quarter before; the score report card has the rest"
+    )
+
+
 PORTFOLIO = Page(
     tool="calculate_health_score",
     kind="Portfolio health",
@@ -240,6 +261,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
+        Section("actions", "What to do first?", blocks=(FIRST_ACTIONS,)),
         Section("attention", "Who needs attention today?", _attention, _attention_blocks),
         Section(
             "movers",
@@ -255,13 +277,17 @@ PORTFOLIO = Page(
                 "Score and ARR of {disagreements:count customer} point in opposite directions: look here first"
                 if health.disagreements
                 else "",
+                "In the last year {scores_before_churn.missed_arr:brief_money} ARR churned at "
+                "{scores_before_churn.missed:number customer} that had scored {scores_before_churn.threshold:number} or more a quarter before"
+                if health.scores_before_churn is not None and health.scores_before_churn.missed
+                else "",
             ),
             (
                 Table(
                     "frames.disagreements",
                     {
                         "Customer and why": WHO,
-                        "Kind": "kind:words",
+                        "Kind": "kind:Words",
                         "Score": "score:number",
                         "ARR": "arr:money",
                         "Change of ARR": "arr_change:signed_money",
@@ -279,7 +305,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "what_if",
-            "What if the weights were others?",
+            "What if the weights were different?",
             lambda health: (
                 "Move the weights: scores, bands and the customers below {risk_threshold:number} follow"
                 if len(health.frame("what_if"))
@@ -331,12 +357,12 @@ PORTFOLIO = Page(
         "Customers with too few known inputs have none, and are listed as unknown, never as healthy",
         "Customers are ordered by {at_stake_basis}",
         "Past dates are rebuilt from what was known on each of them, by today’s rules",
-        "Amounts of different currencies are never added up",
+        "Amounts are in one currency at the rates of {as_of:day}, or not added up where there are no rates",
     ),
     method_facts={
         "Look-back": "{lookback_period_days:number day}",
         "Risk threshold": "{risk_threshold:number}",
     },
-    sure=("How often the score was right, and how early, is in the score report card",),
+    sure=(_warned,),
     portfolio=True,
 )

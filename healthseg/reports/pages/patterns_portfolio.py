@@ -46,7 +46,7 @@ SIGNS_OF_ALL: dict[str, Text | Cell] = {
 
 def _portfolio_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
     cards = [
-        Card("Significant patterns", "{identified_patterns:count}", TRIED),
+        Card("Patterns that hold up", "{identified_patterns:count}", TRIED),
         Card("Customers", "{customers_analyzed:number}", "in {analysis_period.days:number day}"),
     ]
     if patterns.predictive_insights is not None:
@@ -100,7 +100,9 @@ def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
         return (Missing("What precedes churn", "risk_patterns"),)
     named = (
         Heading(
-            "Which customers show a sign now" if patterns.risk_patterns else "Whom the model names"
+            "Which customers show a sign now"
+            if patterns.risk_patterns
+            else "Which customers the churn model names"
         ),
         Note((_named,)),
         Table(
@@ -110,6 +112,8 @@ def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
                 "Signs": lambda row: "{count:number}" if row["count"] else "",
                 "Which": _signs,
                 "By the model": _likely,
+                "Churn in 90 days": "churn_probability:percent",
+                "ARR": "arr:brief_money",
             },
             label="customers",
         ),
@@ -141,8 +145,8 @@ def _named(patterns: EngagementPatterns) -> str:
     if patterns.risk_patterns:
         return "{frames.customers:count customer} show one of {risk_patterns:count sign}, or are named by the model"
     return (
-        "No sign of churn is significant by itself; by all figures together the churn model names "
-        "{predictive_insights.likely_churn_candidates:number customer}, and "
+        "No single sign announces churn here; all figures together make "
+        "{predictive_insights.likely_churn_candidates:number customer} likely to churn, and "
         "{predictive_insights.likely_expansion_candidates:number} are ready to expand"
     )
 
@@ -151,7 +155,7 @@ def _retained(patterns: EngagementPatterns) -> tuple[Block, ...]:
     if patterns.success_patterns is None:
         return (Missing("What precedes retention", "success_patterns"),)
     if not patterns.success_patterns:
-        text = "Nothing that was tested is significantly associated with retention at equal size, tenure and tier"
+        text = "No habit that was tested goes with retention once customers of equal size, tenure and tier are compared"
         return (Note((text,)),)
     return (
         Table(
@@ -179,16 +183,15 @@ def _features(patterns: EngagementPatterns) -> tuple[Block, ...]:
         Chart("gaps"),
         Points(
             "feature_usage_patterns.sequential_adoption.gaps",
-            "{customers:number customer}, half a step within {median_days:number day} "
-            "({lower_quartile:number} to {upper_quartile:number}); {unfinished_share:percent} of "
-            "{unfinished_of:number} that began have not finished in time",
+            "{customers:number customer} adopted them in this order, each step in {median_days:number day} at the median; "
+            "{unfinished_share:percent} of {unfinished_of:number} that began stopped on the way",
             "{sequence:path_words}",
         ),
     )
     together = Points(
         "feature_usage_patterns.feature_bundles",
-        "{support:number} of {users_of_any:number} that use any use all ({co_usage_rate:percent}), "
-        "{lift:number.1} times what volume alone explains",
+        "{support:number} of the {users_of_any:number customer} that use one of them use all ({co_usage_rate:percent}), "
+        "{lift:number.1} times as many as their activity alone explains",
         "{bundle:sum_words}",
         heading="Used together",
     )
@@ -209,7 +212,6 @@ def _personas(patterns: EngagementPatterns) -> tuple[str, ...]:
     return (
         "{persona_evidence.users:number user} with 20 events or more fall into "
         "{user_personas:count group} by the features that they prefer",
-        "Resampled users fall into the same ones (agreement {persona_evidence.stability:number.2} of 1)",
         "{persona_evidence.not_clustered:number} did too little to be placed",
     )
 
@@ -219,12 +221,17 @@ def _persona_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
         return (Missing("Personas", "user_personas"),)
     if not patterns.user_personas:
         return ()
+    stable = Note(
+        (
+            "Resampled users fall into the same groups: agreement {persona_evidence.stability:number.2} (of 1)",
+        )
+    )
     words = Points(
         "user_personas",
         "{characteristics:steps}",
         "{persona_name} ({percentage:number}%, {users:number user})",
     )
-    return (Fold("Each persona, and what it turns to", (words, Chart("personas"))),)
+    return (Fold("Each persona, and what it turns to", (words, stable, Chart("personas"))),)
 
 
 def _messages(rows: str, heading: str) -> Table:
@@ -247,8 +254,7 @@ def _tickets(patterns: EngagementPatterns) -> tuple[Block, ...]:
     if support is None:
         return (Missing("Tickets", "support_patterns"),)
     topics = (
-        "One after the other more often than by chance: "
-        "{support_patterns.common_issue_sequences:all_words}"
+        "Topics that often follow each other: {support_patterns.common_issue_sequences:all_words}"
         if support.common_issue_sequences
         else "No topic significantly follows another"
     )
@@ -268,19 +274,29 @@ def _reach(patterns: EngagementPatterns) -> tuple[Block, ...]:
     return (*activity(patterns), *messages, *_tickets(patterns))
 
 
+def _worse_with(patterns: EngagementPatterns) -> bool:
+    """Whether scores recovered significantly less often after an intervention."""
+    rates = (patterns.pattern_transitions or {}).get("from_at_risk_to_healthy")
+    return rates is not None and (rates.difference_upper or 0.0) < 0
+
+
 def _helps(patterns: EngagementPatterns) -> tuple[str, ...]:
     path = "pattern_transitions.from_at_risk_to_healthy"
     why = f"$.{path}.success_rate"
     if why in patterns.not_measured:
         return (
-            f"Of {{{path}.spells:number spell}} under a score of 60 it is unknown",
+            f"Of {{{path}.spells:number case}} under a score of 60 it is unknown",
             f'{{not_measured["{why}"]:sentence}}',
         )
     return (
-        f"{{{path}.success_rate:percent}} of {{{path}.treated:number spell}} of a low score recovered after an "
-        f"intervention in the first 30 days, {{{path}.matched_success_rate:percent}} of similar ones without: a "
-        f"difference of {{{path}.difference:points point}} ({{{path}.difference_lower:points}} "
-        f"to {{{path}.difference_upper:points}})",
+        f"When a score was low, it recovered in {{{path}.success_rate:percent}} of {{{path}.treated:number case}} with an "
+        f"intervention in the first 30 days, and in {{{path}.matched_success_rate:percent}} of similar cases without one",
+        f"The difference is {{{path}.difference:points point}} ({{{path}.difference_lower:points}} to "
+        f"{{{path}.difference_upper:points}}); managers step in where it looks worst, so it does not show that "
+        "interventions harm"
+        if _worse_with(patterns)
+        else f"The difference is {{{path}.difference:points point}} ({{{path}.difference_lower:points}} to "
+        f"{{{path}.difference_upper:points}})",
     )
 
 
@@ -300,12 +316,10 @@ PORTFOLIO = Page(
         WHAT_TO_DO,
         Section(
             "significant",
-            "Which patterns are significant, how strong, how sure?",
+            "Which patterns hold up, and how strong are they?",
             (
-                "{identified_patterns:count} of {testing.hypotheses:number} that were tried are "
-                "significant",
-                "Each is significant among all of them, recurs on held-out time, and recurs in "
-                "resamples",
+                "{identified_patterns:count} of {testing.hypotheses:number} patterns that were tried are more than chance",
+                "Each shows again in later data and in resampled customers",
             ),
             (
                 Chart("patterns"),
@@ -329,7 +343,9 @@ PORTFOLIO = Page(
         ),
         Section("retention", "What precedes retention?", blocks=_retained),
         Section(
-            "features", "Which features go together, and one after the other?", blocks=_features
+            "features",
+            "Which features are used together, or one after the other?",
+            blocks=_features,
         ),
         Section("personas", "Who are the users?", _personas, _persona_blocks),
         Section("reach", "When and how to reach people?", timing, _reach),
@@ -355,11 +371,11 @@ PORTFOLIO = Page(
         ),
         Section(
             "not_significant",
-            "What was tried and is not significant?",
+            "What was tried and does not hold up?",
             lambda patterns: () if len(patterns.frame("rejected")) else ("Nothing else came near",),
             (
                 Fold(
-                    "All that was tested and is not significant",
+                    "All that was tested and may be chance",
                     (
                         Table(
                             "frames.rejected",
@@ -380,8 +396,8 @@ PORTFOLIO = Page(
     method=METHOD,
     method_facts=METHOD_FACTS,
     sure=(
-        "{testing.hypotheses:number pattern} were tested with control of false discoveries; each of those "
-        "shown recurs on later data and in resamples",
+        "{testing.hypotheses:number pattern} were tested, and of those shown at most one in twenty should be chance; "
+        "each shows again in later data",
     ),
     portfolio=True,
 )

@@ -302,8 +302,8 @@ def _worst(segmentation: Segmentation) -> tuple[str, ...]:
         return ()
     cell = f"value_health_matrix[{losses.index(max(losses))}]"
     return (
-        f"Most ARR is expected to churn among {{{cell}.tier}} customers that are {{{cell}.band:words}}: "
-        f"{{{cell}.expected_churned_arr:brief_money}} of {{{cell}.arr:brief_money}} in 90 days",
+        f"The most ARR is expected to churn in the tier {{{cell}.tier}}, band {{{cell}.band:Words}}: "
+        f"{{{cell}.expected_churned_arr:brief_money}} of the {{{cell}.arr:brief_money}} that these customers pay, in 90 days",
         "Expected churned ARR is each customer’s probability of churn times its ARR",
     )
 

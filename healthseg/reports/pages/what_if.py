@@ -41,7 +41,7 @@ def what_if(health: PortfolioHealth) -> Node:
     table = layout.nodes((WEIGHTS,), root(health), health)
     html = (
         f'<div class="hs-whatif"><div class="hs-sliders">{sliders}</div>'
-        '<button type="button" hidden>The weights as configured</button>'
+        '<button type="button" hidden>Back to the weights in force</button>'
         f'<div class="hs-whatif-result" role="status">{written(table)}</div>'
         f"{inert_data(_inputs(health, rows, list(weights['component'])))}</div>"
     )

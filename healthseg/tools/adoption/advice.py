@@ -29,15 +29,25 @@ from healthseg.tools.values import integer, number, rounded, word
 TOOL = "track_feature_adoption"
 TELLING = ("announce", "show_it")  # rules that advise telling customers of a feature
 NO_EFFECT = "this portfolio's history shows no significant effect of such an action"
+# what customers that adopt more do more often, and less often
 OUTCOMES = {
-    "adoption_vs_health_score": "the health score 90 days later",
-    "adoption_vs_retention": "retention for 90 days",
-    "adoption_vs_expansion": "a rise of ARR within 180 days",
+    "adoption_vs_health_score": (
+        "have a better health score 90 days later",
+        "have a worse health score 90 days later",
+    ),
+    "adoption_vs_retention": (
+        "are more often retained for 90 days",
+        "are less often retained for 90 days",
+    ),
+    "adoption_vs_expansion": (
+        "expand more often within 180 days",
+        "expand less often within 180 days",
+    ),
 }
 PLAIN_NAMES = {
     "log seats": "size",
     "log tenure": "tenure",
-    "log person events of 28 days": "overall activity",
+    "log person events of the period before": "activity",
 }
 FRAME_COLUMNS = [
     "name",
@@ -225,8 +235,8 @@ def portfolio_recommendations(
         held = promoted(usage, tested, row["feature"], held)
         if held:
             reason = (
-                f"{100 * row['rate']:.0f}% have adopted it, {100 * target:.0f}% in the upper "
-                f"quarter of {count} tiers"
+                f"{100 * row['rate']:.0f}% of the customers have adopted it, {100 * target:.0f}% in the tiers "
+                f"that use it most (n = {count} tiers)"
             )
             part = recommendation(usage, row, target, held, tested, reason)
             ranked.append((-gap * row["customers"], part.feature, part))
@@ -420,13 +430,18 @@ def _overall_text(
     if number(row["adjusted"]) is None:
         return f"not measured: {row['reason']}"
     figures, equal = _figures_text(usage, row), at_equal(covariates)
+    more, less = OUTCOMES[name]
     if is_significant(usage, row):
-        side = "with" if row["adjusted"] > 0 else "against"
         n = f"n = {row['n']:,.0f}"
-        return f"A larger adopted share goes {side} {OUTCOMES[name]}, {equal} ({figures}, {n})"
-    raw = f"Raw it seems to (r = {row['raw']:.2f}); " if _raw_significant(usage, row) else ""
-    text = f"{raw}{equal} {_unsure_text('a larger adopted share', OUTCOMES[name], row, figures)}"
-    return text[:1].upper() + text[1:]
+        outcome = more if row["adjusted"] > 0 else less
+        return f"Customers that adopt more features {outcome}, also {equal} ({figures}, {n})"
+    outcome = more if row["raw"] > 0 else less
+    if _raw_significant(usage, row):
+        return (
+            f"Customers that adopt more features {outcome}, but {equal} the difference is not significant "
+            f"({figures}; unadjusted r = {row['raw']:.2f})"
+        )
+    return f"Whether customers that adopt more features {more} is not clear ({equal}: {figures})"
 
 
 def _retention_text(

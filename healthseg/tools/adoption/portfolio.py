@@ -194,8 +194,8 @@ class AdoptionRequest:
             period_start=day - (usage.period_days - 1) * DAY,
             period_end=day + DAY,
             feature_category=self.category,
-            rule=f"person events on at least {settings.adopted_min_days} of {usage.period_days} "
-            f"days, by at least {users} user{'' if users == 1 else 's'}",
+            rule=f"use by at least {users} user{'' if users == 1 else 's'} on at least "
+            f"{settings.adopted_min_days} of {usage.period_days} days",
             correlation_analysis=Figure(None, NOT_REQUESTED)
             if tested is None
             else advice.correlations(usage, tested),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,9 @@ from healthseg.tools.health.outlook import (
     model_score_change,
 )
 from healthseg.tools.health.result import PortfolioHealth
+from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.overrides import overrides_of
+from healthseg.tools.renewals import scores_before_churn
 from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
@@ -172,6 +175,8 @@ class HealthOfPortfolio:
             movers_down=_records(movers[movers["direction"] == "down"]),
             disagreements=_records(disagreements),
             input_coverage=_records(inputs),
+            next_actions=self._next_actions(table),
+            scores_before_churn=scores_before_churn(self.portfolio, self.as_of, single),
             alerts=self._alerts(preferences),
         ).with_frames(
             customers=table,
@@ -261,6 +266,10 @@ class HealthOfPortfolio:
             return 1.0
         arr = rows["arr"].astype(float)
         return self.money.amounts.reindex(rows.index) / arr.where(arr > 0)
+
+    def _rate_of(self, client: str) -> float:
+        rate = self._rate(self.today)
+        return float(rate[client]) if isinstance(rate, pd.Series) else rate
 
     def _currency(self, rows: pd.DataFrame, known: pd.DataFrame) -> pd.Series | str | None:
         if self.money.converted:
@@ -390,7 +399,8 @@ class HealthOfPortfolio:
                         "client_id": client,
                         "kind": rule.rule,
                         "reason": rule.text,
-                        "arr_change": self.figures[client]["arr_change_90d"],
+                        "arr_change": self.figures[client]["arr_change_90d"]
+                        * self._rate_of(client),
                     }
                 )
         columns = ["client_id", "name", "score", "arr", "currency", "arr_change", "kind", "reason"]
@@ -402,6 +412,13 @@ class HealthOfPortfolio:
             ["kind", "size", "client_id"], kind="stable"
         )
         return frame.loc[order.index, columns].reset_index(drop=True)
+
+    def _next_actions(self, table: pd.DataFrame) -> list[NextAction]:
+        """The first action of the first customers of whom it is urgent."""
+        known = NextActions.of(self.portfolio, self.as_of)
+        first = (action for client in table["client_id"] for action in known.customer(client)[:1])
+        urgent = (action for action in first if action.severity in ("high", "critical"))
+        return list(itertools.islice(urgent, self.settings.next_actions_shown))
 
     def _alerts(self, preferences: alerts.Preferences) -> list[TriggeredRule]:
         """All alerts that hold, most severe first; their figures name the customer."""

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, computed_field
 
+from healthseg.charts import formats
 from healthseg.rules import counted
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 from healthseg.tools.next_actions import NextAction
+from healthseg.tools.renewals import ScoresBeforeChurn
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -454,6 +456,12 @@ class PortfolioHealth(Result):
     input_coverage: list[dict[str, Any]] = Field(
         description="Customers of whom each input is known"
     )
+    next_actions: list[NextAction] = Field(
+        default_factory=list, description="The first urgent action of the customers in order"
+    )
+    scores_before_churn: ScoresBeforeChurn | None = Field(
+        default=None, description="How the year's churned customers scored a quarter before"
+    )
     alerts: list[TriggeredRule] = Field(description="Alerts that hold, by customer")
 
     def charts(self) -> dict[str, Picture]:
@@ -476,8 +484,9 @@ class PortfolioHealth(Result):
         if average is None:
             return f"{customers}, no score yet"
         below = f"{self.at_risk_customers} below {self.risk_threshold:.0f}"
-        arr = f" with {self.currency or ''} {self.at_risk_arr:,.0f} ARR" if self.at_risk_arr else ""
-        return f"{customers}, average score {average:.0f}; {below}{arr}"
+        arr = formats.brief_money(self.at_risk_arr, self.currency) if self.at_risk_arr else ""
+        with_arr = f" with {arr} ARR" if arr else ""
+        return f"{customers}, average score {average:.0f}; {below}{with_arr}"
 
     def summary(self) -> dict[str, Any]:
         return {

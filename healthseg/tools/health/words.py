@@ -200,6 +200,8 @@ def rule_figures(
     """The named figures that the rules read, of a customer on a date: the panel's metrics, and these."""
     figures = plain_figures(now)
     change, arr_change = _difference(now, then, "shown"), _difference(now, earlier, "arr")
+    arr_before = number(earlier["arr"]) if earlier is not None else None
+    share = 100 * arr_change / arr_before if arr_change is not None and arr_before else None
     slope = number(trend["slope_per_week"]) if trend is not None else None
     baseline = figures.get("usage_vs_own_baseline")
     return {
@@ -214,7 +216,10 @@ def rule_figures(
         "slope_per_week_down": _negative(slope),
         "usage_drop_percent": None if baseline is None else 100 * (1 - baseline),
         "arr_change_90d": arr_change,
-        "arr_drop_90d": _negative(arr_change),
+        "arr_change_percent_90d": share,
+        "arr_drop_percent_90d": _negative(share),
+        "arr_change_min_percent": 100 * settings.min_arr_change_share,
+        "healthy_score": settings.band_edges[1],
         "renewal_days": figures.get("days_to_renewal"),
         "champion_percent": _percent(figures.get("champion_share")),
         "top_user_percent": _percent(figures.get("top_user_share_28d")),

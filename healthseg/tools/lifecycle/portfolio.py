@@ -300,6 +300,9 @@ class LifecycleOfPortfolio:
             ready = sum(step.automatic for step in steps)
         figures = {
             "customers": len(self.live),
+            "stuck_names": _listed_names(stuck),
+            "disagreement_names": _listed_names(contradictions),
+            "setback_names": _listed_names(setbacks.sort_values("arr", ascending=False)),
             "stuck": len(stuck),
             "disagreements": len(contradictions),
             "setbacks": setbacks["client_id"].nunique(),
@@ -353,6 +356,11 @@ class LifecycleOfPortfolio:
 NO_STAGE = "none"
 EARLY = ("prospect", "trial", "onboarding")
 MOVES = ["client_id", "kind", "source", "target", "on", "visit"]
+
+
+def _listed_names(rows: pd.DataFrame) -> str | None:
+    """The customers of a list, each once, by name."""
+    return rules.listed(rows.drop_duplicates("client_id")["name"].astype(str)) or None
 
 
 def stages_frame(

@@ -6,15 +6,12 @@ import datetime as dt
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from healthseg.charts import formats
-from healthseg.metrics import panels
 from healthseg.metrics.money import PARTS, movements
 from healthseg.metrics.spells import merged_into
 from healthseg.periods import year_before
-from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.base import Figure
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.next_actions import NextActions
@@ -29,7 +26,13 @@ from healthseg.tools.overview.result import (
     SavedAccount,
     WhatWouldChange,
 )
-from healthseg.tools.renewals import renewal_windows, renewals, revenue_by_month
+from healthseg.tools.renewals import (
+    churned_in_year,
+    renewal_windows,
+    renewals,
+    revenue_by_month,
+    scores_before_churn,
+)
 from healthseg.tools.values import number, records, rounded
 
 if TYPE_CHECKING:
@@ -90,6 +93,7 @@ class BoardOfPortfolio:
                 round(sum(row.arr or 0.0 for row in churned), 2) if self.money.addable else None,
                 NOT_ADDABLE,
             ),
+            scores_before=scores_before_churn(self.portfolio, self.as_of, self.money.addable),
             renewals=self.renewal_rows(),
             predicted=self.predicted(),
             accounts=accounts,
@@ -151,32 +155,9 @@ class BoardOfPortfolio:
     # -- who churned ---------------------------------------------------------------------------
 
     def churned_customers(self) -> list[ChurnedCustomer]:
-        """Who churned within a year, the most ARR first, with the score ``early_days`` before."""
-        since = pd.Timestamp(year_before(self.as_of))
-        rows = self.churned[self.churned["churned_on"] > since]
-        rows = rows.assign(score=self._scores_before(rows), money=-rows["arr"].fillna(0.0))
-        rows = rows.sort_values(["money", "client_id"], kind="stable")
+        """Who churned within a year, the most ARR first."""
+        rows = churned_in_year(self.portfolio, self.as_of)
         return [ChurnedCustomer.of_row(row) for row in records(rows)]
-
-    def _scores_before(self, rows: pd.DataFrame) -> np.ndarray:
-        days = pd.Timedelta(days=self.settings.churned_score_days)
-        pairs = pd.DataFrame(
-            {
-                "client_id": rows["client_id"],
-                "date": [day.date() for day in rows["churned_on"] - days],
-            }
-        )
-        if not len(pairs):
-            return np.array([])
-        panel = panels.build_pairs(self.portfolio, pairs)
-        if not len(panel):
-            return np.full(len(rows), np.nan)
-        frame = scorecard_rows(
-            panel, self.as_of, self.settings.score_lookback_days, self.settings
-        ).frame
-        shown = frame.set_index(["client_id", "date"])["shown"]
-        keys = zip(pairs["client_id"], pd.to_datetime(pairs["date"]), strict=True)
-        return np.array([float(shown.get(key, np.nan)) for key in keys])
 
     # -- what comes ----------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from healthseg.charts import formats
 from healthseg.rules import counted
 from healthseg.tools.base import Figure, Part, Result
 from healthseg.tools.next_actions import NextAction
+from healthseg.tools.renewals import ScoresBeforeChurn
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -202,6 +203,9 @@ class Board(Result):
     churned: list[ChurnedCustomer] = Field(description="Who churned within a year, by ARR")
     churned_customers: int = Field(description="How many")
     churned_arr: float | None = Field(description="Their last known ARR")
+    scores_before: ScoresBeforeChurn | None = Field(
+        description="How they scored a quarter before; null where none had a score"
+    )
     renewals: list[RenewalWindow] = Field(description="What renews, by window and band")
     predicted: PredictedQuarter = Field(description="What was predicted against what happened")
     accounts: list[SavedAccount] = Field(
@@ -231,6 +235,7 @@ class Board(Result):
         return {
             "retention": board.retention(self.frame("months"), self.nrr_target, self.grr_target),
             "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency),
+            "predicted": board.predicted(self.predicted.model_dump(), self.currency),
         }
 
     def summary(self) -> dict[str, Any]:

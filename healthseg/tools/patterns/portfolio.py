@@ -28,6 +28,7 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.metrics.counting import customers
 from healthseg.settings import fingerprint
 from healthseg.tools.base import Figure, Part
+from healthseg.tools.context import PortfolioContext
 from healthseg.tools.patterns import engagement
 from healthseg.tools.patterns.churn import ChurnPatterns, predictive_insights, recovery_rates
 from healthseg.tools.patterns.result import (
@@ -106,7 +107,17 @@ ANOMALY_COLUMNS = (
     "action_required",
 )
 GAP_COLUMNS = ["sequence", "step", "first", "second", "days"]
-CUSTOMER_COLUMNS = ["client_id", "name", "signs", "count", "likely_to_leave", "ready_to_expand"]
+CUSTOMER_COLUMNS = [
+    "client_id",
+    "name",
+    "signs",
+    "count",
+    "likely_to_leave",
+    "ready_to_expand",
+    "churn_probability",
+    "arr",
+    "currency",
+]
 
 
 class PatternRequest:
@@ -324,6 +335,8 @@ class PatternRequest:
             }
         if self.ahead is not None:
             figures |= {
+                "churn_names": self._names(self.ahead.churn_candidates),
+                "expansion_names": self._names(self.ahead.expansion_candidates),
                 "churn_candidates": self.ahead.likely_churn_candidates,
                 "expansion_candidates": self.ahead.likely_expansion_candidates,
                 "timing_days": self.ahead.timing_days,
@@ -339,6 +352,13 @@ class PatternRequest:
             "difference_lower_percent": _percent(recovery.difference_lower),
             "difference_upper_percent": _percent(recovery.difference_upper),
         }
+
+    def _names(self, clients: list[str] | None) -> str | None:
+        known = PortfolioContext.of(self.portfolio, self.scope.as_of)
+        ranked = known.money.amounts.reindex(clients or []).sort_values(
+            ascending=False, kind="stable"
+        )
+        return rules.listed(known.names.reindex(ranked.index).astype(str)) or None
 
     def _feature_figures(self) -> dict[str, Any]:
         figures: dict[str, Any] = {}
@@ -423,15 +443,19 @@ class PatternRequest:
         churn = set(self.ahead.churn_candidates or []) if self.ahead else set()
         expand = set(self.ahead.expansion_candidates or []) if self.ahead else set()
         known, rows = customers(self.portfolio), []
+        context = PortfolioContext.of(self.portfolio, self.scope.as_of)
+        chance, money = context.churn["probability"], context.money
         for client in self.scope.clients:
             signs = [BY_NAME[key].label for key, clients in showing.items() if client in clients]
             if signs or client in churn or client in expand:
                 name = known.loc[client].get("name")
                 name = name if isinstance(name, str) else client
-                rows.append((client, name, signs, len(signs), client in churn, client in expand))
+                amount = chance.get(client), money.amounts.get(client), money.currency
+                marks = client in churn, client in expand
+                rows.append((client, name, signs, len(signs), *marks, *amount))
         return pd.DataFrame(rows, columns=CUSTOMER_COLUMNS).sort_values(
-            ["likely_to_leave", "count", "client_id"],
-            ascending=[False, False, True],
+            ["likely_to_leave", "count", "arr", "client_id"],
+            ascending=[False, False, False, True],
             kind="stable",
             ignore_index=True,
         )

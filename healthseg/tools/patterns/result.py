@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
@@ -364,14 +365,18 @@ class EngagementPatterns(Result):
     def verdict(self) -> str:
         scope = self.analysis_scope
         subject = scope.customer_name or scope.segment_name or "The portfolio"
-        verb = "show here" if self.client_id else "are significant"
         count, tried = len(self.identified_patterns), self.testing.hypotheses
+        verb = "show here" if self.client_id else "hold up"
         text = f"{subject}: {count} of {tried:,} patterns that were tested {verb}"
         if self.risk_patterns:
             text += f"; the strongest sign of churn: {self.risk_patterns[0].pattern.lower()}"
         if self.predictive_insights and self.predictive_insights.likely_churn_candidates:
             candidates = self.predictive_insights.likely_churn_candidates
-            text += "; likely to churn" if self.client_id else f"; {candidates} likely to churn"
+            text += (
+                "; likely to churn"
+                if self.client_id
+                else f"; {counted(candidates, 'customer')} likely to churn"
+            )
         return text
 
     def summary(self) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import pandas as pd
 from healthseg import rules
 from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure
+from healthseg.tools.next_actions import NextActions
 from healthseg.tools.segmenters import border_distance, label, written
 from healthseg.tools.segments.result import SegmentPlace
-from healthseg.tools.values import integer, number, plain_figures, rounded, word
+from healthseg.tools.values import integer, number, rounded, word
 
 if TYPE_CHECKING:
     from healthseg.tools.segmentation import MergedSegment
@@ -153,13 +154,8 @@ def _movers(
             sentences.append(f"{distance} {side} to {segmented.segments[position + step].name}")
     if segmenter.kind != "health":
         return sentences
-    figures = plain_figures(build.context.live.loc[client])
-    usage, figures["score"] = number(figures.get("usage_vs_own_baseline")), figures.get("shown")
-    figures["usage_drop_percent"] = None if usage is None else 100 * (1 - usage)
-    for name, metric in {"champion": "champion_share", "seat": "seat_utilisation"}.items():
-        share = number(figures.get(metric))
-        figures[f"{name}_percent"] = None if share is None else 100 * share
+    figures = NextActions.of(build.context.portfolio, build.context.as_of).figures(client)
     risks = rules.triggered(HEALTH_TOOL, "risk", figures, build.context.settings.rules)
     return sentences + [
-        f"Against it: {rule.text}" for rule in risks[: build.context.settings.segment_max_risks]
+        f"Risk: {rule.text}" for rule in risks[: build.context.settings.segment_max_risks]
     ]

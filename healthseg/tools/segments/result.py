@@ -322,7 +322,7 @@ class Segmentation(Result):
 
     def _customer_verdict(self, customer: SegmentPlace) -> str:
         if not customer.placed:
-            return f"{customer.name}: not placed, because {customer.reason}"
+            return f"{customer.name}: not placed ({customer.reason})"
         others = self.segment(customer.segment_id).customer_count - 1
         plural = "" if others == 1 else "s"
         parts = [f"{customer.name}: {customer.segment_name}, with {others} other customer{plural}"]

@@ -259,15 +259,24 @@ def _utilisation(table: pd.DataFrame) -> pd.DataFrame:
 
 def _figures(table: pd.DataFrame, settings: Settings) -> dict[str, Any]:
     """The named figures that the portfolio's rules read."""
-    return {
-        **settings.limits_in_rules,
-        "customers": float(len(table)),
-        "breaking_away": float(table["breaks_away"].sum()),
-        "departed": float((table["champion_departed"] == 1).sum()),
-        "single": float(table["single_user"].sum()),
-        "silent": float((table["days_since_last"] >= settings.silent_days).sum()),
-        "idle": float(len(_idle(table, settings))),
+    silent = table["days_since_last"] >= settings.silent_days
+    groups = {
+        "silent": table[silent],
+        "falling": table[table["breaks_away"] & ~silent],
+        "departed": table[table["champion_departed"] == 1],
+        "single": table[table["single_user"]],
+        "idle": _idle(table, settings),
     }
+    names = {f"{name}_names": _largest(rows) for name, rows in groups.items()}
+    counts = {name: float(len(rows)) for name, rows in groups.items() if name != "falling"}
+    figures = {"customers": float(len(table)), "breaking_away": float(table["breaks_away"].sum())}
+    return {**settings.limits_in_rules, **figures, **counts, **names}
+
+
+def _largest(rows: pd.DataFrame) -> str | None:
+    """The customers with the most ARR by name, and how many more there are."""
+    ranked = rows.sort_values(["arr", "client_id"], ascending=[False, True])
+    return rules.listed(ranked["name"].astype(str)) or None
 
 
 def _warnings(amounts: Money) -> list[str]:

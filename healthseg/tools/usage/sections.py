@@ -99,7 +99,7 @@ def trends(
         "window_start": weeks["start"].iloc[0] if len(weeks) else end,
         "interval_level": level,
     }
-    few = f"{count} whole weeks with events, at least {least} are needed"
+    few = f"{rules.counted(count, 'whole week')} with events, at least {least} are needed"
     if count < least or not values[known].any():
         trend = UsageTrends(
             trend_direction=Figure(None, few),
@@ -128,7 +128,7 @@ def trends(
 
 
 def _few_for_velocity(weeks: int) -> str:
-    return f"{weeks} whole weeks with events, at least {VELOCITY_MIN_POINTS} are needed"
+    return f"{rules.counted(weeks, 'whole week')} with events, at least {VELOCITY_MIN_POINTS} are needed"
 
 
 def _no_slope_change(weeks: int) -> SlopeChange:
