@@ -195,7 +195,7 @@ def churned_in_year(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     """Who churned within a year, the most ARR first, with the ``score`` a quarter before (``churned_score_days``)."""
 
     def build() -> pd.DataFrame:
-        _, rows = revenue_by_month(portfolio, as_of, portfolio.settings.revenue_months)
+        _, rows, _ = revenue_by_month(portfolio, as_of, portfolio.settings.revenue_months)
         rows = rows[rows["churned_on"] > pd.Timestamp(year_before(as_of))]
         rows = rows.assign(
             score=_scores_before(portfolio, rows, as_of), money=-rows["arr"].fillna(0.0)
