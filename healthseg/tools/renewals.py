@@ -185,7 +185,7 @@ class ScoresBeforeChurn(Part):
     """Of the customers that churned within a year, which the score warned of a quarter before."""
 
     customers: int = Field(description="Customers that churned and had a score then")
-    warned: int = Field(description="Of them, those that scored below the band Healthy")
+    warned: int = Field(description="Those that scored below the band Healthy")
     missed: int = Field(description="Those that scored in the band Healthy or above")
     threshold: float = Field(description="The lower end of the band Healthy")
     missed_arr: float | None = Field(description="ARR of those, as last paid")
