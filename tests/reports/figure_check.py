@@ -23,6 +23,9 @@ NAMES = re.compile(
 )
 
 
+SOURCES = "Where these figures come from"
+
+
 def markup_of(page: ReportPage) -> str:
     """All cells of a page, one after the other; without the footer's version and settings."""
     parts = [page.opening(), *(page.section(name) for name in page.names), page.method()]
@@ -70,6 +73,8 @@ def _numbers_without_a_path(tree: Node) -> Iterator[str]:
 def _static_texts(node: Node) -> Iterator[str]:
     if "data-figure" in node.attributes or node.tag in ("svg", "style", "script", "label"):
         return
+    if node.tag == "details" and SOURCES in "".join(map(str, node.elements[0].parts)):
+        return  # definitions, queries and expressions of the catalogue, no figures of the result
     own = "".join(part if isinstance(part, str) else "\x00" for part in node.parts)
     yield from own.split("\x00")
     for part in node.elements:
