@@ -97,8 +97,8 @@ def ratings(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> list
 
 
 def csat(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    given = ratings(portfolio, client, start, end)
-    return statistics.fmean(given) if len(given) >= 3 else NAN
+    scores = ratings(portfolio, client, start, end)
+    return statistics.fmean(scores) if len(scores) >= 3 else NAN
 
 
 def csat_responses(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
@@ -319,9 +319,9 @@ def first(*values: Any) -> Any:
 def turns(portfolio: Plain, client: str, day: dt.date) -> list[tuple]:
     """All that loses the customer (0) or brings it back (1), by day: (day, which, source, the fact's own day)."""
     out = []
-    said = portfolio.date(portfolio.customers[client].get("churned_on"))
-    if said is not None and said <= day:
-        out.append((said, 0, 0, said))
+    churned = portfolio.date(portfolio.customers[client].get("churned_on"))
+    if churned is not None and churned <= day:
+        out.append((churned, 0, 0, churned))
     levels = {}
     changes = [row for row in portfolio.of("customer_changes", client) if row["field"] == "arr"]
     for row in changes + list(portfolio.of("arr_changes", client)):
@@ -397,7 +397,7 @@ def profile(portfolio: Plain, client: str, day: dt.date) -> dict[str, Any]:
     known = portfolio.customers[client]
     today = known if day >= portfolio.last else {}
     contract = contracts_of(portfolio, client, day)
-    began, gone = life(portfolio, client, day)
+    began, left = life(portfolio, client, day)
     arrs = [
         row
         for row in portfolio.of("arr_changes", client)
@@ -427,7 +427,7 @@ def profile(portfolio: Plain, client: str, day: dt.date) -> dict[str, Any]:
     if ended is not None and _is_contract(statements):
         arr = today.get("arr") if today.get("arr") is not None else arr if ended > began else None
     arr = first(arr, today.get("arr"))
-    arr = arr if gone is None else 0
+    arr = arr if left is None else 0
     running = contract if contract.get("running") else {}
     changed = portfolio.date(change("renewal_date")[0])
     other = first(changed, portfolio.date(today.get("renewal_date")))
@@ -440,7 +440,7 @@ def profile(portfolio: Plain, client: str, day: dt.date) -> dict[str, Any]:
     if plan is None or (running.get("plan") is not None and plan_on <= running["since"]):
         plan = first(running.get("plan"), plan)
     return {
-        "live": portfolio.signup(client) <= day and gone is None,
+        "live": portfolio.signup(client) <= day and left is None,
         "tenure_days": (day - portfolio.signup(client)).days,
         "arr": arr,
         "tier": None if arr is None else next(name for edge, name in TIERS if float(arr) <= edge),
@@ -448,7 +448,7 @@ def profile(portfolio: Plain, client: str, day: dt.date) -> dict[str, Any]:
         "plan": first(plan, today.get("plan"), contract.get("plan")),
         "days_to_renewal": None if renewal is None else (renewal - day).days,
         "uncontracted_days": None
-        if contract.get("lapsed") is None or gone is not None
+        if contract.get("lapsed") is None or left is not None
         else (day - contract["lapsed"]).days + 1,
         "stage": stage_of(portfolio, client, day).get("stage"),
     }
@@ -480,18 +480,18 @@ def panel_row(
 
 
 def differences(
-    found: dict[str, Any], expected: dict[str, Any], close: float = 1e-9
+    actual: dict[str, Any], expected: dict[str, Any], close: float = 1e-9
 ) -> dict[str, tuple]:
     """What differs, by column; a missing value equals a missing value."""
     out = {}
     for name, value in expected.items():
-        given = found[name]
-        if missing(value) or missing(given):
-            same = missing(value) and missing(given)
-        elif isinstance(given, str):
-            same = given == value
+        figure = actual[name]
+        if missing(value) or missing(figure):
+            same = missing(value) and missing(figure)
+        elif isinstance(figure, str):
+            same = figure == value
         else:
-            same = math.isclose(float(given), float(value), rel_tol=close, abs_tol=close)
+            same = math.isclose(float(figure), float(value), rel_tol=close, abs_tol=close)
         if not same:
-            out[name] = (given, value)
+            out[name] = (figure, value)
     return out

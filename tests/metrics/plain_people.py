@@ -9,11 +9,11 @@ from tests.metrics.plain_usage import DAY, NAN, Plain, users_of
 
 def firsts(portfolio: Plain, client: str) -> dict[str, dt.date]:
     """The first day of each user with a person event, ever."""
-    found: dict[str, dt.date] = {}
+    first_days: dict[str, dt.date] = {}
     for event in portfolio.person(client, dt.date(1990, 1, 1), dt.date(2100, 1, 1)):
         if event.user is not None:
-            found[event.user] = min(found.get(event.user, event.day), event.day)
-    return found
+            first_days[event.user] = min(first_days.get(event.user, event.day), event.day)
+    return first_days
 
 
 def listed(portfolio: Plain, client: str) -> dict[str, tuple[dt.date | None, dt.date | None]]:
@@ -63,8 +63,8 @@ def growth(
 
 def _growth(kind: str):
     def metric(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
-        found = growth(portfolio, client, start, end)
-        return NAN if found is None else len(found[kind])
+        people = growth(portfolio, client, start, end)
+        return NAN if people is None else len(people[kind])
 
     metric.__name__ = f"{kind}_users"
     return metric

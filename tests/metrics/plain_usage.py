@@ -67,10 +67,10 @@ class Plain:
 
     def of(self, name: str, client: str) -> list[dict]:
         if name not in self.cache:
-            found = defaultdict(list)
+            by_client = defaultdict(list)
             for row in self.rows(name):
-                found[row["client_id"]].append(row)
-            self.cache[name] = found
+                by_client[row["client_id"]].append(row)
+            self.cache[name] = by_client
         return self.cache[name][client]
 
     def has(self, name: str) -> bool:
@@ -206,7 +206,7 @@ def sessions_of(portfolio: Plain, client: str, end: dt.date) -> list[list[Event]
         near = {(event.user, event.day), (event.user, event.day - DAY)}
         if event.session is not None or not near & with_id:
             threads[event.user, event.session].append(event)
-    found = []
+    sessions = []
     for (_, session), events in threads.items():
         longest = (
             dt.timedelta(minutes=portfolio.setting("session_gap_minutes", 30))
@@ -216,10 +216,10 @@ def sessions_of(portfolio: Plain, client: str, end: dt.date) -> list[list[Event]
         previous = None
         for event in sorted(events, key=lambda event: (event.at, event.seconds)):
             if previous is None or event.at - previous > longest:
-                found.append([])
-            found[-1].append(event)
+                sessions.append([])
+            sessions[-1].append(event)
             previous = event.at
-    return found
+    return sessions
 
 
 def begun(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> list[list[Event]]:
@@ -357,31 +357,31 @@ def champion(portfolio: Plain, client: str, end: dt.date) -> tuple[str, float] |
 
 
 def champion_share(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
-    found = champion(portfolio, client, end)
-    return NAN if found is None or end - 118 * DAY < portfolio.first_day else found[1]
+    person = champion(portfolio, client, end)
+    return NAN if person is None or end - 118 * DAY < portfolio.first_day else person[1]
 
 
 def champion_departed(portfolio: Plain, client: str, start: dt.date, end: dt.date) -> float:
     if end - 118 * DAY < portfolio.first_day:
         return NAN
-    found = champion(portfolio, client, end)
-    if found is None:
+    person = champion(portfolio, client, end)
+    if person is None:
         return 0
     left = [
         portfolio.day(client, row.get("deactivated_at"))
         for row in portfolio.of("users", client)
-        if row["user_id"] == found[0]
+        if row["user_id"] == person[0]
     ]
-    gone = any(day is not None and day < end for day in left)
+    deactivated = any(day is not None and day < end for day in left)
     active = len(
         {
             event.day
             for event in portfolio.person(client, end - 118 * DAY, end - 28 * DAY)
-            if event.user == found[0]
+            if event.user == person[0]
         }
     )
-    return gone or (
-        all(event.user != found[0] for event in portfolio.person(client, end - 28 * DAY, end))
+    return deactivated or (
+        all(event.user != person[0] for event in portfolio.person(client, end - 28 * DAY, end))
         and chance_of_silence(active) <= portfolio.setting("champion_silence_max_p", 0.001)
     )
 

@@ -21,14 +21,14 @@ def files(portfolio: Portfolio, name: str) -> list[Path]:
 
 def test_many_dates_are_one_file_with_the_rows_of_the_single_dates():
     portfolio = open_portfolio(random_tables(5))
-    made = panel(portfolio, DATES)
+    frame = panel(portfolio, DATES)
     assert len(files(portfolio, "panel")) == 1 and len(files(portfolio, "panel_rows")) == MANY_DATES
     again = panel(reopened(portfolio.path), DATES)
     single = pd.concat([panel(portfolio, [date]) for date in DATES]).sort_values(
         ["client_id", "date"], ignore_index=True
     )
-    for found in (again, single):
-        pd.testing.assert_frame_equal(made, found, check_exact=True)
+    for other in (again, single):
+        pd.testing.assert_frame_equal(frame, other, check_exact=True)
 
 
 def test_a_few_dates_need_no_file_of_their_own():

@@ -41,9 +41,9 @@ def ordered(frame: pd.DataFrame) -> pd.DataFrame:
 def test_cached_rows_are_those_of_the_query(portfolio, name):
     everyone = sorted(portfolio.table("customers")["client_id"])
     for clients in ([everyone[1]], [everyone[2], everyone[0]], [everyone[0], everyone[2]]):
-        found = cached(portfolio, name, clients, FLOOR, UNTIL)
+        stored = cached(portfolio, name, clients, FLOOR, UNTIL)
         pd.testing.assert_frame_equal(
-            ordered(found), ordered(queried(portfolio, name, clients)), check_exact=True
+            ordered(stored), ordered(queried(portfolio, name, clients)), check_exact=True
         )
 
 
@@ -56,10 +56,10 @@ def test_of_all_days_any_number_of_customers_is_cached(portfolio, monkeypatch, n
     monkeypatch.setattr(counting, "FEW_CUSTOMERS", 1)
     assert cached(portfolio, name, everyone, first + 1, last + 1) is None
     for clients in (everyone, everyone[::2]):
-        found = cached(portfolio, name, clients, first, last + 1)
+        stored = cached(portfolio, name, clients, first, last + 1)
         scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
-        asked = portfolio.sql(f"metrics/{name}", scope=scope, bounds=bounds(first, last + 1))
-        pd.testing.assert_frame_equal(ordered(found), ordered(asked), check_exact=True)
+        fresh = portfolio.sql(f"metrics/{name}", scope=scope, bounds=bounds(first, last + 1))
+        pd.testing.assert_frame_equal(ordered(stored), ordered(fresh), check_exact=True)
 
 
 def test_a_customer_without_rows_has_none_however_many_come_before_it():
@@ -71,10 +71,10 @@ def test_a_customer_without_rows_has_none_however_many_come_before_it():
             "word": pd.Series(["a", None, "b"], dtype="str"),
         }
     )
-    kept = CustomerRows(encode(rows))
-    assert len(kept.of([299, 70_000])) == 0
+    customer_rows = CustomerRows(encode(rows))
+    assert len(customer_rows.of([299, 70_000])) == 0
     pd.testing.assert_frame_equal(
-        kept.of([300, 5, 0]),
+        customer_rows.of([300, 5, 0]),
         rows.iloc[[2, 0, 1]].assign(k=[0, 2, 2]).reset_index(drop=True),
         check_exact=True,
     )

@@ -198,17 +198,17 @@ def test_churn_models_read_a_registered_metric():
         rows = panel(portfolio(), [DAY])
         step = StepAhead(30, 0)
         chosen = predictors_of(rows, Settings(), step)
-        mine = [each for each in chosen if each.metric == "events_per_seat"]
-        assert [each.label for each in mine] == ["Events per seat"]
-        assert values_of(rows, mine, Settings(), step).ravel().tolist() == [2.0, 7.0]
+        predictors = [each for each in chosen if each.metric == "events_per_seat"]
+        assert [each.label for each in predictors] == ["Events per seat"]
+        assert values_of(rows, predictors, Settings(), step).ravel().tolist() == [2.0, 7.0]
 
 
 def test_customers_are_segmented_by_a_registered_metric():
     criteria = {"metric": "events_per_seat", "thresholds": [3]}
     with catalog.registered(EVENTS_PER_SEAT):
-        found = segment_customers(portfolio(), criteria, "usage", min_segment_size=1)
+        result = segment_customers(portfolio(), criteria, "usage", min_segment_size=1)
         assert segmenters.described_metrics()["events_per_seat"].low == "quiet seats"
-    members = {each.segment_name: each.client_ids for each in found.segments}
+    members = {each.segment_name: each.client_ids for each in result.segments}
     assert members == {"3\xa0events and above": ["b"], "below 3\xa0events": ["a"]}
     with pytest.raises(InvalidParameters, match="events_per_seat"):
         segment_customers(portfolio(), criteria, "usage", min_segment_size=1)

@@ -404,5 +404,5 @@ def test_whether_a_customer_churned_is_unknown_where_its_day_cannot_be_read():
     contracts = frame("client_id starts_on arr", ("x", "2025-01-01", 90), ("x", "2025-02-01", 10))
     portfolio = portfolio_of(customers=customers, contracts=contracts)
     assert portfolio.quality.arr == {"x": 100.0}
-    (said,) = [text for text in portfolio.quality.of("x").summary if "churned_on" in text]
-    assert "whether 1 customer churned is unknown" in said
+    (line,) = [text for text in portfolio.quality.of("x").summary if "churned_on" in text]
+    assert "whether 1 customer churned is unknown" in line

@@ -49,8 +49,8 @@ def leukaemia():
     ]
     who, done = [], []
     for name, signup, times, ended in groups:
-        for place, (time, event) in enumerate(zip(times, ended, strict=True)):
-            client, began = f"{name}{place:02d}", dt.date.fromisoformat(signup)
+        for number, (time, event) in enumerate(zip(times, ended, strict=True)):
+            client, began = f"{name}{number:02d}", dt.date.fromisoformat(signup)
             last = began + dt.timedelta(days=time)
             who.append((client, signup, None if event else last + dt.timedelta(days=1)))
             done += [(client, "go", last)] if event else []
@@ -91,8 +91,8 @@ def test_a_portfolios_curves_are_rs_curves_of_the_same_spells(aml):
                 0.184,
             ]
     assert medians == {"2024 Q1": 31.0, "2024 Q2": 23.0}
-    found = log_rank(rows["time"], rows["happened"], rows["quarter"])
-    assert round(found.statistic, 1) == 3.4 and round(found.p, 4) == 0.0653
+    result = log_rank(rows["time"], rows["happened"], rows["quarter"])
+    assert round(result.statistic, 1) == 3.4 and round(result.p, 4) == 0.0653
 
 
 def test_spells_end_with_completion_with_leaving_or_with_today(aml):
@@ -105,7 +105,7 @@ def test_spells_end_with_completion_with_leaving_or_with_today(aml):
 
 
 def test_the_median_of_chosen_customers_needs_enough_of_them(aml):
-    first = [f"m{place:02d}" for place in range(11)]
+    first = [f"m{number:02d}" for number in range(11)]
     assert value_median(aml, aml.as_of(), "first_value", first, 8) == 31
     assert value_median(aml, aml.as_of(), "first_value", first[:7], 8) is None
 
@@ -121,8 +121,8 @@ def test_value_is_what_is_marked_else_what_the_category_says():
         }
     )
     events = weekly("x", "2025-03-01", "2025-04-30")
-    found = marks(plan_of(tiny_portfolio(events, milestones=plan)))
-    assert {name: one.ids for name, one in found.items()} == {
+    marked = marks(plan_of(tiny_portfolio(events, milestones=plan)))
+    assert {name: mark.ids for name, mark in marked.items()} == {
         "first_value": ("c", "d"),
         "activation": ("a",),
         "full_adoption": ("a", "c"),
@@ -165,25 +165,25 @@ def test_first_value_is_the_earliest_and_full_adoption_the_last_of_what_was_not_
 
 def test_a_forecast_looks_only_at_spells_that_lasted_as_long():
     rows = pd.DataFrame({"time": [1, 2, 3, *range(20, 40)], "happened": True})
-    found = ahead(rows, 10, 0.5)
+    forecast = ahead(rows, 10, 0.5)
     # of 20 that lasted as long: the 10th, the 5th and the 16th, as of 21
-    assert (found.median, found.lower, found.upper, found.n) == (29, 24, 35, 20)
+    assert (forecast.median, forecast.lower, forecast.upper, forecast.n) == (29, 24, 35, 20)
     assert ahead(rows, 39, 0.5).n == 0 and ahead(rows, 39, 0.5).median is None
 
 
 def test_a_forecasts_interval_holds_a_new_spell_as_often_as_it_says():
-    held = []
+    inside = []
     for seed in range(300):
         lasts = np.ceil(30 * np.exp(0.5 * np.random.default_rng(seed).standard_normal(41)))
-        found = ahead(pd.DataFrame({"time": lasts[:40], "happened": True}), 0, 0.80)
-        held.append(found.lower <= lasts[40] <= (found.upper or np.inf))
-    assert 0.75 <= np.mean(held) <= 0.88
+        forecast = ahead(pd.DataFrame({"time": lasts[:40], "happened": True}), 0, 0.80)
+        inside.append(forecast.lower <= lasts[40] <= (forecast.upper or np.inf))
+    assert 0.75 <= np.mean(inside) <= 0.88
 
 
 def test_a_forecast_that_most_never_reach_has_no_median():
     rows = pd.DataFrame({"time": [20.0, 25, *[90] * 10], "happened": [True, True, *[False] * 10]})
-    found = ahead(rows, 10, 0.5)
-    assert (found.median, found.lower, found.upper) == (None, 20, None)
+    forecast = ahead(rows, 10, 0.5)
+    assert (forecast.median, forecast.lower, forecast.upper) == (None, 20, None)
 
 
 def test_the_last_step_of_a_curve_is_not_read():
@@ -194,16 +194,16 @@ def test_the_last_step_of_a_curve_is_not_read():
 def test_the_cost_of_a_blocker_is_told_of_those_that_were_met_often_enough():
     rng = np.random.default_rng(3)
     rows = []
-    for place in range(120):
-        blocker = ["legal", "rare", None, None][place % 4] if place < 100 else None
-        blocker = None if blocker == "rare" and place > 20 else blocker
+    for number in range(120):
+        blocker = ["legal", "rare", None, None][number % 4] if number < 100 else None
+        blocker = None if blocker == "rare" and number > 20 else blocker
         days = int(
             np.ceil(12 * np.exp(0.3 * rng.standard_normal()) * (3 if blocker == "legal" else 1))
         )
         start = dt.date(2025, 1, 2)
         rows.append(
             {
-                "client_id": f"c{place:03d}",
+                "client_id": f"c{number:03d}",
                 "milestone_id": "go",
                 "started_at": start,
                 "blocker": blocker,
@@ -216,6 +216,6 @@ def test_the_cost_of_a_blocker_is_told_of_those_that_were_met_often_enough():
     portfolio = tiny_portfolio(
         weekly("c000", "2025-01-01", "2025-12-31"), who, milestones=PLAN, milestone_progress=done
     )
-    found = blocker_effects(portfolio, portfolio.as_of(), 0.95)
-    assert found["blocker"].tolist() == ["legal"] and found["q"].iloc[0] < 1e-6
-    assert found["lower"].iloc[0] < 3 < found["upper"].iloc[0] and found["n"].iloc[0] == 25
+    effects = blocker_effects(portfolio, portfolio.as_of(), 0.95)
+    assert effects["blocker"].tolist() == ["legal"] and effects["q"].iloc[0] < 1e-6
+    assert effects["lower"].iloc[0] < 3 < effects["upper"].iloc[0] and effects["n"].iloc[0] == 25

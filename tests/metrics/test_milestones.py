@@ -59,10 +59,10 @@ def portfolio(plan, done=None, events=(), who=WHO, settings=None, **tables):
     )
 
 
-def row(given, milestone="m", date="2025-04-30", client="a"):
-    rows = states(given, dt.date.fromisoformat(date))
-    found = rows[(rows["client_id"] == client) & (rows["milestone_id"] == milestone)]
-    return found.iloc[0] if len(found) else None
+def row(opened, milestone="m", date="2025-04-30", client="a"):
+    rows = states(opened, dt.date.fromisoformat(date))
+    chosen = rows[(rows["client_id"] == client) & (rows["milestone_id"] == milestone)]
+    return chosen.iloc[0] if len(chosen) else None
 
 
 def day(text):
@@ -77,41 +77,41 @@ TWO_USERS = '{"feature": "search", "users": 2}'
 
 
 def test_an_open_milestone_is_overdue_on_the_day_after_its_target_and_not_on_it():
-    given = portfolio(
+    opened = portfolio(
         milestones(("m", 10)), progress({"milestone_id": "m", "started_at": "2025-03-05"})
     )
-    assert row(given, date="2025-03-04")["status"] == "not_started"
-    assert row(given, date="2025-03-13")["status"] == "in_progress"
-    assert row(given, date="2025-03-14")["status"] == "overdue"
-    assert row(given)["target_day"] == day("2025-03-13")
+    assert row(opened, date="2025-03-04")["status"] == "not_started"
+    assert row(opened, date="2025-03-13")["status"] == "in_progress"
+    assert row(opened, date="2025-03-14")["status"] == "overdue"
+    assert row(opened)["target_day"] == day("2025-03-13")
 
 
 def test_completed_stands_before_skipped_and_skipped_before_overdue():
     both = progress({"milestone_id": "m", "completed_at": "2025-03-20", "skipped_at": "2025-03-18"})
-    given = portfolio(milestones(("m", 10)), both)
+    opened = portfolio(milestones(("m", 10)), both)
     assert [
-        row(given, date=date)["status"] for date in ("2025-03-17", "2025-03-19", "2025-03-20")
+        row(opened, date=date)["status"] for date in ("2025-03-17", "2025-03-19", "2025-03-20")
     ] == ["overdue", "skipped", "completed"]
 
 
 def test_use_completes_a_milestone_on_the_day_of_the_second_user():
-    given = portfolio(
+    opened = portfolio(
         milestones(("m", 10, None, None, None, TWO_USERS)),
         None,
         search(("u1", "2025-03-05"), ("u0", "2025-03-06"), ("u2", "2025-03-08")),
     )
     assert (
-        row(given, date="2025-03-04")["reached"] == 1
-        and row(given, date="2025-03-04")["status"] == "in_progress"
+        row(opened, date="2025-03-04")["reached"] == 1
+        and row(opened, date="2025-03-04")["status"] == "in_progress"
     )
-    found = row(given)
-    assert (found["status"], found["completed_by"], found["completed_day"]) == (
+    state = row(opened)
+    assert (state["status"], state["completed_by"], state["completed_day"]) == (
         "completed",
         "data",
         day("2025-03-05"),
     )
     assert (
-        found["progress"] == 1 and found["days"] == 2 and found["started_day"] == day("2025-03-03")
+        state["progress"] == 1 and state["days"] == 2 and state["started_day"] == day("2025-03-03")
     )
 
 
@@ -122,8 +122,8 @@ def test_whichever_was_first_of_hand_and_use_completes_it():
         ("2025-03-05 18:00:00", "hand", "2025-03-05"),
         ("2025-03-09", "data", "2025-03-05"),
     ):
-        found = row(portfolio(plan, progress({"milestone_id": "m", "completed_at": entered}), use))
-        assert (found["completed_by"], found["completed_day"]) == (by, day(on))
+        state = row(portfolio(plan, progress({"milestone_id": "m", "completed_at": entered}), use))
+        assert (state["completed_by"], state["completed_day"]) == (by, day(on))
 
 
 def test_calls_of_an_api_and_events_without_a_user_complete_nothing():
@@ -131,8 +131,8 @@ def test_calls_of_an_api_and_events_without_a_user_complete_nothing():
         ("a", "2025-03-05 09:00:00", "u1", "search", "api"),
         ("a", "2025-03-06 09:00:00", None, "search", "ui"),
     ]
-    found = row(portfolio(milestones(("m", 10, None, None, None, TWO_USERS)), None, events))
-    assert found["status"] == "overdue" and found["reached"] == 1
+    state = row(portfolio(milestones(("m", 10, None, None, None, TWO_USERS)), None, events))
+    assert state["status"] == "overdue" and state["reached"] == 1
 
 
 def test_days_to_completion_have_the_share_of_the_day_that_had_passed_in_the_accounts_zone():
@@ -140,8 +140,8 @@ def test_days_to_completion_have_the_share_of_the_day_that_had_passed_in_the_acc
     done = progress(
         {"milestone_id": "m", "completed_at": "2025-03-05T04:00:00Z"}
     )  # 23:00 on the 4th in New York
-    found = row(portfolio(milestones(("m", 10)), done, who=who))
-    assert found["completed_day"] == day("2025-03-04") and found["days"] == pytest.approx(
+    state = row(portfolio(milestones(("m", 10)), done, who=who))
+    assert state["completed_day"] == day("2025-03-04") and state["days"] == pytest.approx(
         1 + 23 / 24
     )
     assert (
@@ -165,10 +165,10 @@ def test_a_blocker_stands_from_its_day_until_it_is_cleared_or_the_milestone_done
             "completed_at": "2025-03-25",
         }
     )
-    given = portfolio(milestones(("m", 10)), done)
+    opened = portfolio(milestones(("m", 10)), done)
     dates = ("2025-03-05", "2025-03-06", "2025-03-19", "2025-03-20")
-    assert [bool(row(given, date=date)["blocked"]) for date in dates] == [False, True, True, False]
-    assert row(given, date="2025-03-05")["blocker"] is None  # nobody knew of it yet
+    assert [bool(row(opened, date=date)["blocked"]) for date in dates] == [False, True, True, False]
+    assert row(opened, date="2025-03-05")["blocker"] is None  # nobody knew of it yet
     never = portfolio(milestones(("m", 10)), done.assign(blocker_cleared_at=None))
     assert row(never, date="2025-03-24")["blocked"] and not row(never, date="2025-03-25")["blocked"]
 
@@ -179,23 +179,23 @@ def test_what_waits_names_the_open_dependencies():
         {"milestone_id": "first", "completed_at": "2025-03-10"},
         {"milestone_id": "second", "skipped_at": "2025-03-12"},
     )
-    given = portfolio(plan, done)
-    assert row(given, date="2025-03-09")["waits_for"] == ("first", "second")
-    assert row(given, date="2025-03-11")["waits_for"] == ("second",)
-    assert row(given, date="2025-03-12")["waits_for"] == ()
-    assert row(given, date="2025-03-12")["target_day"] == day(
+    opened = portfolio(plan, done)
+    assert row(opened, date="2025-03-09")["waits_for"] == ("first", "second")
+    assert row(opened, date="2025-03-11")["waits_for"] == ("second",)
+    assert row(opened, date="2025-03-12")["waits_for"] == ()
+    assert row(opened, date="2025-03-12")["target_day"] == day(
         "2025-03-23"
     )  # of the signup, not of the dependency
 
 
 def test_days_can_begin_with_the_last_dependency():
     plan = milestones(("first", 5), ("m", 10, None, None, "first"))
-    given = portfolio(
+    opened = portfolio(
         plan,
         progress({"milestone_id": "first", "completed_at": "2025-04-10"}),
         settings={"milestone_anchor": "dependency"},
     )
-    before, after = row(given, date="2025-04-09"), row(given, date="2025-04-21")
+    before, after = row(opened, date="2025-04-09"), row(opened, date="2025-04-21")
     assert np.isnan(before["target_day"]) and before["status"] == "not_started"
     assert after["target_day"] == day("2025-04-20") and after["status"] == "overdue"
 
@@ -207,19 +207,19 @@ def test_business_days_leave_out_weekends_and_holidays_also_those_to_come():
             "label": ["holiday: Founders' Day", "launch", "launch: holiday offers"],
         }
     )
-    given = portfolio(
+    opened = portfolio(
         milestones(("m", 6)),
         progress({"milestone_id": "m", "completed_at": "2025-03-12"}),
         calendar=calendar,
         settings={"milestone_days": "business"},
     )
-    assert row(given, date="2025-03-09")["target_day"] == day("2025-03-12"), (
+    assert row(opened, date="2025-03-09")["target_day"] == day("2025-03-12"), (
         "a holiday is known before it comes"
     )
-    assert row(given)["target_day"] == day("2025-03-12") and row(given)["days"] == 6
+    assert row(opened)["target_day"] == day("2025-03-12") and row(opened)["days"] == 6
     by_calendar = portfolio(milestones(("m", 6)), None, calendar=calendar)
-    found = row(by_calendar)
-    assert found["target_day"] == found["began_day"] + 6, "all days count where the settings say so"
+    state = row(by_calendar)
+    assert state["target_day"] == state["began_day"] + 6, "all days count where the settings say so"
 
 
 def test_holidays_are_all_days_of_the_rows_that_say_so():
@@ -230,8 +230,8 @@ def test_holidays_are_all_days_of_the_rows_that_say_so():
             "label": ["Public Holiday", "holidays", "incident: holiday rota", "launch"],
         }
     )
-    given = portfolio(milestones(("m", 6)), None, calendar=rows)
-    assert [one.isoformat() for one in holidays(given)] == [
+    opened = portfolio(milestones(("m", 6)), None, calendar=rows)
+    assert [date.isoformat() for date in holidays(opened)] == [
         "2025-05-01",
         "2025-12-24",
         "2025-12-25",
@@ -265,11 +265,11 @@ def test_a_customer_that_came_back_begins_anew():
     )
     done = progress({"milestone_id": "m", "completed_at": "2025-03-08"})
     plan = milestones(("m", 10), ("use", 10, None, None, None, '{"feature": "search", "users": 1}'))
-    given = portfolio(plan, done, search(("u0", "2025-05-09")), who, contracts=contracts)
-    assert row(given, date="2025-03-31")["status"] == "completed"
-    left = row(given, date="2025-04-20")
+    opened = portfolio(plan, done, search(("u0", "2025-05-09")), who, contracts=contracts)
+    assert row(opened, date="2025-03-31")["status"] == "completed"
+    left = row(opened, date="2025-04-20")
     assert not left["live"] and left["day"] == day("2025-03-31")
-    again, used = row(given, date="2025-05-10"), row(given, "use", "2025-05-10")
+    again, used = row(opened, date="2025-05-10"), row(opened, "use", "2025-05-10")
     assert (again["status"], again["began_day"]) == ("not_started", day("2025-05-05"))
     assert (used["status"], used["days"]) == ("completed", 4)
 
@@ -285,8 +285,8 @@ def test_one_plan_is_asked_only_of_its_customers():
         }
     )
     plan = milestones(("m", 10, None, None, None, TWO_USERS)).assign(plans="pro; enterprise")
-    given = portfolio(plan, contracts=contracts)
-    assert row(given) is None and row(given, client="z") is not None
+    opened = portfolio(plan, contracts=contracts)
+    assert row(opened) is None and row(opened, client="z") is not None
 
 
 def test_what_nobody_could_have_entered_is_not_overdue():
@@ -300,27 +300,27 @@ def test_what_nobody_could_have_entered_is_not_overdue():
 
 
 def test_use_before_tracking_began_leaves_the_days_unknown():
-    found = row(
+    state = row(
         portfolio(milestones(("m", 10, None, None, None, '{"feature": "search", "users": 1}'))),
         client="z",
     )
-    assert found["status"] == "completed" and np.isnan(found["days"]) and not found["watched"]
+    assert state["status"] == "completed" and np.isnan(state["days"]) and not state["watched"]
 
 
 def test_a_plan_that_cannot_be_read_says_so():
     plan = milestones(
         ("x", 5, None, None, "y"), ("y", 5, None, None, "x"), ("m", 5, None, None, "gone", "soon")
     )
-    found = plan_of(portfolio(plan))
-    assert [one for one in found.warnings if "x depends on itself" in one]
-    assert [one for one in found.warnings if "gone, which is not a milestone" in one]
-    assert [one for one in found.warnings if "completes_when 'soon' is not read" in one]
+    parsed = plan_of(portfolio(plan))
+    assert [line for line in parsed.warnings if "x depends on itself" in line]
+    assert [line for line in parsed.warnings if "gone, which is not a milestone" in line]
+    assert [line for line in parsed.warnings if "completes_when 'soon' is not read" in line]
     assert row(portfolio(plan))["feature"] is None
 
 
 def test_a_portfolio_without_milestones_has_no_states():
-    given = tiny_portfolio(EVENTS, WHO)
-    assert plan_of(given) is None and not len(states(given, given.as_of()))
+    opened = tiny_portfolio(EVENTS, WHO)
+    assert plan_of(opened) is None and not len(states(opened, opened.as_of()))
 
 
 # -- what was known on a date ----------------------------------------------------------------------
@@ -371,12 +371,12 @@ def test_what_was_so_on_a_date_never_changes(seed):
             value if not pd.isna(value) and value <= date else None for value in done[name]
         ]
     cut.loc[cut["blocked_since"].isna(), "blocker"] = None
-    early = [one for one in events if one[1][:10] <= str(date)]
+    early = [event for event in events if event[1][:10] <= str(date)]
     whole, then = (
         tiny_portfolio(
-            given, who, {"data_until": str(until)}, milestones=plan, milestone_progress=rows
+            known, who, {"data_until": str(until)}, milestones=plan, milestone_progress=rows
         )
-        for given, rows, until in ((events, done, "2025-04-30"), (early, cut, date))
+        for known, rows, until in ((events, done, "2025-04-30"), (early, cut, date))
     )
     shown = [
         "client_id",
@@ -391,6 +391,6 @@ def test_what_was_so_on_a_date_never_changes(seed):
         "reached",
         "target_day",
     ]
-    left, right = (states(one, date)[shown].astype(object) for one in (whole, then))
+    left, right = (states(each, date)[shown].astype(object) for each in (whole, then))
     pd.testing.assert_frame_equal(left.where(left.notna(), None), right.where(right.notna(), None))
     assert set(left["status"]) <= set(STATUSES) and left["status"].nunique() >= 3

@@ -67,8 +67,8 @@ def _known(table: Table, row: dict, known_from: tuple[str, ...], day: dt.date, d
 
 def same_rows(full: Portfolio, part: Portfolio, day: dt.date) -> int:
     expected = build(full, [day], sorted(full.table("customers")["client_id"]))
-    found = build(part, [day], sorted(part.table("customers")["client_id"]))
-    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    rebuilt = build(part, [day], sorted(part.table("customers")["client_id"]))
+    pd.testing.assert_frame_equal(rebuilt, expected, check_exact=True)
     return len(expected)
 
 

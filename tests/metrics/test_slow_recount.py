@@ -103,7 +103,7 @@ def test_spans_by_user_and_by_feature_equal_their_plain_recount(seed):
     )
     for by, key in (("user", "user"), ("feature", "feature")):
         names = ["person_events", "active_days", "active_users"][: 3 if by == "feature" else 2]
-        found = over(portfolio, frame, names, by=by)
+        result = over(portfolio, frame, names, by=by)
         expected = {
             (row.client_id, row.span_id, word): figures
             for row in frame.itertuples()
@@ -112,7 +112,7 @@ def test_spans_by_user_and_by_feature_equal_their_plain_recount(seed):
         column = {"user": "user_id"}.get(by, by)
         given_rows = {
             (row["client_id"], row["span_id"], row[column]): [row[name] for name in names]
-            for row in found.to_dict("records")
+            for row in result.to_dict("records")
         }
         assert given_rows == {key: figures[: len(names)] for key, figures in expected.items()}
 

@@ -23,7 +23,7 @@ def test_competing_doors_share_what_one_minus_kaplan_meier_gives_to_each_of_them
     trial = time_in_stage(frame(days, ["active", "churned"] * 100), 0.9)["trial"]
     assert trial.exit_shares() == {"active": pytest.approx(0.5), "churned": pytest.approx(0.5)}
     alone = time_in_stage(
-        frame(days, [None if place % 2 else "active" for place in range(200)]), 0.9
+        frame(days, [None if number % 2 else "active" for number in range(200)]), 0.9
     )["trial"]
     assert 1 - alone.still_in(199) > 0.9
 
@@ -57,7 +57,7 @@ def test_late_entry_recovers_the_law_where_the_naive_curve_is_biased():
     seen = start + length > 0  # who had left before day 0 was never seen
     start, length = start[seen], length[seen]
     time, ended = np.minimum(length, 400 - start), length <= 400 - start
-    exits = [("active" if one else None) for one in ended]
+    exits = [("active" if has_ended else None) for has_ended in ended]
     late = time_in_stage(frame(time, exits, np.maximum(0, -start)), 0.9)["trial"]
     naive = time_in_stage(frame(time, exits), 0.9)["trial"]
     median = 100 * np.log(2)
@@ -76,23 +76,23 @@ def test_the_share_of_those_still_here_that_left_by_a_day_is_conditional():
 def test_a_portfolio_is_read_as_stays_with_their_ends_and_doors():
     who = customers(a="2024-06-01", b="2025-01-01", c="2025-01-01")
     who["churned_on"] = [None, None, "2025-05-01"]
-    given = changes(
+    recorded = changes(
         ("a", "active", "2024-12-01"),
         ("a", "at_risk", "2025-02-01"),
         ("b", "trial", "2025-03-01"),
         ("c", "active", "2025-02-01"),
     )
-    portfolio = portfolio_of(given, who=who)
-    found = stage_spells(portfolio, history(portfolio), portfolio.data_until).astype(object)
+    portfolio = portfolio_of(recorded, who=who)
+    spells = stage_spells(portfolio, history(portfolio), portfolio.data_until).astype(object)
     rows = [
         (
-            one.client_id,
-            one.stage,
-            one.days,
-            one.entry,
-            None if pd.isna(one.exit_to) else one.exit_to,
+            spell.client_id,
+            spell.stage,
+            spell.days,
+            spell.entry,
+            None if pd.isna(spell.exit_to) else spell.exit_to,
         )
-        for one in found.itertuples()
+        for spell in spells.itertuples()
     ]
     assert rows == [
         ("a", "active", 62.0, 31.0, "at_risk"),
