@@ -100,8 +100,8 @@ def test_figures_that_are_all_missing_are_no_zeros(name):
 @each_chart
 def test_hostile_texts_stay_text(name):
     def named(frame):
-        texts = [HOSTILE[place % len(HOSTILE)] for place in range(max(len(frame), len(HOSTILE)))]
-        frame = frame.iloc[[place % len(frame) for place in range(len(texts))]]
+        texts = [HOSTILE[index % len(HOSTILE)] for index in range(max(len(frame), len(HOSTILE)))]
+        frame = frame.iloc[[index % len(frame) for index in range(len(texts))]]
         return frame.assign(
             **{
                 column: texts
@@ -139,8 +139,8 @@ def test_colours_are_variables_of_the_page_with_a_fall_back():
 
 
 def test_ids_of_two_charts_never_meet():
-    found = [set(re.findall(r' id="([^"]+)"', _drawn(name)[1])) for name in DRAWN]
-    assert sum(map(len, found)) == len(set().union(*found))
+    ids = [set(re.findall(r' id="([^"]+)"', _drawn(name)[1])) for name in DRAWN]
+    assert sum(map(len, ids)) == len(set().union(*ids))
 
 
 def test_the_parts_of_a_change_reach_from_the_first_score_to_the_last():
@@ -268,10 +268,10 @@ def test_a_text_is_cut_to_its_room(text, pixels):
 
 def test_charts_know_nothing_else_of_healthseg():
     for path in (ROOT / "healthseg" / "charts").glob("*.py"):
-        for found in re.findall(
+        for imported in re.findall(
             r"^\s*(?:from|import) (healthseg\S*)", path.read_text("utf-8"), re.MULTILINE
         ):
-            assert found.startswith("healthseg.charts"), f"{path.name} imports {found}"
+            assert imported.startswith("healthseg.charts"), f"{path.name} imports {imported}"
 
 
 def test_no_chart_tells_of_fields_under_the_pointer():

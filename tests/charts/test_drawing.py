@@ -19,7 +19,7 @@ def _plainly(spec: dict) -> str:
 
 
 def _texts(shown: list[str]) -> dict:
-    rows = [{"t": text, "y": place} for place, text in enumerate(shown)]
+    rows = [{"t": text, "y": y} for y, text in enumerate(shown)]
     mark = (
         alt.Chart(alt.Data(values=rows))
         .mark_text(align="left", fontSize=11)
@@ -31,9 +31,9 @@ def _texts(shown: list[str]) -> dict:
 @each_chart
 def test_a_picture_is_valid_and_what_altair_makes_of_its_layers(name):
     draw, frames = DRAWN[name]
-    ours = draw(*frames)
-    assert ours.to_dict() == ours.to_dict(validate=False)
-    spec = theme.spec(ours)
+    chart = draw(*frames)
+    assert chart.to_dict() == chart.to_dict(validate=False)
+    spec = theme.spec(chart)
     assert theme.draw(json.dumps(spec, sort_keys=True)) == _plainly(spec)
 
 
@@ -52,6 +52,6 @@ def test_texts_are_not_tidied_with_the_tags_around_them():
 def test_layers_whose_parameters_altair_lifts_are_lifted():
     pick = alt.selection_point(name="pick")
     layer = alt.Chart(alt.Data(values=[{"a": 1}])).mark_bar().encode(x="a:Q").add_params(pick)
-    assert [one["name"] for one in theme.picture([layer], "T", "s", 80).to_dict()["params"]] == [
-        "pick"
-    ]
+    assert [
+        param["name"] for param in theme.picture([layer], "T", "s", 80).to_dict()["params"]
+    ] == ["pick"]

@@ -116,9 +116,9 @@ def test_where_there_is_nothing_the_reason_stands_in_words(name):
 
 @pytest.mark.parametrize("name", ["series", "trend", "growth", "days"])
 def test_both_ends_of_a_mark_share_one_domain_of_days(name):
-    given = json.dumps(DRAWN[name].to_dict())
+    spec = json.dumps(DRAWN[name].to_dict())
     across = next(
-        scale for scale in vl_convert.vegalite_to_vega(given)["scales"] if scale["name"] == "x"
+        scale for scale in vl_convert.vegalite_to_vega(spec)["scales"] if scale["name"] == "x"
     )
     assert across["domain"].keys() == {"signal"}, "a union of fields is of domains that differ"
 

@@ -39,11 +39,11 @@ def test_people_who_do_many_times_as_much_as_usual_are_a_spike():
     days = usage()
     busy = int(days["users"].iloc[195:205].idxmax())
     days.loc[busy, "person_events"] *= 6
-    found = anomalies(days, Settings())
-    assert found[["day", "anomaly_type", "about"]].values.tolist() == [
+    table = anomalies(days, Settings())
+    assert table[["day", "anomaly_type", "about"]].values.tolist() == [
         [busy, "unusual_spike", "doing"]
     ]
-    assert 4 < found["ratio"].iloc[0] < 9
+    assert 4 < table["ratio"].iloc[0] < 9
 
 
 def test_one_spike_does_not_hide_the_next():
@@ -55,10 +55,10 @@ def test_one_spike_does_not_hide_the_next():
 def test_a_dip_of_people_over_neighbouring_days_is_one_anomaly():
     days = usage(people=40)
     days.loc[201:202, ["person_events", "users", "sessions"]] = [10.0, 2.0, 2.0]
-    found = anomalies(days, Settings())
-    assert found[["first_day", "last_day", "about"]].values.tolist() == [[201, 202, "people"]]
-    assert found["severity"].iloc[0] in ("high", "critical")
-    assert not found["open"].iloc[0]
+    table = anomalies(days, Settings())
+    assert table[["first_day", "last_day", "about"]].values.tolist() == [[201, 202, "people"]]
+    assert table["severity"].iloc[0] in ("high", "critical")
+    assert not table["open"].iloc[0]
 
 
 def test_a_dip_that_lasts_to_the_end_is_open():
@@ -161,19 +161,19 @@ END = START + dt.timedelta(days=LENGTH)
 
 
 def test_a_day_that_was_not_loaded_is_no_decline():
-    found = anomalies_of(portfolio(missing=72), CLIENTS, START, END)
-    assert found[["client_id", "cause", "action_required"]].values.tolist() == [
+    table = anomalies_of(portfolio(missing=72), CLIENTS, START, END)
+    assert table[["client_id", "cause", "action_required"]].values.tolist() == [
         [None, "data_gap", False]
     ]
-    assert "2025-03-19" in found["likely_cause"].iloc[0]
+    assert "2025-03-19" in table["likely_cause"].iloc[0]
 
 
 def test_a_dip_of_all_is_one_event_and_the_calendar_names_it():
     calendar = pd.DataFrame(
         {"starts_on": ["2025-03-19"], "ends_on": ["2025-03-19"], "label": ["holiday: all"]}
     )
-    found = anomalies_of(portfolio(quiet=72, calendar=calendar), CLIENTS, START, END)
-    assert found[["client_id", "anomaly_type", "cause", "likely_cause"]].values.tolist() == [
+    table = anomalies_of(portfolio(quiet=72, calendar=calendar), CLIENTS, START, END)
+    assert table[["client_id", "anomaly_type", "cause", "likely_cause"]].values.tolist() == [
         [None, "unusual_dip", "calendar", "holiday: all"]
     ]
 
@@ -188,10 +188,10 @@ def test_tickets_are_a_cause_only_where_there_are_more_than_chance_gives():
             "topic": ["login"] * 8,
         }
     )
-    told = anomalies_of(portfolio(quiet=72, tickets=tickets), CLIENTS, START, END, each=False)
-    assert told["cause"].tolist() == ["tickets"]
-    assert told["likely_cause"].iloc[0].startswith("6 tickets opened within a day of it")
-    assert told["likely_cause"].iloc[0].endswith("most about login")
+    table = anomalies_of(portfolio(quiet=72, tickets=tickets), CLIENTS, START, END, each=False)
+    assert table["cause"].tolist() == ["tickets"]
+    assert table["likely_cause"].iloc[0].startswith("6 tickets opened within a day of it")
+    assert table["likely_cause"].iloc[0].endswith("most about login")
     few = anomalies_of(
         portfolio(quiet=72, tickets=tickets.tail(3)), CLIENTS, START, END, each=False
     )
@@ -218,23 +218,23 @@ def benchmark():
 
 
 def test_on_the_numenta_series_the_rule_is_quiet_and_beats_a_rolling_gaussian_at_3_sigma():
-    told = benchmark()
-    folder = told.nab_folder()
+    module = benchmark()
+    folder = module.nab_folder()
     if folder is None:
         pytest.skip(
             f"no Numenta series: HEALTHSEG_SHARED_DATA is {os.environ.get('HEALTHSEG_SHARED_DATA')!r}"
         )
-    series = told.nab(folder)
+    series = module.nab(folder)
     flags = {name: beyond_earlier(frame["value"].to_numpy()) for name, (frame, _) in series.items()}
     quiet, real = (
-        {name: one for name, one in series.items() if name.startswith(kind)}
+        {name: values for name, values in series.items() if name.startswith(kind)}
         for kind in ("art", "real")
     )
-    plain = {name: z > 3 for name, z in told.gaussian(real, 1152).items()}
-    assert told.scored(quiet, flags)["per_1000"] <= 1
-    ours = told.scored(real, flags)["f1"]
-    assert ours >= 0.7
-    assert ours >= 1.5 * told.scored(real, plain)["f1"]
+    plain = {name: z > 3 for name, z in module.gaussian(real, 1152).items()}
+    assert module.scored(quiet, flags)["per_1000"] <= 1
+    score = module.scored(real, flags)["f1"]
+    assert score >= 0.7
+    assert score >= 1.5 * module.scored(real, plain)["f1"]
 
 
 # -- what lasts ------------------------------------------------------------------------------
@@ -317,8 +317,8 @@ def test_few_of_the_simulated_customers_without_an_event_have_an_alarm():
 
 @pytest.mark.parametrize("name", ["half for 28 days", "0 to 40 within 20 days, slowly"])
 def test_most_of_the_simulated_events_are_found(name):
-    found = [anomalies_lasting.is_found(seed, name, Settings()) for seed in range(15)]
-    assert np.mean(found) >= 0.9
+    hits = [anomalies_lasting.is_found(seed, name, Settings()) for seed in range(15)]
+    assert np.mean(hits) >= 0.9
 
 
 def test_a_feature_that_all_begin_or_cease_to_use_is_named():

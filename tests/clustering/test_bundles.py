@@ -37,8 +37,8 @@ def test_every_frequent_set_is_found_with_its_count_and_no_other(table, least):
         for size in (1, 2, 3)
         for some in itertools.combinations(range(5), size)
     }
-    found = frequent_itemsets(has, "abcde", least, 3)
-    assert dict(zip(found["items"], found["support"], strict=True)) == {
+    itemsets = frequent_itemsets(has, "abcde", least, 3)
+    assert dict(zip(itemsets["items"], itemsets["support"], strict=True)) == {
         items: count for items, count in plain.items() if count >= least
     }
 
@@ -46,11 +46,12 @@ def test_every_frequent_set_is_found_with_its_count_and_no_other(table, least):
 def test_a_kept_library_finds_the_same_sets_and_counts():
     has = np.random.default_rng(3).random((300, 9)) < np.linspace(0.2, 0.8, 9)
     frame = pd.DataFrame(has, columns=list("abcdefghi"))
-    theirs = fpgrowth(frame, min_support=30 / 300, use_colnames=True, max_len=4)
-    ours = frequent_itemsets(has, list("abcdefghi"), 30, 4)
+    reference = fpgrowth(frame, min_support=30 / 300, use_colnames=True, max_len=4)
+    itemsets = frequent_itemsets(has, list("abcdefghi"), 30, 4)
     assert {
-        frozenset(items): count for items, count in zip(ours["items"], ours["support"], strict=True)
-    } == {frozenset(row.itemsets): round(row.support * 300) for row in theirs.itertuples()}
+        frozenset(items): count
+        for items, count in zip(itemsets["items"], itemsets["support"], strict=True)
+    } == {frozenset(row.itemsets): round(row.support * 300) for row in reference.itertuples()}
 
 
 def test_both_margins_are_kept_and_closed_cells_stay_empty():
@@ -88,26 +89,27 @@ def table(count, seed, planted=False):
         has[:, :, 2] = both & (random.random((2, count)) < 0.95)
         has[:, :, 5] = both & (random.random((2, count)) < 0.95)
     return [
-        pd.DataFrame(one.astype(float), columns=[f"f{at:02d}" for at in range(12)]) for one in has
+        pd.DataFrame(matrix.astype(float), columns=[f"f{at:02d}" for at in range(12)])
+        for matrix in has
     ]
 
 
 def test_volume_and_popularity_alone_bundle_nothing():
-    found = [
+    shown = [
         evaluate_patterns(
             [bundles(*table(250, seed), PatternLimits(), Settings()).family], Settings()
         )["passes"].any()
         for seed in range(12)
     ]
-    assert not any(found)
+    assert not any(shown)
 
 
 def test_a_planted_bundle_is_found():
     used, later = table(250, 4, planted=True)
-    found = bundles(used, later, PatternLimits(), Settings())
-    judged = evaluate_patterns([found.family], Settings())
+    result = bundles(used, later, PatternLimits(), Settings())
+    judged = evaluate_patterns([result.family], Settings())
     assert judged.loc[judged["passes"], "key"].tolist() == ["f02 + f05"]
-    all_of, any_of = found.co_usage("f02 + f05")
+    all_of, any_of = result.co_usage("f02 + f05")
     assert all_of / any_of > 0.8
 
 

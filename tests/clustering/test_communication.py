@@ -77,10 +77,10 @@ def test_alike_contents_and_days_show_nothing_though_channels_differ():
 
 
 def test_mails_opened_are_no_engagement_and_stand_apart():
-    told = communication(
+    result = communication(
         portfolio(messages(lambda channel, content, weekday: BASE[channel])), CLIENTS, START, END
     )
-    rows = told.channels.set_index("name")
+    rows = result.channels.set_index("name")
     assert (
         rows.loc["email", "engaged"] == rows.loc["email", "clicked"] < rows.loc["email", "opened"]
     )
@@ -108,10 +108,10 @@ def test_no_table_or_too_few_messages_say_why():
 
 def test_the_excess_is_what_was_answered_beyond_the_others_of_the_stratum():
     rows = pd.DataFrame({"sent": [10, 10, 10, 10], "engaged": [5, 2, 6, 3], "opened": 0})
-    asked = MessageHypothesis(
+    hypothesis = MessageHypothesis(
         "x", "engaged", np.array([True, False, True, False]), np.array(["e"] * 4, dtype=object)
     )
-    frame = excess_table(rows, [asked], np.array([0, 0, 1, 1]), 2).compare(0.95)
+    frame = excess_table(rows, [hypothesis], np.array([0, 0, 1, 1]), 2).compare(0.95)
     assert frame["lift"].iloc[0] == pytest.approx(11 / 5)
     assert frame[["support", "n", "sent", "answered"]].iloc[0].tolist() == [2, 2, 20, 11]
 
@@ -138,14 +138,14 @@ def sent_at(rates: dict[float, float], seed: int = 4, customers: int = 40) -> pd
 
 
 def test_the_best_frequency_is_told_where_it_matters_and_only_there():
-    one = frequencies(sent_at({1.0: 0.2, 0.5: 0.35, 0.25: 0.5}), 20, Settings())[0]
-    assert (one.best, one.reason) == ("monthly", None)
-    assert one.slope < 0 and one.q < 0.05
+    frequency = frequencies(sent_at({1.0: 0.2, 0.5: 0.35, 0.25: 0.5}), 20, Settings())[0]
+    assert (frequency.best, frequency.reason) == ("monthly", None)
+    assert frequency.slope < 0 and frequency.q < 0.05
     same = [
         frequencies(sent_at({1.0: 0.3, 0.5: 0.3, 0.25: 0.3}, seed), 20, Settings())[0]
         for seed in range(40)
     ]
-    assert sum(told.best is not None for told in same) <= 5  # at q = 0.05: two of forty
-    assert any("makes no difference that shows" in (told.reason or "") for told in same)
+    assert sum(each.best is not None for each in same) <= 5  # at q = 0.05: two of forty
+    assert any("makes no difference that shows" in (each.reason or "") for each in same)
     two = frequencies(sent_at({1.0: 0.2, 0.5: 0.5}), 20, Settings())[0]
     assert two.reason == "2 frequencies with 30 customers or more, 3 are needed"

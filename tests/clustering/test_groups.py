@@ -37,35 +37,35 @@ def four(seed, n=160):
 @pytest.mark.parametrize("method", METHODS)
 def test_planted_groups_are_found_again_with_their_number(method):
     frame, label = four(1)
-    found = grouping(frame, method, 5, 8, Settings())
-    assert found.reason is None and found.groups == 4
-    assert adjusted_rand_score(label, found.placed["group"].to_numpy()) >= 0.9
-    assert found.evidence.p <= 0.01 and found.evidence.draws == 99
+    result = grouping(frame, method, 5, 8, Settings())
+    assert result.reason is None and result.groups == 4
+    assert adjusted_rand_score(label, result.placed["group"].to_numpy()) >= 0.9
+    assert result.evidence.p <= 0.01 and result.evidence.draws == 99
     assert (
-        found.placed["certainty"].between(0.25, 1).all()
-        and found.placed["certainty"].median() > 0.99
+        result.placed["certainty"].between(0.25, 1).all()
+        and result.placed["certainty"].median() > 0.99
     )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cloud_has_no_stable_segments(kind):
     for seed in (1, 2):
-        found = grouping(cloud(kind, seed, 160), "gaussian_mixture", 5, 6, Settings())
-        assert found.reason is not None, found.evidence.tried
+        result = grouping(cloud(kind, seed, 160), "gaussian_mixture", 5, 6, Settings())
+        assert result.reason is not None, result.evidence.tried
 
 
 def test_the_same_customers_in_another_order_are_grouped_alike():
     frame, _ = four(2, 120)
     mixed = frame.sample(frac=1, random_state=3)
-    one, other = (
-        grouping(given, "kmeans", 5, 5, Settings()).placed for given in (frame, mixed[NAMES])
+    first, other = (
+        grouping(rows, "kmeans", 5, 5, Settings()).placed for rows in (frame, mixed[NAMES])
     )
-    pd.testing.assert_frame_equal(one, other.loc[one.index])
+    pd.testing.assert_frame_equal(first, other.loc[first.index])
 
 
 def test_a_number_that_is_asked_for_is_given_and_judged():
-    asked = grouping(cloud("independent", 4, 160), "kmeans", 5, 8, Settings(), groups=3)
-    assert asked.groups == 3 and asked.reason is not None and asked.evidence.groups is None
+    result = grouping(cloud("independent", 4, 160), "kmeans", 5, 8, Settings(), groups=3)
+    assert result.groups == 3 and result.reason is not None and result.evidence.groups is None
 
 
 def test_few_customers_one_value_and_missing_metrics_have_their_reasons():
@@ -83,25 +83,25 @@ def test_few_customers_one_value_and_missing_metrics_have_their_reasons():
 
 def test_other_rows_are_placed_by_the_groups_that_were_found():
     frame, _ = four(5, 120)
-    found = grouping(frame, "gaussian_mixture", 5, 5, Settings())
-    again = found.place(frame)
-    pd.testing.assert_series_equal(again["group"], found.placed["group"])
-    assert found.place(frame.iloc[:3].assign(a=np.nan)).empty
+    result = grouping(frame, "gaussian_mixture", 5, 5, Settings())
+    again = result.place(frame)
+    pd.testing.assert_series_equal(again["group"], result.placed["group"])
+    assert result.place(frame.iloc[:3].assign(a=np.nan)).empty
 
 
 def test_the_border_lies_where_two_groups_are_equally_near():
     frame, _ = four(6, 120)
-    found = grouping(frame, "kmeans", 5, 5, Settings())
-    mixture = found.evidence.mixture
+    result = grouping(frame, "kmeans", 5, 5, Settings())
+    mixture = result.evidence.mixture
     away = np.sqrt(mixture.distances(mixture.centres)) + 99 * np.eye(4)
-    one, other = np.unravel_index(away.argmin(), away.shape)
-    middle = (mixture.centres[one] + mixture.centres[other]) / 2
+    first, other = np.unravel_index(away.argmin(), away.shape)
+    middle = (mixture.centres[first] + mixture.centres[other]) / 2
     values = [
         scale.centre + scale.spread * value
-        for scale, value in zip(found.scales, middle, strict=True)
+        for scale, value in zip(result.scales, middle, strict=True)
     ]
     raw = pd.DataFrame([values], columns=NAMES, index=["m"])
-    assert found.place(raw)["border"].iloc[0] == pytest.approx(0, abs=1e-6)
+    assert result.place(raw)["border"].iloc[0] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_profile_names_the_metric_that_is_farthest_from_the_others_first():
@@ -122,21 +122,21 @@ def test_the_silhouette_is_scikit_learns():
 def test_the_mixture_is_scikit_learns_with_a_tied_covariance():
     frame, _ = four(8, 200)
     points = frame.to_numpy()
-    ours = fit(points, 4, "gaussian_mixture", np.zeros(4), seed=1, starts=6)
-    theirs = GaussianMixture(
+    fitted = fit(points, 4, "gaussian_mixture", np.zeros(4), seed=1, starts=6)
+    reference = GaussianMixture(
         4, covariance_type="tied", n_init=6, random_state=1, tol=1e-6, reg_covar=0
     ).fit(points)
-    assert ours.log_likelihood == pytest.approx(theirs.score(points) * 200, abs=0.5)
-    assert ours.bic == pytest.approx(-theirs.bic(points), abs=1)
-    assert ours.memberships(points).sum(axis=1) == pytest.approx(1)
+    assert fitted.log_likelihood == pytest.approx(reference.score(points) * 200, abs=0.5)
+    assert fitted.bic == pytest.approx(-reference.bic(points), abs=1)
+    assert fitted.memberships(points).sum(axis=1) == pytest.approx(1)
 
 
 def test_a_reference_has_the_portfolios_own_values_and_its_rank_correlations():
     points = cloud("correlated skewed", 5, 400).to_numpy()
     drawn = list(references(points, 20, seed=1))
-    assert all(np.array_equal(np.sort(one, axis=0), np.sort(points, axis=0)) for one in drawn)
+    assert all(np.array_equal(np.sort(sample, axis=0), np.sort(points, axis=0)) for sample in drawn)
     wanted = stats.spearmanr(points).statistic
-    got = np.mean([stats.spearmanr(one).statistic for one in drawn], axis=0)
+    got = np.mean([stats.spearmanr(sample).statistic for sample in drawn], axis=0)
     assert np.abs(got - wanted).max() < 0.08
 
 

@@ -32,32 +32,32 @@ def planted(seed, n=120):
 @pytest.mark.parametrize("seed", range(3))
 def test_planted_groups_are_found_again(seed):
     frame, group = planted(seed)
-    found = stable_groups(frame, Settings())
-    assert found.reason is None and adjusted_rand_score(group, found.labels) > 0.95
+    groups = stable_groups(frame, Settings())
+    assert groups.reason is None and adjusted_rand_score(group, groups.labels) > 0.95
     assert (
-        found.labels.value_counts().index[0] == 0
-        and found.silhouette_p <= 0.01
-        and found.stability >= 0.8
+        groups.labels.value_counts().index[0] == 0
+        and groups.silhouette_p <= 0.01
+        and groups.stability >= 0.8
     )
 
 
 def test_one_cloud_has_no_stable_patterns():
-    found = [stable_groups(cloud(seed), Settings()) for seed in range(5)]
-    assert sum(one.labels is not None for one in found) == 0
-    assert all("no stable patterns" in one.reason for one in found)
+    results = [stable_groups(cloud(seed), Settings()) for seed in range(5)]
+    assert sum(each.labels is not None for each in results) == 0
+    assert all("no stable patterns" in each.reason for each in results)
 
 
 def test_a_cloud_of_few_distinct_shares_has_no_patterns_either():
     coarse = [stable_groups((cloud(seed, n=300) * 4).round() / 4, Settings()) for seed in range(4)]
-    assert sum(one.labels is not None for one in coarse) == 0
+    assert sum(each.labels is not None for each in coarse) == 0
 
 
 def test_few_customers_have_no_patterns_and_the_number_is_said():
-    found = stable_groups(cloud(1, n=39), Settings())
+    groups = stable_groups(cloud(1, n=39), Settings())
     assert (
-        found.labels is None
-        and found.reason.startswith("39 customers")
-        and "40 are needed" in found.reason
+        groups.labels is None
+        and groups.reason.startswith("39 customers")
+        and "40 are needed" in groups.reason
     )
 
 
@@ -80,17 +80,17 @@ def test_a_path_is_counted_by_hand():
             "recommended_position": [1, 2, 3, 4, 1],
         }
     )
-    found = path_metrics(
+    metrics = path_metrics(
         lives,
         pd.Series({"a": 100, "b": 100, "c": 50, "d": 350}),
         first_day=100,
         last_day=400,
         path_days=90,
     )
-    assert found.index.tolist() == [
+    assert metrics.index.tolist() == [
         "a"
     ]  # b left within its 90 days, c is older than tracking, d too young
-    row = found.loc["a"]
+    row = metrics.loc["a"]
     assert row["share_tried"] == 1.0  # w opened later than the 90 days
     assert row["median_first_use_days"] == 4.0 and row["share_returned_to"] == pytest.approx(1 / 3)
     assert row["share_in_order"] == pytest.approx(2 / 3)  # x before y, x before z, but z before y

@@ -41,11 +41,11 @@ def again_of(shows: np.ndarray, base: float):
 
 
 def test_the_q_of_a_hypothesis_counts_those_of_every_family():
-    one, other = tried(p=[0.001]), tried(p=[0.5] * 9)
+    first, other = tried(p=[0.001]), tried(p=[0.5] * 9)
     alone, together = (
-        evaluate_patterns([PatternFamily("bundle", one)], Settings()),
+        evaluate_patterns([PatternFamily("bundle", first)], Settings()),
         evaluate_patterns(
-            [PatternFamily("bundle", one), PatternFamily("sequence", other)], Settings()
+            [PatternFamily("bundle", first), PatternFamily("sequence", other)], Settings()
         ),
     )
     assert alone["q"].tolist() == [0.001]
@@ -95,15 +95,15 @@ def test_confidence_is_the_share_of_resamples_that_reach_the_limits():
 
 
 def test_a_hundred_families_of_chance_alone_hardly_ever_show_a_pattern():
-    random, found = np.random.default_rng(5), 0
+    random, hits = np.random.default_rng(5), 0
     for _ in range(100):
         p, later = random.random(400), random.random(400)
         frame = tried(p=p)
-        held = pd.DataFrame({"key": frame["key"], "lift": 1.5, "p": later})
-        found += evaluate_patterns([PatternFamily("bundle", frame, held_out=held)], Settings())[
+        held_out = pd.DataFrame({"key": frame["key"], "lift": 1.5, "p": later})
+        hits += evaluate_patterns([PatternFamily("bundle", frame, held_out=held_out)], Settings())[
             "passes"
         ].any()
-    assert found <= 2
+    assert hits <= 2
 
 
 def test_the_same_seed_draws_the_same_and_kinds_draw_apart():

@@ -32,12 +32,12 @@ def users(count, tastes, seed):
 
 def test_planted_personas_are_found_whatever_their_customers_can_use():
     rows, taste = users(300, [[6, 6, 1, 1, 1, 2], [1, 1, 6, 6, 1, 2], [1, 1, 1, 1, 9, 2]], 1)
-    found = personas(rows, Settings())
-    own = taste[[int(user[1:]) for _, user in found.labels.index]]
-    assert adjusted_rand_score(found.labels.to_numpy(), own) > 0.9
-    assert {feature for place in range(3) for feature, _ in found.set_apart_by(place, 1)} <= set(
-        FEATURES[:5]
-    )
+    result = personas(rows, Settings())
+    own = taste[[int(user[1:]) for _, user in result.labels.index]]
+    assert adjusted_rand_score(result.labels.to_numpy(), own) > 0.9
+    assert {
+        feature for persona in range(3) for feature, _ in result.set_apart_by(persona, 1)
+    } <= set(FEATURES[:5])
 
 
 def test_shares_of_personas_sum_to_100():
@@ -46,8 +46,8 @@ def test_shares_of_personas_sum_to_100():
 
 
 def test_users_of_one_taste_are_no_personas():
-    found = [personas(users(300, [[3, 2, 2, 1, 1, 1]], seed)[0], Settings()) for seed in range(3)]
-    assert all(one.labels is None and one.reason for one in found)
+    results = [personas(users(300, [[3, 2, 2, 1, 1, 1]], seed)[0], Settings()) for seed in range(3)]
+    assert all(each.labels is None and each.reason for each in results)
 
 
 def test_few_users_are_too_few():

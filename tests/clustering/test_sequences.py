@@ -25,12 +25,12 @@ from healthseg.settings import Settings
 SEQUENCES = st.lists(st.lists(st.sampled_from("abcd"), max_size=6), min_size=1, max_size=8)
 
 
-def frame(found):
+def frame(histories):
     return pd.DataFrame(
         [
-            (unit, item, place)
-            for unit, items in enumerate(found)
-            for place, item in enumerate(items)
+            (unit, item, time)
+            for unit, items in enumerate(histories)
+            for time, item in enumerate(items)
         ],
         columns=["unit", "item", "time"],
     )
@@ -42,13 +42,13 @@ def has(sequence, pattern):
 
 
 @settings(max_examples=60, deadline=None)
-@given(found=SEQUENCES, least=st.integers(1, 3))
-def test_every_frequent_sequence_is_found_with_its_count_and_no_other(found, least):
+@given(histories=SEQUENCES, least=st.integers(1, 3))
+def test_every_frequent_sequence_is_found_with_its_count_and_no_other(histories, least):
     every = [
         pattern for length in (1, 2, 3) for pattern in itertools.product("abcd", repeat=length)
     ]
-    plain = {pattern: sum(has(one, pattern) for one in found) for pattern in every}
-    mined = prefixspan(frame(found), least, 3)
+    plain = {pattern: sum(has(history, pattern) for history in histories) for pattern in every}
+    mined = prefixspan(frame(histories), least, 3)
     assert dict(zip(mined["items"], mined["support"], strict=True)) == {
         pattern: count for pattern, count in plain.items() if count >= least
     }
@@ -146,14 +146,14 @@ def test_a_planted_order_is_found_with_its_days_between():
 
 
 def test_features_taken_up_independently_show_no_order():
-    found = [
+    shown = [
         evaluate_patterns(
             [sequences(lives(200, False, seed), PatternLimits(support=10), Settings()).family],
             Settings(),
         )["passes"].any()
         for seed in range(12)
     ]
-    assert not any(found)
+    assert not any(shown)
 
 
 @pytest.mark.parametrize("rising", [False, True])
@@ -185,8 +185,8 @@ def test_first_uses_before_tracking_began_are_in_no_order():
 def test_row_order_changes_nothing():
     rows = lives(80, True, 3)
     mixed = rows.sample(frac=1, random_state=1)
-    one, other = (
+    first, other = (
         sequences(some, PatternLimits(support=10), Settings()).family.tried
         for some in (rows, mixed)
     )
-    pd.testing.assert_frame_equal(one, other)
+    pd.testing.assert_frame_equal(first, other)

@@ -57,9 +57,9 @@ def passed(frame: pd.DataFrame) -> dict[str, float]:
 
 
 def test_a_topic_that_follows_another_is_found_with_its_lift():
-    found = passed(tickets({"import": "slow"}))
-    assert found["import → slow"] > 1.5
-    assert "slow → import" not in found or found["slow → import"] < 1
+    lifts = passed(tickets({"import": "slow"}))
+    assert lifts["import → slow"] > 1.5
+    assert "slow → import" not in lifts or lifts["slow → import"] < 1
 
 
 def test_topics_in_random_order_show_no_sequence():
@@ -75,9 +75,9 @@ def test_customers_that_ask_about_one_thing_only_make_no_sequence():
 
 
 def test_a_sequence_of_three_needs_its_pairs():
-    found = passed(tickets({"import": "slow", "slow": "billing"}, each=16))
-    assert found["import → slow → billing"] > 2
-    assert {"import → slow", "slow → billing"} <= set(found)
+    lifts = passed(tickets({"import": "slow", "slow": "billing"}, each=16))
+    assert lifts["import → slow → billing"] > 2
+    assert {"import → slow", "slow → billing"} <= set(lifts)
 
 
 def test_faster_resolution_is_improving_and_alike_halves_are_stable():
@@ -92,11 +92,11 @@ def test_faster_resolution_is_improving_and_alike_halves_are_stable():
 
 def test_open_tickets_are_censored_not_left_out():
     frame = tickets({}, hours=lambda day: 60 * 24)
-    told = support(portfolio(frame), CLIENTS, START, END).resolution
+    resolution = support(portfolio(frame), CLIENTS, START, END).resolution
     closed = frame.dropna(subset=["resolved_at"])
     plain = (closed["resolved_at"] - closed["opened_at"]).dt.total_seconds().median() / 3600
-    assert told.open_tickets == int(frame["resolved_at"].isna().sum()) > 100
-    assert told.first_hours > 1.3 * plain
+    assert resolution.open_tickets == int(frame["resolved_at"].isna().sum()) > 100
+    assert resolution.first_hours > 1.3 * plain
 
 
 def test_too_few_tickets_or_no_table_say_why():

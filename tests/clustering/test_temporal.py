@@ -36,9 +36,9 @@ def simulated(
     return tiny_portfolio(events, customers)
 
 
-def found(portfolio, client: str = "a"):
-    told = temporal(portfolio, [client], START, END)
-    return peaks_and_lows(evaluate_patterns([told.family], Settings(pattern_resamples=50)), 0.7)
+def peaks_of(portfolio, client: str = "a"):
+    result = temporal(portfolio, [client], START, END)
+    return peaks_and_lows(evaluate_patterns([result.family], Settings(pattern_resamples=50)), 0.7)
 
 
 def office(weekday: int, hour: int) -> float:
@@ -46,27 +46,27 @@ def office(weekday: int, hour: int) -> float:
 
 
 def test_a_peak_of_a_weekday_and_of_an_hour_and_quiet_weekends_are_told():
-    told = found(
+    rhythm = peaks_of(
         simulated(
             lambda day, hour: (
                 office(day, hour) * (1.8 if day == 1 else 1) * (2.2 if hour == 10 else 1)
             )
         )
     )
-    assert told.peak_days == ["Tuesday"]
-    assert told.peak_hours == ["10-11am"]
-    assert told.low_periods == ["Weekends"]
+    assert rhythm.peak_days == ["Tuesday"]
+    assert rhythm.peak_hours == ["10-11am"]
+    assert rhythm.low_periods == ["Weekends"]
 
 
 FRIDAY = (1.9, 0.1)  # as many people in all, nearly all of them before noon
 
 
 def test_a_quiet_friday_afternoon_is_a_low_of_its_own():
-    told = found(
+    rhythm = peaks_of(
         simulated(lambda day, hour: office(day, hour) * FRIDAY[hour >= 12] ** (day == 4), users=25)
     )
-    assert "Friday afternoon" in told.low_periods
-    assert told.peak_days == []
+    assert "Friday afternoon" in rhythm.low_periods
+    assert rhythm.peak_days == []
 
 
 def test_hours_are_those_of_the_accounts_own_clock():
@@ -77,7 +77,7 @@ def test_hours_are_those_of_the_accounts_own_clock():
     assert set(rows.loc[rows["weekday"] < 5, "hour"]) == set(range(13, 23 + 1)) - {
         23
     }  # 8:05 UTC is 13:35
-    assert found(portfolio).peak_hours == ["3-4pm"]
+    assert peaks_of(portfolio).peak_hours == ["3-4pm"]
 
 
 def test_a_users_hour_counts_once_however_many_events_it_has():
@@ -89,8 +89,8 @@ def test_a_users_hour_counts_once_however_many_events_it_has():
 def test_flat_weeks_of_unequal_users_show_nothing():
     shown = 0
     for seed in range(6):
-        told = found(simulated(lambda day, hour: 0.03, seed=seed))
-        shown += bool(told.peak_days or told.peak_hours or told.low_periods)
+        rhythm = peaks_of(simulated(lambda day, hour: 0.03, seed=seed))
+        shown += bool(rhythm.peak_days or rhythm.peak_hours or rhythm.low_periods)
     assert shown <= 1  # 1 of 30 at a false-discovery rate of 5%
 
 

@@ -14,8 +14,8 @@ MODELS = ["forecast", "naive", "seasonal naive"]
 
 def test_naive_errors_are_as_counted_by_hand():
     frame = pd.DataFrame({"client_id": "a", "date": range(6), "value": [1.0, 3, 2, 6, 4, 8]})
-    found = backtest(frame, 2, origins=2, min_train=3, season_length=2)
-    naive = found.errors[found.errors["model"] == "naive"]
+    result = backtest(frame, 2, origins=2, min_train=3, season_length=2)
+    naive = result.errors[result.errors["model"] == "naive"]
     assert naive[["origin", "step", "date", "error"]].values.tolist() == [
         [2, 1, 3, 4],
         [2, 2, 4, 2],
@@ -27,19 +27,19 @@ def test_naive_errors_are_as_counted_by_hand():
     assert naive["smape"].tolist() == pytest.approx(
         [200 * 4 / 8, 200 * 2 / 6, 200 * 2 / 10, 200 * 2 / 14]
     )
-    seasonal = found.errors[found.errors["model"] == "seasonal naive"]
+    seasonal = result.errors[result.errors["model"] == "seasonal naive"]
     assert seasonal["forecast"].tolist() == [3, 2, 2, 6]
 
 
 def test_the_tables_are_means_over_forecasts_then_clients(long, walk):
-    found = backtest(long({"a": walk(40), "b": walk(15, 1)}), 3, origins=10)
-    assert found.overall["model"].tolist() == MODELS
-    assert found.by_step["step"].tolist() == [1, 2, 3] * 3
-    assert found.overall["mase_reason"].isna().all()
-    mine = found.errors[found.errors["model"] == "forecast"]
-    per_client = mine.groupby("client_id")["mase"].mean()
-    assert found.overall["mase"].iloc[0] == pytest.approx(per_client.mean())
-    assert found.overall.loc[0, ["clients", "forecasts"]].tolist() == [
+    result = backtest(long({"a": walk(40), "b": walk(15, 1)}), 3, origins=10)
+    assert result.overall["model"].tolist() == MODELS
+    assert result.by_step["step"].tolist() == [1, 2, 3] * 3
+    assert result.overall["mase_reason"].isna().all()
+    own = result.errors[result.errors["model"] == "forecast"]
+    per_client = own.groupby("client_id")["mase"].mean()
+    assert result.overall["mase"].iloc[0] == pytest.approx(per_client.mean())
+    assert result.overall.loc[0, ["clients", "forecasts"]].tolist() == [
         2,
         30 + 3 * 5,
     ]  # b: after 8 to 12 values
@@ -47,9 +47,9 @@ def test_the_tables_are_means_over_forecasts_then_clients(long, walk):
 
 def test_each_row_is_what_forecast_says_when_the_series_is_cut_there(long, walk):
     frame = long({"a": np.clip(walk(40), 0, 100)})
-    found = backtest(frame, 4, origins=5, refit_every=1, lower_bound=0, upper_bound=100).errors
+    errors = backtest(frame, 4, origins=5, refit_every=1, lower_bound=0, upper_bound=100).errors
     columns = ["date", "forecast", "lower", "upper", "method"]
-    for origin, rows in found[found["model"] == "forecast"].groupby("origin"):
+    for origin, rows in errors[errors["model"] == "forecast"].groupby("origin"):
         cut = forecast(frame[frame["date"] <= origin], 4, lower_bound=0, upper_bound=100)
         pd.testing.assert_frame_equal(
             rows[columns].reset_index(drop=True), cut[columns], check_exact=True
@@ -60,23 +60,23 @@ def test_each_row_is_what_forecast_says_when_the_series_is_cut_there(long, walk)
 def test_nothing_after_an_origin_is_read(long, walk, refit_every):
     frame = long({"a": walk(48)})
     changed = frame.assign(value=frame["value"].where(frame.index < 38, 99.0))
-    mine, other = (
+    errors, other = (
         backtest(each, 3, origins=12, refit_every=refit_every).errors for each in (frame, changed)
     )
-    early = mine["origin"] <= frame["date"].iloc[37]
+    early = errors["origin"] <= frame["date"].iloc[37]
     columns = ["forecast", "lower", "upper", "method", "client_id", "origin", "step"]
     assert early.sum() == 3 * 3 * 5
     pd.testing.assert_frame_equal(
-        mine.loc[early, columns], other.loc[early, columns], check_exact=True
+        errors.loc[early, columns], other.loc[early, columns], check_exact=True
     )
 
 
 def test_a_bridged_gap_is_neither_origin_nor_outcome(long, walk):
     frame = long({"a": walk(40)})
-    gone = frame["date"].iloc[30:33]
+    missing = frame["date"].iloc[30:33]
     errors = backtest(frame.drop(index=range(30, 33)), 3, origins=40).errors
-    assert not errors["origin"].isin(gone).any()
-    assert not errors["date"].isin(gone).any()
+    assert not errors["origin"].isin(missing).any()
+    assert not errors["date"].isin(missing).any()
     assert errors["date"].isin(frame["date"]).all()
 
 
@@ -94,15 +94,15 @@ def test_a_season_shows_in_the_comparison(long):
 
 
 def test_clients_too_short_for_an_origin_are_listed(long, walk):
-    found = backtest(long({"a": walk(30), "b": walk(9), "c": [np.nan] * 3}), 3)
-    assert found.skipped == ("b", "c")
-    assert set(found.errors["client_id"]) == {"a"}
+    result = backtest(long({"a": walk(30), "b": walk(9), "c": [np.nan] * 3}), 3)
+    assert result.skipped == ("b", "c")
+    assert set(result.errors["client_id"]) == {"a"}
 
 
 def test_a_portfolio_without_any_origin_has_empty_tables(long, walk):
-    found = backtest(long({"a": walk(5)}), 3)
-    assert found.errors.empty and found.overall.empty and found.by_step.empty
-    assert within_tolerance(found.errors, 1) == (None, 0)
+    result = backtest(long({"a": walk(5)}), 3)
+    assert result.errors.empty and result.overall.empty and result.by_step.empty
+    assert within_tolerance(result.errors, 1) == (None, 0)
 
 
 def test_a_constant_past_has_no_scaled_error(long):

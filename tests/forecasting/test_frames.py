@@ -20,7 +20,7 @@ def frame(values=(1.0, 2.0, 3.0), dates=WEEK, client="a") -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("rows", "words"),
     [
         (frame().rename(columns={"client_id": "client"}), "did you mean client"),
         (frame().drop(columns="value"), "no column 'value'"),
@@ -49,9 +49,9 @@ def frame(values=(1.0, 2.0, 3.0), dates=WEEK, client="a") -> pd.DataFrame:
         (frame(values=(1.0,), dates=WEEK[:1]), "give spacing"),
     ],
 )
-def test_a_frame_that_cannot_be_read_is_refused_with_the_rule(given, words):
+def test_a_frame_that_cannot_be_read_is_refused_with_the_rule(rows, words):
     with pytest.raises(InvalidParameters) as refused:
-        forecast(given, 2)
+        forecast(rows, 2)
     assert words in str(refused.value)
     assert refused.value.details["validation_rule"]
 

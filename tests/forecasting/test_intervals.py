@@ -30,9 +30,9 @@ def drawn(count: int, kind: str) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["walk", "ar"])
 @pytest.mark.parametrize("count", [30, 80])
 def test_ninety_per_cent_of_outcomes_lie_inside(long, kind, count):
-    found = coverage(long, drawn(count, kind))
-    assert 0.86 <= found.mean() <= 0.96
-    assert found.min() >= 0.82
+    shares = coverage(long, drawn(count, kind))
+    assert 0.86 <= shares.mean() <= 0.96
+    assert shares.min() >= 0.82
 
 
 def test_short_series_are_not_promised_too_much(long):

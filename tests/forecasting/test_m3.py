@@ -27,16 +27,16 @@ def test_a_sample_of_the_competition_is_forecast_as_well_as_its_best_and_covered
 
 def test_the_scoring_gives_the_published_scores_of_the_naive_method(data):
     """Naive2 is the naive forecast where no season is taken off: on yearly and other series."""
-    found = [
+    scores = [
         {"period": kind, **m3.scores(1, train, test, *np.full((3, len(test)), train[-1]))}
         for _, kind, train, test in m3.series()
         if kind in ("YEARLY", "OTHER")
     ]
-    mine = pd.DataFrame(found).groupby("period")[["sMAPE", "MASE"]].mean()
+    means = pd.DataFrame(scores).groupby("period")[["sMAPE", "MASE"]].mean()
     published = pd.read_csv(data / "m3_method_scores_recomputed.csv", index_col="method").loc[
         "NAIVE2"
     ]
-    for kind, row in mine.iterrows():
+    for kind, row in means.iterrows():
         assert row["sMAPE"] == pytest.approx(published[f"sMAPE_{kind}"], abs=0.001)
         assert row["MASE"] == pytest.approx(published[f"MASE_{kind}"], abs=0.001)
 

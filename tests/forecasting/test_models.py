@@ -20,8 +20,8 @@ from healthseg.forecasting.models import (
 @pytest.mark.parametrize("seed", range(5))
 def test_theta_is_the_one_of_statsmodels(walk, seed):
     values = walk(40, seed)
-    theirs = ThetaModel(values, period=1, deseasonalize=False).fit().forecast(8, theta=2)
-    assert fit_theta(values).paths(values, 8)[-1] == pytest.approx(np.asarray(theirs), rel=1e-3)
+    reference = ThetaModel(values, period=1, deseasonalize=False).fit().forecast(8, theta=2)
+    assert fit_theta(values).paths(values, 8)[-1] == pytest.approx(np.asarray(reference), rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def test_theta_is_the_one_of_statsmodels(walk, seed):
 )
 def test_the_damped_trend_has_the_states_of_statsmodels(walk, alpha, beta, damping):
     values = walk(50, 3)
-    ours = DampedTrend(alpha, beta, damping, level=58.0, trend=0.7).paths(values, 6)
+    own = DampedTrend(alpha, beta, damping, level=58.0, trend=0.7).paths(values, 6)
     # in statsmodels the trend's parameter is a share of the level's
-    theirs = Holt(
+    reference = Holt(
         values,
         damped_trend=True,
         initialization_method="known",
@@ -40,19 +40,19 @@ def test_the_damped_trend_has_the_states_of_statsmodels(walk, alpha, beta, dampi
     ).fit(
         smoothing_level=alpha, smoothing_trend=beta / alpha, damping_trend=damping, optimized=False
     )
-    assert ours[-1] == pytest.approx(theirs.forecast(6), rel=1e-10)
-    assert ours[:-1, 0] == pytest.approx(theirs.fittedvalues[1:], rel=1e-10)
+    assert own[-1] == pytest.approx(reference.forecast(6), rel=1e-10)
+    assert own[:-1, 0] == pytest.approx(reference.fittedvalues[1:], rel=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_damped_trend_fits_as_closely_as_an_optimiser(walk, seed):
     values = walk(60, seed)
-    ours = fit_damped_trend(values)
-    errors = values[1:] - ours.paths(values, 1)[:-1, 0]
-    theirs = ExponentialSmoothing(
+    own = fit_damped_trend(values)
+    errors = values[1:] - own.paths(values, 1)[:-1, 0]
+    reference = ExponentialSmoothing(
         values, trend="add", damped_trend=True, initialization_method="estimated"
     ).fit()
-    assert (errors**2).sum() <= 1.03 * theirs.sse
+    assert (errors**2).sum() <= 1.03 * reference.sse
 
 
 @pytest.mark.parametrize("fit", [fit_theta, fit_dynamic_theta, fit_damped_trend])

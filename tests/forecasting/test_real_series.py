@@ -16,7 +16,7 @@ def test_real_seasonal_series_are_forecast_better_than_by_seasonal_naive(name):
         pytest.skip(f"no {name} series: HEALTHSEG_SHARED_DATA names no folder with {name}/")
     season, rows = forecast_series.SEASONS[name], []
     for train, test in forecast_series.series(path, every=8):
-        point, low, high = forecast_series.ours(train, len(test), season)
+        point, low, high = forecast_series.forecast_of(train, len(test), season)
         naive = np.resize(train[-season:], len(test))
         errors = [np.abs(test - each).mean() / scale(train, season) for each in (point, naive)]
         rows.append([*errors, ((low <= test) & (test <= high)).mean()])

@@ -127,10 +127,12 @@ def test_a_higher_level_has_a_wider_interval_around_the_same_forecast(long, walk
 @pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
 def test_the_unit_of_the_values_does_not_matter(long, walk, factor):
     values = walk(40)
-    one, other = forecast(long({"a": values}), 5), forecast(long({"a": values * factor}), 5)
+    first, other = forecast(long({"a": values}), 5), forecast(long({"a": values * factor}), 5)
     for column in ("forecast", "lower", "upper"):
-        assert other[column].to_numpy() == pytest.approx(factor * one[column].to_numpy(), rel=1e-6)
-    assert one["method"].equals(other["method"])
+        assert other[column].to_numpy() == pytest.approx(
+            factor * first[column].to_numpy(), rel=1e-6
+        )
+    assert first["method"].equals(other["method"])
 
 
 def test_ten_years_of_days_and_hourly_weeks_run_through(walk):

@@ -37,38 +37,39 @@ def test_without_anything_to_adjust_for_it_is_pearsons_and_of_ranks_spearmans():
 
 
 def test_the_partial_correlation_is_that_of_what_least_squares_leaves():
-    x, y, given, who = world(2, confounding=1.0)
+    x, y, controls, who = world(2, confounding=1.0)
     rest = [
-        column - np.polyval(np.polyfit(given[:, 0], column, 1), given[:, 0]) for column in (x, y)
+        column - np.polyval(np.polyfit(controls[:, 0], column, 1), controls[:, 0])
+        for column in (x, y)
     ]
-    found = partial_correlation(x, y, given, who, resamples(who.max() + 1, seed=7))
-    assert found.value == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-6)
-    assert found.lower < found.value < found.upper
+    result = partial_correlation(x, y, controls, who, resamples(who.max() + 1, seed=7))
+    assert result.value == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-6)
+    assert result.lower < result.value < result.upper
 
 
 def test_the_difference_is_the_coefficient_of_least_squares():
-    x, y, given, who = world(3, confounding=1.0)
-    model = sm.OLS(y, sm.add_constant(np.column_stack([given, x]))).fit()
-    found = adjusted_difference(x, y, given, who, resamples(who.max() + 1, 7))
-    assert found.value == pytest.approx(model.params[-1], abs=1e-6)
+    x, y, controls, who = world(3, confounding=1.0)
+    model = sm.OLS(y, sm.add_constant(np.column_stack([controls, x]))).fit()
+    result = adjusted_difference(x, y, controls, who, resamples(who.max() + 1, 7))
+    assert result.value == pytest.approx(model.params[-1], abs=1e-6)
 
 
 def test_the_odds_ratio_is_that_of_logistic_regression_with_the_customers_sandwich():
-    x, y, given, who = world(4, n=3000, effect=-1.0, confounding=0.5)
-    columns = sm.add_constant(np.column_stack([given, x]))
+    x, y, controls, who = world(4, n=3000, effect=-1.0, confounding=0.5)
+    columns = sm.add_constant(np.column_stack([controls, x]))
     model = sm.Logit(y, columns).fit(disp=0, cov_type="cluster", cov_kwds={"groups": who})
-    found = odds_ratio(x, y, given, who)
-    assert np.log(found.value) == pytest.approx(
+    result = odds_ratio(x, y, controls, who)
+    assert np.log(result.value) == pytest.approx(
         model.params[-1], abs=2e-3
     )  # a prior with an sd of 3
-    assert np.log(found.upper / found.lower) / 3.92 == pytest.approx(model.bse[-1], rel=0.03)
-    assert found.upper < 1
+    assert np.log(result.upper / result.lower) / 3.92 == pytest.approx(model.bse[-1], rel=0.03)
+    assert result.upper < 1
 
 
 def test_a_side_without_an_event_has_a_wide_interval_and_not_none():
     x, y = np.repeat([0.0, 1.0], 50), np.r_[np.ones(10), np.zeros(90)]
-    found = odds_ratio(x, y, np.empty((100, 0)), np.arange(100))
-    assert found.value < 0.1 and found.upper / found.lower > 20
+    result = odds_ratio(x, y, np.empty((100, 0)), np.arange(100))
+    assert result.value < 0.1 and result.upper / result.lower > 20
 
 
 def test_what_does_not_vary_has_no_effect_to_tell():
@@ -83,21 +84,22 @@ def test_what_does_not_vary_has_no_effect_to_tell():
 def test_a_measured_confounder_explains_a_raw_effect_away_and_a_real_one_stays():
     raw, adjusted, real = 0, 0, 0
     for seed in range(20):
-        x, y, given, who = world(100 + seed, n=1500, confounding=1.2)
+        x, y, controls, who = world(100 + seed, n=1500, confounding=1.2)
         draws = resamples(who.max() + 1, seed=7)
-        raw += partial_correlation(x, y, given[:, :0], who, draws).p < 0.05
-        inside = partial_correlation(x, y, given, who, draws)
+        raw += partial_correlation(x, y, controls[:, :0], who, draws).p < 0.05
+        inside = partial_correlation(x, y, controls, who, draws)
         adjusted += inside.lower <= 0 <= inside.upper
-        x, y, given, who = world(200 + seed, n=1500, effect=-1.1, confounding=1.2)
-        real += partial_correlation(x, y, given, who, draws).p < 0.01
+        x, y, controls, who = world(200 + seed, n=1500, effect=-1.1, confounding=1.2)
+        real += partial_correlation(x, y, controls, who, draws).p < 0.01
     assert (raw, adjusted >= 18, real >= 18) == (20, True, True)
 
 
 def test_where_nothing_goes_together_p_below_a_twentieth_is_as_rare_as_that():
     hits = 0
     for seed in range(200):
-        x, y, given, who = world(1000 + seed, n=240)
+        x, y, controls, who = world(1000 + seed, n=240)
         hits += (
-            partial_correlation(x, y, given, who, resamples(who.max() + 1, 7, count=200)).p < 0.05
+            partial_correlation(x, y, controls, who, resamples(who.max() + 1, 7, count=200)).p
+            < 0.05
         )
     assert 2 <= hits <= 18  # 10 expected, three sd about it

@@ -19,20 +19,22 @@ def sample(seed, slope, customers=300, rows=5):
 
 
 def test_a_law_is_found_and_its_chances_happen_as_often_as_said():
-    found = likelihood(*sample(1, 1.5))
+    fitted = likelihood(*sample(1, 1.5))
     assert (
-        found.is_useful(2.33) and found.brier < found.base_brier - 0.03 and 0.8 < found.slope < 1.2
+        fitted.is_useful(2.33)
+        and fitted.brier < fitted.base_brier - 0.03
+        and 0.8 < fitted.slope < 1.2
     )
-    value, lower, upper = found.at(np.array([1.0]), 0.90)
+    value, lower, upper = fitted.at(np.array([1.0]), 0.90)
     assert lower < expit(2.0) < upper and lower < value < upper
 
 
 def test_intervals_of_chances_hold_the_true_chance_in_most_samples():
-    held = 0
+    covered = 0
     for seed in range(40):
         _, lower, upper = likelihood(*sample(seed, 1.0)).at(np.array([0.5]), 0.90)
-        held += lower <= expit(1.0) <= upper
-    assert held >= 32
+        covered += lower <= expit(1.0) <= upper
+    assert covered >= 32
 
 
 def test_rows_of_one_customer_count_once_in_the_interval():

@@ -26,11 +26,11 @@ def nothing(design: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_without_a_prior_it_is_statsmodels_logit_with_its_errors_over_customers(seed):
     design, y, customer = world(seed)
-    theirs = sm.Logit(y, design).fit(disp=0, tol=1e-12)
+    reference = sm.Logit(y, design).fit(disp=0, tol=1e-12)
     beta = effects.fit_logistic(design, y, nothing(design), nothing(design))
-    np.testing.assert_allclose(beta, theirs.params, atol=1e-8)
+    np.testing.assert_allclose(beta, reference.params, atol=1e-8)
     plain, over_customers = effects.covariances(design, y, beta, nothing(design), customer)
-    np.testing.assert_allclose(plain, theirs.cov_params(), rtol=1e-5)
+    np.testing.assert_allclose(plain, reference.cov_params(), rtol=1e-5)
     clustered = sm.Logit(y, design).fit(
         disp=0, tol=1e-12, cov_type="cluster", cov_kwds={"groups": customer}
     )
@@ -52,15 +52,15 @@ def test_under_a_prior_it_is_the_top_that_a_general_optimiser_finds(seed):
             np.logaddexp(0, odds).sum() - y @ odds + (precision * (beta - mean) ** 2).sum() / 2
         )
 
-    found = effects.fit_logistic(design, y, precision, mean, offset=offset)
+    top = effects.fit_logistic(design, y, precision, mean, offset=offset)
     searched = scipy.optimize.minimize(
         depth,
         mean,
         method="Nelder-Mead",
         options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 20_000, "maxfev": 20_000},
     )
-    np.testing.assert_allclose(found, searched.x, atol=1e-5)
-    assert depth(found) <= searched.fun + 1e-12
+    np.testing.assert_allclose(top, searched.x, atol=1e-5)
+    assert depth(top) <= searched.fun + 1e-12
 
 
 def test_the_derivatives_are_those_of_the_value():
@@ -69,19 +69,19 @@ def test_the_derivatives_are_those_of_the_value():
     around = effects.expand(design, y, beta, offset=0.3)
     slopes = [
         (
-            effects.expand(design, y, beta + one, 0.3).value
-            - effects.expand(design, y, beta - one, 0.3).value
+            effects.expand(design, y, beta + shift, 0.3).value
+            - effects.expand(design, y, beta - shift, 0.3).value
         )
         / 2e-5
-        for one in step
+        for shift in step
     ]
     bends = [
         (
-            effects.expand(design, y, beta - one, 0.3).gradient
-            - effects.expand(design, y, beta + one, 0.3).gradient
+            effects.expand(design, y, beta - shift, 0.3).gradient
+            - effects.expand(design, y, beta + shift, 0.3).gradient
         )
         / 2e-5
-        for one in step
+        for shift in step
     ]
     np.testing.assert_allclose(around.gradient, slopes, atol=1e-5)
     np.testing.assert_allclose(around.curvature, bends, rtol=1e-6)
@@ -111,8 +111,8 @@ def test_a_side_without_events_settles_under_a_prior_and_a_step_that_leaps_is_ha
 def test_columns_that_say_the_same_share_what_they_say():
     design, y, _ = world(9)
     twice, precision = np.column_stack([design, design[:, 1]]), np.array([0.0, 0.1, 0.1, 0.1, 0.1])
-    found = effects.fit_logistic(twice, y, precision, np.zeros(5))
-    assert found[1] == pytest.approx(found[4], abs=1e-8)
+    beta = effects.fit_logistic(twice, y, precision, np.zeros(5))
+    assert beta[1] == pytest.approx(beta[4], abs=1e-8)
 
 
 def test_what_has_no_top_is_not_found():

@@ -16,19 +16,19 @@ NOT_MAINTAINED_ENDED = [1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
 
 def test_freireichs_groups_have_the_published_log_rank_statistic():
     # Kleinbaum & Klein (2012), Survival Analysis, chapter 2: 16.79 on one degree of freedom
-    found = log_rank(MP6 + PLACEBO, MP6_ENDED + [1] * 21, ["6-MP"] * 21 + ["placebo"] * 21)
-    assert round(found.statistic, 2) == 16.79 and found.freedom == 1 and found.p < 0.0001
-    assert found.groups["observed"].tolist() == [9, 21]
-    assert found.groups["expected"].round(2).tolist() == [19.25, 10.75]
+    result = log_rank(MP6 + PLACEBO, MP6_ENDED + [1] * 21, ["6-MP"] * 21 + ["placebo"] * 21)
+    assert round(result.statistic, 2) == 16.79 and result.freedom == 1 and result.p < 0.0001
+    assert result.groups["observed"].tolist() == [9, 21]
+    assert result.groups["expected"].round(2).tolist() == [19.25, 10.75]
 
 
 def test_the_leukaemia_groups_have_rs_values():
     # survdiff(Surv(time, status) ~ x, aml): 7 and 11 observed, 10.69 and 7.31 expected, chisq 3.4, p = 0.0653
     groups = ["maintained"] * 11 + ["not"] * 12
-    found = log_rank(AML + NOT_MAINTAINED, AML_ENDED + NOT_MAINTAINED_ENDED, groups)
-    assert found.groups["observed"].tolist() == [7, 11]
-    assert found.groups["expected"].round(2).tolist() == [10.69, 7.31]
-    assert round(found.statistic, 1) == 3.4 and round(found.p, 4) == 0.0653
+    result = log_rank(AML + NOT_MAINTAINED, AML_ENDED + NOT_MAINTAINED_ENDED, groups)
+    assert result.groups["observed"].tolist() == [7, 11]
+    assert result.groups["expected"].round(2).tolist() == [10.69, 7.31]
+    assert round(result.statistic, 1) == 3.4 and round(result.p, 4) == 0.0653
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -37,13 +37,13 @@ def test_several_groups_with_late_entries_or_strata_agree_with_statsmodels(seed)
     entry = np.round(rng.exponential(3, 120))
     time, event = entry + 1 + np.round(rng.exponential(8, 120)), rng.integers(0, 2, 120)
     group, stratum = rng.integers(0, 3, 120), rng.integers(0, 2, 120)
-    for given in ({"entry": entry}, {"strata": stratum}):
-        ours = log_rank(time, event, group, given.get("entry"), given.get("strata"))
-        statistic, p = survdiff(time, event, group, **given)
+    for options in ({"entry": entry}, {"strata": stratum}):
+        result = log_rank(time, event, group, options.get("entry"), options.get("strata"))
+        statistic, p = survdiff(time, event, group, **options)
         assert (
-            ours.statistic == pytest.approx(statistic)
-            and ours.p == pytest.approx(p)
-            and ours.freedom == 2
+            result.statistic == pytest.approx(statistic)
+            and result.p == pytest.approx(p)
+            and result.freedom == 2
         )
 
 
@@ -77,17 +77,17 @@ def blocked(seed, log_factor, onset_days=3.0, spells=500):
 
 
 def test_a_planted_factor_lies_in_its_interval_in_nearly_all_samples():
-    found = [time_factor(*blocked(seed, 0.7)) for seed in range(20)]
-    assert sum(one.lower <= np.exp(0.7) <= one.upper for one in found) >= 18
-    assert abs(np.mean([np.log(one.factor) for one in found]) - 0.7) < 0.05 and all(
-        one.p < 0.001 for one in found
+    effects = [time_factor(*blocked(seed, 0.7)) for seed in range(20)]
+    assert sum(each.lower <= np.exp(0.7) <= each.upper for each in effects) >= 18
+    assert abs(np.mean([np.log(each.factor) for each in effects]) - 0.7) < 0.05 and all(
+        each.p < 0.001 for each in effects
     )
 
 
 def test_where_a_blocker_changes_nothing_none_is_found():
-    found = [time_factor(*blocked(seed, 0.0)) for seed in range(20)]
-    assert sum(one.p < 0.05 for one in found) <= 2
-    assert sum(one.lower <= 1 <= one.upper for one in found) >= 18
+    effects = [time_factor(*blocked(seed, 0.0)) for seed in range(20)]
+    assert sum(each.p < 0.05 for each in effects) <= 2
+    assert sum(each.lower <= 1 <= each.upper for each in effects) >= 18
 
 
 def test_long_spells_meet_more_blockers_and_are_not_blamed_on_them():
@@ -95,11 +95,14 @@ def test_long_spells_meet_more_blockers_and_are_not_blamed_on_them():
     samples = [blocked(seed, 0.0, onset_days=60.0) for seed in range(20)]
     ever = [np.isfinite(onset) for _, _, onset, _, _ in samples]
     naive = [
-        time[one].mean() / time[~one].mean() for (time, *_), one in zip(samples, ever, strict=True)
+        time[mask].mean() / time[~mask].mean()
+        for (time, *_), mask in zip(samples, ever, strict=True)
     ]
-    found = [time_factor(*sample) for sample in samples]
+    effects = [time_factor(*sample) for sample in samples]
     assert np.mean(naive) > 1.2
-    assert sum(one.lower <= 1 and (one.upper is None or one.upper >= 1) for one in found) >= 18
+    assert (
+        sum(each.lower <= 1 and (each.upper is None or each.upper >= 1) for each in effects) >= 18
+    )
 
 
 def test_the_factor_is_the_same_in_days_and_in_hours():

@@ -20,10 +20,10 @@ def portfolio(values, industry="retail", tier="SMB", prefix="c"):
 
 
 def test_a_customer_is_ranked_among_the_others_by_mid_rank():
-    found = peer_standing(portfolio([10, 20, 20, 30, 40, 50, 60, 70, 80]), "usage").set_index(
+    standing = peer_standing(portfolio([10, 20, 20, 30, 40, 50, 60, 70, 80]), "usage").set_index(
         "client_id"
     )
-    middle = found.loc["c01"]  # 20: of 8 others one below, one equal, six above
+    middle = standing.loc["c01"]  # 20: of 8 others one below, one equal, six above
     assert (middle["peer_group"], middle["peer_label"], middle["n"]) == (
         "industry×tier",
         "retail · SMB",
@@ -35,12 +35,12 @@ def test_a_customer_is_ranked_among_the_others_by_mid_rank():
     )
     # of the others 10 20 30 40 50 60 70 80 the second, fourth and sixth
     assert middle[["p25", "p50", "p75"]].tolist() == [20, 40, 60]
-    assert found.loc["c00", ["p25", "p50", "p75"]].tolist() == [
+    assert standing.loc["c00", ["p25", "p50", "p75"]].tolist() == [
         20,
         40,
         60,
     ]  # 20 20 30 40 50 60 70 80
-    assert found.loc["c08", ["p25", "p50", "p75"]].tolist() == [
+    assert standing.loc["c08", ["p25", "p50", "p75"]].tolist() == [
         20,
         30,
         50,
@@ -55,13 +55,13 @@ def test_peers_fall_back_from_industry_to_tier_to_the_portfolio():
             portfolio(range(3), industry="steel", tier="Enterprise", prefix="d"),
         ]
     )
-    found = peer_standing(frame, "usage").set_index("client_id")
-    assert found["peer_group"].loc[["a00", "b00", "d00"]].tolist() == [
+    standing = peer_standing(frame, "usage").set_index("client_id")
+    assert standing["peer_group"].loc[["a00", "b00", "d00"]].tolist() == [
         "industry×tier",
         "tier",
         "portfolio",
     ]
-    assert found["n"].loc[["a00", "b00", "d00"]].tolist() == [8, 16, 19]
+    assert standing["n"].loc[["a00", "b00", "d00"]].tolist() == [8, 16, 19]
 
 
 def test_a_customer_of_unknown_tier_has_the_portfolio_for_peers():
@@ -72,9 +72,9 @@ def test_a_customer_of_unknown_tier_has_the_portfolio_for_peers():
 
 
 def test_missing_values_are_no_peers_and_too_few_have_no_rank():
-    found = peer_standing(portfolio([1, 2, 3, 4, 5, 6, 7, 8, np.nan]), "usage")
-    assert found["peer_group"].isna().all()
-    assert found[["n", "percentile", "p75"]].isna().all(axis=None)
+    standing = peer_standing(portfolio([1, 2, 3, 4, 5, 6, 7, 8, np.nan]), "usage")
+    assert standing["peer_group"].isna().all()
+    assert standing[["n", "percentile", "p75"]].isna().all(axis=None)
     enough = peer_standing(portfolio([1, 2, 3, 4, 5, 6, 7, 8, 9, np.nan]), "usage")
     assert enough["n"].tolist()[:9] == [8] * 9
     assert np.isnan(enough["percentile"].iloc[9])
@@ -82,14 +82,15 @@ def test_missing_values_are_no_peers_and_too_few_have_no_rank():
 
 @given(st.lists(st.integers(0, 20), min_size=9, max_size=40))
 def test_quartiles_of_the_others_are_what_sorting_the_others_gives(values):
-    found = peer_standing(portfolio(values), "usage")
+    standing = peer_standing(portfolio(values), "usage")
     for at in range(len(values)):
         others = sorted(values[:at] + values[at + 1 :])
-        assert found.loc[at, "p75"] == others[order_statistic(len(others), 0.75)]
+        assert standing.loc[at, "p75"] == others[order_statistic(len(others), 0.75)]
         below = (
-            sum(one < values[at] for one in others) + sum(one == values[at] for one in others) / 2
+            sum(value < values[at] for value in others)
+            + sum(value == values[at] for value in others) / 2
         )
-        assert found.loc[at, "percentile"] == pytest.approx(100 * below / len(others))
+        assert standing.loc[at, "percentile"] == pytest.approx(100 * below / len(others))
 
 
 KINDS = st.tuples(
@@ -142,11 +143,11 @@ def test_labels_count_the_window_after_the_lead_and_only_once_it_is_over():
             ],
         }
     )
-    found = labels(
+    labelled = labels(
         rows, label_event_dates(CUSTOMERS), dt.date(2025, 6, 1), horizon_days=60, lead_days=14
     )
     # a leaves 31 Mar: after 14 Jan + 60 days = 16 Mar it is 0; in (15 Mar, 14 May] 1; within 14 days of 25 Mar too soon
-    assert found["status"].tolist() == [
+    assert labelled["status"].tolist() == [
         "labelled",
         "labelled",
         "in_lead",
@@ -155,7 +156,7 @@ def test_labels_count_the_window_after_the_lead_and_only_once_it_is_over():
         "immature",
         "labelled",
     ]
-    assert found["outcome"].fillna(-1).tolist() == [0, 1, -1, -1, 0, -1, 0]
+    assert labelled["outcome"].fillna(-1).tolist() == [0, 1, -1, -1, 0, -1, 0]
 
 
 def test_an_event_after_as_of_is_not_read():

@@ -117,7 +117,7 @@ def test_seats_go_to_the_largest_remainders():
 def test_rounded_figures_add_up_and_stay_within_one(figures):
     rounded = largest_remainder(figures)
     assert abs(sum(rounded) - sum(figures)) <= Fraction(1, 2)
-    assert all(abs(one - figure) < 1 for one, figure in zip(rounded, figures, strict=True))
+    assert all(abs(number - figure) < 1 for number, figure in zip(rounded, figures, strict=True))
 
 
 def test_a_total_out_of_reach_is_refused():

@@ -12,31 +12,31 @@ from healthseg.statistics.robust import theil_sen
 def test_sens_own_example_has_its_published_slope_and_interval():
     # Sen (1968), JASA 63, 1379-1389, section 6: seven points, slope 4, and at 93 per cent the interval 26/7 to 35/8
     x, y = [1, 2, 3, 4, 10, 12, 18], [9, 15, 19, 20, 45, 55, 78]
-    found = theil_sen(x, y, 0.93)
-    assert found.slope[0] == 4.0
-    assert (found.lower[0], found.upper[0]) == (pytest.approx(26 / 7), pytest.approx(35 / 8))
+    fitted = theil_sen(x, y, 0.93)
+    assert fitted.slope[0] == 4.0
+    assert (fitted.lower[0], fitted.upper[0]) == (pytest.approx(26 / 7), pytest.approx(35 / 8))
 
 
 @given(st.lists(st.integers(0, 12), min_size=6, max_size=15), st.sampled_from([0.8, 0.9, 0.95]))
 def test_slope_and_interval_agree_with_scipy(values, level):
     x = np.arange(len(values), dtype=float)
-    ours, theirs = (
+    own, reference = (
         theil_sen(x, np.array(values, dtype=float), level),
         stats.theilslopes(values, x, level),
     )
-    assert ours.slope[0] == pytest.approx(theirs.slope)
-    assert (ours.lower[0], ours.upper[0]) == (
-        pytest.approx(theirs.low_slope),
-        pytest.approx(theirs.high_slope),
+    assert own.slope[0] == pytest.approx(reference.slope)
+    assert (own.lower[0], own.upper[0]) == (
+        pytest.approx(reference.low_slope),
+        pytest.approx(reference.high_slope),
     )
 
 
 def test_missing_points_are_left_out():
     gaps = np.array([1, np.nan, 3, 4, np.nan, 6, 7, 9.0])
-    found = theil_sen(np.arange(8), gaps)
+    fitted = theil_sen(np.arange(8), gaps)
     known = ~np.isnan(gaps)
     alone = theil_sen(np.arange(8)[known], gaps[known])
-    assert (found.slope, found.lower, found.upper, found.points) == (
+    assert (fitted.slope, fitted.lower, fitted.upper, fitted.points) == (
         alone.slope,
         alone.lower,
         alone.upper,
@@ -45,8 +45,8 @@ def test_missing_points_are_left_out():
 
 
 def test_too_few_points_have_no_slope():
-    found = theil_sen(np.arange(6), np.array([1, 2, 3, 4, 5, np.nan]))
-    assert np.isnan([found.slope[0], found.lower[0], found.upper[0], found.direction[0]]).all()
+    fitted = theil_sen(np.arange(6), np.array([1, 2, 3, 4, 5, np.nan]))
+    assert np.isnan([fitted.slope[0], fitted.lower[0], fitted.upper[0], fitted.direction[0]]).all()
     assert theil_sen(np.array([]), np.empty((3, 0))).points.tolist() == [0, 0, 0]
 
 
@@ -70,8 +70,10 @@ def test_two_points_at_one_place_are_refused():
 def test_an_overlap_of_one_is_no_overlap_and_more_of_it_widens_the_interval():
     series = np.random.default_rng(8).normal(size=13).cumsum()
     widths = [
-        float(np.subtract(found.upper, found.lower)[0])
-        for found in (theil_sen(np.arange(13), series, overlap=overlap) for overlap in (1, 2, 4, 8))
+        float(np.subtract(fitted.upper, fitted.lower)[0])
+        for fitted in (
+            theil_sen(np.arange(13), series, overlap=overlap) for overlap in (1, 2, 4, 8)
+        )
     ]
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]

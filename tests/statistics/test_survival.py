@@ -94,12 +94,12 @@ def test_delayed_entry_agrees_with_statsmodels(seed):
     time = entry + 1 + np.round(rng.exponential(8, 80))
     entry[0] = 0
     event = rng.integers(0, 2, 80)
-    theirs = SurvfuncRight(time, event, entry=entry)
-    ours = kaplan_meier(time, event, entry)
-    kept = theirs.n_events > 0
-    assert ours["time"].tolist() == theirs.surv_times[kept].tolist()
-    assert np.allclose(ours["survival"], theirs.surv_prob[kept])
-    assert np.allclose(ours["std_error"].fillna(0), np.nan_to_num(theirs.surv_prob_se[kept]))
+    reference = SurvfuncRight(time, event, entry=entry)
+    curve = kaplan_meier(time, event, entry)
+    steps = reference.n_events > 0
+    assert curve["time"].tolist() == reference.surv_times[steps].tolist()
+    assert np.allclose(curve["survival"], reference.surv_prob[steps])
+    assert np.allclose(curve["std_error"].fillna(0), np.nan_to_num(reference.surv_prob_se[steps]))
 
 
 def test_spells_without_length_are_refused():
@@ -119,7 +119,7 @@ def test_a_published_competing_risk_table_is_reproduced():
     assert (100 * own["cumulative_incidence"].diff().fillna(own["cumulative_incidence"])).round(
         1
     ).tolist() == [0.3] * 4
-    overall = kaplan_meier(time, [one is not None for one in cause])
+    overall = kaplan_meier(time, [each is not None for each in cause])
     assert (100 * overall["survival"]).round(1).tolist() == [99.7, 99.3, 99.0, 98.7, 98.3, 98.0]
 
 
@@ -158,7 +158,7 @@ def test_without_censoring_the_error_of_an_incidence_is_the_binomial_one():
 
 
 def test_one_door_alone_is_one_minus_kaplan_meier():
-    table = aalen_johansen(MP6, ["end" if one else None for one in MP6_ENDED])
+    table = aalen_johansen(MP6, ["end" if ended else None for ended in MP6_ENDED])
     curve = kaplan_meier(MP6, MP6_ENDED)
     assert np.allclose(table["cumulative_incidence"], 1 - curve["survival"])
     assert np.allclose(table["std_error"], curve["std_error"])
@@ -179,7 +179,7 @@ def test_survival_and_the_incidences_of_all_doors_sum_to_one(spells):
     entry, length, cause = (list(column) for column in zip(*spells, strict=True))
     time = [start + more for start, more in zip(entry, length, strict=True)]
     table = aalen_johansen(time, cause, entry)
-    curve = kaplan_meier(time, [one is not None for one in cause], entry)
+    curve = kaplan_meier(time, [each is not None for each in cause], entry)
     total = (
         table.groupby("time")["cumulative_incidence"].sum()
         if len(table)
