@@ -36,12 +36,12 @@ def panel(clients: int, months: int, seed: int, effect: float = 1.0, rate: float
         leaves = rng.random(clients) < special.expit(odds)
         for at in range(clients):
             name = f"c{at:04d}"
-            gone = name in event and event[name] <= date
+            left = name in event and event[name] <= date
             rows.append(
                 {
                     "client_id": name,
                     "date": date,
-                    "live": not gone,
+                    "live": not left,
                     "tier": "SMB" if at % 2 else "Micro",
                     "tenure_days": 200.0 + 30 * month,
                     "odds": odds[at],

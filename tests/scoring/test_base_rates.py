@@ -53,8 +53,8 @@ def simulated(seed, monthly, size=100, spread=0.0):
     return pd.concat(frames, ignore_index=True)
 
 
-def at_90(found, tier):
-    return found.frame[(found.frame["tier"] == tier) & (found.frame["horizon_days"] == 90)].iloc[0]
+def at_90(rates, tier):
+    return rates.frame[(rates.frame["tier"] == tier) & (rates.frame["horizon_days"] == 90)].iloc[0]
 
 
 def test_exposure_counts_days_at_risk_from_entry_to_the_first_of_notice_leaving_and_as_of():
@@ -102,25 +102,25 @@ def test_nothing_after_as_of_is_read():
 
 
 def test_the_portfolios_own_rate_is_the_gamma_posterior():
-    found = at_90(
+    row = at_90(
         base_rates(simulated(2, {"SMB": 0.05, "Enterprise": 0.03}), AS_OF, START, Settings()),
         "the portfolio",
     )
-    posterior = stats.gamma(found["events"] + 0.5, scale=1 / found["steps"])
+    posterior = stats.gamma(row["events"] + 0.5, scale=1 / row["steps"])
     edges = 1 - np.exp(-3 * posterior.ppf([0.05, 0.95]))
-    assert [found["base_rate_lower"], found["base_rate_upper"]] == pytest.approx(
+    assert [row["base_rate_lower"], row["base_rate_upper"]] == pytest.approx(
         edges.tolist(), rel=2e-3
     )
     mean = posterior.expect(lambda rate: 1 - np.exp(-3 * rate))
-    assert found["probability"] == pytest.approx(mean, rel=1e-6)
+    assert row["probability"] == pytest.approx(mean, rel=1e-6)
 
 
 def test_a_tiers_probability_is_the_mean_over_all_rates_and_scatters_that_its_counts_allow():
     # events of a tier given the portfolio's mean m and the scatter τ are negative binomial; both integrated by brute force
-    found = base_rates(
+    rates = base_rates(
         simulated(11, {"SMB": 0.06, "Enterprise": 0.02}, 60), AS_OF, START, Settings()
     )
-    rows = [at_90(found, tier) for tier in ("SMB", "Enterprise")]
+    rows = [at_90(rates, tier) for tier in ("SMB", "Enterprise")]
     tau, log_m = np.meshgrid(
         np.linspace(0.05, 1.5, 120), np.linspace(np.log(0.002), np.log(0.6), 400)
     )
@@ -137,8 +137,8 @@ def test_a_tiers_probability_is_the_mean_over_all_rates_and_scatters_that_its_co
 
 def test_a_small_tier_is_pulled_to_the_portfolio_and_a_large_one_keeps_its_rate():
     portfolio = pd.concat([simulated(3, {"SMB": 0.05}, 400), simulated(4, {"Enterprise": 0.05}, 4)])
-    found = base_rates(portfolio, AS_OF, START, Settings())
-    large, small, whole = (at_90(found, tier) for tier in ("SMB", "Enterprise", "the portfolio"))
+    rates = base_rates(portfolio, AS_OF, START, Settings())
+    large, small, whole = (at_90(rates, tier) for tier in ("SMB", "Enterprise", "the portfolio"))
     crude = {row["tier"]: 1 - np.exp(-3 * row["events"] / row["steps"]) for row in (large, small)}
     assert large["probability"] == pytest.approx(crude["SMB"], rel=0.03)
     assert abs(small["probability"] - whole["probability"]) < abs(
@@ -151,10 +151,10 @@ def test_a_small_tier_is_pulled_to_the_portfolio_and_a_large_one_keeps_its_rate(
 
 
 def test_tiers_that_truly_differ_are_told_apart():
-    found = base_rates(
+    rates = base_rates(
         simulated(5, {"SMB": 0.10, "Enterprise": 0.01}, 200), AS_OF, START, Settings()
     )
-    assert at_90(found, "Enterprise")["base_rate_upper"] < at_90(found, "SMB")["base_rate_lower"]
+    assert at_90(rates, "Enterprise")["base_rate_upper"] < at_90(rates, "SMB")["base_rate_lower"]
 
 
 def test_the_interval_covers_the_tiers_rate_as_often_as_it_says():
@@ -173,57 +173,57 @@ def test_the_interval_covers_the_tiers_rate_as_often_as_it_says():
 
 def test_the_plausible_range_covers_single_customers_where_the_rates_interval_does_not():
     rng = np.random.default_rng(0)
-    found = at_90(base_rates(simulated(6, {"SMB": 0.04}, 400), AS_OF, START, Settings()), "SMB")
-    log_odds = OwnProbability(np.array([found["probability"]]), 1.0).centre[
-        0
-    ] + rng.standard_normal(20_000)
+    row = at_90(base_rates(simulated(6, {"SMB": 0.04}, 400), AS_OF, START, Settings()), "SMB")
+    log_odds = OwnProbability(np.array([row["probability"]]), 1.0).centre[0] + rng.standard_normal(
+        20_000
+    )
     own = special.expit(log_odds)
-    assert own.mean() == pytest.approx(found["probability"], abs=0.003)
-    plausible = (own >= found["plausible_lower"]) & (own <= found["plausible_upper"])
-    rate_only = (own >= found["base_rate_lower"]) & (own <= found["base_rate_upper"])
+    assert own.mean() == pytest.approx(row["probability"], abs=0.003)
+    plausible = (own >= row["plausible_lower"]) & (own <= row["plausible_upper"])
+    rate_only = (own >= row["base_rate_lower"]) & (own <= row["base_rate_upper"])
     assert 0.88 < plausible.mean() < 0.93
     assert rate_only.mean() < 0.35
-    assert found["confidence"] == pytest.approx(
-        (abs(np.log2(own / found["probability"])) <= 1).mean(), abs=0.02
+    assert row["confidence"] == pytest.approx(
+        (abs(np.log2(own / row["probability"])) <= 1).mean(), abs=0.02
     )
 
 
 def test_a_customer_of_unknown_tier_has_the_portfolios_rate():
     portfolio = simulated(7, {"SMB": 0.05, "Enterprise": 0.03})
-    found = base_rates(portfolio, AS_OF, START, Settings())
+    rates = base_rates(portfolio, AS_OF, START, Settings())
     live = portfolio.loc[portfolio["churned_on"] > pd.Timestamp(AS_OF), "client_id"].iloc[0]
     for tier in (None, np.nan, "never seen"):
-        assert found.of(live, tier)["tier"].unique().tolist() == ["the portfolio"]
-    assert found.of(live, "SMB")["tier"].unique().tolist() == ["SMB"]
-    assert found.of(live, "SMB")["horizon_days"].tolist() == [30, 90, 180, 365]
+        assert rates.of(live, tier)["tier"].unique().tolist() == ["the portfolio"]
+    assert rates.of(live, "SMB")["tier"].unique().tolist() == ["SMB"]
+    assert rates.of(live, "SMB")["horizon_days"].tolist() == [30, 90, 180, 365]
 
 
 def test_a_customer_that_left_or_gave_notice_has_no_probability():
     portfolio = customers(
         ("a", "2024-01-01", None, None, "SMB"), ("b", "2024-01-01", None, "2025-06-01", "SMB")
     )
-    found = base_rates(portfolio, AS_OF, START, Settings())
-    assert found.of("b", "SMB") is None
-    assert found.of("a", "SMB") is not None
-    assert at_90(found, "SMB")[["customers", "at_risk_now", "events"]].tolist() == [2, 1, 1]
+    rates = base_rates(portfolio, AS_OF, START, Settings())
+    assert rates.of("b", "SMB") is None
+    assert rates.of("a", "SMB") is not None
+    assert at_90(rates, "SMB")[["customers", "at_risk_now", "events"]].tolist() == [2, 1, 1]
 
 
 def test_a_portfolio_without_churn_dates_says_so():
     portfolio = simulated(8, {"SMB": 0.05}).drop(columns="churned_on")
-    found = base_rates(portfolio, AS_OF, START, Settings())
-    assert found.frame is None
-    assert "neither churned_on nor notice_on" in found.reason
-    assert found.of("SMB1", "SMB") is None
+    rates = base_rates(portfolio, AS_OF, START, Settings())
+    assert rates.frame is None
+    assert "neither churned_on nor notice_on" in rates.reason
+    assert rates.of("SMB1", "SMB") is None
 
 
 def test_a_portfolio_nobody_was_watched_in_says_so():
-    found = base_rates(customers(("a", "2026-01-01", None, None, "SMB")), AS_OF, START, Settings())
-    assert found.frame is None
-    assert "no customer was watched for long enough" in found.reason
+    rates = base_rates(customers(("a", "2026-01-01", None, None, "SMB")), AS_OF, START, Settings())
+    assert rates.frame is None
+    assert "no customer was watched for long enough" in rates.reason
 
 
 def test_a_portfolio_in_which_nobody_left_still_has_an_upper_bound():
-    found = at_90(
+    row = at_90(
         base_rates(
             customers(*((f"c{at}", "2024-01-01", None, None, "SMB") for at in range(30))),
             AS_OF,
@@ -232,9 +232,9 @@ def test_a_portfolio_in_which_nobody_left_still_has_an_upper_bound():
         ),
         "the portfolio",
     )
-    assert found["events"] == 0
-    assert 0 < found["probability"] < 0.01
-    assert found["base_rate_lower"] < 0.001 < found["base_rate_upper"] < 0.02
+    assert row["events"] == 0
+    assert 0 < row["probability"] < 0.01
+    assert row["base_rate_lower"] < 0.001 < row["base_rate_upper"] < 0.02
 
 
 def test_longer_horizons_are_likelier_and_ranges_hold_the_mean():

@@ -22,13 +22,13 @@ def test_no_other_slope_and_intercept_are_likelier_even_where_the_log_odds_point
         prior = (point[0] / INTERCEPT_SD) ** 2 + ((point[1] - 1) / SLOPE_SD) ** 2
         return float(np.logaddexp(0, odds).sum() - outcome @ odds + prior / 2)
 
-    found = calibrate(np.full(900, center), np.zeros(900), raw, outcome, 30, [])
+    fitted = calibrate(np.full(900, center), np.zeros(900), raw, outcome, 30, [])
     searched = scipy.optimize.minimize(
         depth, [0.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10}
     )
-    assert (found.coefficients[0], found.slope) == pytest.approx(tuple(searched.x), abs=1e-4)
+    assert (fitted.coefficients[0], fitted.slope) == pytest.approx(tuple(searched.x), abs=1e-4)
     assert (
-        found.slope < 0.9
-        and found.covariance[0][0] < INTERCEPT_SD**2
-        and found.covariance[2][2] < SLOPE_SD**2
+        fitted.slope < 0.9
+        and fitted.covariance[0][0] < INTERCEPT_SD**2
+        and fitted.covariance[2][2] < SLOPE_SD**2
     )

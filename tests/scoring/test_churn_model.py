@@ -37,8 +37,8 @@ MONTHS = 14
 @pytest.fixture(scope="module")
 def portfolio():
     """Rows at risk of 200 customers over 14 months, and the model of what was known at their end."""
-    made, event = panel(200, MONTHS, seed=1)
-    rows = rows_at_risk(made, event, as_of(MONTHS))
+    frame, event = panel(200, MONTHS, seed=1)
+    rows = rows_at_risk(frame, event, as_of(MONTHS))
     return rows, ChurnModel.fit(rows, as_of(MONTHS), Settings())
 
 
@@ -50,40 +50,45 @@ def test_the_gate_says_yes_and_probabilities_follow_the_planted_law(portfolio):
         and model.gate.z > model.gate.z_needed
         and model.gate.skill > 0
     )
-    told = model.predict(rows, [30])
+    predicted = model.predict(rows, [30])
     truth = rows.sort_values(["client_id", "date"])["odds"].to_numpy()
-    assert np.corrcoef(special.logit(told["probability"]), truth)[0, 1] > 0.85
-    assert told["probability"].mean() == pytest.approx(special.expit(truth).mean(), rel=0.25)
-    inside = (special.expit(truth) >= told["lower"]) & (special.expit(truth) <= told["upper"])
+    assert np.corrcoef(special.logit(predicted["probability"]), truth)[0, 1] > 0.85
+    assert predicted["probability"].mean() == pytest.approx(special.expit(truth).mean(), rel=0.25)
+    inside = (special.expit(truth) >= predicted["lower"]) & (
+        special.expit(truth) <= predicted["upper"]
+    )
     assert 0.80 <= inside.mean() <= 1.0
 
 
 def test_signs_are_those_that_were_planted_where_they_are_sure(portfolio):
     rows, model = portfolio
-    found = model.effects(rows).set_index("metric")["direction"]
+    directions = model.effects(rows).set_index("metric")["direction"]
     assert (
-        found["seat_utilisation"] == -1
-        and found["nps_365d"] == -1
-        and found["open_high_tickets"] == 1
+        directions["seat_utilisation"] == -1
+        and directions["nps_365d"] == -1
+        and directions["open_high_tickets"] == 1
     )
-    assert found["stickiness_30d"] <= 0 and found.get("person_events_28d", 0) == 0
+    assert directions["stickiness_30d"] <= 0 and directions.get("person_events_28d", 0) == 0
 
 
 def test_longer_horizons_are_likelier_and_marked_where_nothing_could_judge_them(portfolio):
     rows, model = portfolio
-    told = model.predict(rows.head(20))
-    assert told.groupby(["client_id", "date"])["probability"].is_monotonic_increasing.all()
-    marked = told.groupby("horizon_days")["extrapolated"].first()
+    predicted = model.predict(rows.head(20))
+    assert predicted.groupby(["client_id", "date"])["probability"].is_monotonic_increasing.all()
+    marked = predicted.groupby("horizon_days")["extrapolated"].first()
     assert not marked[30] and not marked[90] and marked[365]
-    assert ((told["lower"] < told["probability"]) & (told["probability"] < told["upper"])).all()
-    assert told["confidence"].between(0, 1).all()
+    assert (
+        (predicted["lower"] < predicted["probability"])
+        & (predicted["probability"] < predicted["upper"])
+    ).all()
+    assert predicted["confidence"].between(0, 1).all()
 
 
 def test_explanations_add_up_and_are_against_the_average_row(portfolio):
     rows, model = portfolio
-    told, why = model.predict(rows.head(30), [30]), model.explain(rows.head(30))
+    predicted, why = model.predict(rows.head(30), [30]), model.explain(rows.head(30))
     total = why.groupby(["client_id", "date"])["log_odds"].sum().to_numpy() + model.base
-    assert total == pytest.approx(told["log_odds"].to_numpy(), abs=1e-7)
+    assert total == pytest.approx(predicted["log_odds"].to_numpy(), abs=1e-7)
     everyone = model.explain(rows).groupby("kin")["log_odds"].mean().abs()
     assert everyone.max() < 0.05
 
@@ -96,10 +101,10 @@ def test_the_same_customer_has_the_same_figures_alone_as_among_others(portfolio)
 
 
 def test_nothing_is_learnt_from_later_than_the_day():
-    made, event = panel(120, 9, seed=2)
+    frame, event = panel(120, 9, seed=2)
     day = as_of(7)
-    later = rows_at_risk(made, event, as_of(9))
-    cut = rows_at_risk(made[made["date"] <= pd.Timestamp(day)], event, day)
+    later = rows_at_risk(frame, event, as_of(9))
+    cut = rows_at_risk(frame[frame["date"] <= pd.Timestamp(day)], event, day)
     known = ChurnModel.fit(cut, day, Settings())
     there = ChurnModel.fit(
         later.assign(event_on=later["event_on"].where(later["event_on"] <= pd.Timestamp(day))),
@@ -107,22 +112,22 @@ def test_nothing_is_learnt_from_later_than_the_day():
         Settings(),
     )
     assert known.to_json() == there.to_json()
-    held = held_out(later, as_of(9), Settings())
+    left_out = held_out(later, as_of(9), Settings())
     early = held_out(cut, day, Settings())
-    both = early.merge(held, on=["client_id", "date"], suffixes=("", "_later"))
+    both = early.merge(left_out, on=["client_id", "date"], suffixes=("", "_later"))
     assert len(both) == len(early) and (both["directed_0"] == both["directed_0_later"]).all()
 
 
 def test_rows_end_with_notice_and_outcomes_wait_until_they_are_over():
     day = dt.date(2025, 3, 1)
-    made = pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "client_id": ["a", "a", "a", "b"],
             "live": True,
             "date": pd.to_datetime(["2025-01-01", "2025-01-31", "2025-03-01", "2025-01-31"]),
         }
     )
-    rows = rows_at_risk(made, pd.Series({"a": pd.Timestamp("2025-02-10")}), day)
+    rows = rows_at_risk(frame, pd.Series({"a": pd.Timestamp("2025-02-10")}), day)
     assert [(row.client_id, str(row.date)[:10]) for row in rows.itertuples()] == [
         ("a", "2025-01-01"),
         ("a", "2025-01-31"),
@@ -146,8 +151,8 @@ def test_rows_end_with_notice_and_outcomes_wait_until_they_are_over():
     ],
 )
 def test_what_the_data_cannot_carry_is_refused_with_the_reason(change, words):
-    made, event = panel(60, 8, seed=4)
-    rows = rows_at_risk(made, event, as_of(8))
+    frame, event = panel(60, 8, seed=4)
+    rows = rows_at_risk(frame, event, as_of(8))
     if "rows" in change:
         rows = rows.head(change["rows"])
     elif change["event_on"] == "none":
@@ -165,20 +170,20 @@ def test_what_the_data_cannot_carry_is_refused_with_the_reason(change, words):
 
 def test_without_signal_the_gate_says_no_and_with_noise_alone_it_has_no_skill():
     for seed in range(2):
-        made, event = panel(120, 10, seed=seed, effect=0.0)
-        model = ChurnModel.fit(rows_at_risk(made, event, as_of(10)), as_of(10), Settings())
+        frame, event = panel(120, 10, seed=seed, effect=0.0)
+        model = ChurnModel.fit(rows_at_risk(frame, event, as_of(10)), as_of(10), Settings())
         assert not model.eligible and "no account-level model" in model.gate.reason
         assert abs(model.gate.auc - 0.5) < 0.12 and model.gate.skill < 0.02
 
 
 def test_dates_out_of_order_and_doubled_rows_are_refused():
-    made, event = panel(10, 4, seed=5)
+    frame, event = panel(10, 4, seed=5)
     with pytest.raises(InvalidParameters, match="out of order"):
-        rows_at_risk(made, event, as_of(1))
+        rows_at_risk(frame, event, as_of(1))
     with pytest.raises(InvalidParameters, match="two rows of one customer"):
-        rows_at_risk(pd.concat([made, made]), event, as_of(4))
+        rows_at_risk(pd.concat([frame, frame]), event, as_of(4))
     with pytest.raises(InvalidParameters, match="lacks the column 'live'"):
-        rows_at_risk(made.drop(columns="live"), event, as_of(4))
+        rows_at_risk(frame.drop(columns="live"), event, as_of(4))
 
 
 def test_a_saved_model_gives_the_same_and_another_version_or_metric_is_refused(portfolio):
@@ -188,12 +193,12 @@ def test_a_saved_model_gives_the_same_and_another_version_or_metric_is_refused(p
     assert again.to_json() == text
     pd.testing.assert_frame_equal(again.predict(rows), model.predict(rows))
     pd.testing.assert_frame_equal(again.explain(rows), model.explain(rows))
-    kept = json.loads(text)
+    saved = json.loads(text)
     with pytest.raises(CalculationError, match="version 0, this one reads 3"):
-        ChurnModel.from_json(json.dumps({**kept, "version": 0}))
-    strange = [{**kept["predictors"][0], "metric": "moon_phase"}, *kept["predictors"][1:]]
+        ChurnModel.from_json(json.dumps({**saved, "version": 0}))
+    strange = [{**saved["predictors"][0], "metric": "moon_phase"}, *saved["predictors"][1:]]
     with pytest.raises(CalculationError, match="moon_phase"):
-        ChurnModel.from_json(json.dumps({**kept, "predictors": strange}))
+        ChurnModel.from_json(json.dumps({**saved, "predictors": strange}))
     for other in ("[]", "no json", "{}"):
         with pytest.raises(CalculationError, match="no saved churn model"):
             ChurnModel.from_json(other)
@@ -303,8 +308,8 @@ def test_trees_are_those_of_scikit_learn():
     X[rng.random(X.shape) < 0.1] = np.nan
     outcome = (rng.random(900) < special.expit(np.nan_to_num(X[:, 0]) - 1)).astype(float)
     model = boosting([0, 0, 0, 0], len(X), seed=4).fit(X, outcome)
-    ours = boost(X, outcome, [0, 0, 0, 0], seed=4).log_odds(X)
-    assert ours == pytest.approx(model.decision_function(X), abs=1e-9)
+    log_odds = boost(X, outcome, [0, 0, 0, 0], seed=4).log_odds(X)
+    assert log_odds == pytest.approx(model.decision_function(X), abs=1e-9)
 
 
 def test_the_directed_hazard_keeps_most_of_the_say_where_rivals_add_nothing(portfolio):
@@ -354,8 +359,8 @@ def test_doubt_about_a_driver_fades_and_scales_with_its_part(renewals):
 
 
 def test_few_losses_keep_the_prior():
-    made, event = panel(60, 10, seed=3)
-    rows = rows_at_risk(made, event, as_of(10))
+    frame, event = panel(60, 10, seed=3)
+    rows = rows_at_risk(frame, event, as_of(10))
     outcome = outcomes(rows, as_of(10), 30, 0)
     known = ~np.isnan(outcome)
     fitted = fit_candidates(
@@ -367,21 +372,21 @@ def test_few_losses_keep_the_prior():
 def renewing(seed=5, clients=260, months=14):
     """(rows, renewal in this step): half have a term of a year and churn at its end alone, half go on by the month."""
     rng = np.random.default_rng(seed)
-    made, _ = panel(clients, months, seed)
-    number = made["client_id"].str[1:].astype(int)
-    step = ((made["date"] - made["date"].min()).dt.days // 30).to_numpy()
+    frame, _ = panel(clients, months, seed)
+    number = frame["client_id"].str[1:].astype(int)
+    step = ((frame["date"] - frame["date"].min()).dt.days // 30).to_numpy()
     until = (number * 7 % 12 - step) % 12 * 30 + 15.0
     annual = (number % 2 == 0).to_numpy()
-    made["days_to_renewal"] = until.where(annual)
-    made["contract_term_days"] = np.where(annual, 360.0, 30.0)
-    made["tenure_days"] += number * 37 % 900
+    frame["days_to_renewal"] = until.where(annual)
+    frame["contract_term_days"] = np.where(annual, 360.0, 30.0)
+    frame["tenure_days"] += number * 37 % 900
     due = annual & (until < 30).to_numpy()
     chance = np.where(due, 0.35, np.where(annual, 0.0, 0.02))
-    made["chance"] = chance
-    lost = made[rng.random(len(made)) < chance].groupby("client_id")["date"].min()
-    event = (lost + pd.Timedelta(days=15)).reindex(sorted(made["client_id"].unique()))
-    made["live"] = ~(event.reindex(made["client_id"]).to_numpy() <= made["date"].to_numpy())
-    return rows_at_risk(made, event, as_of(months)), due
+    frame["chance"] = chance
+    lost = frame[rng.random(len(frame)) < chance].groupby("client_id")["date"].min()
+    event = (lost + pd.Timedelta(days=15)).reindex(sorted(frame["client_id"].unique()))
+    frame["live"] = ~(event.reindex(frame["client_id"]).to_numpy() <= frame["date"].to_numpy())
+    return rows_at_risk(frame, event, as_of(months)), due
 
 
 @pytest.fixture(scope="module")
@@ -420,9 +425,9 @@ def test_a_renewal_within_the_horizon_is_a_risk_and_adds_up_with_the_other_parts
 
 
 def test_what_is_missing_speaks_of_no_metric_and_has_a_part_of_its_own():
-    made, event = panel(150, 10, seed=8)
-    made.loc[made["tenure_days"] < 320, "nps_365d"] = np.nan
-    rows = rows_at_risk(made, event, as_of(10))
+    frame, event = panel(150, 10, seed=8)
+    frame.loc[frame["tenure_days"] < 320, "nps_365d"] = np.nan
+    rows = rows_at_risk(frame, event, as_of(10))
     model = ChurnModel.fit(rows, as_of(10), Settings())
     drivers = model.explain(rows)
     unknown = rows.loc[rows["nps_365d"].isna(), ["client_id", "date"]]
@@ -451,7 +456,7 @@ def test_renewals_are_foretold_as_well_as_by_the_days_to_them_on_each_subset(ren
     early = early.assign(event_on=early["event_on"].where(early["event_on"] <= pd.Timestamp(until)))
     model = ChurnModel.fit(early, until, Settings())
     late = rows[rows["date"] > pd.Timestamp(until)].sort_values(["client_id", "date"])
-    ours = model.predict(late, [30])["probability"].to_numpy()
+    predicted = model.predict(late, [30])["probability"].to_numpy()
 
     def subset(frame):
         days = frame["days_to_renewal"]
@@ -468,4 +473,4 @@ def test_renewals_are_foretold_as_well_as_by_the_days_to_them_on_each_subset(ren
         def loss(q, p=p):
             return -(p * np.log(q) + (1 - p) * np.log1p(-q)).mean()
 
-        assert loss(ours[rows_of]) <= loss(rates[name]) + 0.02, name
+        assert loss(predicted[rows_of]) <= loss(rates[name]) + 0.02, name

@@ -15,7 +15,7 @@ EVERYWHERE = {
 }
 
 
-def found(frame, peers=EVERYWHERE):
+def opportunities_of(frame, peers=EVERYWHERE):
     scores = score_panel(frame, Settings())
     return opportunities(scores.points(), scores.frame.iloc[0], peers, Settings()).set_index(
         "metric"
@@ -23,7 +23,7 @@ def found(frame, peers=EVERYWHERE):
 
 
 def test_the_next_anchor_that_peers_reach_is_the_target_and_its_points_the_impact(panel):
-    rows = found(panel({"seat_utilisation": 0.3, "stickiness_30d": 0.15}))
+    rows = opportunities_of(panel({"seat_utilisation": 0.3, "stickiness_30d": 0.15}))
     # seats: .3 earns 36, the next anchor is .5 → 60: .35·.4·24; stickiness .15 earns 55, next .2 → 70: .25·.4·15
     assert rows.loc["seat_utilisation", ["target", "target_points"]].tolist() == [0.5, 60.0]
     assert rows.at["seat_utilisation", "impact"] == pytest.approx(0.14 * 24)
@@ -38,26 +38,26 @@ def test_an_anchor_that_three_quarters_of_the_peers_do_not_reach_is_no_target(pa
         np.linspace(0.1, 1.0, 10),
         np.linspace(0.1, 0.9, 10),
     )  # their 75th percentiles: .8 and .72
-    assert found(frame, {"seat_utilisation": reached})["target"].tolist() == [0.8]
-    assert found(frame, {"seat_utilisation": short}).empty
+    assert opportunities_of(frame, {"seat_utilisation": reached})["target"].tolist() == [0.8]
+    assert opportunities_of(frame, {"seat_utilisation": short}).empty
 
 
 def test_the_impact_is_what_the_recomputed_score_gains(panel):
     before = panel(
         {"seat_utilisation": 0.3, "nps_365d": 10, "usage_vs_own_baseline": NAN, "csat_180d": NAN}
     )
-    for metric, target in found(before)["target"].items():
+    for metric, target in opportunities_of(before)["target"].items():
         gained = (
             score_panel(panel({**before.iloc[0].to_dict(), metric: target}), Settings())
             .frame["score"]
             .item()
         )
         impact = gained - score_panel(before, Settings()).frame["score"].item()
-        assert found(before).at[metric, "impact"] == pytest.approx(impact)
+        assert opportunities_of(before).at[metric, "impact"] == pytest.approx(impact)
 
 
 def test_under_a_cap_only_the_invoice_helps(panel):
-    rows = found(panel({"worst_days_overdue": 60, "seat_utilisation": 0.3}))
+    rows = opportunities_of(panel({"worst_days_overdue": 60, "seat_utilisation": 0.3}))
     assert rows.index.tolist() == ["worst_days_overdue"]
     # uncapped 100 − .14·64 − .06·100 = 85.04; at 30 days overdue the cap is gone and half the points are back
     assert rows.at["worst_days_overdue", "impact"] == pytest.approx(85.04 + 0.06 * 50 - 59)
@@ -73,13 +73,15 @@ def test_an_invoice_paid_too_late_to_lift_the_cap_brings_nothing(panel):
 
 
 def test_a_missing_metric_or_one_without_peers_is_no_opportunity(panel):
-    assert found(panel({"seat_utilisation": NAN})).empty
-    assert found(panel({"csat_180d": 2})).empty
-    assert found(panel({"seat_utilisation": 0.3}), {"seat_utilisation": np.array([NAN, NAN])}).empty
+    assert opportunities_of(panel({"seat_utilisation": NAN})).empty
+    assert opportunities_of(panel({"csat_180d": 2})).empty
+    assert opportunities_of(
+        panel({"seat_utilisation": 0.3}), {"seat_utilisation": np.array([NAN, NAN])}
+    ).empty
 
 
 def test_a_new_customers_target_is_what_its_tenure_can_show(panel):
-    rows = found(panel({"seat_utilisation": 0.1, "tenure_days": 72}))
+    rows = opportunities_of(panel({"seat_utilisation": 0.1, "tenure_days": 72}))
     assert rows.at["seat_utilisation", "target"] == pytest.approx(0.4)
 
 

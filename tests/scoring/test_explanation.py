@@ -194,11 +194,11 @@ def cards(draw, keys=None):
 @given(card=cards(), data=st.data())
 def test_taking_metrics_out_and_bringing_them_back_adds_up_exactly(card, data):
     out = data.draw(st.sets(st.sampled_from(sorted(card)), max_size=len(card) - 1))
-    kept = {key: known for key, known in card.items() if key not in out}
+    rest = {key: known for key, known in card.items() if key not in out}
     parts = removed(card, out)
     assert set(parts) == out
-    assert sum(parts.values()) == mean(kept) - mean(card)
-    assert sum(added(card, out, Fraction(0)).values()) == mean(card) - mean(kept)
+    assert sum(parts.values()) == mean(rest) - mean(card)
+    assert sum(added(card, out, Fraction(0)).values()) == mean(card) - mean(rest)
 
 
 @given(card=cards(), level=TENTHS)

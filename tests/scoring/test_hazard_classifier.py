@@ -31,12 +31,12 @@ def test_with_wide_priors_it_is_the_logistic_regression_of_maximum_likelihood():
     X, y, _ = drawn(2000, 3, [1.0, -0.5, 0.0], 1)
     design = np.column_stack([np.ones(len(X)), X])
     prior = Prior(np.zeros(4), np.full(4, 1e3), np.full(4, -1), np.ones(0))
-    found = fit_posterior(design, y.astype(float), prior)
+    fitted = fit_posterior(design, y.astype(float), prior)
     sure = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(X, y)
-    assert found.mean == pytest.approx([sure.intercept_[0], *sure.coef_[0]], abs=1e-4)
-    p = special.expit(design @ found.mean)
+    assert fitted.mean == pytest.approx([sure.intercept_[0], *sure.coef_[0]], abs=1e-4)
+    p = special.expit(design @ fitted.mean)
     curvature = (design * (p * (1 - p))[:, None]).T @ design
-    assert found.covariance == pytest.approx(np.linalg.inv(curvature), abs=1e-6)
+    assert fitted.covariance == pytest.approx(np.linalg.inv(curvature), abs=1e-6)
 
 
 def test_directions_help_where_few_events_teach_and_cannot_harm_where_many_do():
@@ -87,14 +87,14 @@ def test_parts_add_up_to_the_log_odds_for_missing_and_extreme_rows_too():
 
 def test_missing_is_missing_and_not_a_number():
     X, y, _ = drawn(2000, 2, [1.0], 6)
-    gone = X.copy()
-    gone[::3, 0] = np.nan
-    model = HazardClassifier(bent=np.zeros(2)).fit(gone, y)
-    at_mean, unknown = model.decision_function([[np.nanmean(gone[:, 0]), 0.0], [np.nan, 0.0]])
+    gaps = X.copy()
+    gaps[::3, 0] = np.nan
+    model = HazardClassifier(bent=np.zeros(2)).fit(gaps, y)
+    at_mean, unknown = model.decision_function([[np.nanmean(gaps[:, 0]), 0.0], [np.nan, 0.0]])
     assert abs(at_mean - unknown) < 0.5
-    moved = HazardClassifier(bent=np.zeros(2)).fit(np.where(np.isnan(gone), np.nan, gone + 100), y)
-    assert moved.decision_function(gone + 100) == pytest.approx(
-        model.decision_function(gone), abs=1e-8
+    moved = HazardClassifier(bent=np.zeros(2)).fit(np.where(np.isnan(gaps), np.nan, gaps + 100), y)
+    assert moved.decision_function(gaps + 100) == pytest.approx(
+        model.decision_function(gaps), abs=1e-8
     )
 
 

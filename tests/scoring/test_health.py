@@ -17,12 +17,12 @@ METRICS = [
 ]
 
 
-def one(frame, config=None, weights=None):
+def row_of(frame, config=None, weights=None):
     return score_panel(frame, config or Settings(), weights).frame.iloc[0]
 
 
 def test_full_points_everywhere_are_a_score_of_100_with_full_coverage(panel):
-    row = one(panel())
+    row = row_of(panel())
     assert (row["score"], row["coverage"], row["lowest"], row["highest"]) == (
         100.0,
         1.0,
@@ -33,7 +33,7 @@ def test_full_points_everywhere_are_a_score_of_100_with_full_coverage(panel):
 
 
 def test_a_score_counted_by_hand(panel):
-    row = one(
+    row = row_of(
         panel(
             {
                 "seat_utilisation": 0.5,
@@ -65,7 +65,7 @@ def test_a_score_counted_by_hand(panel):
 
 
 def test_missing_inputs_are_left_out_and_bound_what_the_score_can_be(panel, nothing_known):
-    row = one(
+    row = row_of(
         panel(
             {
                 **nothing_known,
@@ -85,7 +85,7 @@ def test_missing_inputs_are_left_out_and_bound_what_the_score_can_be(panel, noth
 
 
 def test_a_score_is_withheld_without_usage_or_engagement(panel, nothing_known):
-    row = one(
+    row = row_of(
         panel(
             {
                 **nothing_known,
@@ -111,9 +111,9 @@ def test_a_score_is_withheld_without_usage_or_engagement(panel, nothing_known):
 
 def test_a_score_is_withheld_below_the_least_coverage_and_given_at_it(panel, nothing_known):
     frame = panel({**nothing_known, "stickiness_30d": 0.2, "sessions_per_user_per_week_28d": 3})
-    assert one(frame)["coverage"] == pytest.approx(0.25 * 0.7)
-    assert one(frame)["withheld"]
-    assert one(frame, Settings(min_coverage=0.175))["score"] == pytest.approx(
+    assert row_of(frame)["coverage"] == pytest.approx(0.25 * 0.7)
+    assert row_of(frame)["withheld"]
+    assert row_of(frame, Settings(min_coverage=0.175))["score"] == pytest.approx(
         (0.4 * 70 + 0.3 * 80) / 0.7
     )
 
@@ -127,15 +127,15 @@ def test_a_portfolio_of_events_alone_reaches_the_coverage_that_a_score_needs(pan
         "stickiness_30d": 0.2,
         "days_since_last_person_event": 0,
     }
-    assert one(panel(daily))["coverage"] == pytest.approx(0.385)
-    assert one(panel({**daily, "sessions_per_user_per_week_28d": 3}))["coverage"] == pytest.approx(
-        0.46
-    )
-    assert not one(panel(daily))["withheld"]
+    assert row_of(panel(daily))["coverage"] == pytest.approx(0.385)
+    assert row_of(panel({**daily, "sessions_per_user_per_week_28d": 3}))[
+        "coverage"
+    ] == pytest.approx(0.46)
+    assert not row_of(panel(daily))["withheld"]
 
 
 def test_an_invoice_sixty_days_overdue_caps_the_score(panel):
-    row = one(panel({"worst_days_overdue": 60}))
+    row = row_of(panel({"worst_days_overdue": 60}))
     # all else at 100: payment 40, so 94 before the cap
     assert (row["uncapped"], row["cap"], row["score"], row["capped"]) == (
         pytest.approx(94),
@@ -145,11 +145,11 @@ def test_an_invoice_sixty_days_overdue_caps_the_score(panel):
     )
     assert row["band"] == "at_risk"
     assert (row["lowest"], row["highest"]) == (59.0, 59.0)
-    assert not one(panel({"worst_days_overdue": 59.9}))["capped"]
+    assert not row_of(panel({"worst_days_overdue": 59.9}))["capped"]
 
 
 def test_a_cap_above_the_score_is_recorded_but_changes_nothing(panel):
-    row = one(
+    row = row_of(
         panel(
             {
                 "worst_days_overdue": 80,
@@ -167,13 +167,13 @@ def test_a_cap_above_the_score_is_recorded_but_changes_nothing(panel):
 
 
 def test_an_unknown_overdue_invoice_could_hold_the_veto(panel):
-    row = one(panel({"worst_days_overdue": NAN}))
+    row = row_of(panel({"worst_days_overdue": NAN}))
     assert (row["score"], row["lowest"], row["highest"]) == (100.0, 59.0, 100.0)
 
 
 def test_custom_weights_replace_those_of_the_components(panel):
     weights = {"engagement_weight": 1, "payment_weight": 3}
-    row = one(
+    row = row_of(
         panel({"stickiness_30d": 0, "worst_days_overdue": 30}), weights=weights
     )  # engagement 60, payment 70
     assert row["score"] == pytest.approx(0.25 * 60 + 0.75 * 70)
@@ -211,7 +211,7 @@ def test_a_scorecard_can_differ_by_plan_tier_and_stage(panel):
 
 
 def test_only_live_customers_are_scored(panel):
-    row = one(panel({"live": False}))
+    row = row_of(panel({"live": False}))
     assert np.isnan(row["score"])
     assert row["band"] is None
     assert not row["withheld"]
@@ -220,8 +220,8 @@ def test_only_live_customers_are_scored(panel):
 def test_scores_are_shown_rounded_half_up_and_bands_follow_what_is_shown():
     assert shown(np.array([0.0, 0.5, 59.5, 79.499999, 100.0])).tolist() == [0, 1, 60, 79, 100]
     assert shown(59.49999999999) == 60  # 59.5 but for the order of additions
-    found = bands_of(np.array([0, 39, 40, 59, 60, 79, 80, 100, NAN]), Settings())
-    assert found.tolist() == [
+    bands = bands_of(np.array([0, 39, 40, 59, 60, 79, 80, 100, NAN]), Settings())
+    assert bands.tolist() == [
         *["critical"] * 2,
         *["at_risk"] * 2,
         *["healthy"] * 2,

@@ -48,8 +48,8 @@ hs.ChurnModel.register("no_probabilities", Ridge)
 
 @pytest.fixture(scope="module")
 def rows():
-    made, event = panel(150, MONTHS, seed=1)
-    return rows_at_risk(made, event, as_of(MONTHS))
+    frame, event = panel(150, MONTHS, seed=1)
+    return rows_at_risk(frame, event, as_of(MONTHS))
 
 
 def _fit(rows, name):
@@ -63,10 +63,10 @@ def model(rows):
 
 def test_a_classifier_with_signal_passes_the_gate_and_follows_the_planted_law(rows, model):
     assert model.eligible and model.kind == "own" and model.gate.auc > 0.62
-    told = model.predict(rows, [30])
+    predicted = model.predict(rows, [30])
     truth = rows.sort_values(["client_id", "date"])["odds"].to_numpy()
-    assert np.corrcoef(special.logit(told["probability"]), truth)[0, 1] > 0.75
-    assert told["probability"].mean() == pytest.approx(special.expit(truth).mean(), rel=0.25)
+    assert np.corrcoef(special.logit(predicted["probability"]), truth)[0, 1] > 0.75
+    assert predicted["probability"].mean() == pytest.approx(special.expit(truth).mean(), rel=0.25)
 
 
 def test_a_classifier_that_says_the_same_of_all_is_refused_by_the_gate(rows):
@@ -77,9 +77,9 @@ def test_a_classifier_that_says_the_same_of_all_is_refused_by_the_gate(rows):
 
 
 def test_explanations_add_up_to_the_log_odds(rows, model):
-    told, why = model.predict(rows.head(20), [30]), model.explain(rows.head(20))
+    predicted, why = model.predict(rows.head(20), [30]), model.explain(rows.head(20))
     total = why.groupby(["client_id", "date"])["log_odds"].sum().to_numpy() + model.base
-    assert total == pytest.approx(told["log_odds"].to_numpy(), abs=1e-6)
+    assert total == pytest.approx(predicted["log_odds"].to_numpy(), abs=1e-6)
 
 
 def test_parts_belong_to_the_column_that_the_classifier_reads():

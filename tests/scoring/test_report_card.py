@@ -39,8 +39,8 @@ from healthseg.statistics.separation import auc, average_precision
 from healthseg.testing import tiny_portfolio
 
 
-def rows(*given, names=("client_id", "date", "weighted_composite", "outcome", "event_on")):
-    frame = pd.DataFrame(given, columns=list(names))
+def rows(*records, names=("client_id", "date", "weighted_composite", "outcome", "event_on")):
+    frame = pd.DataFrame(records, columns=list(names))
     frame["date"], frame["event_on"] = (
         pd.to_datetime(frame["date"]),
         pd.to_datetime(frame["event_on"]),
@@ -109,8 +109,8 @@ def test_customers_are_drawn_with_all_their_rows():
 
 
 def test_the_capacity_takes_the_riskiest_of_each_date():
-    found = captured(FOUR, ["weighted_composite"], TeamCapacity(1, None, {}, 4.0, 0.9)).iloc[0]
-    assert (found["caught"], found["churned"], found["taken"], found["lift"]) == (1, 1, 1.0, 2.0)
+    row = captured(FOUR, ["weighted_composite"], TeamCapacity(1, None, {}, 4.0, 0.9)).iloc[0]
+    assert (row["caught"], row["churned"], row["taken"], row["lift"]) == (1, 1, 1.0, 2.0)
     hours = captured(FOUR, ["weighted_composite"], TeamCapacity(1, 2.0, {"SMB": 1.5}, 4.0, 0.9))
     assert hours["capacity"].tolist() == ["top 1 accounts", "2 hours a month"] and hours[
         "taken"
@@ -119,9 +119,9 @@ def test_the_capacity_takes_the_riskiest_of_each_date():
 
 def test_a_warning_counts_from_where_it_stood_without_a_break():
     flags = {"weighted_composite": np.array([True, False, True, False])}
-    found = lead_times(FOUR, flags).set_index("lead_days")
-    assert found["warned"].to_dict() | {} == {0: 1, 30: 1, 60: 1, 90: 0, 120: 0, 150: 0, 180: 0}
-    assert found.loc[60, "churned"] == 1 and found.loc[90, "churned"] == 0
+    leads = lead_times(FOUR, flags).set_index("lead_days")
+    assert leads["warned"].to_dict() | {} == {0: 1, 30: 1, 60: 1, 90: 0, 120: 0, 150: 0, 180: 0}
+    assert leads.loc[60, "churned"] == 1 and leads.loc[90, "churned"] == 0
     broken = lead_times(
         FOUR, {"weighted_composite": np.array([True, False, False, False])}
     ).set_index("lead_days")
@@ -136,9 +136,9 @@ def test_alarms_are_right_or_false_and_rivals_raise_as_many():
     )
     assert flags["weighted_composite"].tolist() == [True, False, True, False]
     assert flags["usage_alone"].tolist() == [False, True, False, True]  # one on each date
-    found = false_alarms(FOUR, flags, 2).set_index("score")
-    assert found.loc["weighted_composite", ["alarms", "right", "false"]].tolist() == [2, 1, 1]
-    assert found.loc["weighted_composite", "false_a_manager_and_month"] == 0.25
+    alarms = false_alarms(FOUR, flags, 2).set_index("score")
+    assert alarms.loc["weighted_composite", ["alarms", "right", "false"]].tolist() == [2, 1, 1]
+    assert alarms.loc["weighted_composite", "false_a_manager_and_month"] == 0.25
 
 
 def test_among_equal_risks_neither_early_dates_nor_names_are_flagged_first():
@@ -172,11 +172,13 @@ def test_tenths_hold_all_rows_once_and_groups_need_five_leavers():
             for at in range(100)
         ]
     )
-    found = calibration(many, ["weighted_composite"], 0.9)
-    assert found["rows"].sum() == 100 and found["churned"].sum() == many["outcome"].sum()
+    tenths = calibration(many, ["weighted_composite"], 0.9)
+    assert tenths["rows"].sum() == 100 and tenths["churned"].sum() == many["outcome"].sum()
     twice = pd.concat([many, many.assign(date=pd.Timestamp("2025-01-31"))], ignore_index=True)
     assert churned_customers(twice) == churned_customers(many) == many["outcome"].sum()
-    assert found["mean_score"].is_monotonic_decreasing and (found["lower"] <= found["rate"]).all()
+    assert (
+        tenths["mean_score"].is_monotonic_decreasing and (tenths["lower"] <= tenths["rate"]).all()
+    )
     assert by_group(FOUR, ["weighted_composite"], 5)["auc"].isna().all()
     assert by_group(many, ["weighted_composite"], 5)["auc"].notna().all()
 
@@ -193,14 +195,14 @@ def test_a_customer_far_below_the_rest_is_riskiest_under_all_weights(panel):
             "worst_days_overdue": 40.0,
         },
     )
-    found = ranks(today, Settings(), 1, 50, 3).set_index("client_id")
-    assert found.loc["low", "verdict"] == "always" and found.loc["low", "share"] == 1.0
-    assert found["share"].sum() == pytest.approx(1.0)
+    ranked = ranks(today, Settings(), 1, 50, 3).set_index("client_id")
+    assert ranked.loc["low", "verdict"] == "always" and ranked.loc["low", "share"] == 1.0
+    assert ranked["share"].sum() == pytest.approx(1.0)
 
 
 def components(seed, effect):
     rng = np.random.default_rng(seed)
-    found = []
+    frames = []
     for month in range(12):
         values = rng.uniform(20, 100, (250, 5))
         odds = -2.5 + effect * (60 - values[:, 4]) / 15
@@ -208,22 +210,24 @@ def components(seed, effect):
         frame = pd.DataFrame(
             values, columns=["usage", "engagement", "support", "satisfaction", "payment"]
         )
-        found.append(
+        frames.append(
             frame.assign(
                 client_id=[f"c{at}" for at in range(250)],
                 outcome=outcome.astype(float),
                 date=pd.Timestamp("2025-01-01") + pd.Timedelta(days=30 * month),
             )
         )
-    frame = pd.concat(found, ignore_index=True)
+    frame = pd.concat(frames, ignore_index=True)
     weights = np.array([0.35, 0.25, 0.15, 0.15, 0.10])
     return frame.assign(weighted_composite=frame[frame.columns[:5]].to_numpy() @ weights)
 
 
 def test_weights_are_suggested_only_where_later_time_proves_them():
-    found = suggest(components(1, 1.0), Settings(), 30, Bootstrap(60, 0.9, 1))
-    told = found.frame.set_index("component")["weight_suggested"]
-    assert found.gain_lower > 0 and told["payment"] > 0.3 and told.sum() == pytest.approx(1)
+    suggestion = suggest(components(1, 1.0), Settings(), 30, Bootstrap(60, 0.9, 1))
+    weights = suggestion.frame.set_index("component")["weight_suggested"]
+    assert (
+        suggestion.gain_lower > 0 and weights["payment"] > 0.3 and weights.sum() == pytest.approx(1)
+    )
     nothing = suggest(components(2, 0.0), Settings(), 30, Bootstrap(60, 0.9, 1))
     assert nothing.verdict == NO_BETTER
 
@@ -241,15 +245,15 @@ def card(portfolio):
 
 
 def test_the_card_of_a_portfolio_holds_scores_against_what_happened(card):
-    told = card.frame("accuracy").set_index("score")
-    assert told.loc["weighted_composite", "auc"] > 0.65 > told.loc["base_rate", "auc"]
-    assert (told["auc_lower"] <= told["auc"]).all() and "AUC" in card.verdict()
-    made = card.frame("rows")
-    assert not (made["event_on"] <= made["date"]).any()  # frozen at notice
-    late = made["date"] + pd.Timedelta(days=card.horizon_days) > pd.Timestamp(card.as_of)
-    assert made.loc[late, "outcome"].isna().all() and made.loc[~late, "outcome"].notna().all()
+    accuracy = card.frame("accuracy").set_index("score")
+    assert accuracy.loc["weighted_composite", "auc"] > 0.65 > accuracy.loc["base_rate", "auc"]
+    assert (accuracy["auc_lower"] <= accuracy["auc"]).all() and "AUC" in card.verdict()
+    judged = card.frame("rows")
+    assert not (judged["event_on"] <= judged["date"]).any()  # frozen at notice
+    late = judged["date"] + pd.Timedelta(days=card.horizon_days) > pd.Timestamp(card.as_of)
+    assert judged.loc[late, "outcome"].isna().all() and judged.loc[~late, "outcome"].notna().all()
     assert card.figures()["auc weighted_composite"] == round(
-        told.loc["weighted_composite", "auc"], 4
+        accuracy.loc["weighted_composite", "auc"], 4
     )
     with pytest.raises(InvalidParameters, match="no frame"):
         card.frame("moon")
@@ -265,9 +269,9 @@ def test_leavers_are_distinct_customers_on_every_frame(card):
     capture = card.frame("capture").set_index("score").loc["weighted_composite"]
     known = rows[rows["risk_weighted_composite"].notna() & rows["outcome"].notna()]
     risky = known.sort_values("risk_weighted_composite", ascending=False)
-    taken = risky.groupby("date").head(card.accounts)
+    top = risky.groupby("date").head(card.accounts)
     assert capture["churned"] == known.loc[known["outcome"] == 1, "client_id"].nunique()
-    assert capture["caught"] == taken.loc[taken["outcome"] == 1, "client_id"].nunique()
+    assert capture["caught"] == top.loc[top["outcome"] == 1, "client_id"].nunique()
 
 
 def test_the_base_rate_is_that_of_the_tier_which_every_response_shows(portfolio, card):
@@ -325,8 +329,8 @@ def test_recorded_predictions_are_judged_beside_the_rebuilt_ones(portfolio, card
     shutil.copytree(portfolio.root, folder)
     portfolio = hs.Portfolio.open(folder)
     day = portfolio.data_until - dt.timedelta(days=120)
-    said = predictions_of(portfolio, day)
-    assert said and all(0 < p < 1 for p in said.probabilities.values())
+    prediction = predictions_of(portfolio, day)
+    assert prediction and all(0 < p < 1 for p in prediction.probabilities.values())
     clock = lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC)  # noqa: E731
     assert record_predictions(portfolio, day, clock)
     assert not record_predictions(portfolio, day, clock)
@@ -334,12 +338,12 @@ def test_recorded_predictions_are_judged_beside_the_rebuilt_ones(portfolio, card
     table = report_card(again, draws=20).frame("predictions")
     recorded = table[table["source"] == "recorded"].iloc[0]
     assert recorded["predicted_on"].date() == day and recorded["customers"] <= len(
-        said.probabilities
+        prediction.probabilities
     )
-    assert recorded["expected"] == pytest.approx(sum(said.probabilities.values()), rel=0.1)
+    assert recorded["expected"] == pytest.approx(sum(prediction.probabilities.values()), rel=0.1)
     known = again.table("customers").set_index("client_id")
     event = known[["churned_on", "notice_on"]].apply(pd.to_datetime).min(axis=1)
-    event = event[list(said.probabilities)]
+    event = event[list(prediction.probabilities)]
     start, end = pd.Timestamp(day), pd.Timestamp(day) + pd.Timedelta(days=90)
     assert recorded["churned"] == ((event > start) & (event <= end)).sum()
 
@@ -363,12 +367,12 @@ def test_a_portfolio_of_which_nobody_left_and_bad_parameters_are_refused():
 
 def test_the_card_its_weights_and_ranks_are_a_response_of_the_interfaces(portfolio, card):
     response = registry.response("score_report_card", portfolio, {"accounts": 10})
-    said = response.to_dict()
-    assert said["accuracy"][0]["churned"] == card.frame("accuracy")["churned"].iloc[0]
-    assert len(said["ranks"]) == len(card.frame("ranks")) and len(said["weights"]) == 5
-    assert len(said["predictions"]) == len(card.frame("predictions"))
-    assert said["in_plain_words"] == card.in_plain_words()
-    assert said["not_measured"]["$.accuracy[*].brier"] and str(response) == said["conclusion"]
+    reply = response.to_dict()
+    assert reply["accuracy"][0]["churned"] == card.frame("accuracy")["churned"].iloc[0]
+    assert len(reply["ranks"]) == len(card.frame("ranks")) and len(reply["weights"]) == 5
+    assert len(reply["predictions"]) == len(card.frame("predictions"))
+    assert reply["in_plain_words"] == card.in_plain_words()
+    assert reply["not_measured"]["$.accuracy[*].brier"] and str(response) == reply["conclusion"]
     assert "score_report_card" in registry.served() and "score_report_card" not in registry.names()
     with pytest.raises(InvalidParameters, match="horizon_days"):
         registry.response("score_report_card", portfolio, {"horizon_days": 0})
