@@ -40,9 +40,9 @@ def calculated_demo(tmp_path_factory) -> Callable[..., Path]:
         whole = shared / f"calculated-{name}"
         with FileLock(f"{whole}.lock"):
             if not whole.is_dir():
-                hs.make_demo(made := tmp_path_factory.mktemp(name) / "demo", **demo)
-                hs.portfolio_health(hs.Portfolio.open(made))
-                made.rename(whole)
+                hs.make_demo(folder := tmp_path_factory.mktemp(name) / "demo", **demo)
+                hs.portfolio_health(hs.Portfolio.open(folder))
+                folder.rename(whole)
         return Path(shutil.copytree(whole, tmp_path_factory.mktemp(name) / "demo"))
 
     return folder_of

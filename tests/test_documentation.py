@@ -89,7 +89,7 @@ def test_every_page_is_in_a_table_of_contents() -> None:
         for block in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
             for line in block.splitlines():
                 if line and not line.startswith(":"):
-                    listed |= {ids(found) for found in DOCS.glob(f"{line}.md")}
+                    listed |= {ids(page) for page in DOCS.glob(f"{line}.md")}
     assert {ids(page) for page in PAGES} - listed == {"docs/index.md"}
 
 

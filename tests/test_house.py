@@ -50,14 +50,14 @@ def python_files(*folders: str) -> list[Path]:
 def test_environment_yml_holds_the_dependencies_of_pyproject() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     conda = requirements(environment["dependencies"])
-    ours = requirements(
+    required = requirements(
         [
             *PROJECT["dependencies"],
             *(text for name, extra in EXTRAS.items() if name not in ENGINES for text in extra),
         ]
     )
     assert {name: bound for name, bound in conda.items() if name not in ONLY_CONDA} == {
-        CONDA_NAMES.get(name, name): bound for name, bound in ours.items()
+        CONDA_NAMES.get(name, name): bound for name, bound in required.items()
     }
     assert conda["python"] == PROJECT["requires-python"]
 

@@ -165,8 +165,8 @@ def module_faults(root: Path) -> list[str]:
         relative = path.relative_to(root)
         module = ".".join(relative.parent.parts if is_package else relative.with_suffix("").parts)
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found = [*import_faults(module, tree, is_package), *content_faults(module, tree)]
-        faults += [f"{relative.as_posix()}:{line}: {reason}" for line, reason in sorted(found)]
+        problems = [*import_faults(module, tree, is_package), *content_faults(module, tree)]
+        faults += [f"{relative.as_posix()}:{line}: {reason}" for line, reason in sorted(problems)]
     faults += [
         f"{path.relative_to(root).as_posix()}: SQL lies in healthseg/data/sql"
         for path in sorted((root / "healthseg").rglob("*.sql"))
@@ -208,10 +208,10 @@ def notebook_faults(root: Path) -> list[str]:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         for number, cell in enumerate(cells, 1):
             if cell["cell_type"] == "code":
-                found = cell_faults(cell, may_compute="models" in path.parts)
+                problems = cell_faults(cell, may_compute="models" in path.parts)
                 faults += [
                     f"{path.relative_to(root).as_posix()}: cell {number}: {reason}"
-                    for reason in found
+                    for reason in problems
                 ]
     return faults
 

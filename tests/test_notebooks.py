@@ -97,13 +97,13 @@ def test_a_notebook_takes_what_its_tool_takes(path):
     model = tool.parameters if path.parent.name == "customer" else tool.portfolio_parameters
     cell = _read(path).cells[1].source
     declared = {line.target.id: ast.literal_eval(line.value) for line in ast.parse(cell).body}
-    taken = {
+    fields = {
         name: field
         for name, field in model.model_fields.items()
         if not (field.json_schema_extra or {}).get("records")
     }  # a notebook only reads
-    assert set(declared) == {"portfolio", *taken}
-    for name, field in taken.items():
+    assert set(declared) == {"portfolio", *fields}
+    for name, field in fields.items():
         # a customer's page is of some customer, also where the tool can be asked for all
         assert field.is_required() or name == "client_id" or declared[name] == field.default
 
@@ -112,14 +112,14 @@ def test_a_notebook_takes_what_its_tool_takes(path):
 def test_every_question_is_answered_by_one_call(path):
     cells = _read(path).cells
     questions = [
-        place
-        for place, cell in enumerate(cells)
+        index
+        for index, cell in enumerate(cells)
         if cell.cell_type == "markdown" and cell.source.startswith("## ")
     ]
     assert 4 <= len(questions) <= 10
-    for place in questions:
-        assert cells[place].source.endswith("?")
-        assert isinstance(ast.parse(cells[place + 1].source).body[0], ast.Expr)
+    for index in questions:
+        assert cells[index].source.endswith("?")
+        assert isinstance(ast.parse(cells[index + 1].source).body[0], ast.Expr)
 
 
 @pytest.mark.parametrize("kind", ["customer", "portfolio"])
@@ -127,10 +127,10 @@ def test_papermill_runs_a_notebook_from_any_folder(kind, small_portfolio, tmp_pa
     """One of each kind: every notebook's cells are run by nbmake."""
     path = ROOT / "notebooks" / kind / "calculate_health_score.ipynb"
     notebook = _read(path)
-    given = ["-p", "portfolio", str(small_portfolio.folder)]
-    given += ["-p", "client_id", small_portfolio.client_id] if kind == "customer" else []
+    options = ["-p", "portfolio", str(small_portfolio.folder)]
+    options += ["-p", "client_id", small_portfolio.client_id] if kind == "customer" else []
     done = subprocess.run(
-        [sys.executable, "-m", "papermill", str(path), "out.ipynb", "--no-progress-bar", *given],
+        [sys.executable, "-m", "papermill", str(path), "out.ipynb", "--no-progress-bar", *options],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -182,8 +182,8 @@ def test_a_section_gives_its_parts_apart_and_a_page_can_be_rearranged(small_port
     assert "<table>" in growth.table.markup and "<svg" not in growth.table.markup
     own = Section("own", "What is mine?", ("{total_customers:number customer}",), (Chart("trend"),))
     spec = dataclasses.replace(page.spec, sections=(own, *page.spec.sections[:2]))
-    mine = ReportPage(spec, page.result, page.portfolio)
-    assert mine.names == ["own", *page.names[:2]]
-    assert "customers" in mine.section("own").lead.text
+    rearranged = ReportPage(spec, page.result, page.portfolio)
+    assert rearranged.names == ["own", *page.names[:2]]
+    assert "customers" in rearranged.section("own").lead.text
     with pytest.raises(InvalidParameters, match="no section 'grow'; did you mean"):
         page.section("grow")

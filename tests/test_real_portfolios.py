@@ -96,10 +96,10 @@ def command(folder, *words):
 def test_every_row_of_the_students_log_is_accounted_for(portfolios):
     check = portfolios["oulad"].check()
     assert check.usable and check.problems == []
-    found = {
+    counts = {
         name: (report.read, report.kept, report.dropped) for name, report in check.tables.items()
     }
-    assert found == {"customers": (383, 383, 0), "events": (180_982, 180_982, 0)}
+    assert counts == {"customers": (383, 383, 0), "events": (180_982, 180_982, 0)}
     assert (check.first_event_day, check.data_until) == ("2013-09-21", "2014-06-26")
     assert check.warnings == ["16 customers have events on or after churned_on, for example 129955"]
 
@@ -107,10 +107,10 @@ def test_every_row_of_the_students_log_is_accounted_for(portfolios):
 def test_every_row_of_the_networks_log_is_accounted_for(portfolios):
     check = portfolios["socialnet"].check()
     assert check.usable and check.problems == [] and check.warnings == []
-    found = {
+    counts = {
         name: (report.read, report.kept, report.dropped) for name, report in check.tables.items()
     }
-    assert found == {
+    assert counts == {
         "customers": (734, 734, 0),
         "contracts": (3_811, 3_811, 0),
         "events": (1_354_706, 1_354_706, 0),
@@ -344,5 +344,5 @@ def test_the_command_line_checks_runs_and_reports(folders, pages, name, tmp_path
         "1",
     )
     assert report.returncode == 0, report.stdout + report.stderr
-    made = sorted((tmp_path / "reports").rglob("*.html"))
-    assert len(made) >= 3 and any(client in path.read_text(encoding="utf-8") for path in made)
+    written = sorted((tmp_path / "reports").rglob("*.html"))
+    assert len(written) >= 3 and any(client in path.read_text(encoding="utf-8") for path in written)

@@ -103,7 +103,7 @@ def sync(tmp_path, project, clock):
             secrets: dict | None = None,
             **settings,
         ):
-            given = {
+            options = {
                 "api_url": address,
                 "account_key": "company",
                 "event_timezone": "UTC",
@@ -113,7 +113,7 @@ def sync(tmp_path, project, clock):
             } | settings
             return Sync(
                 tmp_path,
-                MixpanelSettings(**given),
+                MixpanelSettings(**options),
                 secrets or {"api_secret": SECRET},
                 now=clock,
                 sleep=clock.sleep,

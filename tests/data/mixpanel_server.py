@@ -45,7 +45,7 @@ class Project:
     )  # one a request; the last one stays where ``forever``
     forever: bool = False
     limit: int = 10**9
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
     def fault(self) -> str:
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             self.project,
             {key: value[0] for key, value in parse_qs(urlsplit(self.path).query).items()},
         )
-        project.asked.append((query.get("from_date", ""), query.get("to_date", "")))
+        project.requests.append((query.get("from_date", ""), query.get("to_date", "")))
         project.times = [at for at in project.times if at > project.now().timestamp() - 3600]
         fault = project.fault()
         if not self._authorised(query):
@@ -92,11 +92,11 @@ class Handler(BaseHTTPRequestHandler):
         getattr(self, "fault_" + fault, self._well)(lines) if fault else self._well(lines)
 
     def _authorised(self, query: dict[str, str]) -> bool:
-        given = base64.b64decode(
+        login = base64.b64decode(
             self.headers.get("Authorization", "").removeprefix("Basic ")
         ).decode()
-        return given == f"{SECRET}:" or (
-            given == f"{ACCOUNT}:{ACCOUNT_SECRET}" and query.get("project_id") == str(PROJECT)
+        return login == f"{SECRET}:" or (
+            login == f"{ACCOUNT}:{ACCOUNT_SECRET}" and query.get("project_id") == str(PROJECT)
         )
 
     # answers
@@ -350,7 +350,7 @@ def happened(
     """An event of March 2025, in UTC, that arrived so many seconds after it happened."""
     at = dt.datetime(2025, 3, 1, tzinfo=dt.UTC) + dt.timedelta(days=day - 1, hours=hour)
     arrived = int((at.timestamp() + after) * 1000)
-    given = {
+    fields = {
         "distinct_id": user,
         "company": company,
         "$insert_id": f"{day}-{hour}-{user}-{number}",
@@ -360,7 +360,7 @@ def happened(
     return {
         "at": at,
         "event": event,
-        "properties": {key: value for key, value in given.items() if value is not ...},
+        "properties": {key: value for key, value in fields.items() if value is not ...},
     }
 
 

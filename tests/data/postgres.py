@@ -30,14 +30,14 @@ def _absent(reason: str) -> None:
 
 def _programs() -> Path:
     """The folder of initdb and pg_ctl, of the newest version that is installed."""
-    found = shutil.which("initdb")
-    places = [Path(found).parent] if found else []
+    program = shutil.which("initdb")
+    places = [Path(program).parent] if program else []
     places += sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name)
     )
-    for place in places:
-        if all((place / name).is_file() for name in ("initdb", "pg_ctl")):
-            return place
+    for folder in places:
+        if all((folder / name).is_file() for name in ("initdb", "pg_ctl")):
+            return folder
     _absent("PostgreSQL is not installed (Debian: apt install postgresql)")
     raise AssertionError("unreachable")
 

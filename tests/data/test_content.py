@@ -66,7 +66,7 @@ AFTER = "2025-03-15"
 
 def texts(after: str) -> dict[str, str]:
     """The tables with later values filled in, or cut: later values empty and later rows absent."""
-    found = {}
+    by_table = {}
     for name, lines in TABLES.items():
         required = {
             "late,{after}",
@@ -77,23 +77,23 @@ def texts(after: str) -> dict[str, str]:
             "acme,2026-01-01",
             "acme,engaged",
         }
-        kept = [
+        chosen = [
             line for line in lines if after or not any(line.startswith(head) for head in required)
         ]
         if name == "events" and not after:
-            kept = kept[:4]
+            chosen = chosen[:4]
         filled = (
             line.replace("{after}", after).replace("{high}", "high" if after else "")
-            for line in kept
+            for line in chosen
         )
-        found[name] = "\n".join(filled) + "\n"
-    return found
+        by_table[name] = "\n".join(filled) + "\n"
+    return by_table
 
 
-def write(folder: Path, given: dict[str, str]) -> Portfolio:
+def write(folder: Path, contents: dict[str, str]) -> Portfolio:
     """The tables in a folder; those whose text does not change keep their files, and what was derived from them."""
     folder.mkdir(exist_ok=True)
-    for name, text in given.items():
+    for name, text in contents.items():
         path = folder / f"{name}.csv"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
@@ -109,9 +109,9 @@ def whole(tmp_path_factory):
 
 def changed(whole: Portfolio, folder: Path, table: str, old: str, new: str) -> Portfolio:
     shutil.copytree(whole.path, folder)
-    given = texts(AFTER)
-    assert old in given[table]
-    return write(folder, {table: given[table].replace(old, new, 1)})
+    contents = texts(AFTER)
+    assert old in contents[table]
+    return write(folder, {table: contents[table].replace(old, new, 1)})
 
 
 def test_the_portfolio_cut_at_a_day_has_the_same_content_until_that_day(tmp_path, whole):

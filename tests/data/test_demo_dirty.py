@@ -71,11 +71,11 @@ def test_without_the_dropped_rows_the_clean_table_remains(name, portfolios):
     for column in clean.columns:
         if clean[column].dtype.kind not in "OU" and str(clean[column].dtype) != "str":
             continue
-        ours, theirs = (
+        actual, expected = (
             clean_rows[column],
             clean[column].astype(object).where(clean[column].notna(), "").astype(str),
         )
-        same = (ours.to_numpy() == theirs.to_numpy()) | ours.index.isin(touched)
+        same = (actual.to_numpy() == expected.to_numpy()) | actual.index.isin(touched)
         assert same.all(), column
 
 

@@ -228,11 +228,11 @@ def test_first_use_and_milestones_follow_from_the_events(portfolio):
 
 def test_usage_falls_after_notice_only_in_the_leak_portfolio(portfolio, tmp_path):
     make_demo(tmp_path, scenario="leak", events="light")
-    ours, theirs = (
+    leaky, plain = (
         read(path, "truth/hazard").query("at_risk").reset_index(drop=True)
         for path in (tmp_path, portfolio)
     )
-    assert ours.equals(theirs)
+    assert leaky.equals(plain)
     exits = (
         read(portfolio, "truth/exits")
         .dropna(subset=["notice_on", "churned_on"])

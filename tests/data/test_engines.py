@@ -151,7 +151,7 @@ def postgresql(postgres, monkeypatch):
 
 
 @pytest.fixture(params=["duckdb", "postgresql", "spark"])
-def place(request, tmp_path, monkeypatch):
+def engine(request, tmp_path, monkeypatch):
     """Each engine in turn."""
     if request.param == "duckdb":
         return DuckDBTables(tmp_path / "events.duckdb", monkeypatch)
@@ -171,18 +171,18 @@ def plain(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(fields))
 
 
-def both(place, tmp_path: Path, tables: dict[str, pa.Table], settings: str = ""):
+def both(engine, tmp_path: Path, tables: dict[str, pa.Table], settings: str = ""):
     """The portfolio in its engine and the same one as files that DuckDB counts."""
     tables = {name: plain(table) for name, table in tables.items()}
-    place.write(tables)
+    engine.write(tables)
     files = tmp_path / "files"
     files.mkdir()
     for name, table in tables.items():
         pq.write_table(table, files / f"{name}.parquet")
     if settings:
         (files / "healthseg.toml").write_text(settings)
-    folder = place.toml(
-        tmp_path / "engine", {name: place.select(name) for name in tables}, settings
+    folder = engine.toml(
+        tmp_path / "engine", {name: engine.select(name) for name in tables}, settings
     )
     return Portfolio.open(folder), Portfolio.open(files)
 
@@ -194,14 +194,14 @@ def rows(portfolio: Portfolio, fact: str) -> list:
 def require_equal(counted: Portfolio, expected: Portfolio) -> None:
     assert all(rows(expected, fact) == rows(counted, fact) for fact in FACTS)
     assert counted.extent == expected.extent
-    ours, theirs = (
+    actual_issues, expected_issues = (
         [
             (issue.reason, issue.count, issue.kind, issue.clients)
             for issue in portfolio.reports["events"].issues
         ]
         for portfolio in (counted, expected)
     )
-    assert ours == theirs
+    assert actual_issues == expected_issues
     read = [
         (each.reports["events"].read, each.reports["events"].kept) for each in (counted, expected)
     ]
@@ -298,25 +298,25 @@ def demo(tmp_path_factory):
     return tables | {"events": pq.read_table(folder / "events")}
 
 
-def test_the_facts_of_the_demo_are_those_that_duckdb_counts(place, tmp_path, demo):
-    counted, expected = both(place, tmp_path, demo)
+def test_the_facts_of_the_demo_are_those_that_duckdb_counts(engine, tmp_path, demo):
+    counted, expected = both(engine, tmp_path, demo)
     require_equal(counted, expected)
     for name in demo:
         # rows without a key come in any order
-        ours, theirs = (
+        actual_rows, expected_rows = (
             sorted(map(str, each.table(name).itertuples(index=False)))
             for each in (counted, expected)
         )
-        assert ours == theirs, name
+        assert actual_rows == expected_rows, name
 
 
-def test_dirty_rows_are_dropped_emptied_and_joined_as_duckdb_does(place, tmp_path):
+def test_dirty_rows_are_dropped_emptied_and_joined_as_duckdb_does(engine, tmp_path):
     settings = '[settings]\nexclude_users = ["qa"]\nmax_loss_share = 1.0\n'
     tables = {
         "customers": customers(acme="UTC", beta="Europe/Berlin"),
-        "events": dirty(place.composes),
+        "events": dirty(engine.composes),
     }
-    counted, expected = both(place, tmp_path, tables, settings)
+    counted, expected = both(engine, tmp_path, tables, settings)
     require_equal(counted, expected)
     reasons = {issue.reason for issue in counted.reports["events"].issues}
     assert {"client_id is not in customers", "occurred_at is missing"} <= reasons
@@ -324,16 +324,16 @@ def test_dirty_rows_are_dropped_emptied_and_joined_as_duckdb_does(place, tmp_pat
         (client, user) for client, user, *_ in rows(counted, "user_day")
     }
     assert not any("qa" in row for row in rows(counted, "user_day"))
-    ours, theirs = (
+    actual_rows, expected_rows = (
         sorted(map(str, each.table("events").itertuples(index=False)))
         for each in (counted, expected)
     )
-    assert ours == theirs
+    assert actual_rows == expected_rows
 
 
-def test_days_on_which_clocks_change_are_those_that_duckdb_counts(place, tmp_path):
+def test_days_on_which_clocks_change_are_those_that_duckdb_counts(engine, tmp_path):
     tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
-    counted, expected = both(place, tmp_path, tables)
+    counted, expected = both(engine, tmp_path, tables)
     require_equal(counted, expected)
 
 
@@ -409,8 +409,10 @@ def test_the_rows_behind_a_figure_are_fetched_for_one_customer(postgresql, tmp_p
     tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
     counted, expected = both(postgresql, tmp_path, tables)
     window = "howe", dt.date(2025, 4, 5), dt.date(2025, 4, 7)
-    ours, theirs = (rows_of(each, "person_events", *window) for each in (counted, expected))
-    assert len(ours) > 50 and ours.astype(str).equals(theirs.astype(str))
+    actual_rows, expected_rows = (
+        rows_of(each, "person_events", *window) for each in (counted, expected)
+    )
+    assert len(actual_rows) > 50 and actual_rows.astype(str).equals(expected_rows.astype(str))
 
 
 @pytest.mark.parametrize(
@@ -432,10 +434,10 @@ def test_a_query_that_gives_no_events_says_what_to_do(postgresql, tmp_path, even
     "text", ["SELECT * FROM '{}'", "SELECT * FROM read_csv('{}')", "SELECT * FROM read_text('{}')"]
 )
 def test_a_query_to_duckdb_reads_no_other_file(tmp_path, monkeypatch, text):
-    place, other = DuckDBTables(tmp_path / "events.duckdb", monkeypatch), tmp_path / "other.csv"
+    engine, other = DuckDBTables(tmp_path / "events.duckdb", monkeypatch), tmp_path / "other.csv"
     other.write_text("client_id\nsecret\n")
-    place.write({"events": pa.table({"client_id": ["a"]})})
-    folder = place.toml(tmp_path / "engine", {"customers": text.format(other)})
+    engine.write({"events": pa.table({"client_id": ["a"]})})
+    folder = engine.toml(tmp_path / "engine", {"customers": text.format(other)})
     with pytest.raises(DataRetrievalError) as problem:
         Portfolio.open(folder)
     assert "secret" not in str(problem.value.to_dict())

@@ -112,8 +112,8 @@ def test_a_gap_of_a_busy_portfolio_is_found_to_the_day(customers, length):
 
 def test_weekends_around_a_gap_are_no_part_of_it_where_nobody_works_on_them():
     week = [FIRST + (70 + k) * DAY for k in range(5)]
-    found = tracking_gaps(*active(12, 100, weekdays=5, without=week), SETTINGS)
-    assert found == tuple(week)
+    gaps = tracking_gaps(*active(12, 100, weekdays=5, without=week), SETTINGS)
+    assert gaps == tuple(week)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -85,10 +85,10 @@ def no_person(source: str | None, rows: list[tuple]) -> bool:
 
 
 def recount(rows: list[tuple]) -> dict[str, dict[tuple, int]]:
-    found: dict[str, dict[tuple, int]] = {"user_day": {}, "feature_day": {}, "user_hour": {}}
+    counts: dict[str, dict[tuple, int]] = {"user_day": {}, "feature_day": {}, "user_hour": {}}
 
     def add(name, key, n):
-        found[name][key] = found[name].get(key, 0) + n
+        counts[name][key] = counts[name].get(key, 0) + n
 
     for client, user, at, feature, source, _, n, _ in rows:
         if client not in ZONES:
@@ -101,7 +101,7 @@ def recount(rows: list[tuple]) -> dict[str, dict[tuple, int]]:
         add("user_hour", (client, user, at.replace(minute=0), wall.date(), wall.hour), n)
         if feature:
             add("feature_day", (client, user, feature, wall.date()), n)
-    return found
+    return counts
 
 
 def recount_sessions(rows: list[tuple]) -> list[tuple]:
@@ -109,7 +109,7 @@ def recount_sessions(rows: list[tuple]) -> list[tuple]:
 
     Events without a session_id are left out on days of a user's others that have one, and on the days after.
     """
-    found = []
+    expected = []
     streams: dict[tuple, list] = {}
     counted = [row for row in rows if row[0] in ZONES and row[1] and not no_person(row[4], rows)]
     with_id = {(row[0], row[1], local(row[0], row[2]).date()) for row in counted if row[5]}
@@ -131,10 +131,10 @@ def recount_sessions(rows: list[tuple]) -> list[tuple]:
                 until = [item for item in members if local(client, item[0]).date() <= day]
                 seconds = int((until[-1][0] - start).total_seconds() + until[-1][1])
                 events = sum(n for at, _, n in members if local(client, at).date() == day)
-                found.append(
+                expected.append(
                     (client, user, start, local(client, start).date(), day, seconds, events)
                 )
-    return sorted(found)
+    return sorted(expected)
 
 
 @QUICK

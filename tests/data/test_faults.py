@@ -186,8 +186,8 @@ def test_identical_events_of_one_instant_are_one_and_of_one_calendar_day_are_sev
         ("2025-03-04", 3),
     ]
     assert len(portfolio.table("events")) == 4 and only_drop(portfolio, "events").count == 2
-    kept = make_portfolio({**LOOSE, "keep_identical_events": True})
-    assert kept.reports["events"].kept == 2
+    identical = make_portfolio({**LOOSE, "keep_identical_events": True})
+    assert identical.reports["events"].kept == 2
 
 
 def test_events_of_one_minute_are_several_where_no_time_has_seconds(make_portfolio, rows):
@@ -229,8 +229,8 @@ def test_an_export_with_counts_that_is_given_twice_counts_once(make_portfolio, r
         ("2025-03-04", 2),
     ]
     assert only_drop(portfolio, "events").count == 4 and len(portfolio.table("events")) == 3
-    kept = make_portfolio({**LOOSE, "keep_identical_events": True}, events=None)
-    assert kept.reports["events"].kept == 7
+    identical = make_portfolio({**LOOSE, "keep_identical_events": True}, events=None)
+    assert identical.reports["events"].kept == 7
 
 
 def test_where_events_have_an_id_repeats_go_by_it(make_portfolio, rows):

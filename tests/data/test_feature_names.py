@@ -27,9 +27,9 @@ def portfolio():
             "client_id": "acme",
             "user_id": user,
             "feature": feature,
-            "occurred_at": f"{day} 23:{place:02d}:00",
+            "occurred_at": f"{day} 23:{minute:02d}:00",
         }
-        for place, (feature, user, day) in enumerate(USES + OTHERS)
+        for minute, (feature, user, day) in enumerate(USES + OTHERS)
     ]
     days = pd.date_range("2025-01-20", "2025-03-05").strftime("%Y-%m-%d 10:00:00")
     events += [{**events[-1], "feature": "Login", "occurred_at": day} for day in days]
@@ -88,7 +88,7 @@ def test_check_and_responses_name_near_misses(portfolio):
     sentence = "2 features of events are not in the features table, which has a name near: Dash board (Dashboard), Reprots (Reports)"
     assert any(sentence in warning for warning in portfolio.check().warnings)
     summary = hs.segment_by_value_tier(portfolio).data_quality.summary
-    assert any("Reprots (Reports)" in said for said in summary)
+    assert any("Reprots (Reports)" in line for line in summary)
 
 
 def test_without_a_features_table_the_spelling_that_was_used_first_is_the_name():

@@ -53,14 +53,14 @@ def contents(portfolio) -> dict[str, list[tuple]]:
 def test_csv_and_parquet_give_the_same_facts_and_fingerprints(make_portfolio, tmp_path):
     portfolios = []
     for folder, suffix in (("a", ".csv"), ("b", ".parquet")):
-        given = {f"{name}{suffix}": frame for name, frame in tables().items()}
+        files = {f"{name}{suffix}": frame for name, frame in tables().items()}
         portfolios.append(
-            make_portfolio(folder=tmp_path / folder, customers=None, events=None, **given)
+            make_portfolio(folder=tmp_path / folder, customers=None, events=None, **files)
         )
-    one, other = portfolios
-    assert contents(one) == contents(other)
-    assert one.fingerprint() == other.fingerprint() and one.content(
-        one.data_until
+    first, other = portfolios
+    assert contents(first) == contents(other)
+    assert first.fingerprint() == other.fingerprint() and first.content(
+        first.data_until
     ) == other.content(other.data_until)
 
 
@@ -70,16 +70,16 @@ def test_the_order_of_rows_and_columns_changes_nothing(make_portfolio, tmp_path)
         name: frame.sample(frac=1, random_state=5)[list(frame.columns[::-1])]
         for name, frame in plain.items()
     }
-    one = make_portfolio(folder=tmp_path / "a", customers=None, events=None, **plain)
+    first = make_portfolio(folder=tmp_path / "a", customers=None, events=None, **plain)
     other = make_portfolio(folder=tmp_path / "b", customers=None, events=None, **mixed)
-    assert contents(one) == contents(other) and one.fingerprint() == other.fingerprint()
-    pd.testing.assert_frame_equal(one.table("tickets"), other.table("tickets"))
-    pd.testing.assert_frame_equal(one.table("events"), other.table("events"))
+    assert contents(first) == contents(other) and first.fingerprint() == other.fingerprint()
+    pd.testing.assert_frame_equal(first.table("tickets"), other.table("tickets"))
+    pd.testing.assert_frame_equal(first.table("events"), other.table("events"))
 
 
 def test_one_file_or_many_give_the_same_facts(make_portfolio, tmp_path):
     plain = {f"{name}.parquet": frame for name, frame in tables().items()}
-    one = make_portfolio(folder=tmp_path / "a", customers=None, events=None, **plain)
+    single = make_portfolio(folder=tmp_path / "a", customers=None, events=None, **plain)
     folder = tmp_path / "b" / "events" / "2025"
     folder.mkdir(parents=True)
     frame = plain.pop("events.parquet")
@@ -87,7 +87,7 @@ def test_one_file_or_many_give_the_same_facts(make_portfolio, tmp_path):
     frame[150:300].iloc[:, ::-1].to_csv(folder / "y.csv", index=False)
     frame[300:].to_csv(folder.parent / "z.csv.gz", index=False)
     other = make_portfolio(folder=tmp_path / "b", customers=None, events=None, **plain)
-    assert contents(one) == contents(other)
+    assert contents(single) == contents(other)
 
 
 def test_a_file_by_customer_is_staged_and_one_by_time_is_not_with_the_same_facts(
@@ -98,7 +98,7 @@ def test_a_file_by_customer_is_staged_and_one_by_time_is_not_with_the_same_facts
         occurred_at=lambda frame: frame["occurred_at"] + pd.Timedelta(days=100)
     )
     frame = pd.concat([plain.pop("events.parquet"), later])
-    one = make_portfolio(
+    staged = make_portfolio(
         folder=tmp_path / "a",
         customers=None,
         events=None,
@@ -110,27 +110,27 @@ def test_a_file_by_customer_is_staged_and_one_by_time_is_not_with_the_same_facts
     for month, rows in frame.groupby(frame["occurred_at"].dt.month):
         rows.to_parquet(folder / f"{month}.parquet")
     other = make_portfolio(folder=tmp_path / "b", customers=None, events=None, **plain)
-    assert contents(one) == contents(other)
+    assert contents(staged) == contents(other)
     assert len(list((tmp_path / "a" / ".healthseg" / "tables" / "events").glob("*/month=*"))) > 1
     assert not list((tmp_path / "b" / ".healthseg" / "tables" / "events").glob("*/month=*"))
 
 
 def test_the_machines_time_zone_changes_nothing(make_portfolio, tmp_path, monkeypatch):
-    given = {f"{name}.csv": frame for name, frame in tables().items()}
-    found = []
+    files = {f"{name}.csv": frame for name, frame in tables().items()}
+    results = []
     try:
         for zone in ("UTC", "Pacific/Auckland"):
             monkeypatch.setitem(os.environ, "TZ", zone)
             time.tzset()
-            found.append(
+            results.append(
                 contents(
-                    make_portfolio(folder=tmp_path / zone[:3], customers=None, events=None, **given)
+                    make_portfolio(folder=tmp_path / zone[:3], customers=None, events=None, **files)
                 )
             )
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert found[0] == found[1]
+    assert results[0] == results[1]
 
 
 def test_semicolons_a_byte_order_mark_and_quotes_are_read(make_portfolio):

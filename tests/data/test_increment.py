@@ -58,8 +58,8 @@ def current(portfolio: Portfolio) -> dict[str, bytes]:
     assert portfolio.has("events")
     return {
         f"{month}/{path.name}": path.read_bytes()
-        for month, found in portfolio._events.months.items()
-        for path in sorted(found.folder.iterdir())
+        for month, entry in portfolio._events.months.items()
+        for path in sorted(entry.folder.iterdir())
         if path.name != "files.json"  # when the files were written
     }
 
@@ -90,8 +90,8 @@ def test_a_new_day_leaves_other_months_alone_and_reads_no_old_file(folder):
         for path in (folder / ".healthseg" / "facts").rglob("*.parquet")
     }
     assert set(before) < set(after) and all(after[path] == at for path, at in before.items())
-    made = {path.parent.parent.name for path in set(after) - set(before)}
-    assert made <= {"2025-03", "2025-04"} and made
+    written = {path.parent.parent.name for path in set(after) - set(before)}
+    assert written <= {"2025-03", "2025-04"} and written
 
 
 def test_a_rewritten_file_is_read_again_and_a_removed_one_is_gone(folder):

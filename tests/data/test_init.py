@@ -119,8 +119,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_crm_billing_events_and_a_help_desk_are_linked(mixed: Path) -> None:
     portfolio = hs.Portfolio.open(mixed)
-    kept = kept_rows(portfolio.check())
-    assert kept == {
+    counts = kept_rows(portfolio.check())
+    assert counts == {
         "customers": 6,
         "contracts": 7,
         "events": 367,
@@ -156,8 +156,8 @@ def test_the_other_link_is_one_line_to_change(mixed: Path, tmp_path: Path) -> No
     lines[first], lines[second] = f"-- {lines[first]}", lines[second].removeprefix("-- ")
     (tmp_path / "portfolio.toml").write_text("\n".join(lines), encoding="utf-8")
     trust.trust([tmp_path / "portfolio.toml"])
-    kept = kept_rows(hs.Portfolio.open(tmp_path).check())
-    assert kept["contracts"] == 8
+    counts = kept_rows(hs.Portfolio.open(tmp_path).check())
+    assert counts["contracts"] == 8
 
 
 def test_prospects_of_the_crm_are_no_customers(mixed: Path) -> None:
@@ -198,10 +198,10 @@ def test_cents_are_asked_about_only_where_no_amount_has_decimals(tmp_path: Path)
     source = (EXPORTS / "stripe" / "subscriptions.csv").read_text()
     write(tmp_path / "cents", subscriptions__csv=source.replace(".00,", "00,"))
     write(tmp_path / "units", subscriptions__csv=source)
-    asked = [
+    questions = [
         write_portfolio([tmp_path / name], tmp_path / name).decisions for name in ("cents", "units")
     ]
-    assert ["cents" in " ".join(decisions) for decisions in asked] == [True, False]
+    assert ["cents" in " ".join(decisions) for decisions in questions] == [True, False]
 
 
 def test_the_apis_subscriptions_are_in_cents_except_where_a_currency_has_none(
@@ -248,8 +248,8 @@ def test_ids_of_15_and_18_characters_are_the_same_account(tmp_path: Path) -> Non
     for client_id in set(long_ids):
         text = text.replace(client_id, client_id[:15])
     (tmp_path / "Opportunity.csv").write_text(text)
-    made = write_portfolio([tmp_path], tmp_path)
-    assert "by 15 characters of the id" in " ".join(made.decisions)
+    draft = write_portfolio([tmp_path], tmp_path)
+    assert "by 15 characters of the id" in " ".join(draft.decisions)
     assert {row[0] for row in rows_of(tmp_path, "contracts")} <= set(long_ids)
 
 
@@ -288,9 +288,9 @@ def test_two_files_of_one_table_are_one_table_and_unrelated_files_are_named(tmp_
         tmp_path / "usage",
         **{"2025__csv": "\n".join([later[0] + ",os", *(f"{row},linux" for row in later[1:]), ""])},
     )
-    made = write_portfolio([tmp_path], tmp_path)
+    draft = write_portfolio([tmp_path], tmp_path)
     assert len(rows_of(tmp_path, "events")) == 4 * 4 * 28
-    unread = " ".join(made.unread)
+    unread = " ".join(draft.unread)
     for words in (
         "budget.csv is like no table",
         "empty.csv is empty",
@@ -316,15 +316,15 @@ def test_names_with_quotes_blanks_and_signs_are_read(folder: str, tmp_path: Path
         tmp_path / folder, **{f"{folder} customers__csv": NAMED, f"usage {folder}__csv": log()}
     )
     write_portfolio([source], tmp_path / "out")
-    kept = kept_rows(hs.Portfolio.open(tmp_path / "out").check())
-    assert (kept["customers"], kept["events"]) == (4, 448)
+    counts = kept_rows(hs.Portfolio.open(tmp_path / "out").check())
+    assert (counts["customers"], counts["events"]) == (4, 448)
 
 
 def test_dates_with_two_readings_are_asked_and_one_line_decides(tmp_path: Path) -> None:
     dates = accounts("account_id,signup_date", "C{n}", "0{n}/04/2024")
     write(tmp_path, customers__csv=dates, usage__csv=log())
-    made = write_portfolio([tmp_path], tmp_path)
-    assert made.decisions == (
+    draft = write_portfolio([tmp_path], tmp_path)
+    assert draft.decisions == (
         "customers: signup_date: 01/04/2024 is read day first or month first",
     )
     assert not hs.Portfolio.open(tmp_path).check().usable
@@ -364,9 +364,9 @@ def test_numbers_are_read_by_the_one_reading_of_their_column(
     write(
         tmp_path, customers__csv=accounts(header, "C{n}", "2024-01-0{n}", written), usage__csv=log()
     )
-    made = write_portfolio([tmp_path], tmp_path)
+    draft = write_portfolio([tmp_path], tmp_path)
     if first is None:
-        assert "has two readings" in " ".join(made.decisions)
+        assert "has two readings" in " ".join(draft.decisions)
     else:
         assert rows_of(tmp_path, "customers")[0][2] == first
 
@@ -387,15 +387,15 @@ def test_the_id_that_other_tables_refer_to_is_the_customers(tmp_path: Path) -> N
     header = "id,account_id,name,created_at,closed_at"
     customers = accounts(header, "{n}", "C{n}", "F{n}", "2024-01-0{n}", "2025-0{n}-01")
     write(tmp_path, customers__csv=customers, usage__csv=log())
-    made = write_portfolio([tmp_path], tmp_path)
+    draft = write_portfolio([tmp_path], tmp_path)
     assert [row[0] for row in rows_of(tmp_path, "customers")] == ["C1", "C2", "C3", "C4"]
-    asked = " ".join(made.decisions)
+    questions = " ".join(draft.decisions)
     for words in (
         "two columns could be the id",
         "created_at may be the day",
         "closed_at may be the end",
     ):
-        assert words in asked
+        assert words in questions
 
 
 def test_small_numbers_of_two_systems_are_not_taken_for_the_same_customers(tmp_path: Path) -> None:
@@ -405,17 +405,17 @@ def test_small_numbers_of_two_systems_are_not_taken_for_the_same_customers(tmp_p
     tickets = [{"id": n, "requester_id": 1, "organization_id": n, "status": "open", "priority": "low",
                 "created_at": "2025-01-01T00:00:00Z"} for n in range(1, 5)]  # fmt: skip
     write(tmp_path, tickets__jsonl="\n".join(map(json.dumps, tickets)))
-    made = write_portfolio([tmp_path], tmp_path)
+    draft = write_portfolio([tmp_path], tmp_path)
     assert set(queries(tmp_path)) == {"customers"} or "tickets" not in queries(tmp_path)
-    assert "both systems may count from 1" in " ".join(made.decisions)
+    assert "both systems may count from 1" in " ".join(draft.decisions)
 
 
 def test_without_customers_they_are_those_of_the_events(tmp_path: Path) -> None:
     text = log("company,event_time,email,event").replace("\nC", "\nFirm C ")
     write(tmp_path, usage__csv=text)
-    made = write_portfolio([tmp_path], tmp_path)
-    assert made.decisions[0].startswith("customers: no table lists the customers")
-    assert rows_of(tmp_path, "customers") and made.example == "Firm_C_1"
+    draft = write_portfolio([tmp_path], tmp_path)
+    assert draft.decisions[0].startswith("customers: no table lists the customers")
+    assert rows_of(tmp_path, "customers") and draft.example == "Firm_C_1"
     assert hs.Portfolio.open(tmp_path).check().usable
 
 
@@ -423,11 +423,11 @@ def test_sheets_and_tables_of_database_files_are_tables(tmp_path: Path) -> None:
     rows = [line.split(",") for line in NAMED.splitlines()]
     write_workbook(tmp_path / "our crm.xlsx", {"Accounts": rows, "Notes": [["a"], ["b"]]})
     fill(tmp_path / "product.sqlite", usage=log())
-    made = write_portfolio([tmp_path], tmp_path)
+    draft = write_portfolio([tmp_path], tmp_path)
     assert queries(tmp_path)["customers"].splitlines()[-1] == "FROM 'our crm.xlsx#Accounts' AS t"
-    assert "our crm.xlsx#Notes is like no table" in " ".join(made.unread)
-    kept = kept_rows(hs.Portfolio.open(tmp_path).check())
-    assert (kept["customers"], kept["events"]) == (4, 448)
+    assert "our crm.xlsx#Notes is like no table" in " ".join(draft.unread)
+    counts = kept_rows(hs.Portfolio.open(tmp_path).check())
+    assert (counts["customers"], counts["events"]) == (4, 448)
 
 
 def fill(path: Path, **tables: str) -> str:
@@ -448,9 +448,9 @@ def test_a_database_is_read_by_queries_in_its_own_dialect(
     monthly = accounts(header, "C{n}", "Firm", "2024-01-0{n}", "{n}00")
     address = fill(tmp_path / "shop.db", customers=monthly, usage_log=log())
     monkeypatch.setenv("SHOP", address)
-    made = write_portfolio(["$SHOP"], tmp_path / "out")
+    draft = write_portfolio(["$SHOP"], tmp_path / "out")
     assert '12 * CAST(t."mrr" AS REAL) AS arr' in queries(tmp_path / "out")["customers"]
-    assert "# arr: mrr × 12" in made.path.read_text(encoding="utf-8")
+    assert "# arr: mrr × 12" in draft.path.read_text(encoding="utf-8")
     portfolio = hs.Portfolio.open(tmp_path / "out")
     assert kept_rows(portfolio.check()) == {"customers": 4, "events": 448}
     assert list(portfolio.table("customers")["arr"]) == [1200, 2400, 3600, 4800]
@@ -497,9 +497,9 @@ def test_the_command_names_what_to_decide_and_what_to_run_next(
 ) -> None:
     write(tmp_path, customers__csv=NAMED, usage__csv=log())
     assert main(["init", str(tmp_path), "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert f"healthseg check {tmp_path}" in said and "-p client_id=C1" in said
-    assert "tickets: the component support" in said
+    output = capsys.readouterr().out
+    assert f"healthseg check {tmp_path}" in output and "-p client_id=C1" in output
+    assert "tickets: the component support" in output
     assert main(["init", str(tmp_path), "--out", str(tmp_path), "--force", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["portfolio"] == str(tmp_path / "portfolio.toml")
     assert main(["init", str(tmp_path), "--out", str(tmp_path), "--json"]) == 1

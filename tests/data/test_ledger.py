@@ -99,8 +99,8 @@ def test_the_same_segmentation_run_twice_is_one_run(ledger: Ledger) -> None:
     assert ledger.record_segment_run(*run) == first
     assert ledger.record_segment_run("data2", *run[1:]) != first
     assert len(ledger.segment_runs()) == 2
-    found = ledger.segment_run(first)
-    assert (found.criteria, found.as_of, found.members) == run[1:]
+    stored = ledger.segment_run(first)
+    assert (stored.criteria, stored.as_of, stored.members) == run[1:]
 
 
 def test_the_same_inputs_with_other_members_are_refused(ledger: Ledger) -> None:
@@ -241,16 +241,16 @@ def test_another_thread_is_not_drawn_into_a_transaction(ledger: Ledger) -> None:
     assert seen == ["a"]
 
 
-def said(probabilities: dict[str, float]) -> RecordedPredictions:
+def predicted(probabilities: dict[str, float]) -> RecordedPredictions:
     day = dt.date(2025, 10, 1)
     return RecordedPredictions(day, 90, "2025-09-20", "hazard_logistic", probabilities)
 
 
 def test_what_was_predicted_first_stays_recorded(ledger: Ledger) -> None:
     assert ledger.predictions() == []
-    assert ledger.record_predictions(said({"c1": 0.1, "c2": 0.2}))
-    assert not ledger.record_predictions(said({"c1": 0.9}))
-    assert ledger.predictions() == [said({"c1": 0.1, "c2": 0.2})]
+    assert ledger.record_predictions(predicted({"c1": 0.1, "c2": 0.2}))
+    assert not ledger.record_predictions(predicted({"c1": 0.9}))
+    assert ledger.predictions() == [predicted({"c1": 0.1, "c2": 0.2})]
 
 
 @pytest.mark.parametrize("name", sorted(schema.HISTORY))
@@ -262,7 +262,7 @@ def test_rows_can_be_neither_changed_nor_deleted(ledger: Ledger, name: str, chan
     ledger.record_alerts([LedgerAlert("c1", "low_score", "high", dt.date(2025, 10, 1), {})])
     outbox.put(ledger, [outbox.Message("r1", "c1", "notify", "hook", {}, at(1))])
     outbox.claim(ledger, 1, 60)
-    ledger.record_predictions(said({"c1": 0.1}))
+    ledger.record_predictions(predicted({"c1": 0.1}))
     connection = raw(ledger)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(change.format(name))
@@ -271,8 +271,8 @@ def test_rows_can_be_neither_changed_nor_deleted(ledger: Ledger, name: str, chan
 
 def test_the_migrations_make_the_tables_that_the_code_speaks_of(ledger: Ledger) -> None:
     ledger.record_settings("a", {})
-    found, engine = MetaData(), create_engine(f"sqlite:///{ledger.path}")
-    found.reflect(engine)
+    metadata, engine = MetaData(), create_engine(f"sqlite:///{ledger.path}")
+    metadata.reflect(engine)
     engine.dispose()
 
     def columns(metadata: MetaData) -> dict:
@@ -281,7 +281,7 @@ def test_the_migrations_make_the_tables_that_the_code_speaks_of(ledger: Ledger) 
             for table in metadata.tables.values()
         }
 
-    assert columns(found) == columns(schema.METADATA)
+    assert columns(metadata) == columns(schema.METADATA)
 
 
 def test_an_older_file_is_upgraded_when_it_is_opened(ledger: Ledger) -> None:

@@ -28,33 +28,36 @@ def at(day: int) -> dt.datetime:
 
 
 @pytest.fixture
-def place(postgres):
+def server(postgres):
     """A schema that nobody used."""
     return {"place": postgres, "schema_name": f"t{os.getpid()}_{next(_NUMBERS)}"}
 
 
-def opened(place: dict, day: int = 1, busy_seconds: float = 10.0) -> Ledger:
+def opened(server: dict, day: int = 1, busy_seconds: float = 10.0) -> Ledger:
     return Ledger(
-        place["place"], lambda: at(day), schema_name=place["schema_name"], busy_seconds=busy_seconds
+        server["place"],
+        lambda: at(day),
+        schema_name=server["schema_name"],
+        busy_seconds=busy_seconds,
     )
 
 
-def schemas(place: dict) -> set[str]:
-    engine = create_engine(place["place"].replace("postgresql:", "postgresql+psycopg:"))
+def schemas(server: dict) -> set[str]:
+    engine = create_engine(server["place"].replace("postgresql:", "postgresql+psycopg:"))
     with engine.connect() as connection:
-        found = set(connection.execute(text("SELECT nspname FROM pg_namespace")).scalars())
+        names = set(connection.execute(text("SELECT nspname FROM pg_namespace")).scalars())
     engine.dispose()
-    return found
+    return names
 
 
-def test_reading_a_server_without_a_ledger_finds_nothing_and_makes_nothing(place):
-    assert opened(place).stage_events() == [] and len(opened(place).head()) == 16
-    assert place["schema_name"] not in schemas(place)
+def test_reading_a_server_without_a_ledger_finds_nothing_and_makes_nothing(server):
+    assert opened(server).stage_events() == [] and len(opened(server).head()) == 16
+    assert server["schema_name"] not in schemas(server)
 
 
-def test_the_same_record_has_the_same_head_in_a_file_and_on_a_server(place, tmp_path):
+def test_the_same_record_has_the_same_head_in_a_file_and_on_a_server(server, tmp_path):
     heads = []
-    for ledger in (opened(place), Ledger(tmp_path / FILE_NAME, lambda: at(1))):
+    for ledger in (opened(server), Ledger(tmp_path / FILE_NAME, lambda: at(1))):
         ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann", reason="ü 日本")
         ledger.record_settings("a", {"x": 1})
         outbox.put(ledger, [outbox.Message("r1", "c1", "notify", "hook", {"text": "hm"}, at(1))])
@@ -62,33 +65,33 @@ def test_the_same_record_has_the_same_head_in_a_file_and_on_a_server(place, tmp_
     assert heads[0] == heads[1]
 
 
-def test_a_transaction_on_a_server_keeps_all_or_nothing(place):
-    ledger = opened(place)
+def test_a_transaction_on_a_server_keeps_all_or_nothing(server):
+    ledger = opened(server)
     with pytest.raises(ZeroDivisionError), ledger.transaction():
         ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
         raise ZeroDivisionError
     assert ledger.stage_events() == []
     with ledger.transaction():
         ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
-    assert [event.stage for event in opened(place).stage_events()] == ["trial"]
+    assert [event.stage for event in opened(server).stage_events()] == ["trial"]
 
 
 @pytest.mark.parametrize(
     "change",
     ["UPDATE stage_events SET stage = 'x'", "DELETE FROM stage_events", "TRUNCATE stage_events"],
 )
-def test_rows_on_a_server_can_be_neither_changed_nor_deleted(place, change):
-    ledger = opened(place)
+def test_rows_on_a_server_can_be_neither_changed_nor_deleted(server, change):
+    ledger = opened(server)
     ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
     with pytest.raises(DBAPIError, match="append-only"), ledger.writing() as connection:
         connection.exec_driver_sql(change)
     assert len(ledger.stage_events()) == 1
 
 
-def test_a_locked_ledger_on_a_server_gives_a_clear_error_within_its_time(place):
-    ledger = opened(place)
+def test_a_locked_ledger_on_a_server_gives_a_clear_error_within_its_time(server):
+    ledger = opened(server)
     ledger.record_stage_event("r1", "c1", "trial", at(1), actor="ann")
-    hasty = opened(place, busy_seconds=0.4)
+    hasty = opened(server, busy_seconds=0.4)
     with ledger.transaction():
         began = time.monotonic()
         with pytest.raises(
@@ -100,30 +103,30 @@ def test_a_locked_ledger_on_a_server_gives_a_clear_error_within_its_time(place):
     assert hasty.record_stage_event("r2", "c1", "active", at(1), actor="ann").stage == "active"
 
 
-def _die_in_a_transaction(place: dict) -> None:
-    ledger = opened(place)
+def _die_in_a_transaction(server: dict) -> None:
+    ledger = opened(server)
     with ledger.transaction():
         ledger.record_stage_event("half", "c1", "active", at(1), actor="ann")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_writer_on_a_server_leaves_no_half_row_and_no_lock(place):
-    opened(place).record_stage_event("r1", "c1", "trial", at(1), actor="ann")
-    process = SPAWN.Process(target=_die_in_a_transaction, args=(place,))
+def test_a_killed_writer_on_a_server_leaves_no_half_row_and_no_lock(server):
+    opened(server).record_stage_event("r1", "c1", "trial", at(1), actor="ann")
+    process = SPAWN.Process(target=_die_in_a_transaction, args=(server,))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    ledger = opened(place, busy_seconds=5)
+    ledger = opened(server, busy_seconds=5)
     assert ledger.record_stage_event("r2", "c1", "active", at(1), actor="ann")
     assert [event.request_id for event in ledger.stage_events()] == ["r1", "r2"]
 
 
-def test_a_newer_schema_on_a_server_is_refused(place):
-    ledger = opened(place)
+def test_a_newer_schema_on_a_server_is_refused(server):
+    ledger = opened(server)
     ledger.record_settings("a", {})
     with ledger.writing() as connection:
         connection.execute(schema.SCHEMA_VERSION.insert().values(version=schema.LATEST + 1))
-    for use in (opened(place).settings_history, lambda: opened(place).record_settings("b", {})):
+    for use in (opened(server).settings_history, lambda: opened(server).record_settings("b", {})):
         with pytest.raises(DataRetrievalError, match=f"schema version {schema.LATEST + 1}"):
             use()
 

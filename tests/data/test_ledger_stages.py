@@ -60,10 +60,10 @@ def test_the_panel_reads_a_recorded_stage_from_when_it_was_effective_and_known(p
 def test_rows_of_the_panel_that_were_kept_are_those_that_are_counted_anew(portfolio):
     stages(portfolio)
     again = recorded(portfolio, at(4, 10), ("a", "active", at(3, 15)))
-    kept = panel(again, DAYS)
+    cached = panel(again, DAYS)
     fresh = tiny_portfolio(EVENTS, stage_changes=IMPORTED)
     fresh = recorded(fresh, at(4, 10), ("a", "active", at(3, 15)))
-    pd.testing.assert_frame_equal(kept, panel(fresh, DAYS))
+    pd.testing.assert_frame_equal(cached, panel(fresh, DAYS))
 
 
 def test_a_portfolio_without_imported_stages_has_those_that_were_recorded():
@@ -86,11 +86,11 @@ def test_an_open_portfolio_keeps_its_stages_until_its_history_is_read_again(port
 
 def test_what_no_day_of_the_data_knows_of_leaves_an_open_portfolios_panel_alone(portfolio):
     assert stages(portfolio)["a"] == ["trial", "trial"]
-    kept, connection = panel(portfolio, DAYS), portfolio.connection()
+    cached, connection = panel(portfolio, DAYS), portfolio.connection()
     recorded(portfolio, at(5, 10), ("a", "active", at(4, 1)))
     assert history(portfolio).of("a")[-1].stage == "active"
     assert portfolio.connection() is connection, "nothing is read again for it"
-    pd.testing.assert_frame_equal(panel(portfolio, DAYS), kept)
+    pd.testing.assert_frame_equal(panel(portfolio, DAYS), cached)
 
 
 def test_a_recorded_churn_ends_the_customer_from_that_day_on(portfolio):

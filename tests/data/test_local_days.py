@@ -50,17 +50,17 @@ def test_days_and_hours_are_those_of_the_wall_clock(make_portfolio, rows, zone):
         events="client_id,user_id,occurred_at\n"
         + "".join(f"acme,u{k:02d},{at}\n" for k, (at, *_) in enumerate(instants)),
     )
-    found = rows(
+    hourly = rows(
         portfolio, "user_hour", "user_id, CAST(day AS VARCHAR), hour, CAST(hour_utc AS VARCHAR)"
     )
-    assert found == [
+    assert hourly == [
         (f"u{k:02d}", day, hour, at[:14] + "00:00") for k, (at, day, hour) in enumerate(instants)
     ]
     assert rows(portfolio, "user_day", "user_id, CAST(day AS VARCHAR)") == [
-        (row[0], row[1]) for row in found
+        (row[0], row[1]) for row in hourly
     ]
     assert rows(portfolio, "events", "user_id, CAST(occurred_day AS VARCHAR)") == [
-        (row[0], row[1]) for row in found
+        (row[0], row[1]) for row in hourly
     ]
 
 

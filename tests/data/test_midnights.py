@@ -86,11 +86,11 @@ def test_one_file_or_several_of_any_format_give_the_same_days(tmp_path):
 def test_midnights_among_events_of_whole_hours_are_instants_also_in_a_file_of_their_own(tmp_path):
     hours = [f"{day} {hour:02d}:00:00" for day in DAYS[:10] for hour in range(1, 24)]
     midnights = [f"{day} 00:00:00" for day in DAYS[:10]]
-    one = opened(tmp_path / "one", a_csv=rows(midnights + hours))
+    single = opened(tmp_path / "one", a_csv=rows(midnights + hours))
     several = opened(tmp_path / "several", a_csv=rows(midnights), b_csv=rows(hours))
-    assert days_of(one) == days_of(several)
-    assert all(has_time for *_, has_time in days_of(one))
-    assert ("eve", DAYS[0] - dt.timedelta(days=1), True) in days_of(one)
+    assert days_of(single) == days_of(several)
+    assert all(has_time for *_, has_time in days_of(single))
+    assert ("eve", DAYS[0] - dt.timedelta(days=1), True) in days_of(single)
 
 
 def test_daily_aggregates_beside_single_events_are_days(tmp_path):

@@ -128,7 +128,9 @@ def test_a_server_that_is_down_is_an_integration_error(tmp_path, clock):
 def test_a_window_that_is_too_much_is_asked_for_in_halves(tmp_path, project, sync):
     project.faults = ["400_timeout", "400_timeout"]
     sync(window_days=4)
-    assert project.asked[:3] == [("2025-03-10", "2025-03-13")] * 2 + [("2025-03-10", "2025-03-11")]
+    assert project.requests[:3] == [("2025-03-10", "2025-03-13")] * 2 + [
+        ("2025-03-10", "2025-03-11")
+    ]
     assert there(tmp_path) == truth(project.events)
 
 
@@ -140,7 +142,7 @@ def test_sixty_queries_an_hour_are_kept_across_calls(tmp_path, project, sync, cl
     project.events = [happened(day, 9) for day in range(1, 20)]
     for _ in range(4):
         sync(dt.date(2025, 3, 1), dt.date(2025, 3, 19), window_days=1, lookback_days=90)
-    assert len(project.asked) == 76 and there(tmp_path) == truth(project.events)
+    assert len(project.requests) == 76 and there(tmp_path) == truth(project.events)
     assert max(clock.slept) > 3500 and len(states.read(tmp_path).queries) <= 60
 
 
@@ -166,10 +168,10 @@ def test_pauses_double_to_a_minute_with_jitter(project, sync, clock):
 
 def test_days_that_are_final_are_not_fetched_again_and_the_last_five_are(tmp_path, project, sync):
     sync(dt.date(2025, 3, 10), dt.date(2025, 3, 19), window_days=30)
-    assert project.asked == [("2025-03-10", "2025-03-19")]
+    assert project.requests == [("2025-03-10", "2025-03-19")]
     project.events.append(happened(17, 9, "late"))
     outcome = sync(dt.date(2025, 3, 10), dt.date(2025, 3, 19), window_days=30)
-    assert project.asked[1:] == [("2025-03-15", "2025-03-19")] and outcome.already_there == 5
+    assert project.requests[1:] == [("2025-03-15", "2025-03-19")] and outcome.already_there == 5
     assert there(tmp_path) == truth(project.events)
 
 
@@ -177,7 +179,7 @@ def test_no_day_is_asked_for_that_has_not_begun_where_the_project_is(project, sy
     clock.at = dt.datetime(2025, 3, 14, 2, tzinfo=dt.UTC)  # still the 13th in New York
     project.zone = "America/New_York"
     sync(FIRST, dt.date(2025, 3, 30), event_timezone="America/New_York", window_days=30)
-    assert project.asked == [("2025-03-10", "2025-03-13")]
+    assert project.requests == [("2025-03-10", "2025-03-13")]
 
 
 def test_a_window_that_broke_off_leaves_what_was_there_and_the_next_call_goes_on(
@@ -188,18 +190,18 @@ def test_a_window_that_broke_off_leaves_what_was_there_and_the_next_call_goes_on
         sync(window_days=2)
     assert set(states.read(tmp_path).days) == {"2025-03-10", "2025-03-11"}
     project.faults = []
-    asked = len(project.asked)
+    count = len(project.requests)
     sync(window_days=2)
-    assert project.asked[asked:] == [("2025-03-12", "2025-03-13")] and there(tmp_path) == truth(
+    assert project.requests[count:] == [("2025-03-12", "2025-03-13")] and there(tmp_path) == truth(
         project.events
     )
 
 
 def test_other_rules_for_events_fetch_every_day_again(tmp_path, project, sync):
     sync()
-    asked = len(project.asked)
+    count = len(project.requests)
     sync(exclude_events=("opened",))
-    assert len(project.asked) == 2 * asked and there(tmp_path) == Counter()
+    assert len(project.requests) == 2 * count and there(tmp_path) == Counter()
 
 
 def test_two_syncs_at_once_are_refused(tmp_path, sync):

@@ -44,9 +44,9 @@ def test_a_response_says_how_old_its_events_are_and_when_they_are_behind(
 ):
     (tmp_path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
     sync()
-    told = replied(tmp_path, clock, monkeypatch)
-    assert told["degraded"] is False and told["usage_analytics"]["total_events"] == 24
-    assert told["integrations"]["mixpanel"] == {
+    reply = replied(tmp_path, clock, monkeypatch)
+    assert reply["degraded"] is False and reply["usage_analytics"]["total_events"] == 24
+    assert reply["integrations"]["mixpanel"] == {
         "used": True,
         "events_until": "2025-03-13",
         "reasons": [],
@@ -65,7 +65,7 @@ def test_a_response_says_how_old_its_events_are_and_when_they_are_behind(
     down = replied(tmp_path, clock, monkeypatch)
     assert "the last sync failed" in down["integrations"]["mixpanel"]["reasons"][0]
     assert (
-        down["usage_analytics"] == told["usage_analytics"]
+        down["usage_analytics"] == reply["usage_analytics"]
     )  # the last synced events, nothing made up
 
 
@@ -83,10 +83,10 @@ def test_a_report_has_the_line_that_events_are_behind(tmp_path, project, sync, c
     project.faults, project.forever = ["503"], True
     with pytest.raises(IntegrationError):
         sync(lookback_days=30)
-    said = integrations.sentence(
+    sentence = integrations.sentence(
         integrations.mixpanel(str(tmp_path), in_force(str(tmp_path), {}), clock())
     )
-    assert said.startswith(
+    assert sentence.startswith(
         "Mixpanel's events are behind, shown are the events until 2025-03-13: the last sync failed"
     )
 
@@ -115,10 +115,10 @@ def test_the_command_syncs_and_tells_what_it_did(tmp_path, project, capsys, monk
         assert "MIXPANEL_SERVICE_ACCOUNT" in json.loads(capsys.readouterr().out)["error_message"]
         monkeypatch.setenv("MIXPANEL_API_SECRET", SECRET)
         assert cli.main(words) == 0
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert (
-        json.loads(told.out)["events"] == 24
-        and "March 2027" in told.err
-        and SECRET not in told.out + told.err
+        json.loads(output.out)["events"] == 24
+        and "March 2027" in output.err
+        and SECRET not in output.out + output.err
     )
     assert there(tmp_path) == truth(project.events)

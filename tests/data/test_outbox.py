@@ -52,13 +52,13 @@ def message(
     request: str = "r1",
     **payload,
 ) -> Message:
-    told = {
+    content = {
         "subject": "Acme is now active",
         "text": "Acme moved",
         "recipients": ["ann@vendor.example"],
         **payload,
     }
-    return Message(request, client, action, handler, told, due)
+    return Message(request, client, action, handler, content, due)
 
 
 def settings(handler: Handler, **more) -> Outbox:
@@ -70,7 +70,7 @@ def run(ledger: Ledger, chosen: Outbox, tmp_path: Path) -> dict:
 
 
 def statuses(ledger: Ledger) -> list[str]:
-    return [kept.status for kept in outbox.everything(ledger)]
+    return [entry.status for entry in outbox.everything(ledger)]
 
 
 # -- receivers -----------------------------------------------------------------------------------------------
@@ -178,10 +178,18 @@ def mail_server(*refused: str):
 def test_a_message_is_kept_once_under_a_key_of_its_own(ledger):
     outbox.put(ledger, [message(), message("update_crm_stage")])
     outbox.put(ledger, [message(), message("create_task")])
-    kept = outbox.everything(ledger)
-    assert [one.message.action for one in kept] == ["notify_csm", "update_crm_stage", "create_task"]
-    assert len({one.key for one in kept}) == 3 and all(len(one.key) == 32 for one in kept)
-    assert [one.message for one in outbox.of_request(ledger, "r1")] == [one.message for one in kept]
+    entries = outbox.everything(ledger)
+    assert [entry.message.action for entry in entries] == [
+        "notify_csm",
+        "update_crm_stage",
+        "create_task",
+    ]
+    assert len({entry.key for entry in entries}) == 3 and all(
+        len(entry.key) == 32 for entry in entries
+    )
+    assert [entry.message for entry in outbox.of_request(ledger, "r1")] == [
+        entry.message for entry in entries
+    ]
 
 
 def test_messages_and_the_move_are_kept_together_or_not_at_all(ledger):
@@ -200,8 +208,8 @@ def test_reading_an_outbox_that_is_not_there_makes_none(ledger, tmp_path):
 def test_without_a_handler_a_message_is_not_configured_and_stays_so(ledger, tmp_path):
     outbox.put(ledger, [message(handler=None, due=None)])
     assert statuses(ledger) == ["not_configured"]
-    told = run(ledger, settings(Handler(kind="file", path="out.jsonl")), tmp_path)
-    assert told["delivered"] == 0 and told["outbox"] == {"not_configured": 1}
+    report = run(ledger, settings(Handler(kind="file", path="out.jsonl")), tmp_path)
+    assert report["delivered"] == 0 and report["outbox"] == {"not_configured": 1}
     assert not (tmp_path / "out.jsonl").exists()
 
 
@@ -232,7 +240,7 @@ def test_a_file_gets_a_line_of_json_a_message_and_none_twice(ledger, tmp_path):
         ("create_task", "c1", "Acme moved"),
     ]
     assert [line["idempotency_key"] for line in lines] == [
-        kept.key for kept in outbox.everything(ledger)
+        entry.key for entry in outbox.everything(ledger)
     ]
 
 
@@ -254,8 +262,8 @@ def test_a_line_that_a_killed_run_wrote_but_did_not_record_stays_one(tmp_path):
 
 def test_a_file_that_cannot_be_written_is_a_reason(ledger, tmp_path):
     outbox.put(ledger, [message()])
-    told = run(ledger, settings(Handler(kind="file", path="no/folder/out.jsonl")), tmp_path)
-    assert told["to_be_retried"] == 1 and "No such file" in told["problems"][0]["reason"]
+    report = run(ledger, settings(Handler(kind="file", path="no/folder/out.jsonl")), tmp_path)
+    assert report["to_be_retried"] == 1 and "No such file" in report["problems"][0]["reason"]
 
 
 # -- a webhook -----------------------------------------------------------------------------------------------
@@ -267,8 +275,8 @@ def test_a_webhook_that_answers_500_is_tried_again_with_back_off_under_the_same_
     with Hook(500, 503, 204) as hook:
         chosen = settings(hook.handler, retry_seconds=60)
         outbox.put(ledger, [message()])
-        told = run(ledger, chosen, tmp_path)
-        assert (told["to_be_retried"], told["problems"][0]["reason"]) == (
+        report = run(ledger, chosen, tmp_path)
+        assert (report["to_be_retried"], report["problems"][0]["reason"]) == (
             1,
             "the webhook responded 500 Internal Server Error",
         )
@@ -282,8 +290,8 @@ def test_a_webhook_that_answers_500_is_tried_again_with_back_off_under_the_same_
         clock.forward(1)
         assert run(ledger, chosen, tmp_path)["delivered"] == 1
         assert len(hook.keys) == 3 and len(set(hook.keys)) == 1
-    kept = outbox.everything(ledger)[0]
-    assert (kept.status, kept.attempts, kept.reason) == ("completed", 3, None)
+    entry = outbox.everything(ledger)[0]
+    assert (entry.status, entry.attempts, entry.reason) == ("completed", 3, None)
 
 
 def test_after_the_stated_number_of_attempts_a_message_is_given_up_and_its_reason_kept(
@@ -294,12 +302,12 @@ def test_after_the_stated_number_of_attempts_a_message_is_given_up_and_its_reaso
         outbox.put(ledger, [message()])
         outcomes = []
         for _ in range(5):
-            told = run(ledger, chosen, tmp_path)
-            outcomes.append((told["to_be_retried"], told["given_up"]))
+            report = run(ledger, chosen, tmp_path)
+            outcomes.append((report["to_be_retried"], report["given_up"]))
             clock.forward(3600)
         assert outcomes == [(1, 0), (1, 0), (0, 1), (0, 0), (0, 0)] and len(hook.keys) == 3
-    kept = outbox.everything(ledger)[0]
-    assert (kept.status, kept.attempts, kept.reason) == (
+    entry = outbox.everything(ledger)[0]
+    assert (entry.status, entry.attempts, entry.reason) == (
         "failed",
         3,
         "the webhook responded 500 Internal Server Error",
@@ -314,14 +322,14 @@ def test_a_webhook_that_hangs_costs_its_time_once_a_run_and_is_tried_again(
         chosen = settings(hook.handler)
         outbox.put(ledger, [message(request=f"r{number}") for number in range(5)])
         began = time.monotonic()
-        told = run(ledger, chosen, tmp_path)
+        report = run(ledger, chosen, tmp_path)
         assert time.monotonic() - began < 10
         assert (
-            told["to_be_retried"] == 1
-            and "no response within 0.5 s" in told["problems"][0]["reason"]
+            report["to_be_retried"] == 1
+            and "no response within 0.5 s" in report["problems"][0]["reason"]
         )
         assert len(hook.keys) == 1 and statuses(ledger) == ["scheduled"] * 5
-        assert sorted(kept.attempts for kept in outbox.everything(ledger)) == [0, 0, 0, 0, 1]
+        assert sorted(entry.attempts for entry in outbox.everything(ledger)) == [0, 0, 0, 0, 1]
         hook.answers = [200]
         clock.forward(60)
         assert run(ledger, chosen, tmp_path)["delivered"] == 5
@@ -369,9 +377,9 @@ def test_a_webhook_that_is_not_there_is_a_reason_and_tells_no_secret(ledger, tmp
     monkeypatch.setenv("CRM_HOOK", f"http://127.0.0.1:{port}/secret-path")
     chosen = settings(Handler(kind="webhook", url="$CRM_HOOK", token="s3cret", timeout_seconds=1))
     outbox.put(ledger, [message()])
-    told = run(ledger, chosen, tmp_path)
-    assert told["to_be_retried"] == 1
-    assert "secret" not in json.dumps(told) and "s3cret" not in chosen.model_dump_json()
+    report = run(ledger, chosen, tmp_path)
+    assert report["to_be_retried"] == 1
+    assert "secret" not in json.dumps(report) and "s3cret" not in chosen.model_dump_json()
     monkeypatch.delenv("CRM_HOOK")
     with pytest.raises(Undelivered, match=r"\$CRM_HOOK, which is not set"):
         deliverer(chosen.handlers["out"], tmp_path)(message())
@@ -430,21 +438,21 @@ def test_a_message_is_in_one_hand_until_its_lease_ends(ledger, clock):
     assert outbox.claim(ledger, 5, lease_seconds=30) == [], "another run leaves it alone"
     clock.forward(30)
     again = outbox.claim(ledger, 5, lease_seconds=30)
-    assert [one.attempts for one in again] == [1], "its process died: that was an attempt"
+    assert [entry.attempts for entry in again] == [1], "its process died: that was an attempt"
 
 
 def test_two_runs_at_once_deliver_each_message_once(ledger, tmp_path):
     outbox.put(ledger, [message(request=f"r{number}") for number in range(30)])
-    chosen, told = settings(Handler(kind="file", path="out.jsonl")), []
+    chosen, reports = settings(Handler(kind="file", path="out.jsonl")), []
     threads = [
-        threading.Thread(target=lambda: told.append(run(ledger, chosen, tmp_path)))
+        threading.Thread(target=lambda: reports.append(run(ledger, chosen, tmp_path)))
         for _ in range(3)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(one["delivered"] for one in told) == 30
+    assert sum(report["delivered"] for report in reports) == 30
     keys = [
         json.loads(line)["idempotency_key"]
         for line in (tmp_path / "out.jsonl").read_text().splitlines()
@@ -454,8 +462,8 @@ def test_two_runs_at_once_deliver_each_message_once(ledger, tmp_path):
 
 def test_a_handler_that_left_the_settings_is_a_reason(ledger, tmp_path):
     outbox.put(ledger, [message(handler="old")])
-    told = run(ledger, settings(Handler(kind="file", path="out.jsonl")), tmp_path)
-    assert "'old' is no longer in the settings" in told["problems"][0]["reason"]
+    report = run(ledger, settings(Handler(kind="file", path="out.jsonl")), tmp_path)
+    assert "'old' is no longer in the settings" in report["problems"][0]["reason"]
 
 
 @pytest.mark.parametrize(

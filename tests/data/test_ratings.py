@@ -10,22 +10,22 @@ def opened(answers, table="tickets", **settings):
     rows = {
         "tickets": [
             {
-                "ticket_id": f"t{place}",
-                "client_id": f"c{place % 3}",
+                "ticket_id": f"t{number}",
+                "client_id": f"c{number % 3}",
                 "opened_at": "2025-03-01 10:00:00",
                 "resolved_at": "2025-03-02 10:00:00",
                 "csat": answer,
             }
-            for place, answer in enumerate(answers)
+            for number, answer in enumerate(answers)
         ],
         "surveys": [
             {
-                "client_id": f"c{place % 3}",
+                "client_id": f"c{number % 3}",
                 "kind": kind,
                 "score": answer,
-                "responded_at": f"2025-03-01 10:00:{place:02d}",
+                "responded_at": f"2025-03-01 10:00:{number:02d}",
             }
-            for place, (kind, answer) in enumerate(answers)
+            for number, (kind, answer) in enumerate(answers)
         ]
         if table == "surveys"
         else [],
@@ -69,8 +69,8 @@ def test_a_column_that_fits_several_scales_is_unmeasured_and_asks_for_the_settin
     (issue,) = portfolio.reports["tickets"].issues
     assert (issue.kind, issue.count) == ("emptied", len(answers))
     assert "csat_scale" in issue.reason and issue.example == str(answers[0])
-    said = opened(answers, csat_scale="0-100")
-    assert mean(said) == round(1 + 4 * sum(answers) / len(answers) / 100, 3)
+    stated = opened(answers, csat_scale="0-100")
+    assert mean(stated) == round(1 + 4 * sum(answers) / len(answers) / 100, 3)
 
 
 def test_slips_neither_move_the_scale_nor_count():

@@ -60,18 +60,18 @@ def whole_sum(node: exp.Sum) -> bool:
 
 def faults(text: str) -> list[str]:
     """What a text does that two runs, or two engines, may answer differently."""
-    found = []
+    problems = []
     for tree in sqlglot.parse(text, read="duckdb"):
-        found += [
+        problems += [
             f"{type(node).__name__} in {node.sql()}"
             for node in tree.find_all(*FLOATING, *UNORDERED)
         ]
-        found += [
+        problems += [
             f"a sum over no integer in {node.sql()}"
             for node in tree.find_all(exp.Sum)
             if not whole_sum(node)
         ]
-    return found
+    return problems
 
 
 def test_there_are_texts():

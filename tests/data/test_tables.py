@@ -27,7 +27,7 @@ def test_each_column_says_from_when_it_was_known(table):
 
 
 def test_todays_values_are_snapshots():
-    found = {
+    snapshots = {
         f"{table.name}.{column.name}"
         for table in TABLES.values()
         for column in table.columns
@@ -40,5 +40,5 @@ def test_todays_values_are_snapshots():
         "customers.renewal_date",
         "customers.csm_id",
         "users.role",
-    } <= found
-    assert not any(name.startswith("contracts.") for name in found)
+    } <= snapshots
+    assert not any(name.startswith("contracts.") for name in snapshots)
