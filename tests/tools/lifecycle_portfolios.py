@@ -71,15 +71,16 @@ def portfolio_of(
     **tables: pd.DataFrame,
 ) -> Portfolio:
     """A portfolio to 2025-06-30 whose customers use it daily."""
-    given = tables | ({} if stages is None else {"stage_changes": stages})
+    frames = tables | ({} if stages is None else {"stage_changes": stages})
     who = customers(**dict.fromkeys(clients, "2025-01-01")) if who is None else who
-    made = tiny_portfolio(
-        events or used(*who["client_id"]), who, {"data_until": UNTIL, **(settings or {})}, **given
+    written = tiny_portfolio(
+        events or used(*who["client_id"]), who, {"data_until": UNTIL, **(settings or {})}, **frames
     )
-    return Portfolio.open(made.path, made.settings, clock or Clock(at(7, 1)))
+    return Portfolio.open(written.path, written.settings, clock or Clock(at(7, 1)))
 
 
 def actions(response) -> list[tuple]:
     return [
-        (one.action, one.status, one.scheduled_for) for one in response.automated_actions_triggered
+        (action.action, action.status, action.scheduled_for)
+        for action in response.automated_actions_triggered
     ]

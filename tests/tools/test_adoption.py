@@ -88,7 +88,7 @@ def response(portfolio):
 
 
 def detail(response, name):
-    return next(one for one in response.feature_details if one.feature_name == name)
+    return next(feature for feature in response.feature_details if feature.feature_name == name)
 
 
 def test_adopted_is_two_days_of_the_period_and_the_denominator_is_who_is_entitled(response):
@@ -132,7 +132,11 @@ def test_a_longer_period_and_more_days_are_other_answers(portfolio):
 
 def test_before_its_release_a_feature_is_nobodys_and_nobody_is_asked(portfolio):
     early = track_feature_adoption(portfolio, as_of="2025-02-27")
-    assert {one.feature_name for one in early.feature_details} == {"export", "search", "vault"}
+    assert {feature.feature_name for feature in early.feature_details} == {
+        "export",
+        "search",
+        "vault",
+    }
     assert early.feature_adoption_summary["advanced_features"].total_features == 1.0
 
 
@@ -155,8 +159,8 @@ def test_time_to_adopt_counts_those_not_there_yet_and_leaves_out_those_from_befo
 
 
 def test_a_feature_is_abandoned_after_sixty_silent_days_and_can_be_taken_up_again(portfolio):
-    kept = detail(portfolio_adoption(portfolio), "export").kept
-    assert (kept.adopters, kept.abandoned, kept.readopted) == (
+    retention = detail(portfolio_adoption(portfolio), "export").kept
+    assert (retention.adopters, retention.abandoned, retention.readopted) == (
         1,
         1,
         0,
@@ -167,8 +171,13 @@ def test_a_feature_is_abandoned_after_sixty_silent_days_and_can_be_taken_up_agai
             *used("a", "u1", "y", "2025-03-10", "2025-03-11", "2025-06-01", "2025-06-03"),
         ]
     )
-    kept = detail(portfolio_adoption(again), "y").kept
-    assert (kept.adopters, kept.abandoned, kept.readopted, kept.share_kept_180_days) == (
+    retention = detail(portfolio_adoption(again), "y").kept
+    assert (
+        retention.adopters,
+        retention.abandoned,
+        retention.readopted,
+        retention.share_kept_180_days,
+    ) == (
         1,
         1,
         1,
@@ -212,13 +221,13 @@ def test_one_customers_rate_is_the_share_of_its_active_users(portfolio):
     assert detail(own, "export").adoption_rate == 0.5 and detail(own, "export").adopted is False
     core = own.feature_adoption_summary["core_features"]
     assert (core.total_features, core.adopted_features, core.adoption_rate) == (1, 1, 1.0)
-    assert [one.feature for one in own.low_adoption_features] == ["export", "reports", "vault"]
+    assert [each.feature for each in own.low_adoption_features] == ["export", "reports", "vault"]
 
 
 def test_a_customer_that_left_is_shown_as_of_its_last_day(portfolio):
-    gone = track_feature_adoption(portfolio, "d")
-    assert detail(gone, "search").adopted is True and gone.period_end == dt.date(2025, 5, 1)
-    assert "churned on 2025-05-01" in gone.warnings[0] and gone.recommendations == []
+    churned = track_feature_adoption(portfolio, "d")
+    assert detail(churned, "search").adopted is True and churned.period_end == dt.date(2025, 5, 1)
+    assert "churned on 2025-05-01" in churned.warnings[0] and churned.recommendations == []
 
 
 def test_a_customer_without_events_in_the_period_has_zeros_and_it_is_said(portfolio):
@@ -244,7 +253,8 @@ def test_api_calls_adopt_nothing():
         *(("a", f"2025-03-{day:02d} 10:00:00", "u1", "hooks", "api") for day in range(1, 31)),
     ]
     assert {
-        one.feature_name for one in track_feature_adoption(tiny_portfolio(events)).feature_details
+        feature.feature_name
+        for feature in track_feature_adoption(tiny_portfolio(events)).feature_details
     } == {"search"}
 
 
@@ -258,7 +268,7 @@ def test_more_users_can_be_asked_for():
     response = track_feature_adoption(
         tiny_portfolio(events, settings={"adopted_min_users": 2}), "a"
     )
-    assert {one.feature_name: one.adopted for one in response.feature_details} == {
+    assert {feature.feature_name: feature.adopted for feature in response.feature_details} == {
         "shared": True,
         "solo": False,
     }
@@ -288,7 +298,7 @@ def test_barriers_are_topics_with_three_tickets_and_nothing_without_tickets():
     low = track_feature_adoption(
         tiny_portfolio(events, customers, features=features, tickets=tickets)
     ).low_adoption_features
-    assert [one.feature for one in low] == ["vault"] and low[0].barriers == [
+    assert [each.feature for each in low] == ["vault"] and low[0].barriers == [
         "login: 4 of 6 tickets (67%)"
     ]
     assert low[0].improvement_strategies == ["Resolve “login”: 4 of its 6 tickets are about it"]
@@ -383,9 +393,11 @@ def test_by_entitled_feature_agrees_with_the_metrics_by_customer_and_by_feature(
     whole = spans.over(demo, frame, ["features_adopted", "features_entitled"]).set_index(
         "client_id"
     )
-    mine = pairs.groupby("client_id")["adopted"].agg(["sum", "size"]).reindex(whole.index).fillna(0)
-    assert (mine["sum"] == whole["features_adopted"]).all() and (
-        mine["size"] == whole["features_entitled"]
+    counted = (
+        pairs.groupby("client_id")["adopted"].agg(["sum", "size"]).reindex(whole.index).fillna(0)
+    )
+    assert (counted["sum"] == whole["features_adopted"]).all() and (
+        counted["size"] == whole["features_entitled"]
     ).all()
     used_ones = spans.over(
         demo, frame, ["person_events", "active_days", "active_users"], by="feature"

@@ -23,8 +23,8 @@ def whole(demo):
     return portfolio_adoption(demo)
 
 
-def simulated(folder, scenario, **given):
-    make_demo(folder, scenario=scenario, events="light", **given)
+def simulated(folder, scenario, **options):
+    make_demo(folder, scenario=scenario, events="light", **options)
     portfolio = hs.Portfolio.open(folder)
     usage = FeatureUsage.of(portfolio, portfolio.as_of(), 30)
     return adoption_effects(portfolio, usage.as_of, 30, usage.messages_known)
@@ -36,9 +36,9 @@ def test_the_planted_days_of_first_use_and_adoption_are_found_to_the_day(demo, t
     rows = known.merge(lives, on=["client_id", "feature"], how="outer", indicator=True)
     assert (rows["_merge"] == "both").all()
     detectable = rows[rows["detectable"].astype(bool)]
-    for planted, found in (("adopted_on", "adopted_day"), ("first_event_on", "first_use_day")):
+    for planted, column in (("adopted_on", "adopted_day"), ("first_event_on", "first_use_day")):
         assert (
-            (pd.to_datetime(detectable[planted]) - pd.Timestamp(0)).dt.days == detectable[found]
+            (pd.to_datetime(detectable[planted]) - pd.Timestamp(0)).dt.days == detectable[column]
         ).all()
     assert len(detectable) > 80 and rows.loc[rows["adopted_on"].isna(), "adopted_day"].isna().all()
 
@@ -60,16 +60,16 @@ def test_features_planted_in_order_are_first_used_in_that_order_with_the_planted
 def test_the_plan_of_time_to_adopt_comes_back_in_order(demo):
     """The generator makes core features wait days, and premium ones months."""
     times = {
-        name: one.time_to_adopt
-        for name, one in track_feature_adoption(demo).feature_adoption_summary.items()
+        name: summary.time_to_adopt
+        for name, summary in track_feature_adoption(demo).feature_adoption_summary.items()
     }
     core, later = times["core_features"].days, times["advanced_features"].days
     assert core is not None and (later is None or later > 2 * core)
 
 
 def test_in_a_portfolio_without_effects_none_is_spoken_of(tmp_path):
-    found = simulated(tmp_path, "null", seed=8).frame
-    assert found[["q", "odds_q"]].min().min() > 0.01 and found["p"].notna().sum() >= 10
+    effects = simulated(tmp_path, "null", seed=8).frame
+    assert effects[["q", "odds_q"]].min().min() > 0.01 and effects["p"].notna().sum() >= 10
 
 
 def test_a_measured_confounder_explains_away_what_large_customers_adopt(tmp_path):
@@ -82,14 +82,14 @@ def test_a_measured_confounder_explains_away_what_large_customers_adopt(tmp_path
 
 
 def test_a_feature_that_keeps_customers_is_found_with_its_odds(tmp_path):
-    found = simulated(tmp_path, "effects", seed=3, clients=500)  # planted: odds × 0.33
-    row = found.of("scheduled_exports")
+    effects = simulated(tmp_path, "effects", seed=3, clients=500)  # planted: odds × 0.33
+    row = effects.of("scheduled_exports")
     assert (
         row["odds_upper"] < 1
         and row["odds_lower"] < 0.33 < row["odds_upper"]
         and row["odds_p"] < 0.05
     )
-    assert found.of(OVERALL[1])["adjusted"] > 0
+    assert effects.of(OVERALL[1])["adjusted"] > 0
 
 
 def test_the_response_has_every_key_of_the_reference(demo, conform, whole):
@@ -104,14 +104,15 @@ def test_the_response_has_every_key_of_the_reference(demo, conform, whole):
 
 
 def test_what_is_null_has_its_reason(whole):
-    for one in whole.feature_details:
+    for feature in whole.feature_details:
         for key in (
             "average_time_to_first_use_days",
             "customer_satisfaction",
             "correlation_with_retention",
         ):
             assert (
-                getattr(one, key) is not None or f"$.feature_details[*].{key}" in whole.not_measured
+                getattr(feature, key) is not None
+                or f"$.feature_details[*].{key}" in whole.not_measured
             )
     assert (
         whole.adoption_patterns == []
@@ -133,7 +134,7 @@ def test_the_funnel_narrows_and_categories_add_up(whole):
         assert stages == sorted(stages, reverse=True)
     for stage in ("eligible", "trial", "first_use", "regular_use", "power_use"):
         assert getattr(whole.adoption_funnel, stage) == sum(
-            getattr(one, stage) for one in whole.category_funnels
+            getattr(category, stage) for category in whole.category_funnels
         )
 
 
@@ -162,7 +163,7 @@ def test_every_customer_of_the_portfolio_gets_a_response(demo):
 
 
 @pytest.mark.parametrize(
-    ("given", "parameter"),
+    ("parameters", "parameter"),
     [
         ({"feature_category": "cor"}, "feature_category"),
         ({"time_period_days": 6}, "time_period_days"),
@@ -174,9 +175,9 @@ def test_every_customer_of_the_portfolio_gets_a_response(demo):
         ({"client_id": ["a"]}, "client_id"),
     ],
 )
-def test_a_parameter_outside_its_range_is_refused_by_name(demo, given, parameter):
+def test_a_parameter_outside_its_range_is_refused_by_name(demo, parameters, parameter):
     with pytest.raises(InvalidParameters) as caught:
-        track_feature_adoption(demo, **given)
+        track_feature_adoption(demo, **parameters)
     assert caught.value.to_dict()["details"]["parameter"] == parameter
 
 

@@ -65,7 +65,7 @@ def test_a_threshold_moves_its_own_rule_only(silent):
     health = hs.calculate_health_score(
         silent, "a", as_of=on, alert_preferences={"thresholds": {"inactive": 10}}
     )
-    alert = next(one for one in health.alerts if one.rule == "inactive")
+    alert = next(each for each in health.alerts if each.rule == "inactive")
     assert (alert.figures["threshold"], alert.figures["days_since_last_person_event"]) == (10, 10)
     assert alert.text == "No active user for 10 days"
 

@@ -26,51 +26,67 @@ def staying(demo):
 def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_beside(
     demo, response, staying
 ):
-    found = response(staying).churn_prediction
-    assert found.method == "hazard_logistic" and found.gate.eligible and found.gate.z > 3
-    assert found.plausible_range.lower < found.churn_probability < found.plausible_range.upper
+    prediction = response(staying).churn_prediction
     assert (
-        0 < found.confidence <= 1
-        and 0 < found.base_rate < 1
-        and found.base_rate_interval is not None
+        prediction.method == "hazard_logistic"
+        and prediction.gate.eligible
+        and prediction.gate.z > 3
     )
-    rising = [one["churn_probability"] for one in found.by_horizon]
-    assert rising == sorted(set(rising)) and [one["horizon_days"] for one in found.by_horizon] == [
+    assert (
+        prediction.plausible_range.lower
+        < prediction.churn_probability
+        < prediction.plausible_range.upper
+    )
+    assert (
+        0 < prediction.confidence <= 1
+        and 0 < prediction.base_rate < 1
+        and prediction.base_rate_interval is not None
+    )
+    rising = [horizon["churn_probability"] for horizon in prediction.by_horizon]
+    assert rising == sorted(set(rising)) and [
+        horizon["horizon_days"] for horizon in prediction.by_horizon
+    ] == [
         30,
         90,
         180,
         365,
     ]
-    assert found.by_horizon[1]["churn_probability"] == found.churn_probability
-    assert found.by_horizon[-1]["extrapolated"] and not found.by_horizon[0]["extrapolated"]
+    assert prediction.by_horizon[1]["churn_probability"] == prediction.churn_probability
+    assert (
+        prediction.by_horizon[-1]["extrapolated"] and not prediction.by_horizon[0]["extrapolated"]
+    )
     model = training.churn_model(demo, demo.data_until)
-    ratio = found.churn_probability / model.base_probability(90)
-    assert found.churn_risk_level == next(
+    ratio = prediction.churn_probability / model.base_probability(90)
+    assert prediction.churn_risk_level == next(
         (word for times, word in ((1, "low"), (2, "medium"), (4, "high")) if ratio < times),
         "critical",
     )
 
 
 def test_customers_differ_and_factors_have_the_sign_that_they_are_listed_under(responses):
-    found = [one.churn_prediction for one in responses.values() if one.status == "live"]
-    own = [one for one in found if one.churn_probability is not None]
-    assert len({one.churn_probability for one in own}) > 0.8 * len(own) > 10
-    named = [factor for one in own for factor in one.key_risk_factors_detail]
+    predictions = [
+        health.churn_prediction for health in responses.values() if health.status == "live"
+    ]
+    own = [each for each in predictions if each.churn_probability is not None]
+    assert len({each.churn_probability for each in own}) > 0.8 * len(own) > 10
+    named = [factor for each in own for factor in each.key_risk_factors_detail]
     assert named and all(
         factor.log_odds > 0 and factor.log_odds >= 1.28 * factor.sd for factor in named
     )
-    kept = [factor for one in own for factor in one.protective_factors_detail]
-    assert kept and all(factor.odds_ratio < 1 for factor in kept)
+    protective = [factor for each in own for factor in each.protective_factors_detail]
+    assert protective and all(factor.odds_ratio < 1 for factor in protective)
     # what is not measured is no factor, nor what is as usual
-    assert all(factor.value is not None and factor.value != factor.usual for factor in named + kept)
-    assert all("odds ×" in text for one in own for text in one.key_risk_factors)
-    gave = [one for one in found if one.churn_probability is None]
-    assert all("notice" in one.reason and one.churn_risk_level is None for one in gave)
+    assert all(
+        factor.value is not None and factor.value != factor.usual for factor in named + protective
+    )
+    assert all("odds ×" in text for each in own for text in each.key_risk_factors)
+    gave = [each for each in predictions if each.churn_probability is None]
+    assert all("notice" in each.reason and each.churn_risk_level is None for each in gave)
 
 
 def test_leavers_of_the_planted_truth_are_the_likelier_ones(demo, truth):
     hazard = truth("hazard")
-    told = training.predictions(
+    predicted = training.predictions(
         demo, demo.data_until, demo.table("customers")["client_id"].tolist()
     )
     last = (
@@ -79,7 +95,7 @@ def test_leavers_of_the_planted_truth_are_the_likelier_ones(demo, truth):
         .set_index("client_id")
     )
     both = (
-        told[told["horizon_days"] == 30]
+        predicted[predicted["horizon_days"] == 30]
         .set_index("client_id")
         .join(last[["p30"]].dropna(), how="inner")
     )
@@ -93,8 +109,8 @@ def test_a_model_is_trained_once_and_read_by_whoever_opens_the_portfolio_next(
     again = hs.Portfolio.open(demo_folder)
     models = demo_folder / ".healthseg" / "models"
     before = {path: path.stat().st_mtime_ns for path in models.glob("churn-*.json")}
-    one, other = (training.churn_model(portfolio, demo.data_until) for portfolio in (again, demo))
-    assert one.to_json() == other.to_json()
+    first, other = (training.churn_model(portfolio, demo.data_until) for portfolio in (again, demo))
+    assert first.to_json() == other.to_json()
     assert before == {path: path.stat().st_mtime_ns for path in models.glob("churn-*.json")}
     assert training.grid(demo, demo.data_until)[0] == demo.first_event_day + dt.timedelta(days=29)
     again.close()
@@ -109,9 +125,11 @@ def test_a_day_between_two_dates_of_the_grid_has_the_model_of_the_earlier_one(de
 def test_the_predictive_score_is_the_odds_against_the_base_rate(demo, staying):
     health = hs.calculate_health_score(demo, staying, "ml_predictive", lookback_period_days=60)
     model = training.churn_model(demo, demo.data_until)
-    told = training.predictions(demo, demo.data_until, [staying]).set_index("horizon_days").loc[90]
+    predicted = (
+        training.predictions(demo, demo.data_until, [staying]).set_index("horizon_days").loc[90]
+    )
     expected = predictive_points(
-        odds_ratio(told["probability"], model.base_probability(90)), demo.settings
+        odds_ratio(predicted["probability"], model.base_probability(90)), demo.settings
     )
     assert health.current_health_score == int(np.floor(float(expected) + 0.5))
     assert health.possible_range.lower < float(expected) < health.possible_range.upper
@@ -122,7 +140,7 @@ def test_the_predictive_score_is_the_odds_against_the_base_rate(demo, staying):
     change = health.change_explanation
     assert sum(part.points for part in change.parts) == pytest.approx(change.change)
     assert "The churn model was trained again" in [part.label for part in change.parts]
-    effects = [one.effect for one in (*health.contributing_factors.positive_detail,)]
+    effects = [factor.effect for factor in (*health.contributing_factors.positive_detail,)]
     assert all(effect > 0 for effect in effects)
 
 
@@ -145,10 +163,10 @@ def test_past_predictive_scores_are_those_of_the_models_of_their_time(demo, stay
 def test_the_portfolio_by_the_model_puts_the_whole_arr_at_stake_after_notice(demo):
     portfolio = portfolio_health(demo)
     table = portfolio.frame("customers").set_index("client_id")
-    told = training.predictions(demo, demo.data_until, table.index.tolist()).query(
+    predicted = training.predictions(demo, demo.data_until, table.index.tolist()).query(
         "horizon_days == 90"
     )
-    chance = told.set_index("client_id")["probability"].reindex(table.index)
+    chance = predicted.set_index("client_id")["probability"].reindex(table.index)
     expected = (chance * table["arr"])[chance.notna()]
     assert table["at_stake"][chance.notna()].to_numpy() == pytest.approx(
         expected.to_numpy(), nan_ok=True

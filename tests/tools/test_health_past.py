@@ -68,9 +68,9 @@ def cut(frames, date):
         if "client_id" in frame:
             late |= ~frame["client_id"].map(signed_up).astype(bool)
         frame = frame.copy()
-        for column in (one for one in table.columns if one.name in frame):
+        for column in (each for each in table.columns if each.name in frame):
             known = pd.Series(pd.NaT, frame.index, dtype="datetime64[us]")
-            for source in (one for one in column.known_from if one in day):
+            for source in (each for each in column.known_from if each in day):
                 known = known.fillna(day[source].astype("datetime64[us]"))
             if column.required:
                 late |= known > pd.Timestamp(date)
@@ -109,8 +109,8 @@ def test_a_past_response_is_that_of_a_portfolio_that_ends_there(demo, ended_port
     assert 40 < len(customers) <= 60
     for client in customers[::4]:
         whole, ended = (
-            hs.calculate_health_score(one, client, as_of=PAST).to_dict()
-            for one in (demo, portfolio)
+            hs.calculate_health_score(each, client, as_of=PAST).to_dict()
+            for each in (demo, portfolio)
         )
         for response in (whole, ended):
             for key in ("data_until", "fingerprint"):
@@ -122,7 +122,7 @@ def test_a_past_response_is_that_of_a_portfolio_that_ends_there(demo, ended_port
 
 
 def test_a_past_portfolios_page_is_that_of_a_portfolio_that_ends_there(demo, ended_portfolio):
-    whole, ended = (portfolio_health(one, as_of=PAST) for one in (demo, ended_portfolio))
+    whole, ended = (portfolio_health(each, as_of=PAST) for each in (demo, ended_portfolio))
     columns = [
         "client_id",
         "score",
@@ -171,9 +171,9 @@ def test_order_format_and_time_zone_do_not_change_a_byte(demo_folder, frames, tm
             (mixed, "America/St_Johns", "2"),
         )
     ]
-    one, other = (run.communicate(timeout=300)[0] for run in runs)
+    first, other = (run.communicate(timeout=300)[0] for run in runs)
     assert [run.returncode for run in runs] == [0, 0]
-    assert len(one) > 10_000 and one == other
+    assert len(first) > 10_000 and first == other
 
 
 def test_the_possible_range_holds_the_score_that_the_whole_inputs_give(frames, responses, tmp_path):
@@ -183,23 +183,23 @@ def test_the_possible_range_holds_the_score_that_the_whole_inputs_give(frames, r
         for client, health in responses.items()
         if health.status == "live" and health.coverage == 1 and not health.provisional
     ]
-    taken = {client: INPUTS[place % len(INPUTS)] for place, client in enumerate(known)}
+    lost = {client: INPUTS[index % len(INPUTS)] for index, client in enumerate(known)}
     less = {
-        name: frame[frame["client_id"].map(taken) != name] if name in INPUTS else frame
+        name: frame[frame["client_id"].map(lost) != name] if name in INPUTS else frame
         for name, frame in frames.items()
     }
     tickets, surveys, changes = less["tickets"], less["surveys"], less["customer_changes"]
     # CSAT comes from both: it goes with either
     less["tickets"] = tickets.assign(
-        csat=tickets["csat"].where(tickets["client_id"].map(taken) != "surveys")
+        csat=tickets["csat"].where(tickets["client_id"].map(lost) != "surveys")
     )
     less["surveys"] = surveys[
-        (surveys["client_id"].map(taken) != "tickets") | (surveys["kind"] == "nps")
+        (surveys["client_id"].map(lost) != "tickets") | (surveys["kind"] == "nps")
     ]
     for name in ("customers", "contracts"):
-        seats = less[name]["seats"].where(less[name]["client_id"].map(taken) != "seats")
+        seats = less[name]["seats"].where(less[name]["client_id"].map(lost) != "seats")
         less[name] = less[name].assign(seats=seats)
-    seats = (changes["client_id"].map(taken) == "seats") & (changes["field"] == "seats")
+    seats = (changes["client_id"].map(lost) == "seats") & (changes["field"] == "seats")
     less["customer_changes"] = changes[~seats]
     portfolio = hs.Portfolio.open(written(less, tmp_path / "less"))
     assert len(known) >= 12
@@ -209,8 +209,8 @@ def test_the_possible_range_holds_the_score_that_the_whole_inputs_give(frames, r
         spread = health.frame("history").iloc[-1]
         # a cap can lie below both ends
         wide = spread["upper"] > spread["lower"] or health.caps
-        assert health.coverage < 1 and wide, (client, taken[client])
-        assert spread["lower"] - 1e-6 <= exact <= spread["upper"] + 1e-6, (client, taken[client])
+        assert health.coverage < 1 and wide, (client, lost[client])
+        assert spread["lower"] - 1e-6 <= exact <= spread["upper"] + 1e-6, (client, lost[client])
 
 
 def test_a_response_says_what_it_was_made_from(demo, frames, tmp_path, response):

@@ -73,7 +73,9 @@ def differences(want, got, path="$"):
         if not isinstance(got, list):
             return [path]
         return [
-            bad for at, one in enumerate(got) for bad in differences(want[0], one, f"{path}[{at}]")
+            bad
+            for at, element in enumerate(got)
+            for bad in differences(want[0], element, f"{path}[{at}]")
         ]
     return [] if isinstance(got, want) and not isinstance(got, bool) else [path]
 
@@ -85,7 +87,7 @@ def nulls(want, got, path="$"):
     if isinstance(want, dict):
         return set().union(*(nulls(want[key], got[key], f"{path}.{key}") for key in want))
     if isinstance(want, list):
-        return set().union(*(nulls(want[0], one, f"{path}[*]") for one in got))
+        return set().union(*(nulls(want[0], element, f"{path}[*]") for element in got))
     return set()
 
 
@@ -93,8 +95,8 @@ def found_at(response, path):
     """What stands at a path of ``not_measured``: all of it for ``[*]``; raises KeyError where there is no such key."""
     at = [response]
     for name, star in re.findall(r"\.(\w+)(\[\*\])?", path):
-        at = [one[name] for one in at]
-        at = [element for one in at for element in one] if star else at
+        at = [each[name] for each in at]
+        at = [element for group in at for element in group] if star else at
     return at
 
 
@@ -146,8 +148,8 @@ def test_there_is_no_figure_in_a_response_that_json_does_not_know(responses, kin
     for health in [*responses.values(), *(of_kind(kinds, kind) for kind in KINDS)]:
         text = json.dumps(health.to_dict(), allow_nan=False, ensure_ascii=False, indent=2)
         assert text == health.to_json()
-        said = " ".join([*health.risk_indicators, *health.recommended_actions, health.verdict()])
-        assert not re.search(r"\bnan\b|None|unknown", said)
+        words = " ".join([*health.risk_indicators, *health.recommended_actions, health.verdict()])
+        assert not re.search(r"\bnan\b|None|unknown", words)
 
 
 def test_a_response_cannot_be_changed(response):
@@ -376,11 +378,15 @@ def test_predictions_stand_at_30_60_and_90_days_within_their_bounds(responses):
     live = [health for health in responses.values() if health.status == "live"]
     assert len(live) > 30
     for health in live:
-        assert [(one.date - health.as_of).days for one in health.predicted_scores] == [30, 60, 90]
-        for one in health.predicted_scores:
-            assert 0 <= one.lower <= one.predicted_score <= one.upper <= 100
-            assert 0 < one.confidence < 1
-        widths = [one.upper - one.lower for one in health.predicted_scores]
+        assert [(forecast.date - health.as_of).days for forecast in health.predicted_scores] == [
+            30,
+            60,
+            90,
+        ]
+        for forecast in health.predicted_scores:
+            assert 0 <= forecast.lower <= forecast.predicted_score <= forecast.upper <= 100
+            assert 0 < forecast.confidence < 1
+        widths = [forecast.upper - forecast.lower for forecast in health.predicted_scores]
         assert widths == sorted(widths)
         assert health.forecast.method and health.forecast.mean_absolute_error > 0
         assert 0.8 <= health.forecast.interval_coverage <= 1
@@ -395,22 +401,22 @@ def test_without_a_model_the_churn_prediction_is_the_tiers_rate_and_says_so(demo
         if demo.client(client)["signup_date"] > early:
             continue
         health = hs.calculate_health_score(demo, client, as_of=early)
-        found = health.churn_prediction
-        if health.status == "churned" or found.churn_probability is None:
+        prediction = health.churn_prediction
+        if health.status == "churned" or prediction.churn_probability is None:
             continue
         assert (
-            found.method == "base_rate"
-            and found.churn_risk_level is None
-            and found.key_risk_factors is None
+            prediction.method == "base_rate"
+            and prediction.churn_risk_level is None
+            and prediction.key_risk_factors is None
         )
-        assert not found.gate.eligible and found.gate.reason[1:] in found.reason
-        by_tier.setdefault(health.customer.tier, set()).add(found.churn_probability)
-        rate, own = found.base_rate_interval, found.plausible_range
-        assert own.lower < rate.lower < found.churn_probability < rate.upper < own.upper
-        assert found.horizon_days == 90 and 0 < found.confidence < 1
-        rising = [one["churn_probability"] for one in found.by_horizon]
+        assert not prediction.gate.eligible and prediction.gate.reason[1:] in prediction.reason
+        by_tier.setdefault(health.customer.tier, set()).add(prediction.churn_probability)
+        rate, own = prediction.base_rate_interval, prediction.plausible_range
+        assert own.lower < rate.lower < prediction.churn_probability < rate.upper < own.upper
+        assert prediction.horizon_days == 90 and 0 < prediction.confidence < 1
+        rising = [horizon["churn_probability"] for horizon in prediction.by_horizon]
         assert rising == sorted(set(rising)) and [
-            one["horizon_days"] for one in found.by_horizon
+            horizon["horizon_days"] for horizon in prediction.by_horizon
         ] == [30, 90, 180, 365]
     assert len(by_tier) > 2 and all(len(rates) == 1 for rates in by_tier.values())
 
@@ -455,8 +461,8 @@ def test_a_churned_customer_is_frozen_on_its_last_day(demo, responses):
 def test_the_frozen_score_is_the_one_of_the_last_day_whenever_it_is_asked_for(demo, responses):
     client = next(
         name
-        for name, one in responses.items()
-        if one.status == "churned" and one.current_health_score
+        for name, response in responses.items()
+        if response.status == "churned" and response.current_health_score
     )
     left = pd.Timestamp(demo.client(client)["churned_on"]).date()
     before = hs.calculate_health_score(demo, client, as_of=left - dt.timedelta(days=1))
@@ -507,18 +513,19 @@ def test_every_word_of_advice_has_its_rule_and_the_rule_holds_for_its_figures(
         fired = health.alerts if section is None else getattr(health, f"{section}_detail")
         if section is not None:
             assert [rule.text for rule in fired] == getattr(health, section)
-        for one in fired:
-            rule = by_name[one.rule]
+        for advice in fired:
+            rule = by_name[advice.rule]
             assert (
-                Condition(rule.condition.text).holds(one.figures) and one.severity == rule.severity
+                Condition(rule.condition.text).holds(advice.figures)
+                and advice.severity == rule.severity
             )
-            assert rules.words(rule.text, one.figures) == one.text
-            met.add(one.rule)
+            assert rules.words(rule.text, advice.figures) == advice.text
+            met.add(advice.rule)
     assert len(met) >= 4
 
 
 def test_factors_add_up_to_no_more_than_the_score_and_what_it_lacks(responses):
-    for health in (one for one in responses.values() if one.current_health_score is not None):
+    for health in (each for each in responses.values() if each.current_health_score is not None):
         detail = health.contributing_factors
         score = (health.frame("metrics").eval("effective_weight * points")).sum()
         assert sum(factor.effect for factor in detail.positive_detail) <= score + 0.1
@@ -536,19 +543,22 @@ def test_an_opportunity_promises_what_the_scorecard_gives(responses):
     }
     seen = 0
     for health in (
-        one for one in responses.values() if one.improvement_opportunities and not one.ramping
+        each for each in responses.values() if each.improvement_opportunities and not each.ramping
     ):
         rows = health.frame("metrics").set_index("metric")
-        for one in health.improvement_opportunities:
+        for opportunity in health.improvement_opportunities:
             earned = (
-                dict(metrics[one.metric].anchors)[one.target_value] - rows.loc[one.metric, "points"]
+                dict(metrics[opportunity.metric].anchors)[opportunity.target_value]
+                - rows.loc[opportunity.metric, "points"]
             )
-            gain = rows.loc[one.metric, "effective_weight"] * earned
+            gain = rows.loc[opportunity.metric, "effective_weight"] * earned
             if not health.caps:
-                assert one.points == pytest.approx(gain, abs=0.006) and one.points > 0
                 assert (
-                    one.impact == f"+{one.points:.1f} points health score"
-                    or abs(one.points % 0.1 - 0.05) < 0.006
+                    opportunity.points == pytest.approx(gain, abs=0.006) and opportunity.points > 0
+                )
+                assert (
+                    opportunity.impact == f"+{opportunity.points:.1f} points health score"
+                    or abs(opportunity.points % 0.1 - 0.05) < 0.006
                 )
                 seen += 1
     assert seen > 20

@@ -70,13 +70,13 @@ def own(clock: Clock) -> Portfolio:
 def stays(response) -> list[tuple]:
     return [
         (
-            one.stage,
-            str(one.start_date),
-            one.end_date and str(one.end_date),
-            one.duration_days,
-            one.visit,
+            stay.stage,
+            str(stay.start_date),
+            stay.end_date and str(stay.end_date),
+            stay.duration_days,
+            stay.visit,
         )
-        for one in response.stage_progression
+        for stay in response.stage_progression
     ]
 
 
@@ -139,7 +139,7 @@ def test_days_are_those_of_the_customers_own_clock():
         }
     )
     response = manage(portfolio_of(late, who=who), "a", "get_stage")
-    assert [(one.stage, str(one.start_date)) for one in response.stage_progression] == [
+    assert [(stay.stage, str(stay.start_date)) for stay in response.stage_progression] == [
         ("trial", "2025-02-28"),
         ("active", "2025-03-10"),
     ]
@@ -178,9 +178,9 @@ def test_a_back_dated_correction_keeps_what_was_believed_before(own, clock):
     assert later.stage_progression == before.stage_progression
     assert stays(manage(own, "a", "get_history")) == stays(fixed)
     entries = [
-        (one.stage, one.kind, one.in_force)
-        for one in fixed.history
-        if one.effective_at[:10] == "2025-03-01"
+        (entry.stage, entry.kind, entry.in_force)
+        for entry in fixed.history
+        if entry.effective_at[:10] == "2025-03-01"
     ]
     assert entries == [("active", "transition", False), ("onboarding", "correction", False)]
 
@@ -203,10 +203,10 @@ def test_get_update_transition_and_history_have_the_same_keys(portfolio, who, co
         manage(portfolio, who, "transition", "at_risk", "silence"),
     ]
     for response in responses:
-        told = response.to_dict()
-        assert set(told) == set(responses[0].to_dict())
-        assert conform("manage_lifecycle_stages", told) == []
-        json.dumps(told)
+        reply = response.to_dict()
+        assert set(reply) == set(responses[0].to_dict())
+        assert conform("manage_lifecycle_stages", reply) == []
+        json.dumps(reply)
 
 
 # -- moving --------------------------------------------------------------------------------------------------
@@ -243,8 +243,8 @@ def test_a_transition_takes_effect_now_and_is_seen_by_the_next_call(portfolio, w
 
 
 def test_a_transition_is_seen_by_the_portfolios_page_too_that_was_open_before(own):
-    def told(**given) -> tuple:
-        response = portfolio_lifecycle(own, **given)
+    def shown(**options) -> tuple:
+        response = portfolio_lifecycle(own, **options)
         counts = {stage: count for stage, count in response.stage_counts.items() if count}
         return (
             str(response.as_of),
@@ -254,13 +254,13 @@ def test_a_transition_is_seen_by_the_portfolios_page_too_that_was_open_before(ow
         )
 
     before = ("2025-06-30", {"active": 1}, [], 0)
-    assert told() == before
+    assert shown() == before
     manage(own, "a", "transition", "at_risk")
-    assert told() == ("2025-07-01", {"at_risk": 1}, ["at_risk"], 0)
-    assert told(as_of="2025-07-01") == told() and told(as_of="2025-06-30") == before
-    assert told(known_at="2025-06-30T12:00:00Z") == before
+    assert shown() == ("2025-07-01", {"at_risk": 1}, ["at_risk"], 0)
+    assert shown(as_of="2025-07-01") == shown() and shown(as_of="2025-06-30") == before
+    assert shown(known_at="2025-06-30T12:00:00Z") == before
     manage(own, "a", "transition", "churned")
-    assert told() == ("2025-07-01", {}, ["at_risk"], 1)
+    assert shown() == ("2025-07-01", {}, ["at_risk"], 1)
     response = portfolio_lifecycle(own)
     assert response.total_customers == 0 and "2025-06-30" in response.warnings[0]
     with pytest.raises(InvalidParameters, match="after the data"):
@@ -274,8 +274,8 @@ def test_a_transition_within_the_data_is_seen_by_whatever_reads_a_stage(clock):
     )
 
     def members() -> dict[str, list[str]]:
-        found = hs.segment_customers(portfolio, {}, "lifecycle", min_segment_size=1).segments
-        return {one.segment_name: sorted(one.client_ids) for one in found}
+        segments = hs.segment_customers(portfolio, {}, "lifecycle", min_segment_size=1).segments
+        return {segment.segment_name: sorted(segment.client_ids) for segment in segments}
 
     (before,) = members().values()
     assert before == ["a", "b"]
@@ -296,7 +296,7 @@ def test_a_request_id_records_once_and_answers_the_same_later(own, clock):
     manage(own, "a", "transition", "at_risk")
     again = manage(own, "a", "transition", "engaged", request_id="call-1")
     assert (first.changed, again.changed, again.current_stage) == (True, False, "at_risk")
-    assert [one.action for one in again.automated_actions_triggered] == [
+    assert [action.action for action in again.automated_actions_triggered] == [
         "update_crm_stage",
         "notify_csm",
     ]
@@ -322,10 +322,10 @@ def test_every_stage_leads_where_the_graph_says_and_nowhere_else(portfolio, sour
 
 def test_a_graph_of_the_settings_is_the_one_that_counts():
     own = {"lifecycle": {"transitions": {"trial": ["engaged"]}, "edges": []}}
-    made = portfolio_of(changes(("a", "trial", "2025-02-01")), "a", settings=own)
-    assert manage(made, "a", "transition", "engaged").current_stage == "engaged"
+    opened = portfolio_of(changes(("a", "trial", "2025-02-01")), "a", settings=own)
+    assert manage(opened, "a", "transition", "engaged").current_stage == "engaged"
     with pytest.raises(InvalidParameters, match="it can go to churned, not to active"):
-        manage(made, "a", "transition", "active")
+        manage(opened, "a", "transition", "active")
     with pytest.raises(ValueError, match="not an allowed transition"):
         Lifecycle(transitions={"trial": ["engaged"]})
 
@@ -341,7 +341,7 @@ def test_a_back_dated_transition_must_fit_what_came_after_it(portfolio, who):
     ):
         manage(portfolio, who, "transition", "churned", effective_at="2025-03-15")
     between = manage(portfolio, who, "transition", "engaged", effective_at="2025-03-15")
-    assert [one.stage for one in between.stage_progression] == [
+    assert [stay.stage for stay in between.stage_progression] == [
         "trial",
         "onboarding",
         "active",
@@ -361,14 +361,16 @@ def test_the_clock_of_a_second_machine_that_runs_behind_leaves_the_order_alone(o
     manage(own, "a", "transition", "engaged")
     clock.now = at(6, 30)
     response = manage(own, "a", "transition", "at_risk")
-    assert [one.stage for one in response.stage_progression][-2:] == ["engaged", "at_risk"]
+    assert [stay.stage for stay in response.stage_progression][-2:] == ["engaged", "at_risk"]
     assert response.recorded_at == "2025-07-01T12:00:00Z"
 
 
 def test_who_left_can_be_won_back_and_begins_a_new_stay():
-    made = portfolio_of(changes(("a", "active", "2025-02-01"), ("a", "churned", "2025-04-01")), "a")
-    response = manage(made, "a", "transition", "onboarding", "came back")
-    assert [(one.stage, one.visit) for one in response.stage_progression] == [
+    opened = portfolio_of(
+        changes(("a", "active", "2025-02-01"), ("a", "churned", "2025-04-01")), "a"
+    )
+    response = manage(opened, "a", "transition", "onboarding", "came back")
+    assert [(stay.stage, stay.visit) for stay in response.stage_progression] == [
         ("active", 1),
         ("churned", 1),
         ("onboarding", 1),
@@ -402,18 +404,18 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("given", "reason"), BAD)
-def test_bad_input_is_the_error_object_and_records_nothing(portfolio, given, reason):
-    asked = {"action": "transition", "new_stage": "engaged", **given}
+@pytest.mark.parametrize(("parameters", "reason"), BAD)
+def test_bad_input_is_the_error_object_and_records_nothing(portfolio, parameters, reason):
+    arguments = {"action": "transition", "new_stage": "engaged", **parameters}
     with pytest.raises(InvalidParameters, match=reason) as refused:
-        manage(portfolio, "a", **asked)
-    told = refused.value.to_dict()
-    assert told["error_code"] == "INVALID_PARAMETERS" and len(json.dumps(told)) < 3_000
+        manage(portfolio, "a", **arguments)
+    error = refused.value.to_dict()
+    assert error["error_code"] == "INVALID_PARAMETERS" and len(json.dumps(error)) < 3_000
     assert portfolio.ledger().stage_events("a") == []
 
 
 @pytest.mark.parametrize(
-    "given",
+    "parameters",
     [
         {"new_stage": "active"},
         {"transition_reason": "x"},
@@ -422,9 +424,9 @@ def test_bad_input_is_the_error_object_and_records_nothing(portfolio, given, rea
         {"actor": "x"},
     ],
 )
-def test_what_only_changes_take_is_refused_where_is_read(portfolio, given):
+def test_what_only_changes_take_is_refused_where_is_read(portfolio, parameters):
     with pytest.raises(InvalidParameters, match="get_stage only reads"):
-        manage(portfolio, "a", "get_stage", **given)
+        manage(portfolio, "a", "get_stage", **parameters)
 
 
 def test_unknown_customers_and_dates_outside_are_refused(own):

@@ -16,16 +16,16 @@ def test_criteria_say_what_holds_since_when():
     contracts = pd.DataFrame(
         {"client_id": ["a"], "starts_on": "2025-02-10", "ends_on": "2026-02-10", "arr": 1200}
     )
-    made = portfolio_of(changes(("a", "trial", "2025-02-01")), "a", contracts=contracts)
-    early = manage(made, "a", "get_stage", as_of="2025-02-09").next_stage_criteria
+    opened = portfolio_of(changes(("a", "trial", "2025-02-01")), "a", contracts=contracts)
+    early = manage(opened, "a", "get_stage", as_of="2025-02-09").next_stage_criteria
     assert (early.target_stage, early.progress.criteria_met, early.criteria_detail[0].met) == (
         "onboarding",
         0,
         None,
     )
-    later = manage(made, "a", "get_stage", as_of="2025-02-20").next_stage_criteria
-    one = later.criteria_detail[0]
-    assert (one.met, one.value, str(one.since), one.held_days, one.since_or_earlier) == (
+    later = manage(opened, "a", "get_stage", as_of="2025-02-20").next_stage_criteria
+    first = later.criteria_detail[0]
+    assert (first.met, first.value, str(first.since), first.held_days, first.since_or_earlier) == (
         True,
         1.0,
         "2025-02-10",
@@ -38,7 +38,7 @@ def test_criteria_say_what_holds_since_when():
 def test_a_setback_is_no_next_stage_and_who_stays_engaged_is_not_stuck():
     others = [("engaged", "2025-01-02"), ("active", "2025-01-20")]
     clients = [f"c{number}" for number in range(30)]
-    made = portfolio_of(
+    opened = portfolio_of(
         changes(
             ("a", "engaged", "2025-01-02"),
             *((client, *step) for client in clients for step in others),
@@ -46,16 +46,16 @@ def test_a_setback_is_no_next_stage_and_who_stays_engaged_is_not_stuck():
         "a",
         *clients,
     )
-    response = manage(made, "a", "get_stage")
+    response = manage(opened, "a", "get_stage")
     assert (
-        response.position.share_still_in < made.settings.lifecycle.stuck_share
+        response.position.share_still_in < opened.settings.lifecycle.stuck_share
         and not response.position.stuck
     )
     assert (
         response.next_stage_criteria.target_stage is None
         and "at_risk" in response.next_stage_criteria.allowed_stages
     )
-    assert portfolio_lifecycle(made).stuck_customers == []
+    assert portfolio_lifecycle(opened).stuck_customers == []
     assert (
         Lifecycle().forward("active").target == "engaged"
         and Lifecycle().forward("expanded").target == "engaged"
@@ -88,9 +88,12 @@ def test_a_criterion_over_days_has_to_hold_on_each_of_them():
         settings=rules,
         events=[*used("a", start="2025-06-10"), *used("b")],
     )
-    one = manage(start, "a", "get_stage").next_stage_criteria
-    assert (one.criteria_detail[0].met, one.criteria_detail[0].held_days) == (False, 21)
-    assert (str(one.criteria_detail[0].since), one.progress.criteria_met) == ("2025-06-10", 0)
+    criteria = manage(start, "a", "get_stage").next_stage_criteria
+    assert (criteria.criteria_detail[0].met, criteria.criteria_detail[0].held_days) == (False, 21)
+    assert (str(criteria.criteria_detail[0].since), criteria.progress.criteria_met) == (
+        "2025-06-10",
+        0,
+    )
 
 
 def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
@@ -104,7 +107,7 @@ def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
     )
     who = customers(a="2025-01-01", b="2025-01-01", c="2025-01-01", d="2025-01-01")
     who["churned_on"] = [None, "2025-05-05", None, None]
-    made = portfolio_of(
+    opened = portfolio_of(
         changes(
             ("a", "active", "2025-02-01"),
             ("b", "active", "2025-02-01"),
@@ -115,11 +118,11 @@ def test_contracts_leaving_and_silence_that_contradict_a_stage_are_shown():
         contracts=contracts,
         events=[*used("a", "c"), *used("b", end="2025-05-04"), *used("d", end="2025-05-20")],
     )
-    told = {}
+    by_client = {}
     for client in "abcd":
-        found = manage(made, client, "get_stage").disagreements
-        told[client] = [(one.kind, one.suggests, str(one.since)) for one in found]
-    assert told == {
+        disagreements = manage(opened, client, "get_stage").disagreements
+        by_client[client] = [(each.kind, each.suggests, str(each.since)) for each in disagreements]
+    assert by_client == {
         "a": [("contract", "churned", "2025-06-01")],
         "b": [("leaving", "churned", "2025-05-05")],
         "c": [("contract", "active", "2025-05-15")],

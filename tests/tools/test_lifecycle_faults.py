@@ -39,10 +39,10 @@ def postgres():
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_processes_that_are_killed_lose_nothing_and_record_nothing_twice(kind, tmp_path, request):
     """A tenth of benchmarks/lifecycle_kill.py: eight processes, the same 20 customers, one killed all the time."""
-    place = str(tmp_path / FILE_NAME) if kind == "sqlite" else request.getfixturevalue("postgres")
-    found = run(Place(place, f"kill{os.getpid()}"), tmp_path, 400, 8, 20, kill_every=0.5)
-    assert (found.recorded, found.answered) == (400, 400) and found.kills >= 1
-    assert (found.lost, found.twice, found.illegal, found.unannounced) == (0, 0, 0, 0)
+    address = str(tmp_path / FILE_NAME) if kind == "sqlite" else request.getfixturevalue("postgres")
+    outcome = run(Place(address, f"kill{os.getpid()}"), tmp_path, 400, 8, 20, kill_every=0.5)
+    assert (outcome.recorded, outcome.answered) == (400, 400) and outcome.kills >= 1
+    assert (outcome.lost, outcome.twice, outcome.illegal, outcome.unannounced) == (0, 0, 0, 0)
 
 
 @pytest.fixture
@@ -71,24 +71,26 @@ def test_a_ledger_that_another_program_locks_is_an_error_within_its_time_and_rec
     assert manage(hasty, "a", "transition", "at_risk").changed
 
 
-@pytest.mark.parametrize("way", lifecycle_locked.HOLDS)
-def test_a_ledger_that_another_process_holds_is_waited_for_as_long_as_the_settings_say(way):
+@pytest.mark.parametrize("hold", lifecycle_locked.HOLDS)
+def test_a_ledger_that_another_process_holds_is_waited_for_as_long_as_the_settings_say(hold):
     """Seconds of benchmarks/lifecycle_locked.py, which holds it for 30."""
-    found = lifecycle_locked.run(way, 2.5, short=0.5, long=30)
-    assert "locked by another process for more than 0.5 seconds" in found.short.refusal
-    assert found.short.seconds > 0.4 and found.rows_after_refusal == 2, (
+    outcome = lifecycle_locked.run(hold, 2.5, short=0.5, long=30)
+    assert "locked by another process for more than 0.5 seconds" in outcome.short.refusal
+    assert outcome.short.seconds > 0.4 and outcome.rows_after_refusal == 2, (
         "the refused change left no row"
     )
-    assert found.long.refusal is None and found.again and found.rows == 3 and found.sound
-    assert (found.reader is None) == (way == "locking mode EXCLUSIVE"), "else reading does not wait"
+    assert outcome.long.refusal is None and outcome.again and outcome.rows == 3 and outcome.sound
+    assert (outcome.reader is None) == (hold == "locking mode EXCLUSIVE"), (
+        "else reading does not wait"
+    )
 
 
 def mounted(folder: Path, *options: str) -> None:
     """A disk of its own at a folder; skips where that may not be made."""
-    made = subprocess.run(
+    done = subprocess.run(
         ["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True
     )
-    if made.returncode:
+    if done.returncode:
         pytest.skip("a disk of its own cannot be mounted here (needs the right to mount)")
 
 
@@ -206,9 +208,11 @@ def test_a_file_that_cannot_grow_is_an_error_and_keeps_what_was_recorded(tmp_pat
 
 
 def test_the_same_tool_writes_to_a_server_and_reads_it_back(postgres):
-    place = {"ledger": {"address": postgres, "schema_name": f"tool{os.getpid()}_{next(_NUMBERS)}"}}
+    settings = {
+        "ledger": {"address": postgres, "schema_name": f"tool{os.getpid()}_{next(_NUMBERS)}"}
+    }
     portfolio = portfolio_of(
-        changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)), settings=place
+        changes(("a", "active", "2025-02-01")), "a", clock=Clock(at(7, 1)), settings=settings
     )
     response = manage(portfolio, "a", "transition", "engaged", "uses it daily", request_id="r1")
     assert (response.changed, response.current_stage, response.stage_source) == (

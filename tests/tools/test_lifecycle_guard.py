@@ -79,7 +79,7 @@ def test_the_matrix_has_the_arr_of_the_customers_that_moved_each_once():
         for stage, day in (("active", "2025-02-01"), ("at_risk", "2025-03-01"))
     ]
     again = [("a", "active", "2025-04-01"), ("a", "at_risk", "2025-05-01")]
-    made = portfolio_of(changes(*rows, *again), who=who, events=used("a", "b"))
-    matrix = portfolio_lifecycle(made).frame("matrix").set_index(["source", "target"])
+    opened = portfolio_of(changes(*rows, *again), who=who, events=used("a", "b"))
+    matrix = portfolio_lifecycle(opened).frame("matrix").set_index(["source", "target"])
     row = matrix.loc[("active", "at_risk")]
     assert (row["n"], row["customers"], row["arr"]) == (4, 3, 130.0)

@@ -321,12 +321,12 @@ def test_a_client_id_is_needed(portfolio):
 def blocked_portfolio(saves):
     """Sixty customers that were blocked by the same for 10 to 60 days and done soon after, and one still blocked."""
     rng, rows = np.random.default_rng(1), []
-    for place in range(60):
+    for number in range(60):
         start, stood = dt.date(2025, 1, 2), int(rng.integers(10, 61))
         after = 2 if saves else 60 + int(rng.integers(0, 40))
         rows.append(
             (
-                f"c{place:02d}",
+                f"c{number:02d}",
                 start,
                 "legal review",
                 start,
@@ -399,15 +399,15 @@ def onboarding_portfolio(watched_from="2025-01-01"):
     """Customers that begin three a week from May 2024 on and need two milestones within 75 days: a third is slow with
     the first, and then mostly fails; events and churn are tracked from ``watched_from`` on."""
     rng, who, done = np.random.default_rng(5), [], []
-    for place in range(150):
-        began = dt.date(2024, 5, 6) + dt.timedelta(days=7 * (place // 3))
+    for number in range(150):
+        began = dt.date(2024, 5, 6) + dt.timedelta(days=7 * (number // 3))
         slow = rng.random() < 0.35
         first = int(rng.integers(25, 50)) if slow else int(rng.integers(2, 15))
         second = first + int(rng.integers(30, 120)) if slow else first + int(rng.integers(5, 30))
         leaves = began + dt.timedelta(days=45) if slow and rng.random() < 0.4 else None
         who.append(
             (
-                f"c{place:03d}",
+                f"c{number:03d}",
                 began,
                 leaves if leaves is None or str(leaves) >= watched_from else None,
             )
@@ -417,7 +417,7 @@ def onboarding_portfolio(watched_from="2025-01-01"):
             continue
         ends = [began + dt.timedelta(days=days) for days in (first, second)]
         done += [
-            (f"c{place:03d}", name, end)
+            (f"c{number:03d}", name, end)
             for name, end in zip(("one", "two"), ends, strict=True)
             if leaves is None or end < leaves
         ]

@@ -47,9 +47,9 @@ def responses(tool: str, portfolio: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("tool", registry.names())
 def test_only_listed_paths_are_null_on_the_demo_portfolio(demo, tool):
-    found = {path for response in responses(tool, demo) for path in nulls(response)}
+    paths = {path for response in responses(tool, demo) for path in nulls(response)}
     listed = [pattern for name, pattern, _ in LISTED if name == tool]
-    assert not {path for path in found if not any(fnmatchcase(path, pattern) for pattern in listed)}
+    assert not {path for path in paths if not any(fnmatchcase(path, pattern) for pattern in listed)}
     assert not {
-        pattern for pattern in listed if not any(fnmatchcase(path, pattern) for path in found)
+        pattern for pattern in listed if not any(fnmatchcase(path, pattern) for path in paths)
     }

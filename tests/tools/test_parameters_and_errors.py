@@ -99,31 +99,35 @@ REFUSED = [
 ]
 
 
-def error_of(kind, call, *given, **named):
+def error_of(kind, call, *arguments, **named):
     """The error object of a call that is refused."""
     with pytest.raises(kind) as caught:
-        call(*given, **named)
-    found = caught.value.to_dict()
+        call(*arguments, **named)
+    reply = caught.value.to_dict()
     assert (
-        found["status"] == "error" and found["error_code"] == kind.code and found["error_message"]
+        reply["status"] == "error" and reply["error_code"] == kind.code and reply["error_message"]
     )
-    assert found["details"]["http_status"] == kind.http_status
-    return found
-
-
-@pytest.mark.parametrize(("given", "parameter", "said"), REFUSED, ids=lambda value: str(value)[:60])
-def test_a_parameter_outside_its_range_is_refused_with_its_name_its_value_and_the_rule(
-    demo, given, parameter, said
-):
-    error = error_of(InvalidParameters, hs.calculate_health_score, demo, "cs_client_001", **given)
-    details = error["details"]
-    assert details["parameter"] == parameter
-    assert isinstance(details["value_provided"], str)
-    assert said in details["validation_rule"] + error["error_message"]
+    assert reply["details"]["http_status"] == kind.http_status
+    return reply
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("parameters", "parameter", "words"), REFUSED, ids=lambda value: str(value)[:60]
+)
+def test_a_parameter_outside_its_range_is_refused_with_its_name_its_value_and_the_rule(
+    demo, parameters, parameter, words
+):
+    error = error_of(
+        InvalidParameters, hs.calculate_health_score, demo, "cs_client_001", **parameters
+    )
+    details = error["details"]
+    assert details["parameter"] == parameter
+    assert isinstance(details["value_provided"], str)
+    assert words in details["validation_rule"] + error["error_message"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "suggestion"),
     [
         ({"scoring_model": "weigthed_composite"}, "weighted_composite"),
         ({**CUSTOM, "component_weights": {"usge_weight": 1}}, "usage_weight"),
@@ -132,13 +136,15 @@ def test_a_parameter_outside_its_range_is_refused_with_its_name_its_value_and_th
         ({"alert_preferences": {"thresholds": {"overdue_invoices": 3}}}, "overdue_invoice"),
     ],
 )
-def test_what_was_nearly_right_is_answered_with_what_was_meant(demo, given, meant):
-    error = error_of(InvalidParameters, hs.calculate_health_score, demo, "cs_client_001", **given)
-    assert error["error_message"].endswith(f"did you mean {meant}?")
+def test_what_was_nearly_right_is_answered_with_what_was_meant(demo, parameters, suggestion):
+    error = error_of(
+        InvalidParameters, hs.calculate_health_score, demo, "cs_client_001", **parameters
+    )
+    assert error["error_message"].endswith(f"did you mean {suggestion}?")
 
 
 @pytest.mark.parametrize(
-    "given",
+    "parameters",
     [
         {"lookback_period_days": 7},
         {"lookback_period_days": 365},
@@ -150,14 +156,15 @@ def test_what_was_nearly_right_is_answered_with_what_was_meant(demo, given, mean
         {"alert_preferences": {}},
     ],
 )
-def test_the_ends_of_a_range_belong_to_it(demo, given):
+def test_the_ends_of_a_range_belong_to_it(demo, parameters):
     assert (
-        hs.calculate_health_score(demo, "cs_client_001", **given).current_health_score is not None
+        hs.calculate_health_score(demo, "cs_client_001", **parameters).current_health_score
+        is not None
     )
 
 
 @pytest.mark.parametrize(
-    "given",
+    "parameters",
     [
         {"lookback_period_days": 0},
         {"risk_threshold": 101},
@@ -166,8 +173,8 @@ def test_the_ends_of_a_range_belong_to_it(demo, given):
         {"as_of": "soon"},
     ],
 )
-def test_the_portfolio_refuses_the_same_as_the_customer(demo, given):
-    error_of(InvalidParameters, portfolio_health, demo, **given)
+def test_the_portfolio_refuses_the_same_as_the_customer(demo, parameters):
+    error_of(InvalidParameters, portfolio_health, demo, **parameters)
 
 
 def test_the_registry_names_the_parameters_that_the_functions_take():
@@ -176,8 +183,8 @@ def test_the_registry_names_the_parameters_that_the_functions_take():
         (tool.parameters, tool.function),
         (tool.portfolio_parameters, tool.portfolio),
     ):
-        taken = set(inspect.signature(function).parameters)
-        assert set(model.model_fields) == taken - {"portfolio"}
+        accepted = set(inspect.signature(function).parameters)
+        assert set(model.model_fields) == accepted - {"portfolio"}
 
 
 # -- the six codes -----------------------------------------------------------------------
@@ -210,8 +217,8 @@ def test_a_customer_that_has_not_signed_up_yet_is_not_found_and_the_day_is_said(
 def test_a_model_that_the_portfolio_cannot_carry_is_refused_with_the_reason(demo, conform):
     signed_up = demo.table("customers").sort_values("signup_date")["client_id"].iloc[0]
     for call in (
-        lambda **given: hs.calculate_health_score(demo, signed_up, **given),
-        lambda **given: portfolio_health(demo, **given),
+        lambda **parameters: hs.calculate_health_score(demo, signed_up, **parameters),
+        lambda **parameters: portfolio_health(demo, **parameters),
     ):
         error = error_of(CalculationError, call, scoring_model="ml_predictive", as_of="2024-06-20")
         assert "no account-level model" in error["error_message"]

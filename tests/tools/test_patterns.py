@@ -82,12 +82,14 @@ def test_churned_customers_count_with_their_last_days_before_churn(portfolio):
     scope = all_customers(portfolio, portfolio.as_of(), 90)
     study = Study.of(portfolio, scope, frozenset({"feature_usage"}))
     left = customers_as_of(portfolio, portfolio.as_of())["churned_on"].dropna()
-    gone = left[
+    recent = left[
         (left <= pd.Timestamp(scope.start)) & (left > pd.Timestamp(portfolio.first_event_day))
     ]
-    assert len(gone) > 20 and set(study.bundles.used.index) <= set(scope.clients) | set(gone.index)
+    assert len(recent) > 20 and set(study.bundles.used.index) <= set(scope.clients) | set(
+        recent.index
+    )
     client, day = next(
-        (name, day.date()) for name, day in gone.items() if name in study.bundles.used.index
+        (name, day.date()) for name, day in recent.items() if name in study.bundles.used.index
     )
     events = portfolio.table("events")
     own = events[
@@ -319,11 +321,11 @@ def test_a_window_longer_than_the_data_is_shortened_with_a_warning():
 def test_a_churned_customer_is_shown_as_of_its_last_day(portfolio):
     rows = portfolio.table("customers").dropna(subset=["churned_on"])
     later = pd.Timestamp(portfolio.first_event_day) + pd.Timedelta(days=120)
-    gone = rows[pd.to_datetime(rows["churned_on"]) > later].iloc[0]
+    churned = rows[pd.to_datetime(rows["churned_on"]) > later].iloc[0]
     response = analyze_engagement_patterns(
-        portfolio, "single_customer", client_id=gone["client_id"]
+        portfolio, "single_customer", client_id=churned["client_id"]
     )
-    assert response.analysis_period.end_date == pd.Timestamp(gone["churned_on"]).date()
+    assert response.analysis_period.end_date == pd.Timestamp(churned["churned_on"]).date()
     assert response.warnings[0].startswith("churned on")
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 from healthseg.tools.score_forecasts import beats_no_change, shown_errors
 
 
-def errors(ours: list[float], naive: list[float]) -> pd.DataFrame:
-    both = {"forecast": ours, "naive": naive}
+def errors(own: list[float], naive: list[float]) -> pd.DataFrame:
+    both = {"forecast": own, "naive": naive}
     return pd.concat(
         [pd.DataFrame({"model": name, "error": values}) for name, values in both.items()],
         ignore_index=True,

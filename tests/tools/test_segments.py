@@ -40,7 +40,7 @@ def small():
 
 
 def sizes(response):
-    return {one.segment_name: one.customer_count for one in response.segments}
+    return {segment.segment_name: segment.customer_count for segment in response.segments}
 
 
 def test_by_value_an_upper_limit_belongs_to_its_segment_and_the_highest_segment_comes_first(small):
@@ -153,8 +153,8 @@ def test_a_run_is_recorded_once_and_a_segment_id_leads_back_to_its_customers():
     run, members = resolved_segment(portfolio, first.segments[0].segment_id, first.as_of)
     assert members == first.segments[0].client_ids and run.as_of == first.as_of
     other = hs.segment_customers(portfolio, {"arr_thresholds": [5]}, "value", 1)
-    assert not {one.segment_id for one in other.segments} & {
-        one.segment_id for one in first.segments
+    assert not {segment.segment_id for segment in other.segments} & {
+        segment.segment_id for segment in first.segments
     }
     with pytest.raises(InvalidParameters, match="did you mean"):
         resolved_segment(portfolio, first.segments[0].segment_id[:-1] + "x", first.as_of)
@@ -196,11 +196,11 @@ def test_trend_weighting_moves_the_classified_score_by_its_formula(demo):
 
 def test_moves_add_up_to_the_customers_then_and_now(demo):
     result = hs.segment_customers(demo, {}, "health", 1).migration
-    now = sum(one.customers for one in result.flows if one.to_segment != "Churned")
+    now = sum(flow.customers for flow in result.flows if flow.to_segment != "Churned")
     assert now == hs.segment_customers(demo, {}, "health", 1).total_customers
     assert result.unchanged + result.moved + result.entered == now
     assert result.churned == sum(
-        one.customers for one in result.flows if one.to_segment == "Churned"
+        flow.customers for flow in result.flows if flow.to_segment == "Churned"
     )
     assert result.noise.lower <= result.noise.expected_moves <= result.noise.upper
 
@@ -208,21 +208,23 @@ def test_moves_add_up_to_the_customers_then_and_now(demo):
 def test_segments_by_recorded_facts_have_no_noise_and_hysteresis_moves_fewer_customers(demo):
     assert hs.segment_customers(demo, {}, "industry", 1).migration.noise is None
     plain = hs.segment_customers(demo, {}, "health", 1)
-    held = hs.segment_customers(demo, {"hysteresis": 50}, "health", 1)
-    assert held.total_customers == plain.total_customers
+    steady = hs.segment_customers(demo, {"hysteresis": 50}, "health", 1)
+    assert steady.total_customers == plain.total_customers
     assert (
-        held.frame("customers")["segment_name"].tolist()
+        steady.frame("customers")["segment_name"].tolist()
         != plain.frame("customers")["segment_name"].tolist()
     )
-    assert any("border is crossed only" in text for text in held.warnings)
+    assert any("border is crossed only" in text for text in steady.warnings)
 
 
 def test_a_customer_has_its_segment_its_border_and_what_would_move_it(demo):
     result = hs.segment_customers(demo, {}, "health", 1)
     client = result.segments[0].client_ids[0]
-    place = hs.segment_customers(demo, {}, "health", 1, client_id=client).customer_standing
-    assert place == result.customer(client) and place.segment_id == result.segments[0].segment_id
-    assert place.why and place.border is not None
+    standing = hs.segment_customers(demo, {}, "health", 1, client_id=client).customer_standing
+    assert (
+        standing == result.customer(client) and standing.segment_id == result.segments[0].segment_id
+    )
+    assert standing.why and standing.border is not None
     with pytest.raises(ClientNotFound):
         result.customer("nobody")
 
@@ -234,7 +236,8 @@ def test_each_output_format_has_its_keys(demo, conform, output):
         assert conform("segment_customers", result) == []
     if output == "ids_only":
         assert all(
-            set(one) == {"segment_id", "segment_name", "client_ids"} for one in result["segments"]
+            set(segment) == {"segment_id", "segment_name", "client_ids"}
+            for segment in result["segments"]
         )
     if output == "summary":
         assert "recommended_engagement_strategy" not in result["segments"][0]
@@ -254,10 +257,10 @@ def test_recommendations_have_rules_with_figures_and_channels_have_rates_of_answ
     result = hs.segment_customers(demo, {}, "health", 1).segments[0]
     assert result.strategy_rules and all(rule.figures for rule in result.strategy_rules)
     assert all(
-        0 <= one.lower <= one.rate <= one.upper <= 1 and one.sent >= 30
-        for one in result.channels_detail or []
+        0 <= channel.lower <= channel.rate <= channel.upper <= 1 and channel.sent >= 30
+        for channel in result.channels_detail or []
     )
-    known = [one.rate for one in result.channels_detail]
+    known = [channel.rate for channel in result.channels_detail]
     assert known == sorted(known, reverse=True)
 
 
@@ -291,21 +294,21 @@ def test_every_customer_is_in_one_segment_and_all_sums_add_up(demo, kind, least,
     result = hs.segment_customers(
         demo, kind[1], kind[0], least, most, include_recommendations=False
     )
-    everybody = [client for one in result.segments for client in one.client_ids]
+    everybody = [client for segment in result.segments for client in segment.client_ids]
     assert (
         len(everybody)
         == len(set(everybody))
         == result.total_customers
         == sum(result.segment_summary.values())
     )
-    assert sum(one.customer_count for one in result.segments) == result.total_customers
-    assert sum(round(10 * one.percentage_of_total) for one in result.segments) == 1000
-    assert sum(one.total_arr or 0 for one in result.segments) == pytest.approx(
+    assert sum(segment.customer_count for segment in result.segments) == result.total_customers
+    assert sum(round(10 * segment.percentage_of_total) for segment in result.segments) == 1000
+    assert sum(segment.total_arr or 0 for segment in result.segments) == pytest.approx(
         result.total_arr, abs=0.5
     )
-    placed = [one for one in result.segments if one.placed]
+    placed = [segment for segment in result.segments if segment.placed]
     assert len(placed) == result.segments_created <= most
-    assert all(one.customer_count >= least for one in placed) or len(placed) == 1
+    assert all(segment.customer_count >= least for segment in placed) or len(placed) == 1
     arr = result.frame("customers")["arr"].dropna().sort_values(ascending=False).to_numpy()
     count = int(np.ceil(round(0.2 * len(arr), 9)))
     assert result.pareto_analysis.top_arr == pytest.approx(arr[:count].sum(), abs=0.5)
@@ -349,17 +352,17 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "criteria", "key", "said"), REFUSED, ids=str)
-def test_invalid_criteria_are_refused_with_key_value_and_rule(small, kind, criteria, key, said):
+@pytest.mark.parametrize(("kind", "criteria", "key", "words"), REFUSED, ids=str)
+def test_invalid_criteria_are_refused_with_key_value_and_rule(small, kind, criteria, key, words):
     with pytest.raises(InvalidParameters) as caught:
         hs.segment_customers(small, criteria, kind)
     details = caught.value.to_dict()["details"]
     assert details["parameter"] == f"segmentation_criteria.{key}" and details["validation_rule"]
-    assert said in str(caught.value) + details["validation_rule"]
+    assert words in str(caught.value) + details["validation_rule"]
 
 
 @pytest.mark.parametrize(
-    "given",
+    "parameters",
     [
         {"min_segment_size": 0},
         {"max_segments": 0},
@@ -371,11 +374,11 @@ def test_invalid_criteria_are_refused_with_key_value_and_rule(small, kind, crite
         {"segmentation_criteria": [1]},
     ],
 )
-def test_parameters_outside_their_range_are_refused(small, given):
-    asked = {"segmentation_criteria": {}, "segment_type": "health", **given}
+def test_parameters_outside_their_range_are_refused(small, parameters):
+    arguments = {"segmentation_criteria": {}, "segment_type": "health", **parameters}
     with pytest.raises(InvalidParameters) as caught:
-        hs.segment_customers(small, **asked)
-    assert caught.value.details["parameter"] == next(iter(given))
+        hs.segment_customers(small, **arguments)
+    assert caught.value.details["parameter"] == next(iter(parameters))
 
 
 def test_the_planted_segments_of_a_portfolio_are_recovered(tmp_path):
@@ -386,16 +389,16 @@ def test_the_planted_segments_of_a_portfolio_are_recovered(tmp_path):
     planted = pd.read_parquet(tmp_path / "truth" / "segments.parquet").set_index("client_id")[
         "segment"
     ]
-    told = {
-        client: one.segment_name
-        for one in result.segments
-        if one.placed
-        for client in one.client_ids
+    segment_of = {
+        client: segment.segment_name
+        for segment in result.segments
+        if segment.placed
+        for client in segment.client_ids
     }
-    assert result.segments_created == 4 and len(told) >= 0.95 * result.total_customers
+    assert result.segments_created == 4 and len(segment_of) >= 0.95 * result.total_customers
     labels = [
-        pd.factorize(np.array(one))[0]
-        for one in (planted.reindex(list(told)).tolist(), list(told.values()))
+        pd.factorize(np.array(each))[0]
+        for each in (planted.reindex(list(segment_of)).tolist(), list(segment_of.values()))
     ]
     assert adjusted_rand_score(*labels) >= 0.9
 
@@ -410,17 +413,19 @@ def test_a_churned_customer_is_refused_with_the_day_and_the_date_to_use():
     portfolio = tiny_portfolio(
         [(client, day, "u1") for client in ids for day in DAYS], customers, arr_changes=changes
     )
-    for asked in (
-        lambda **given: hs.segment_customers(portfolio, {}, "usage", 1, client_id="c01", **given),
-        lambda **given: hs.segment_by_value_tier(
-            portfolio, arr_thresholds=[100], client_id="c01", **given
+    for call in (
+        lambda **options: hs.segment_customers(
+            portfolio, {}, "usage", 1, client_id="c01", **options
+        ),
+        lambda **options: hs.segment_by_value_tier(
+            portfolio, arr_thresholds=[100], client_id="c01", **options
         ),
     ):
         with pytest.raises(
             ClientNotFound, match=r"churned on 2025-03-20, .* use as_of 2025-03-19"
         ) as refused:
-            asked()
-        assert asked(as_of=refused.value.details["last_as_of"]).customer_standing.client_id == "c01"
+            call()
+        assert call(as_of=refused.value.details["last_as_of"]).customer_standing.client_id == "c01"
 
 
 def test_the_chart_of_moves_has_the_segments_in_their_own_order():

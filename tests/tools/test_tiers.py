@@ -68,7 +68,7 @@ def year():
 
 
 def sizes(response):
-    return {one.tier_name: one.customer_count for one in response.value_tiers}
+    return {tier.tier_name: tier.customer_count for tier in response.value_tiers}
 
 
 def test_any_number_of_thresholds_makes_one_tier_more_and_an_upper_limit_belongs_to_its_tier():
@@ -118,13 +118,18 @@ def test_the_waterfalls_of_the_tiers_add_up_to_the_portfolios(demo):
     result = hs.segment_by_value_tier(demo)
     for part in ("start", "new", "expansion", "contraction", "churn", "end"):
         assert sum(
-            getattr(one.retention, part) for one in result.value_tiers if one.retention
+            getattr(tier.retention, part) for tier in result.value_tiers if tier.retention
         ) == pytest.approx(getattr(result.retention, part), abs=1)
-    kept = result.retention
-    assert kept.start + kept.new + kept.expansion + kept.contraction + kept.churn == pytest.approx(
-        kept.end, abs=1
+    waterfall = result.retention
+    assert (
+        waterfall.start
+        + waterfall.new
+        + waterfall.expansion
+        + waterfall.contraction
+        + waterfall.churn
+        == pytest.approx(waterfall.end, abs=1)
     )
-    assert kept.grr <= min(1, kept.nrr)
+    assert waterfall.grr <= min(1, waterfall.nrr)
 
 
 def test_the_waterfall_is_the_planted_one(demo, truth):
@@ -152,8 +157,8 @@ def test_unknown_arr_zero_one_customer_and_ties_have_a_defined_response():
         and none.total_arr is None
         and none.not_measured["$.total_arr"]
     )
-    one = hs.segment_by_value_tier(portfolio_of([500]))
-    assert sizes(one)["Micro"] == 1 and one.pareto_analysis.top_20_percent_customers == 1
+    single = hs.segment_by_value_tier(portfolio_of([500]))
+    assert sizes(single)["Micro"] == 1 and single.pareto_analysis.top_20_percent_customers == 1
     zero = hs.segment_by_value_tier(portfolio_of([0, 0]))
     assert zero.total_arr == 0 and zero.pareto_analysis.top_share is None
     tied = hs.segment_by_value_tier(portfolio_of([100] * 7), arr_thresholds=[100])
@@ -176,8 +181,8 @@ def test_managers_needed_are_the_hours_over_a_managers_hours():
     )
     portfolio = portfolio_of([20_000] * 5 + [300_000] * 2, tables={"csms": csms})
     rows = {
-        one.tier: one
-        for one in hs.segment_by_value_tier(portfolio).resource_allocation_recommendations
+        advice.tier: advice
+        for advice in hs.segment_by_value_tier(portfolio).resource_allocation_recommendations
     }
     assert (rows["SMB"].hours_needed, rows["SMB"].recommended_csm_count, rows["SMB"].gap) == (
         5,
@@ -191,7 +196,7 @@ def test_managers_needed_are_the_hours_over_a_managers_hours():
     ) == (1, 0, "none")
     assert rows["Micro"].current_csm_count == 0
     alone = hs.segment_by_value_tier(portfolio_of([20_000])).resource_allocation_recommendations
-    assert all(one.current_csm_count is None and one.priority == "unknown" for one in alone)
+    assert all(each.current_csm_count is None and each.priority == "unknown" for each in alone)
 
 
 def test_suggested_thresholds_give_each_tier_as_many_customers_as_its_hours_allow():
@@ -235,10 +240,10 @@ def test_potential_comes_from_needed_seats_or_from_the_customers_table():
         "customers table",
         4_500,
     )
-    kept = hs.segment_by_value_tier(
+    again = hs.segment_by_value_tier(
         hs.Portfolio.open(portfolio.path, portfolio.settings)
     )  # the forecast is not made again,
-    assert kept.to_json() == result.to_json()
+    assert again.to_json() == result.to_json()
     other = portfolio.settings.model_copy(update={"interval_level": 0.8})
     hs.segment_by_value_tier(hs.Portfolio.open(portfolio.path, other))  # for other settings it is
     assert len(list(portfolio.cache.folder.glob("users_ahead*"))) == 2
@@ -276,7 +281,7 @@ def test_the_arr_at_risk_is_a_distribution_around_its_expectation(demo):
     assert result.draws == 10_000 and result.lower <= result.median <= result.upper
     assert result.expected >= result.certain and result.lower >= result.certain
     portfolio = hs.segment_by_value_tier(demo)
-    assert sum(one.at_risk.expected for one in portfolio.value_tiers) == pytest.approx(
+    assert sum(tier.at_risk.expected for tier in portfolio.value_tiers) == pytest.approx(
         result.expected, abs=1
     )
     mean = (
@@ -304,15 +309,19 @@ def test_each_level_of_detail_has_its_keys(demo, conform, level):
 
 def test_a_customer_has_its_tier_and_the_amount_to_the_next():
     portfolio = portfolio_of([20_000, 60_000], currency="EUR")
-    place = hs.segment_by_value_tier(portfolio, client_id="c00").customer_standing
-    assert (place.tier, place.rank, place.of, place.next_tier, place.to_next) == (
+    standing = hs.segment_by_value_tier(portfolio, client_id="c00").customer_standing
+    assert (standing.tier, standing.rank, standing.of, standing.next_tier, standing.to_next) == (
         "SMB",
         2,
         2,
         "Mid-Market",
         30_000,
     )
-    assert (place.lower_tier, place.to_lower, place.share_of_arr) == ("Micro", 10_000, 0.25)
+    assert (standing.lower_tier, standing.to_lower, standing.share_of_arr) == (
+        "Micro",
+        10_000,
+        0.25,
+    )
     with pytest.raises(ClientNotFound):
         hs.segment_by_value_tier(portfolio, client_id="c09")
 
@@ -324,14 +333,14 @@ def test_a_customer_has_its_tier_and_the_amount_to_the_next():
 )
 def test_every_customer_is_in_one_tier_and_all_sums_add_up(demo, limits, model):
     result = hs.segment_by_value_tier(demo, model, limits, output_detail_level="full")
-    everybody = [client for one in result.value_tiers for client in one.client_ids]
+    everybody = [client for tier in result.value_tiers for client in tier.client_ids]
     assert len(everybody) == len(set(everybody)) == result.total_customers
-    assert sum(round(10 * one.percentage_of_customers) for one in result.value_tiers) == 1000
-    assert sum(round(10 * one.percentage_of_arr) for one in result.value_tiers) == 1000
-    assert sum(one.total_arr or 0 for one in result.value_tiers) == pytest.approx(
+    assert sum(round(10 * tier.percentage_of_customers) for tier in result.value_tiers) == 1000
+    assert sum(round(10 * tier.percentage_of_arr) for tier in result.value_tiers) == 1000
+    assert sum(tier.total_arr or 0 for tier in result.value_tiers) == pytest.approx(
         result.total_arr, abs=0.5
     )
-    assert sum(one.hours_needed for one in result.resource_allocation_recommendations) >= 0
+    assert sum(advice.hours_needed for advice in result.resource_allocation_recommendations) >= 0
     arr = result.frame("customers")["arr"].dropna().sort_values(ascending=False).to_numpy()
     count = result.pareto_analysis.top_20_percent_customers
     assert result.pareto_analysis.top_share == pytest.approx(
@@ -340,7 +349,7 @@ def test_every_customer_is_in_one_tier_and_all_sums_add_up(demo, limits, model):
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
+    ("limits", "words"),
     [
         ([50, 10], "don't rise"),
         ([10, 10], "repeated"),
@@ -353,14 +362,14 @@ def test_every_customer_is_in_one_tier_and_all_sums_add_up(demo, limits, model):
         ([None], "finite"),
     ],
 )
-def test_invalid_thresholds_are_refused(limits, said):
+def test_invalid_thresholds_are_refused(limits, words):
     with pytest.raises(InvalidParameters) as caught:
         hs.segment_by_value_tier(portfolio_of([1]), arr_thresholds=limits)
-    assert caught.value.details["parameter"] == "arr_thresholds" and said in str(caught.value)
+    assert caught.value.details["parameter"] == "arr_thresholds" and words in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "parameters",
     [
         {"segmentation_model": "arrbased"},
         {"output_detail_level": "all"},
@@ -369,10 +378,10 @@ def test_invalid_thresholds_are_refused(limits, said):
         {"names": ["a", "a", "b", "c", "d"]},
     ],
 )
-def test_parameters_outside_their_range_are_refused(given):
+def test_parameters_outside_their_range_are_refused(parameters):
     with pytest.raises(InvalidParameters) as caught:
-        hs.segment_by_value_tier(portfolio_of([1]), **given)
-    assert caught.value.details["parameter"] == next(iter(given))
+        hs.segment_by_value_tier(portfolio_of([1]), **parameters)
+    assert caught.value.details["parameter"] == next(iter(parameters))
 
 
 # -- what they are made of -------------------------------------------------------------------
@@ -388,8 +397,8 @@ def test_a_waterfall_ends_where_its_parts_lead(then, now):
     assert sum(
         parts[name] for name in ("start", "new", "expansion", "contraction", "churn")
     ) == pytest.approx(parts["end"], abs=1e-3)
-    kept = retention(rows)
-    assert kept.grr is None or (kept.grr <= 1 + 1e-12 and kept.grr <= kept.nrr + 1e-12)
+    shares = retention(rows)
+    assert shares.grr is None or (shares.grr <= 1 + 1e-12 and shares.grr <= shares.nrr + 1e-12)
 
 
 def test_an_unknown_movement_of_arr_is_left_out():
@@ -472,7 +481,7 @@ def test_lifetime_value_follows_from_arr_and_the_tiers_rate(year):
         .all()
     )
     plain = {"lifetime_years": 1, "discount_rate": 0.0}
-    one = hs.segment_by_value_tier(year.with_settings(plain), as_of="2025-03-30")
-    shorter = one.frame("customers").set_index("client_id")["lifetime_value"]
+    result = hs.segment_by_value_tier(year.with_settings(plain), as_of="2025-03-30")
+    shorter = result.frame("customers").set_index("client_id")["lifetime_value"]
     assert (shorter < known.set_index("client_id")["lifetime_value"]).all()
     assert (shorter <= known.set_index("client_id")["arr"]).all()

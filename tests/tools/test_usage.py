@@ -131,8 +131,8 @@ def test_growth_accounting_adds_up(usage):
 
 def test_the_champion_and_the_top_user_are_named_only_where_that_is_asked(small, usage):
     assert usage.dependence.top_user_share == 0.875 and usage.users is None
-    asked = hs.track_usage_engagement(small, "a", START, END, include_users=True)
-    assert [user["user_id"] for user in asked.users] == ["u1", "u2", "u3"]
+    response = hs.track_usage_engagement(small, "a", START, END, include_users=True)
+    assert [user["user_id"] for user in response.users] == ["u1", "u2", "u3"]
     assert (
         "u1" not in json.dumps(usage.to_dict()) and usage.not_measured["$.users"] == "not requested"
     )
@@ -248,10 +248,10 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "words"), REFUSED)
-def test_a_period_that_cannot_be_is_refused_with_the_way_out(small, given, words):
+@pytest.mark.parametrize(("parameters", "words"), REFUSED)
+def test_a_period_that_cannot_be_is_refused_with_the_way_out(small, parameters, words):
     with pytest.raises(InvalidParameters, match=words) as error:
-        hs.track_usage_engagement(small, "a", **given)
+        hs.track_usage_engagement(small, "a", **parameters)
     assert error.value.to_dict()["error_code"] == "INVALID_PARAMETERS"
 
 
@@ -349,7 +349,7 @@ def test_every_null_of_the_references_keys_has_its_reason(small, demo):
         *[hs.track_usage_engagement(demo, client) for client in live[:8]],
     ]
     for response in responses:
-        given = response.to_dict()
+        reply = response.to_dict()
         for part in (
             "engagement_metrics",
             "usage_analytics",
@@ -359,7 +359,7 @@ def test_every_null_of_the_references_keys_has_its_reason(small, demo):
             "own_baseline",
             "dependence",
         ):
-            for key, value in (given[part] or {}).items():
+            for key, value in (reply[part] or {}).items():
                 if value is None and key not in DERIVED:
                     assert f"$.{part}.{key}" in response.not_measured, (
                         response.client_id,
@@ -477,7 +477,7 @@ def test_the_tool_is_registered_with_its_parameters():
 
 def test_no_advice_is_worded_with_an_unknown_figure(demo, small, usage):
     live = demo.table("customers").query("churned_on.isna()")["client_id"]
-    found = [
+    rules = [
         rule
         for response in (
             usage,
@@ -486,8 +486,8 @@ def test_no_advice_is_worded_with_an_unknown_figure(demo, small, usage):
         for rule in response.recommendations_detail
     ]
     portfolio = portfolio_usage(demo)
-    assert found
+    assert rules
     assert all(
         "unknown" not in rule.text and None not in rule.figures.values()
-        for rule in (*found, *portfolio.recommendations_detail)
+        for rule in (*rules, *portfolio.recommendations_detail)
     )

@@ -104,11 +104,11 @@ def test_an_hourly_series_can_begin_within_a_day():
 def growing(rate, weeks=14):
     rows = []
     for week in range(weeks):
-        for place in range(round(20 * rate**week)):
+        for number in range(round(20 * rate**week)):
             day = pd.Timestamp("2025-01-01") + pd.Timedelta(
-                days=7 * week + place % 7, hours=place % 24
+                days=7 * week + number % 7, hours=number % 24
             )
-            rows.append(("a", f"{day:%Y-%m-%d %H:%M:%S}", f"u{place % 5}"))
+            rows.append(("a", f"{day:%Y-%m-%d %H:%M:%S}", f"u{number % 5}"))
     return tiny_portfolio(rows, settings={"data_until": "2025-04-08"})
 
 
@@ -134,15 +134,15 @@ def test_a_fall_is_decreasing_and_a_flat_series_stable():
 
 def test_a_champion_who_stops_is_an_alert_and_a_rare_visitor_who_does_is_none():
     thrice = pd.date_range("2025-01-01", "2025-06-30", freq="8h")
-    rest = [at(day.date(), user=f"u{place % 4}") for place, day in enumerate(thrice)]
+    rest = [at(day.date(), user=f"u{number % 4}") for number, day in enumerate(thrice)]
     champion = range_of("2025-01-01", "2025-05-20", user="champion", hour=10) + range_of(
         "2025-01-01", "2025-05-20", user="champion", hour=15
     )
-    gone = hs.track_usage_engagement(
+    response = hs.track_usage_engagement(
         tiny_portfolio([*rest, *champion]), "a", "2025-06-01", "2025-07-01"
     )
-    assert gone.dependence.champion_departed and "champion_departed" in [
-        alert.type for alert in gone.alerts
+    assert response.dependence.champion_departed and "champion_departed" in [
+        alert.type for alert in response.alerts
     ]
     rare = [
         at(day.date(), user="rare") for day in pd.date_range("2025-01-01", "2025-05-20", freq="7D")

@@ -68,8 +68,8 @@ def test_departed_champions_are_found_four_weeks_after(demo, truth):
         ).dependence
         for row in exits
     ]
-    found = sum(bool(part.champion_departed) for part in hits)
-    assert exits and found >= 0.9 * len(exits), (found, len(exits))
+    departed = sum(bool(part.champion_departed) for part in hits)
+    assert exits and departed >= 0.9 * len(exits), (departed, len(exits))
 
 
 def test_the_portfolios_incident_and_its_other_days_are_found_and_named(demo, truth):
@@ -80,10 +80,10 @@ def test_the_portfolios_incident_and_its_other_days_are_found_and_named(demo, tr
     hits = [any(row["from"] <= day <= row["to"] for day in days) for row in planted]
     assert planted and sum(hits) >= 0.9 * len(hits)
     incident = rows[rows["kind"] == "incident"].iloc[0]
-    found = days[incident["from"]]
+    day = days[incident["from"]]
     assert (
-        found.ratio == pytest.approx(incident["factor"], abs=0.12)
-        and found.calendar == "incident: login outage"
+        day.ratio == pytest.approx(incident["factor"], abs=0.12)
+        and day.calendar == "incident: login outage"
     )
     assert all(
         any(row["from"] <= day <= row["to"] for row in rows.to_dict("records")) for day in days
@@ -93,8 +93,8 @@ def test_the_portfolios_incident_and_its_other_days_are_found_and_named(demo, tr
 def test_a_customers_dip_in_the_incident_is_one_that_the_portfolio_saw(demo, truth):
     incident = truth("anomalies").query("kind == 'incident'").iloc[0]
     start, large = incident["from"], demo.table("users").groupby("client_id").size().idxmax()
-    found = hs.track_usage_engagement(demo, large, start - 7 * DAY, start + 7 * DAY).unusual_days
-    assert all(day.portfolio_ratio < 0.5 for day in found if start <= day.date <= incident["to"])
+    unusual = hs.track_usage_engagement(demo, large, start - 7 * DAY, start + 7 * DAY).unusual_days
+    assert all(day.portfolio_ratio < 0.5 for day in unusual if start <= day.date <= incident["to"])
 
 
 def test_a_day_on_which_those_who_came_did_much_more_is_unusual_as_the_patterns_say():
@@ -108,11 +108,13 @@ def test_a_day_on_which_those_who_came_did_much_more_is_unusual_as_the_patterns_
             for minute in range(60 if day == busy else 2 + (at + user) % 3)
         ]
     )
-    found = hs.track_usage_engagement(portfolio, "a", busy - 21 * DAY, busy + 21 * DAY).unusual_days
-    assert [(day.date, day.about) for day in found] == [(busy, "doing")]
+    unusual = hs.track_usage_engagement(
+        portfolio, "a", busy - 21 * DAY, busy + 21 * DAY
+    ).unusual_days
+    assert [(day.date, day.about) for day in unusual] == [(busy, "doing")]
     patterns = analyze_engagement_patterns(portfolio, "single_customer", client_id="a")
-    assert found[0].value > 5 * found[0].value_expected and [
-        one.date for one in patterns.anomalies
+    assert unusual[0].value > 5 * unusual[0].value_expected and [
+        anomaly.date for anomaly in patterns.anomalies
     ] == [busy]
 
 
