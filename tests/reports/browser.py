@@ -35,7 +35,7 @@ _FLAGS = [
 
 def chromium() -> str:
     """The browser's program; a test that needs it is skipped where there is none."""
-    found = next(
+    program = next(
         (
             path
             for name in ("chromium", "chromium-browser", "google-chrome")
@@ -43,9 +43,9 @@ def chromium() -> str:
         ),
         None,
     )
-    if found is None:
+    if program is None:
         pytest.skip("Chromium is not installed; .ci/run installs it")
-    return found
+    return program
 
 
 @dataclass
@@ -84,21 +84,21 @@ class Browser:
         self._note(event.get("method"), event.get("params", {}))
         return event
 
-    def _note(self, method: str | None, told: dict[str, Any]) -> None:
+    def _note(self, method: str | None, event: dict[str, Any]) -> None:
         if method == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
+            self.requests.append(event["request"]["url"])
         elif method == "Runtime.exceptionThrown":
-            self.problems.append(json.dumps(told)[:500])
-        elif method == "Runtime.consoleAPICalled" and told["type"] in (
+            self.problems.append(json.dumps(event)[:500])
+        elif method == "Runtime.consoleAPICalled" and event["type"] in (
             "error",
             "warning",
             "assert",
         ):
-            self.problems.append(json.dumps(told["args"])[:500])
-        elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.problems.append(told["entry"]["text"])
+            self.problems.append(json.dumps(event["args"])[:500])
+        elif method == "Log.entryAdded" and event["entry"]["level"] in ("error", "warning"):
+            self.problems.append(event["entry"]["text"])
         elif method == "Page.javascriptDialogOpening":
-            self.problems.append(f"a dialog: {told['message']}")
+            self.problems.append(f"a dialog: {event['message']}")
 
     def open(self, page: Path, width: int = 1440, dark: bool = False, height: int = 900) -> None:
         """Load a file at a width, in light or dark."""

@@ -35,12 +35,12 @@ def shown_pages(calculated_demo) -> Shown:
     demo = {"clients": 40, "months": 9, "seed": 7, "events": "light", "scenario": "plain"}
     small = portfolio_in(calculated_demo("small", **demo))
     opened = hs.Portfolio.open(small.folder)
-    given = {"portfolio": opened, "client_id": small.client_id}
+    arguments = {"portfolio": opened, "client_id": small.client_id}
     models = model_results.of(opened)
     return Shown(
         small.client_id,
-        {tool: customer_page(tool, **given) for tool in MODULES},
+        {tool: customer_page(tool, **arguments) for tool in MODULES},
         {tool: portfolio_page(tool, portfolio=opened) for tool in MODULES},
-        {kind: overview_page(overview_spec(kind).tool, **given) for kind in OVERVIEWS},
+        {kind: overview_page(overview_spec(kind).tool, **arguments) for kind in OVERVIEWS},
         {kind: model_page(kind, result, opened) for kind, result in models.items()},
     )

@@ -83,10 +83,10 @@ def _static_texts(node: Node) -> Iterator[str]:
 
 def _row_counts(tree: Node) -> Iterator[str]:
     for box in _all(tree, lambda node: "hs-table" in node.names):
-        said = [label.text for label in box.all("label")]
+        labels = [label.text for label in box.all("label")]
         rows = len(box.all("tbody")[0].all("tr"))
-        if said and f" {formats.number(rows)} " not in said[0]:
-            yield f"{said[0]!r} under a table of {rows} rows"
+        if labels and f" {formats.number(rows)} " not in labels[0]:
+            yield f"{labels[0]!r} under a table of {rows} rows"
 
 
 def _all(node: Node, wanted: Callable[[Node], bool]) -> Iterator[Node]:
@@ -101,17 +101,17 @@ def _all(node: Node, wanted: Callable[[Node], bool]) -> Iterator[Node]:
 
 def listing(page: Page) -> str:
     """Every text of a page that holds a figure, with where it is on the page."""
-    return "".join(f"{place}: {text}\n" for place, text in _texts(page, page.kind))
+    return "".join(f"{where}: {text}\n" for where, text in _texts(page, page.kind))
 
 
-def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
     """The templates of a spec; a function's are the string constants of its code."""
     if isinstance(value, str):
         if "{" in value or re.search(r":\w", value):
-            yield place, value
+            yield where, value
     elif callable(value):
         for constant in _constants(value.__code__):
-            yield from _texts(constant, f"{place} (chosen)")
+            yield from _texts(constant, f"{where} (chosen)")
     elif dataclasses.is_dataclass(value):
         own = (
             getattr(value, "name", None) or getattr(value, "heading", None) or type(value).__name__
@@ -120,18 +120,18 @@ def _texts(value: Any, place: str) -> Iterator[tuple[str, str]]:
             part = getattr(value, field.name)
             if field.name in ("direction", "band", "past", "rows", "severity", "path", "needs"):
                 if part:
-                    yield f"{place} / {own} / {field.name}", part
+                    yield f"{where} / {own} / {field.name}", part
             else:
-                yield from _texts(part, f"{place} / {own}")
+                yield from _texts(part, f"{where} / {own}")
     elif isinstance(value, Mapping):
         for name, part in value.items():
             if isinstance(part, str):
-                yield f"{place} / {name}", part
+                yield f"{where} / {name}", part
             else:
-                yield from _texts(part, f"{place} / {name}")
+                yield from _texts(part, f"{where} / {name}")
     elif isinstance(value, tuple):
         for part in value:
-            yield from _texts(part, place)
+            yield from _texts(part, where)
 
 
 def _constants(code: Any) -> Iterator[str]:

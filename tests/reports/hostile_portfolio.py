@@ -11,7 +11,7 @@ from healthseg.data.tables import TABLES, Column, Table
 from tests.reports.hostile import HOSTILE
 
 UNTIL = pd.Timestamp("2025-10-10")
-CLIENTS = [f"client_{place:02d}" for place in range(len(HOSTILE))]
+CLIENTS = [f"client_{number:02d}" for number in range(len(HOSTILE))]
 SHOWN, NAME = CLIENTS[2], HOSTILE[2]  # a live customer, no prospect any more
 DAYS_BEFORE = {
     "signup_date": 400,
@@ -54,22 +54,22 @@ def _values(table: Table, column: Column) -> list:
     if column.kind == "id":
         return CLIENTS
     if column.allowed:
-        return [column.allowed[place % len(column.allowed)] for place in every]
+        return [column.allowed[number % len(column.allowed)] for number in every]
     if column.name in GONE:
-        return [UNTIL - pd.Timedelta(days=20) if place % 10 == 9 else pd.NaT for place in every]
+        return [UNTIL - pd.Timedelta(days=20) if number % 10 == 9 else pd.NaT for number in every]
     if column.kind in ("date", "timestamp"):
         before = (DAYS_BEFORE | AHEAD).get(column.name, 14)
         return [
-            (UNTIL - pd.Timedelta(days=before + place % 5, hours=8)).floor("s") for place in every
+            (UNTIL - pd.Timedelta(days=before + number % 5, hours=8)).floor("s") for number in every
         ]
     if column.kind == "boolean":
-        return [place % 2 == 0 for place in every]
+        return [number % 2 == 0 for number in every]
     if column.kind == "integer":
-        return [1 + place % 9 for place in every]
+        return [1 + number % 9 for number in every]
     if column.kind == "number":
         return [
-            1000.0 * (1 + place % 7) if column.name in ("arr", "amount") else 1.0 + place % 4
-            for place in every
+            1000.0 * (1 + number % 7) if column.name in ("arr", "amount") else 1.0 + number % 4
+            for number in every
         ]
     return list(HOSTILE)
 

@@ -319,19 +319,19 @@ NAMES = [
 
 def customers_frame(count: int = 60) -> pd.DataFrame:
     rows = []
-    for place in range(count):
-        score = 22 + (place * 37) % 76
-        arr = 240_000.0 - 3_700 * place
+    for number in range(count):
+        score = 22 + (number * 37) % 76
+        arr = 240_000.0 - 3_700 * number
         rows.append(
             {
-                "client_id": f"cs_client_{place:03d}",
-                "name": NAMES[place % 14] + ("" if place < 14 else f" {place}"),
+                "client_id": f"cs_client_{number:03d}",
+                "name": NAMES[number % 14] + ("" if number < 14 else f" {number}"),
                 "score": float(score),
                 "band": ("critical", "at_risk", "healthy", "champion")[
                     sum(score >= edge for edge in (40, 60, 80))
                 ],
-                "change": float((place * 7) % 23 - 11),
-                "trend": "declining" if place % 3 else "stable",
+                "change": float((number * 7) % 23 - 11),
+                "trend": "declining" if number % 3 else "stable",
                 "risk_level": "high" if score < 60 else "low",
                 "reason": "usage is 41% under its own baseline; 2 high tickets are open",
                 "arr": arr,
@@ -342,9 +342,9 @@ def customers_frame(count: int = 60) -> pd.DataFrame:
                 "stage": "active",
                 "plan": "Team",
                 "industry": "Logistics",
-                "csm_id": f"csm_{place % 5:02d}",
-                "renewal_on": AS_OF + dt.timedelta(days=place * 6),
-                "days_to_renewal": place * 6,
+                "csm_id": f"csm_{number % 5:02d}",
+                "renewal_on": AS_OF + dt.timedelta(days=number * 6),
+                "days_to_renewal": number * 6,
                 "coverage": 0.91,
                 "lower": score - 5.0,
                 "upper": min(100.0, score + 5.0),
@@ -426,7 +426,7 @@ def portfolio_frames() -> dict[str, pd.DataFrame]:
             for low in range(0, 100, 10)
         ]
     )
-    bins["band"] = [band[place] for place, band in enumerate(bins["band"])]
+    bins["band"] = [band[index] for index, band in enumerate(bins["band"])]
     inputs = metrics_frame()[["component", "metric", "label", "weight"]].assign(
         measured_share=[0.98, 0.93, 1, 1, 1, 1, 0.95, 0.95, 0.71, 0.44, 0.63, 0.99, 0.97],
         customers=60,
@@ -458,8 +458,8 @@ def what_if_frame(customers: pd.DataFrame) -> pd.DataFrame:
             "shown": customers["score"],
         }
     )
-    for place, (name, weight) in enumerate(weights.items()):
-        shift = 10.0 * ((place % 2) - 0.5) / weight * 0.1
+    for number, (name, weight) in enumerate(weights.items()):
+        shift = 10.0 * ((number % 2) - 0.5) / weight * 0.1
         frame = frame.assign(
             **{f"{name}_points": (frame["shown"] + shift).clip(0, 100), f"{name}_known": 1.0}
         )

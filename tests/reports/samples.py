@@ -84,7 +84,7 @@ def health(
     name: str = "Brightwater Logistics", client_id: str = "cs_client_123", **changes
 ) -> HealthScore:
     """A customer at 69 that fell by 6: every figure of it can be looked for on the page."""
-    given = {
+    fields = {
         "as_of": AS_OF,
         "data_until": AS_OF,
         "fingerprint": "0123456789abcdef",
@@ -302,7 +302,7 @@ def health(
         "marks": [HistoryMark(**row) for row in marks_frame().to_dict("records")],
         "provisional": False,
     } | changes
-    return HealthScore(**given).with_frames(**frames())
+    return HealthScore(**fields).with_frames(**frames())
 
 
 def _none(value):
@@ -317,7 +317,7 @@ def portfolio(**changes) -> PortfolioHealth:
     """A portfolio of sixty customers."""
     shown = portfolio_frames()
     moved = shown["movers"]
-    given = {
+    fields = {
         "as_of": AS_OF,
         "data_until": AS_OF,
         "fingerprint": "0123456789abcdef",
@@ -348,4 +348,4 @@ def portfolio(**changes) -> PortfolioHealth:
         "input_coverage": _records(shown["coverage"]),
         "alerts": [],
     } | changes
-    return PortfolioHealth(**given).with_frames(**shown)
+    return PortfolioHealth(**fields).with_frames(**shown)

@@ -64,11 +64,11 @@ def run_on(folder: Path, day: str, **environment: str) -> alerts.AlertRun:
     }
     portfolio = Portfolio.open(folder, settings)
     only_health = {"anomaly": "false", "stuck_stage": "false"}
-    given = {
+    variables = {
         f"HEALTHSEG_ALERTS__{key.upper()}": value
         for key, value in (only_health | environment).items()
     }
-    return alerts.run(portfolio, in_force(str(folder), given))
+    return alerts.run(portfolio, in_force(str(folder), variables))
 
 
 def statuses(run: alerts.AlertRun, rule: str = "overdue_invoice") -> list[tuple[str, str]]:
@@ -90,7 +90,7 @@ def messages(path: Path) -> list[dict]:
 
 
 def test_an_alert_is_told_once_again_after_its_cooldown_and_when_it_is_over(folder):
-    told = {
+    by_day = {
         day: statuses(run_on(folder, day))
         for day in (
             "2025-05-30",
@@ -102,7 +102,7 @@ def test_an_alert_is_told_once_again_after_its_cooldown_and_when_it_is_over(fold
             "2025-06-13",
         )
     }
-    assert told == {
+    assert by_day == {
         "2025-05-30": [],
         "2025-05-31": [("b", NEW)],
         "2025-06-07": [("b", QUIET)],
@@ -111,7 +111,7 @@ def test_an_alert_is_told_once_again_after_its_cooldown_and_when_it_is_over(fold
         "2025-06-12": [("b", ENDED)],
         "2025-06-13": [],
     }
-    assert [one for one in delivered(folder) if one[1] == "overdue_invoice"] == [
+    assert [message for message in delivered(folder) if message[1] == "overdue_invoice"] == [
         ("b", "overdue_invoice", status) for status in (NEW, GOES_ON, ENDED)
     ]
 
@@ -168,8 +168,8 @@ def test_without_a_handler_the_alert_is_noted_and_said_not_to_be_configured(fold
     portfolio = Portfolio.open(folder, {"data_until": "2025-05-31"})
     run = alerts.run(portfolio, in_force(str(folder), {}))
     assert statuses(run) == [("b", NEW)]
-    kept = outbox.everything(portfolio.ledger())
-    assert kept and {one.status for one in kept} == {outbox.NOT_CONFIGURED}
+    entries = outbox.everything(portfolio.ledger())
+    assert entries and {entry.status for entry in entries} == {outbox.NOT_CONFIGURED}
 
 
 def test_breaking_away_and_being_stuck_are_alerts(tmp_path):
@@ -182,8 +182,8 @@ def test_breaking_away_and_being_stuck_are_alerts(tmp_path):
         if k or day < pd.Timestamp("2025-07-08")
     ]
     portfolio = tiny_portfolio(events)
-    found = alerts.run(portfolio, in_force(str(portfolio.path), {})).alerts
-    assert {alert.client_id for alert in found if alert.rule == alerts.ANOMALY} == {"c0"}
+    raised = alerts.run(portfolio, in_force(str(portfolio.path), {})).alerts
+    assert {alert.client_id for alert in raised if alert.rule == alerts.ANOMALY} == {"c0"}
     switched = alerts.evaluate(
         portfolio, in_force("", {"HEALTHSEG_ALERTS__ANOMALY": "false"}).alerts
     )
@@ -198,8 +198,8 @@ def test_the_command_writes_the_digest_with_names_as_text(folder, tmp_path, caps
         )
         == 0
     )
-    told = json.loads(capsys.readouterr().out)
-    assert told["counts"]["new"] >= 1 and told["as_of"] == "2025-05-31"
+    reply = json.loads(capsys.readouterr().out)
+    assert reply["counts"]["new"] >= 1 and reply["as_of"] == "2025-05-31"
     markup = (tmp_path / "out" / alerts_page.FILE).read_text()
     assert (
         "&lt;b&gt;Bob&lt;/b&gt;" in markup and "<b>Bob" not in markup and "What is new?" in markup

@@ -37,20 +37,20 @@ def twice(small_portfolio: Portfolio, tmp_path_factory):
     """The same reports asked for twice, in a folder a day; one of them is gone before the second time."""
     out = tmp_path_factory.mktemp("twice")
     moments = iter(dt.datetime(2026, 1, 2, 3, minute, tzinfo=dt.UTC) for minute in range(60))
-    asked = {
+    options = {
         "riskiest": 1,
         "overview": True,
         "out": out,
         "keep_days": 2,
         "clock": lambda: next(moments),
     }
-    first = run.make_reports(str(small_portfolio.folder), (TOOL,), **asked)
+    first = run.make_reports(str(small_portfolio.folder), (TOOL,), **options)
     day = next(path for path in out.iterdir() if path.name.startswith("20"))
     pages = {page: page.stat().st_mtime_ns for page in day.rglob(f"{TOOL}.html")}
     (day / "overview" / f"{TOOL}.html").unlink()
     for name in ("2024-01-01", "2024-01-02"):
         shutil.copytree(day, out / name)
-    second = run.make_reports(str(small_portfolio.folder), (TOOL,), resume=True, **asked)
+    second = run.make_reports(str(small_portfolio.folder), (TOOL,), resume=True, **options)
     return out, day, first, second, pages
 
 
@@ -58,28 +58,31 @@ def test_a_resume_makes_what_is_missing_and_nothing_else(twice):
     _, day, first, second, pages = twice
     assert [outcome.status for outcome in first.outcomes] == ["ok", "ok"]
     assert [outcome.status for outcome in second.outcomes] == ["ok", "skipped"]
-    kept = next(page for page in pages if page.parent.name != "overview")
-    assert kept.stat().st_mtime_ns == pages[kept] and (day / "overview" / f"{TOOL}.html").is_file()
+    untouched = next(page for page in pages if page.parent.name != "overview")
+    assert (
+        untouched.stat().st_mtime_ns == pages[untouched]
+        and (day / "overview" / f"{TOOL}.html").is_file()
+    )
 
 
 def test_a_report_whose_run_died_before_it_told_of_it_is_told_by_the_resume_and_not_made_again(
     small_portfolio, tmp_path
 ):
     clock = iter(dt.datetime(2026, 1, 2, 3, minute, tzinfo=dt.UTC) for minute in range(60))
-    asked = {"riskiest": 1, "out": tmp_path, "clock": lambda: next(clock)}
-    run.make_reports(str(small_portfolio.folder), (TOOL,), **asked)
+    options = {"riskiest": 1, "out": tmp_path, "clock": lambda: next(clock)}
+    run.make_reports(str(small_portfolio.folder), (TOOL,), **options)
     (path,) = manifest.runs(tmp_path)
-    told = next(line for line in manifest.lines(path) if "report" in line)
+    reported = next(line for line in manifest.lines(path) if "report" in line)
     path.write_text(path.read_text("utf-8").split("\n")[0] + "\n", encoding="utf-8")
     page = next(tmp_path.rglob(f"{TOOL}.html"))
     written = page.stat().st_mtime_ns
-    again = run.make_reports(str(small_portfolio.folder), (TOOL,), resume=True, **asked)
-    line = manifest.latest(tmp_path)[told["report"]]
+    again = run.make_reports(str(small_portfolio.folder), (TOOL,), resume=True, **options)
+    line = manifest.latest(tmp_path)[reported["report"]]
     assert [outcome.status for outcome in again.outcomes] == [
         "ok"
     ] and page.stat().st_mtime_ns == written
     assert {name: line[name] for name in ("status", "key", "fingerprint", "as_of", "verdict")} == {
-        name: told[name] for name in ("status", "key", "fingerprint", "as_of", "verdict")
+        name: reported[name] for name in ("status", "key", "fingerprint", "as_of", "verdict")
     }
     assert f'href="customers/{line["client_id"]}/{TOOL}.html"' in (
         tmp_path / "index.html"
@@ -96,11 +99,11 @@ def test_the_newest_days_are_kept_and_the_index_leads_into_the_day(twice):
 
 def test_the_manifest_tells_what_happened(twice):
     lines = _lines(twice[0])
-    told = [line for line in lines if "report" in line]
-    assert [line["status"] for line in told] == ["ok", "ok", "skipped", "ok"] or [
-        line["status"] for line in told
+    reports = [line for line in lines if "report" in line]
+    assert [line["status"] for line in reports] == ["ok", "ok", "skipped", "ok"] or [
+        line["status"] for line in reports
     ] == ["ok", "ok", "ok", "skipped"]
-    for line in told[:2]:
+    for line in reports[:2]:
         assert line["fingerprint"] and line["seconds"] > 0 and line["key"] and line["error"] is None
     assert [line["status"] for line in lines if "ended" in line] == [0, 0]
 
@@ -130,11 +133,13 @@ def test_a_shard_that_is_none_is_refused(text):
 
 
 def test_shards_cover_every_report_once():
-    asked = [
-        plan.Request((TOOL, "track_usage_engagement"), overview=True, shard=(place, 3))
-        for place in (1, 2, 3)
+    requests = [
+        plan.Request((TOOL, "track_usage_engagement"), overview=True, shard=(number, 3))
+        for number in (1, 2, 3)
     ]
-    parts = [plan.jobs(one, ["a", "b", "c"], "p", Path("/out"), "x", "") for one in asked]
+    parts = [
+        plan.jobs(request, ["a", "b", "c"], "p", Path("/out"), "x", "") for request in requests
+    ]
     whole = plan.jobs(
         plan.Request((TOOL, "track_usage_engagement"), overview=True),
         ["a", "b", "c"],
@@ -143,7 +148,7 @@ def test_shards_cover_every_report_once():
         "x",
         "",
     )
-    assert sorted(one.name for part in parts for one in part) == sorted(one.name for one in whole)
+    assert sorted(job.name for part in parts for job in part) == sorted(job.name for job in whole)
     assert len(whole) == 8 and max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
@@ -224,8 +229,8 @@ def test_a_signal_stops_a_run_cleanly(small_portfolio: Portfolio, package, tmp_p
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + number and "--resume continues" in said
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "--resume continues" in output
     assert _lines(tmp_path)[-1]["stopped"] == number and not (tmp_path / "index.html").exists()
     assert not list(tmp_path.rglob("*.part"))
 
@@ -278,20 +283,20 @@ def test_a_log_has_a_line_a_report_and_a_terminal_a_bar():
 
     good = ReportOutcome("t", "a", "a/t.html", 1.25, {})
     bad = ReportOutcome("t", "b", "b/t.html", 1.0, {}, {"error_message": "no such thing"}, "failed")
-    told = {}
+    outputs = {}
     for stream, quiet in ((io.StringIO(), False), (Terminal(), False), (io.StringIO(), True)):
         progress = BatchProgress(quiet, stream)
         progress.begin(2)
         progress.add(good)
         progress.add(bad)
         progress.end()
-        told[type(stream).__name__, quiet] = stream.getvalue()
+        outputs[type(stream).__name__, quiet] = stream.getvalue()
     assert (
-        told["StringIO", False]
+        outputs["StringIO", False]
         == "[1/2] a/t.html: ok, 1.2 s\n[2/2] b/t.html: failed, no such thing\n"
     )
-    assert "2/2, " in told["Terminal", False] and "1 failed" in told["Terminal", False]
-    assert told["StringIO", True] == ""
+    assert "2/2, " in outputs["Terminal", False] and "1 failed" in outputs["Terminal", False]
+    assert outputs["StringIO", True] == ""
 
 
 def test_what_changed_since_the_run_before_is_told():

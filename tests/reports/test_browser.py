@@ -20,8 +20,8 @@ AT = dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC)
 
 @pytest.fixture(scope="module")
 def browser():
-    with browsing() as one:
-        yield one
+    with browsing() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     )
     portfolio = samples.portfolio()
     rows = [
-        {**row, "name": HOSTILE[place % len(HOSTILE)], "reason": HOSTILE[-place % len(HOSTILE)]}
-        for place, row in enumerate(portfolio.customers)
+        {**row, "name": HOSTILE[index % len(HOSTILE)], "reason": HOSTILE[-index % len(HOSTILE)]}
+        for index, row in enumerate(portfolio.customers)
     ]
     failed = {
         "tool": TOOL,
@@ -46,7 +46,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     }
     shelf = index.ReportFolder(folder, folder, [TOOL], {})
     bad = index.ReportFolder(folder, folder, [TOOL], {f"cs_client_004/{TOOL}": failed})
-    made = {
+    html = {
         "customer": html_of("customer", samples.health()),
         "hostile": html_of("customer", hostile),
         "portfolio": html_of("portfolio", portfolio),
@@ -55,9 +55,9 @@ def pages(tmp_path_factory) -> dict[str, Path]:
             portfolio.model_copy(update={"customers": rows}), bad, [], {}, AT, 1.0
         ),
     }
-    for name, text in made.items():
+    for name, text in html.items():
         (folder / f"{name}.html").write_text(text, "utf-8")
-    return {name: folder / f"{name}.html" for name in made}
+    return {name: folder / f"{name}.html" for name in html}
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -44,7 +44,7 @@ attempts = 1
 """
 
 
-def said(*words: str) -> str:
+def output_of(*words: str) -> str:
     """What a command prints, of both kinds."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
@@ -84,19 +84,21 @@ def test_no_secret_is_in_anything_that_is_written_or_said(tmp_path, secrets, mon
     (portfolio / "invoices.csv").write_text(
         "invoice_id,client_id,amount,issued_on,due_on\ni1,a,1,2025-03-01,2025-03-02\n"
     )
-    told, out = "", tmp_path / "out"
+    output, out = "", tmp_path / "out"
     with serving(Project(faults=["401", "500"])) as address:
         for handler in ("hook", "mail"):
             (portfolio / "healthseg.toml").write_text(TOML.format(address=address, handler=handler))
             where = ("--portfolio", portfolio)
-            told += said("trust", portfolio)
-            told += said("sync", "mixpanel", *where, "--from", "2025-05-01", "--to", "2025-05-02")
-            told += said("settings", *where) + said("settings", *where, "--json")
-            told += said("run", "calculate_health_score", *where, "-p", "client_id=a")
-            told += said("run", "track_usage_engagement", *where, "-p", "client_id=nobody")
-            told += said("alerts", "run", *where, "--out", out)
-        told += said("check", portfolio, "--json")
-        told += said(
+            output += output_of("trust", portfolio)
+            output += output_of(
+                "sync", "mixpanel", *where, "--from", "2025-05-01", "--to", "2025-05-02"
+            )
+            output += output_of("settings", *where) + output_of("settings", *where, "--json")
+            output += output_of("run", "calculate_health_score", *where, "-p", "client_id=a")
+            output += output_of("run", "track_usage_engagement", *where, "-p", "client_id=nobody")
+            output += output_of("alerts", "run", *where, "--out", out)
+        output += output_of("check", portfolio, "--json")
+        output += output_of(
             "report",
             "track_usage_engagement",
             *where,
@@ -107,7 +109,7 @@ def test_no_secret_is_in_anything_that_is_written_or_said(tmp_path, secrets, mon
             "--workers",
             "1",
         )
-    told += said(
+    output += output_of(
         "run",
         "calculate_health_score",
         "--portfolio",
@@ -116,11 +118,11 @@ def test_no_secret_is_in_anything_that_is_written_or_said(tmp_path, secrets, mon
         "client_id=a",
     )
     assert (
-        "Mixpanel refuses" in told
-        and "does not respond" in told
-        and '"current_health_score"' in told
+        "Mixpanel refuses" in output
+        and "does not respond" in output
+        and '"current_health_score"' in output
     )
-    assert list(out.rglob("*.html")) and CANARY not in told
+    assert list(out.rglob("*.html")) and CANARY not in output
     assert found_in(portfolio) == found_in(out) == found_in(tmp_path / "cache") == []
 
 

@@ -44,13 +44,13 @@ def test_what_is_under_the_pointer_is_words_and_texts_and_rules_have_nothing(lay
 
 
 def test_points_and_bars_say_their_figure_under_the_pointer(layers):
-    said = {title for title, layer in layers if "tooltip" in layer["encoding"]}
+    with_tooltip = {title for title, layer in layers if "tooltip" in layer["encoding"]}
     drawn = {
         title
         for title, layer in layers
         if layer["mark"]["type"] in ("bar", "rect", "circle", "tick", "area")
     }
-    assert drawn - said == set()
+    assert drawn - with_tooltip == set()
 
 
 def _colours(layer: dict[str, Any]) -> Iterator[str]:

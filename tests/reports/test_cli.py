@@ -25,22 +25,22 @@ def _run(capsys, *words: str) -> tuple[int, str, str]:
         status = cli.main([str(word) for word in words])
     except SystemExit as end:
         status = int(end.code or 0)
-    told = capsys.readouterr()
-    return status, told.out, told.err
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
 
 
 def _refusal(capsys, *words: str) -> dict:
     """The error object; without ``--json`` commands say its message in a sentence, and nothing else."""
     status, out, _ = _run(capsys, *words, "--json")
     assert status == 1
-    told = json.loads(out)
-    assert told["status"] == "error" and set(told) == {
+    reply = json.loads(out)
+    assert reply["status"] == "error" and set(reply) == {
         "status",
         "error_code",
         "error_message",
         "details",
     }
-    return told
+    return reply
 
 
 def test_help_names_every_command():
@@ -68,7 +68,7 @@ def test_nothing_heavy_is_imported_for_a_usage_error():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "reason"),
     [
         (["run", "calculate_helth_score"], "did you mean calculate_health_score?"),
         (["report", "no_such_tool", "--overview"], "there is no tool 'no_such_tool'"),
@@ -80,11 +80,11 @@ def test_nothing_heavy_is_imported_for_a_usage_error():
         ([], "COMMAND"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_a_way_out(capsys, small_portfolio: Portfolio, words, said):
+def test_wrong_usage_ends_with_2_and_a_way_out(capsys, small_portfolio: Portfolio, words, reason):
     status, out, err = _run(
         capsys, *words, *(["--portfolio", small_portfolio.folder] if words else [])
     )
-    assert (status, out) == (2, "") and said in err and "Traceback" not in err
+    assert (status, out) == (2, "") and reason in err and "Traceback" not in err
 
 
 def test_run_prints_the_response_as_json(capsys, small_portfolio: Portfolio):
@@ -99,9 +99,9 @@ def test_run_prints_the_response_as_json(capsys, small_portfolio: Portfolio):
         "-p",
         "lookback_period_days=28",
     )
-    told = json.loads(out)
-    assert status == 0 and told["client_id"] == small_portfolio.client_id
-    assert 0 <= told["current_health_score"] <= 100
+    reply = json.loads(out)
+    assert status == 0 and reply["client_id"] == small_portfolio.client_id
+    assert 0 <= reply["current_health_score"] <= 100
 
 
 def test_given_parameters_stand_over_those_in_params(capsys, small_portfolio: Portfolio):
@@ -124,7 +124,7 @@ def test_given_parameters_stand_over_those_in_params(capsys, small_portfolio: Po
 
 @pytest.mark.parametrize("client", ["00123", "1e5", "true", "null"])
 def test_an_id_that_looks_like_a_number_stays_text(capsys, small_portfolio: Portfolio, client):
-    told = _refusal(
+    error = _refusal(
         capsys,
         "run",
         "calculate_health_score",
@@ -133,7 +133,9 @@ def test_an_id_that_looks_like_a_number_stays_text(capsys, small_portfolio: Port
         "-p",
         f"client_id={client}",
     )
-    assert told["error_code"] == "CLIENT_NOT_FOUND" and told["details"]["value_provided"] == client
+    assert (
+        error["error_code"] == "CLIENT_NOT_FOUND" and error["details"]["value_provided"] == client
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_a_bad_id_is_refused_by_run_and_by_report(
     ],
 )
 def test_a_bad_parameter_names_itself(capsys, small_portfolio: Portfolio, pair, parameter):
-    told = _refusal(
+    error = _refusal(
         capsys,
         "run",
         "calculate_health_score",
@@ -200,15 +202,17 @@ def test_a_bad_parameter_names_itself(capsys, small_portfolio: Portfolio, pair, 
         "-p",
         pair,
     )
-    assert told["error_code"] == "INVALID_PARAMETERS" and told["details"]["parameter"] == parameter
+    assert (
+        error["error_code"] == "INVALID_PARAMETERS" and error["details"]["parameter"] == parameter
+    )
 
 
 def test_check_accounts_for_a_good_portfolio_and_refuses_a_bad_one(
     capsys, small_portfolio: Portfolio, tmp_path
 ):
     status, out, _ = _run(capsys, "check", small_portfolio.folder, "--json")
-    told = json.loads(out)
-    assert status == 0 and told["tables"]["customers"]["kept"] == 40
+    reply = json.loads(out)
+    assert status == 0 and reply["tables"]["customers"]["kept"] == 40
     (tmp_path / "customers.csv").write_text("client_id,signup_date\n../x,2025-01-01\n")
     (tmp_path / "events.csv").write_text("client_id,occurred_at\nacme,2025-01-02\n")
     status, out, err = _run(capsys, "check", tmp_path)
@@ -307,12 +311,12 @@ def test_the_settings_in_force_are_recorded_once(capsys, small_portfolio: Portfo
 
 def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """The parser's commands, and theirs."""
-    found = []
+    commands = []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
-                found += [command, *parsers(command)]
-    return found
+                commands += [command, *parsers(command)]
+    return commands
 
 
 @pytest.mark.parametrize("parser", parsers(cli.command_parser()), ids=lambda parser: parser.prog)
@@ -328,7 +332,7 @@ def test_each_command_has_examples_that_it_understands(parser: argparse.Argument
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "reason"),
     [
         ("report --overview --format xml", "there is no format 'xml'"),
         ("report --overview --charts moving", "there is no charts 'moving'"),
@@ -347,10 +351,10 @@ def test_each_command_has_examples_that_it_understands(parser: argparse.Argument
         ("completion tcsh", "there is no shell 'tcsh'"),
     ],
 )
-def test_options_out_of_range_are_wrong_usage(capsys, tmp_path, monkeypatch, words, said):
+def test_options_out_of_range_are_wrong_usage(capsys, tmp_path, monkeypatch, words, reason):
     monkeypatch.chdir(tmp_path)
     status, out, err = _run(capsys, *words.split())
-    assert (status, out) == (2, "") and said in err
+    assert (status, out) == (2, "") and reason in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -405,8 +409,8 @@ def test_a_missing_extra_is_named_before_any_work(
 ):
     monkeypatch.setitem(sys.modules, "typst", None)
     words = ("report", "--overview", "--portfolio", small_portfolio.folder, "--format", "pdf")
-    told = _refusal(capsys, *words, "--out", tmp_path / "reports")
-    assert "pip install 'healthseg[pdf]'" in told["error_message"]
+    error = _refusal(capsys, *words, "--out", tmp_path / "reports")
+    assert "pip install 'healthseg[pdf]'" in error["error_message"]
     assert not (tmp_path / "reports").exists()
 
 

@@ -107,11 +107,11 @@ def test_a_lost_worker_costs_no_report_and_none_comes_back_twice(client, tiny: s
 
 
 def test_a_cluster_makes_the_reports_of_one_machine_with_one_manifest(client, tiny, tmp_path):
-    made = hs.make_reports(tiny, (TOOL,), ["acme"], out=tmp_path, on=client)
-    assert [outcome.status for outcome in made.outcomes] == ["ok"], made.outcomes
+    run = hs.make_reports(tiny, (TOOL,), ["acme"], out=tmp_path, on=client)
+    assert [outcome.status for outcome in run.outcomes] == ["ok"], run.outcomes
     lines = [line for path in manifest.runs(tmp_path) for line in manifest.lines(path)]
     assert [line["status"] for line in lines if "report" in line] == ["ok"]
-    assert lines[-1]["status"] == 0 and made.index.is_file()
+    assert lines[-1]["status"] == 0 and run.index.is_file()
     again = hs.make_reports(tiny, (TOOL,), ["acme"], out=tmp_path, resume=True)
     assert again.skipped == 1, "this machine's own workers would have made another report"
 

@@ -70,9 +70,9 @@ SETTLED = """new Promise(done => { let left = 200; const look = () =>
 
 @pytest.fixture(scope="module")
 def browser():
-    with browsing() as one:
-        one.call("Page.addScriptToEvaluateOnNewDocument", source=TRAPS)
-        yield one
+    with browsing() as opened:
+        opened.call("Page.addScriptToEvaluateOnNewDocument", source=TRAPS)
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -142,15 +142,15 @@ def test_nothing_runs_and_all_is_text_on_a_page_of_hostile_strings(
         "document.querySelectorAll('a, button, input, td, svg *').forEach(one => ['mouseover', 'mousemove',"
         "'focus', 'toggle'].forEach(kind => one.dispatchEvent(new MouseEvent(kind, {bubbles: true}))))"
     )
-    found = browser.run(JUDGE)
-    assert not (set(found["tags"]) - set(usual["tags"])) & FOREIGN and found["bad"] == []
+    judged = browser.run(JUDGE)
+    assert not (set(judged["tags"]) - set(usual["tags"])) & FOREIGN and judged["bad"] == []
     assert browser.run("document.querySelectorAll('head > *').length") == usual["head"]
-    assert found["ran"] == [] and set(found["globals"]) <= set(usual["globals"])
-    assert found["scripts"] <= 3 and browser.requests == [hostile[name].resolve().as_uri()]
+    assert judged["ran"] == [] and set(judged["globals"]) <= set(usual["globals"])
+    assert judged["scripts"] <= 3 and browser.requests == [hostile[name].resolve().as_uri()]
     assert browser.problems == []
     assert browser.run("document.documentElement.scrollWidth") <= 1440
     if name.startswith("customer"):
-        assert formats.plain(hostile_portfolio.NAME) in " ".join(found["text"].split())
+        assert formats.plain(hostile_portfolio.NAME) in " ".join(judged["text"].split())
 
 
 def test_the_index_shows_each_hostile_name_as_it_is(browser: Browser, hostile):

@@ -94,7 +94,7 @@ def test_names_and_reasons_of_a_portfolio_are_text_on_the_page():
 
 
 def test_reports_only_read(small_portfolio, tmp_path, capsys):
-    for given in (
+    for parameters in (
         ["-p", "action=transition"],
         ["-p", "new_stage=churned"],
         ["-p", "transition_reason=x"],
@@ -109,7 +109,7 @@ def test_reports_only_read(small_portfolio, tmp_path, capsys):
                 small_portfolio.client_id,
                 "--out",
                 str(tmp_path / "out"),
-                *given,
+                *parameters,
             ]
         )
         assert status == 1 and "only reads" in capsys.readouterr().err
@@ -125,33 +125,33 @@ def copied(small_portfolio, tmp_path):
     return dataclasses.replace(small_portfolio, folder=folder)
 
 
-def asked(capsys, *words: str) -> tuple[int, dict]:
+def reply_of(capsys, *words: str) -> tuple[int, dict]:
     status = cli.main([*words, "--json"])
     return status, json.loads(capsys.readouterr().out)
 
 
 def test_advance_prints_a_plan_and_makes_it_only_when_it_is_told_to(copied, capsys):
     command = ("lifecycle", "advance", "--portfolio", str(copied.folder))
-    status, plan = asked(capsys, *command)
+    status, plan = reply_of(capsys, *command)
     assert status == 0 and plan["applied"] is False and plan["moves"]
     portfolio = hs.Portfolio.open(copied.folder)
     assert not portfolio.has_ledger or portfolio.ledger().stage_events() == []
-    status, done = asked(capsys, *command, "--apply")
-    moved = [one for one in done["moves"] if one["outcome"] == "moved"]
-    assert status == 0 and len(moved) == sum(one["automatic"] for one in plan["moves"])
+    status, done = reply_of(capsys, *command, "--apply")
+    moved = [move for move in done["moves"] if move["outcome"] == "moved"]
+    assert status == 0 and len(moved) == sum(move["automatic"] for move in plan["moves"])
     events = hs.Portfolio.open(copied.folder).ledger().stage_events()
-    assert {(one.client_id, one.stage, one.automated, one.actor) for one in events} == {
-        (one["client_id"], one["to_stage"], True, "rule") for one in moved
+    assert {(event.client_id, event.stage, event.automated, event.actor) for event in events} == {
+        (move["client_id"], move["to_stage"], True, "rule") for move in moved
     }
-    again = asked(capsys, *command, "--as-of", plan["as_of"], "--apply")[1]
-    assert not [one for one in again["moves"] if one["outcome"] == "moved"]
+    again = reply_of(capsys, *command, "--as-of", plan["as_of"], "--apply")[1]
+    assert not [move for move in again["moves"] if move["outcome"] == "moved"]
 
 
 def test_advance_can_be_asked_for_one_customer(copied, capsys):
-    whole = asked(capsys, "lifecycle", "advance", "--portfolio", str(copied.folder))[1]["moves"]
-    one = whole[0]["client_id"]
-    chosen = asked(
-        capsys, "lifecycle", "advance", "--portfolio", str(copied.folder), "--client", one
+    whole = reply_of(capsys, "lifecycle", "advance", "--portfolio", str(copied.folder))[1]["moves"]
+    client = whole[0]["client_id"]
+    chosen = reply_of(
+        capsys, "lifecycle", "advance", "--portfolio", str(copied.folder), "--client", client
     )[1]["moves"]
     assert chosen == whole[:1]
 
@@ -161,13 +161,13 @@ def test_a_transition_over_the_command_line_is_delivered_by_an_delivery(copied, 
         '[settings.outbox]\nroutes = { "*" = "log" }\n[settings.outbox.handlers.log]\nkind = "file"\n'
         'path = "log.jsonl"\n'
     )
-    given = ("--portfolio", str(copied.folder))
-    assert asked(capsys, "trust", str(copied.folder))[0] == 0
-    status, response = asked(
+    where = ("--portfolio", str(copied.folder))
+    assert reply_of(capsys, "trust", str(copied.folder))[0] == 0
+    status, response = reply_of(
         capsys,
         "run",
         "manage_lifecycle_stages",
-        *given,
+        *where,
         "-p",
         f"client_id={copied.client_id}",
         "-p",
@@ -185,15 +185,15 @@ def test_a_transition_over_the_command_line_is_delivered_by_an_delivery(copied, 
         "attempts": 0,
         "scheduled_for": response["recorded_at"],
     }
-    status, told = asked(capsys, "outbox", "run", *given)
+    status, report = reply_of(capsys, "outbox", "run", *where)
     assert (
         status == 0
-        and told["delivered"] == 2
-        and told["outbox"] == {"completed": 2, "scheduled": 1}
+        and report["delivered"] == 2
+        and report["outbox"] == {"completed": 2, "scheduled": 1}
     )
     lines = [json.loads(line) for line in (copied.folder / "log.jsonl").read_text().splitlines()]
     assert [line["action"] for line in lines] == ["update_crm_stage", "notify_csm"]
-    assert asked(capsys, "outbox", "run", *given)[1]["delivered"] == 0
+    assert reply_of(capsys, "outbox", "run", *where)[1]["delivered"] == 0
 
 
 def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_named(
@@ -202,7 +202,7 @@ def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_
     monkeypatch.setenv("LOGNAME", "ann")
 
     def asks(stage: str, *more: str) -> dict:
-        return asked(
+        return reply_of(
             capsys,
             "run",
             "manage_lifecycle_stages",
@@ -220,7 +220,7 @@ def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_
     assert asks("trial")["actor"] == "ann"
     assert asks("active", "--actor", "bob")["actor"] == "bob"
     assert asks("engaged", "-p", "actor=eve")["actor"] == "eve"
-    read = asked(
+    read = reply_of(
         capsys,
         "run",
         "manage_lifecycle_stages",
@@ -232,7 +232,7 @@ def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_
         "action=get_stage",
     )[1]
     assert read["actor"] == "eve", "who only reads signs nothing"
-    assert [one.actor for one in hs.Portfolio.open(copied.folder).ledger().stage_events()] == [
+    assert [event.actor for event in hs.Portfolio.open(copied.folder).ledger().stage_events()] == [
         "ann",
         "bob",
         "eve",

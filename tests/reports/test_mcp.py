@@ -67,10 +67,10 @@ def talk(server: Any, conversation: Callable[[Client], Any], **more: Any) -> Any
             except MCPError as problem:  # raised outside: within it would come as a group
                 return None, problem
 
-    given, problem = anyio.run(run)
+    result, problem = anyio.run(run)
     if problem is not None:
         raise problem
-    return given
+    return result
 
 
 def called(desk: mcp_server.Desk, tool: str, arguments: dict[str, Any]) -> Any:
@@ -148,17 +148,26 @@ def test_mcp_command_line_and_python_give_the_same_response(
 ):
     import healthseg as hs
 
-    asked = asked_of(tool, small_portfolio.client_id)
+    parameters = asked_of(tool, small_portfolio.client_id)
     over_mcp = {key: value for key, value in body(answered[tool]).items() if key != "cache"}
     assert (
         cli.main(
-            ["run", tool, "--portfolio", str(small_portfolio.folder), "--params", json.dumps(asked)]
+            [
+                "run",
+                tool,
+                "--portfolio",
+                str(small_portfolio.folder),
+                "--params",
+                json.dumps(parameters),
+            ]
         )
         == 0
     )
     over_cli = json.loads(capsys.readouterr().out)
     del over_cli["cache"]
-    in_python = TOOLS[tool].function(hs.Portfolio.open(small_portfolio.folder), **asked).to_dict()
+    in_python = (
+        TOOLS[tool].function(hs.Portfolio.open(small_portfolio.folder), **parameters).to_dict()
+    )
     assert over_mcp == over_cli == in_python
 
 
@@ -212,13 +221,13 @@ def test_a_tool_that_is_none_is_an_error_of_the_protocol_with_the_nearest_name()
 
 def test_new_data_are_seen_by_a_server_that_runs():
     portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
-    desk, asked = (
+    desk, parameters = (
         desk_of(portfolio.path),
         {"client_id": "a", "period_start": "2025-03-15", "period_end": "2025-03-29"},
     )
 
     def events() -> int:
-        response = body(called(desk, "track_usage_engagement", asked))
+        response = body(called(desk, "track_usage_engagement", parameters))
         return response["usage_analytics"]["total_events"]
 
     assert [events() for _ in range(3)] == [13, 13, 13]  # the 28th is not over
@@ -229,11 +238,11 @@ def test_new_data_are_seen_by_a_server_that_runs():
 
 def test_a_call_that_takes_long_says_so(monkeypatch):
     portfolio = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)])
-    desk, told = desk_of(portfolio.path), []
+    desk, notes = desk_of(portfolio.path), []
     monkeypatch.setattr(mcp_server, "BEAT_SECONDS", 0.01)
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, message))
+        notes.append((progress, message))
 
     talk(
         mcp_server.server(desk),
@@ -241,7 +250,7 @@ def test_a_call_that_takes_long_says_so(monkeypatch):
             "calculate_health_score", {"client_id": "a"}, progress_callback=note
         ),
     )
-    assert len(told) >= 3 and told == sorted(told) and "calculate_health_score" in told[0][1]
+    assert len(notes) >= 3 and notes == sorted(notes) and "calculate_health_score" in notes[0][1]
 
 
 def test_eight_callers_at_once_each_get_their_own_answer():
@@ -343,10 +352,10 @@ def test_a_refused_request_is_an_error_object_with_seconds_to_wait(monkeypatch):
 
     *answered, refusal = talk(mcp_server.server(desk), thrice)
     assert [result.is_error for result in answered] == [False, False] and refusal.is_error
-    told = body(refusal)
+    error = body(refusal)
     assert (
-        told["error_code"] == "RATE_LIMIT_EXCEEDED"
-        and 1 <= told["details"]["retry_after_seconds"] <= 61
+        error["error_code"] == "RATE_LIMIT_EXCEEDED"
+        and 1 <= error["details"]["retry_after_seconds"] <= 61
     )
     assert (
         Responses(portfolio.path).response("track_usage_engagement", {"client_id": "a"}).body

@@ -16,7 +16,7 @@ EVIL = "<script>alert(1)</script>"
 TOOL = "track_adoption_milestones"
 
 
-def made(**tables):
+def opened(**tables):
     signups = ["2025-01-20", "2025-02-01"]
     customers = pd.DataFrame({"client_id": ["a", "b"], "name": [EVIL, "B"], "signup_date": signups})
     days = pd.date_range("2025-01-20", "2025-04-30", freq="3D").strftime("%Y-%m-%d 09:00:00")
@@ -56,7 +56,7 @@ def portfolio():
             "completed_at": [None, "2025-02-06"],
         }
     )
-    return made(milestones=plan, milestone_progress=done)
+    return opened(milestones=plan, milestone_progress=done)
 
 
 def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(portfolio):
@@ -86,7 +86,7 @@ def test_charts_are_drawn_or_say_why_not(portfolio):
 
 
 def test_a_portfolio_without_milestones_has_pages_that_say_so():
-    plain = made()
+    plain = opened()
     response, whole = track_adoption_milestones(plain, "a"), portfolio_milestones(plain)
     page = figure_check.markup_of(ReportPage(page_spec(TOOL), response, plain))
     assert (

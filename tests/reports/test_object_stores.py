@@ -143,19 +143,19 @@ def test_a_file_beside_a_portfolio_in_a_store_acts_only_with_consent(s3, files, 
 def batches(s3: S3Server, folder: Path) -> SimpleNamespace:
     """Reports into the store: one page cannot be written; then a resume, when it can, and one more."""
     moments = iter(dt.datetime(2026, 1, 2, 3, minute, tzinfo=dt.UTC) for minute in range(60))
-    asked = {"out": OUT, "clock": lambda: next(moments), "workers": 1}
+    options = {"out": OUT, "clock": lambda: next(moments), "workers": 1}
     s3.fail("PUT", f"beta/{TOOL}.html", "403")
     s3.fail("PUT", f"acme/{TOOL}.json", "503", times=1)
     s3.log()
-    first = hs.make_reports(HOME, (TOOL,), ["acme", "beta"], **asked)
+    first = hs.make_reports(HOME, (TOOL,), ["acme", "beta"], **options)
     first_log = s3.log()
     import s3fs
 
     index = s3fs.S3FileSystem().cat_file(f"{BUCKET}/reports/index.html").decode()
     s3.heal()
-    second = hs.make_reports(HOME, (TOOL,), ["acme", "beta"], resume=True, **asked)
+    second = hs.make_reports(HOME, (TOOL,), ["acme", "beta"], resume=True, **options)
     second_log = s3.log()
-    third = hs.make_reports(HOME, (TOOL,), ["acme", "beta"], resume=True, **asked)
+    third = hs.make_reports(HOME, (TOOL,), ["acme", "beta"], resume=True, **options)
     return SimpleNamespace(
         first=first, second=second, third=third, logs=(first_log, second_log, s3.log()), index=index
     )

@@ -31,7 +31,7 @@ def _notebook(path, parameters: str, *code: str):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def batch(tmp_path_factory):
     """One notebook of a customer and one of the portfolio, for two customers, by the command."""
     folder = tmp_path_factory.mktemp("own")
     portfolio = str(tiny_portfolio(EVENTS).path)
@@ -45,8 +45,8 @@ def made(tmp_path_factory):
     return portfolio, own, out, status
 
 
-def test_a_notebook_with_a_client_id_is_made_for_each_customer_another_once(made):
-    _, _, out, status = made
+def test_a_notebook_with_a_client_id_is_made_for_each_customer_another_once(batch):
+    _, _, out, status = batch
     assert status == 0
     pages = sorted(page.relative_to(out).as_posix() for page in out.rglob("*.html"))
     assert pages == [
@@ -58,8 +58,8 @@ def test_a_notebook_with_a_client_id_is_made_for_each_customer_another_once(made
     assert "at least 3" in (out / "customers/a/mine.html").read_text("utf-8")
 
 
-def test_they_are_in_the_manifest_and_the_index_leads_to_them(made):
-    _, _, out, _ = made
+def test_they_are_in_the_manifest_and_the_index_leads_to_them(batch):
+    _, _, out, _ = batch
     lines = manifest.latest(out)
     assert {line["status"] for line in lines.values()} == {"ok"}
     assert lines["customers/a/mine"]["parameters"]["least"] == 3
@@ -68,16 +68,16 @@ def test_they_are_in_the_manifest_and_the_index_leads_to_them(made):
     assert 'href="../../index.html"' in (out / "customers/a/mine.html").read_text("utf-8")
 
 
-def test_a_resume_leaves_what_did_not_change(made):
-    portfolio, own, out, _ = made
+def test_a_resume_leaves_what_did_not_change(batch):
+    portfolio, own, out, _ = batch
     again = hs.make_reports(
         portfolio, own, ["a", "b"], out=out, resume=True, workers=1, parameters={"least": 3}
     )
     assert [outcome.status for outcome in again.outcomes] == ["skipped"] * 3
 
 
-def test_a_notebook_that_fails_is_listed_with_its_cell(made, tmp_path):
-    portfolio = made[0]
+def test_a_notebook_that_fails_is_listed_with_its_cell(batch, tmp_path):
+    portfolio = batch[0]
     path = _notebook(tmp_path / "broken.ipynb", 'portfolio = ""', "1 / 0")
     (outcome,) = hs.make_reports(portfolio, [path], out=tmp_path / "out", workers=1).outcomes
     # after its parameters and those of the run
@@ -85,11 +85,11 @@ def test_a_notebook_that_fails_is_listed_with_its_cell(made, tmp_path):
     assert "ZeroDivisionError" in json.dumps(outcome.error)
 
 
-def test_names_that_are_another_pages_and_parameters_of_none_are_refused(made, tmp_path):
-    portfolio, own, _, _ = made
-    taken = _notebook(tmp_path / "board.ipynb", 'portfolio = ""', "1")
+def test_names_that_are_another_pages_and_parameters_of_none_are_refused(batch, tmp_path):
+    portfolio, own, _, _ = batch
+    clashing = _notebook(tmp_path / "board.ipynb", 'portfolio = ""', "1")
     with pytest.raises(InvalidParameters, match="name of another page"):
-        hs.make_reports(portfolio, [taken], out=tmp_path)
+        hs.make_reports(portfolio, [clashing], out=tmp_path)
     (tmp_path / "text.ipynb").write_text("not a notebook")
     with pytest.raises(InvalidParameters, match="names no kernel"):
         hs.make_reports(portfolio, [str(tmp_path / "text.ipynb")], out=tmp_path)

@@ -78,8 +78,8 @@ def test_the_contents_lead_to_every_question(pages, kind):
 
 @both
 def test_every_id_is_there_once(pages, kind):
-    found = [attributes["id"] for _, attributes in Read(pages[kind]).tags if "id" in attributes]
-    assert len(found) == len(set(found))
+    ids = [attributes["id"] for _, attributes in Read(pages[kind]).tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
 
 
 @both
@@ -214,7 +214,7 @@ def test_hostile_customers_of_a_portfolio_are_text():
 
 
 def test_a_table_of_more_than_twelve_rows_keeps_the_rest_for_later():
-    rows = [{"name": f"row {place}"} for place in range(15)]
+    rows = [{"name": f"row {number}"} for number in range(15)]
     table = Table("rows", {"Name": "name"}, label="customers")
     long, short = (
         writer.written([layout.grid(table, Scope({"rows": part}, "$"))])
@@ -232,11 +232,11 @@ def test_there_are_never_more_than_five_cards():
 def test_the_opening_tells_title_and_verdict_to_the_index():
     from healthseg.reports.html import export
 
-    told = export.facts(shown("customer", samples.health()))
+    facts = export.facts(shown("customer", samples.health()))
     assert (
-        told["title"] == "Brightwater Logistics"
-        and told["kind"] == "Customer health"
-        and told["verdict"].startswith("69, healthy")
+        facts["title"] == "Brightwater Logistics"
+        and facts["kind"] == "Customer health"
+        and facts["verdict"].startswith("69, healthy")
     )
 
 
@@ -245,12 +245,12 @@ def test_a_page_is_the_same_bytes_each_time(pages):
 
 
 def test_the_card_of_what_is_at_stake_says_how_without_a_cut_bracket():
-    told = "probability of leaving in 90 days × ARR (where notice was given, the whole ARR)"
-    text = Read(html_of("portfolio", samples.portfolio(at_stake_basis=told))).text
-    assert told in text and text.count("(where notice was given") == text.count(
+    basis = "probability of leaving in 90 days × ARR (where notice was given, the whole ARR)"
+    text = Read(html_of("portfolio", samples.portfolio(at_stake_basis=basis))).text
+    assert basis in text and text.count("(where notice was given") == text.count(
         "(where notice was given, the whole"
     )
-    assert text.count("probability of leaving in 90 days × ARR") > text.count(told), (
+    assert text.count("probability of leaving in 90 days × ARR") > text.count(basis), (
         "and the card names it in short"
     )
 

@@ -57,7 +57,7 @@ def test_charts_of_a_response_are_drawn_or_say_why_not(portfolio):
 
 
 def test_charts_of_patterns_draw_what_they_are_given():
-    held = pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "name": ["Reports with exports", EVIL],
             "type": ["feature_usage", "risk"],
@@ -97,11 +97,11 @@ def test_charts_of_patterns_draw_what_they_are_given():
         {"persona": "Reports users", "feature": ["reports"], "factor": [2.0], "percentage": [40.0]}
     )
     drawn = [
-        charts.lifts(held),
+        charts.lifts(frame),
         charts.risks(risk),
         charts.leads(lead),
         charts.gaps(steps),
         charts.personas(people),
     ]
-    assert all(theme.svg(one).startswith("<svg") and not theme.is_empty(one) for one in drawn)
+    assert all(theme.svg(chart).startswith("<svg") and not theme.is_empty(chart) for chart in drawn)
     assert "<script>" not in theme.svg(drawn[0]) and "Reports with exports" in theme.svg(drawn[0])

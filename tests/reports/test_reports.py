@@ -27,7 +27,7 @@ AT = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
 
 
 @pytest.fixture(scope="module")
-def made(small_portfolio: Portfolio, tmp_path_factory) -> tuple[BatchRun, Path]:
+def batch(small_portfolio: Portfolio, tmp_path_factory) -> tuple[BatchRun, Path]:
     out = tmp_path_factory.mktemp("reports")
     run = make_reports(
         str(small_portfolio.folder),
@@ -44,11 +44,11 @@ def _page(out: Path, owner: str) -> Read:
     return Read((out / owner / f"{TOOL}.html").read_text("utf-8"))
 
 
-def test_all_reports_are_there_and_nothing_else(made, small_portfolio: Portfolio):
-    run, out = made
+def test_all_reports_are_there_and_nothing_else(batch, small_portfolio: Portfolio):
+    run, out = batch
     assert run.status == 0 and not run.failed
-    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    assert found == {
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files == {
         "index.html",
         *(
             f"{owner}/{TOOL}.{kind}"
@@ -59,55 +59,55 @@ def test_all_reports_are_there_and_nothing_else(made, small_portfolio: Portfolio
     assert len(list((out / "runs").iterdir())) == 1
 
 
-def test_a_page_shows_the_figures_of_the_response(made, small_portfolio: Portfolio):
+def test_a_page_shows_the_figures_of_the_response(batch, small_portfolio: Portfolio):
     response = hs.calculate_health_score(
         hs.Portfolio.open(small_portfolio.folder), small_portfolio.client_id
     )
-    text = _page(made[1], f"customers/{small_portfolio.client_id}").text
-    told = response.to_dict()
+    text = _page(batch[1], f"customers/{small_portfolio.client_id}").text
+    reply = response.to_dict()
     assert response.customer.name in text and response.fingerprint in text
     assert (
-        f"{told['current_health_score']} of 100" not in text
-        and f"Health score {told['current_health_score']}" in text
+        f"{reply['current_health_score']} of 100" not in text
+        and f"Health score {reply['current_health_score']}" in text
     )
-    for component in told["components"]:
+    for component in reply["components"]:
         assert (
             f"{component['component'].capitalize()} {'–' if component['score'] is None else component['score']}"
             in text
         )
-    for point in told["historical_scores"]:
+    for point in reply["historical_scores"]:
         date = dt.date.fromisoformat(point["date"])
         shown = "–" if point["score"] is None else point["score"]
         assert f"{date.day} {date:%b} {date.year} {shown}" in text
-    for point in told["predicted_scores"] or []:
+    for point in reply["predicted_scores"] or []:
         date = dt.date.fromisoformat(point["date"])
         shown = f"{point['predicted_score']} {point['lower']} to {point['upper']}"
         assert f"{date.day} {date:%b} {date.year} {shown}" in text
-    for action in told["recommended_actions"] + told["risk_indicators"]:
+    for action in reply["recommended_actions"] + reply["risk_indicators"]:
         assert " ".join(action.split()) in text
 
 
-def test_the_portfolios_page_shows_the_figures_of_the_response(made, small_portfolio: Portfolio):
+def test_the_portfolios_page_shows_the_figures_of_the_response(batch, small_portfolio: Portfolio):
     from healthseg.tools import portfolio_health
 
     response = portfolio_health(hs.Portfolio.open(small_portfolio.folder))
-    text = _page(made[1], "overview").text
+    text = _page(batch[1], "overview").text
     assert response.verdict() in text
     for row in response.customers:
         assert row["name"] in text
 
 
-def test_the_footer_says_when_it_was_computed_by_the_clock_given(made, small_portfolio: Portfolio):
+def test_the_footer_says_when_it_was_computed_by_the_clock_given(batch, small_portfolio: Portfolio):
     assert (
         "Computed on 2 Jan 2026 at 03:04 UTC in "
-        in _page(made[1], f"customers/{small_portfolio.client_id}").text
+        in _page(batch[1], f"customers/{small_portfolio.client_id}").text
     )
 
 
 def test_the_index_lists_every_live_customer_and_links_to_what_is_there(
-    made, small_portfolio: Portfolio
+    batch, small_portfolio: Portfolio
 ):
-    run, out = made
+    run, out = batch
     read = Read(run.index.read_text("utf-8"))
     links = [attributes["href"] for tag, attributes in read.tags if tag == "a"]
     assert set(links) == {
@@ -125,17 +125,17 @@ def test_the_index_lists_every_live_customer_and_links_to_what_is_there(
     assert all(name in read.text for name in live)
 
 
-def test_each_page_links_to_the_index(made, small_portfolio: Portfolio):
-    out = made[1]
+def test_each_page_links_to_the_index(batch, small_portfolio: Portfolio):
+    out = batch[1]
     for owner in ("overview", f"customers/{small_portfolio.client_id}"):
         links = [values.get("href", "") for tag, values in _page(out, owner).tags if tag == "a"]
         (index,) = {link for link in links if link.endswith("index.html")}
         assert (out / owner / index).resolve() == out / "index.html"
 
 
-def test_the_notebook_beside_it_holds_no_path_of_this_machine(made, small_portfolio: Portfolio):
+def test_the_notebook_beside_it_holds_no_path_of_this_machine(batch, small_portfolio: Portfolio):
     for owner in ("overview", f"customers/{small_portfolio.client_id}"):
-        text = (made[1] / owner / f"{TOOL}.ipynb").read_text("utf-8")
+        text = (batch[1] / owner / f"{TOOL}.ipynb").read_text("utf-8")
         nbformat.validate(nbformat.reads(text, as_version=4))
         assert (
             not re.search(r'"[^"]*(/tmp|/home|/root|/work)/', text)
@@ -143,9 +143,9 @@ def test_the_notebook_beside_it_holds_no_path_of_this_machine(made, small_portfo
         )
 
 
-def test_no_part_of_the_notebook_beside_it_is_random(made, small_portfolio: Portfolio):
+def test_no_part_of_the_notebook_beside_it_is_random(batch, small_portfolio: Portfolio):
     notebook = nbformat.read(
-        made[1] / "customers" / small_portfolio.client_id / f"{TOOL}.ipynb", as_version=4
+        batch[1] / "customers" / small_portfolio.client_id / f"{TOOL}.ipynb", as_version=4
     )
     source = nbformat.read(plan.notebooks() / "customer" / f"{TOOL}.ipynb", as_version=4)
     assert {cell.id for cell in notebook.cells} - {cell.id for cell in source.cells} == {
@@ -154,7 +154,7 @@ def test_no_part_of_the_notebook_beside_it_is_random(made, small_portfolio: Port
 
 
 def test_a_report_that_fails_is_told_and_the_others_are_there(small_portfolio: Portfolio, tmp_path):
-    told, customers = io.StringIO(), pd.read_parquet(small_portfolio.folder / "customers.parquet")
+    output, customers = io.StringIO(), pd.read_parquet(small_portfolio.folder / "customers.parquet")
     last = customers.sort_values(["signup_date", "client_id"]).iloc[-1]
     before = (pd.Timestamp(last["signup_date"]) - pd.Timedelta(days=10)).date()
     run = make_reports(
@@ -165,28 +165,30 @@ def test_a_report_that_fails_is_told_and_the_others_are_there(small_portfolio: P
         out=tmp_path,
         clock=lambda: AT,
         as_of=str(before),
-        progress=BatchProgress(stream=told),
+        progress=BatchProgress(stream=output),
     )
     assert run.status == 3 and [outcome.client_id for outcome in run.failed] == [last["client_id"]]
     assert not (tmp_path / "customers" / last["client_id"] / f"{TOOL}.html").exists()
     assert (tmp_path / "overview" / f"{TOOL}.html").is_file()
     read = Read(run.index.read_text("utf-8"))
     assert "1 report failed" in read.text and run.failed[0].error["error_code"] in read.text
-    assert "failed" in told.getvalue()
+    assert "failed" in output.getvalue()
     assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.parametrize(
-    "given", [{"lookback_period_days": 3}, {"no_such": 1}, {"scoring_model": "magic"}]
+    "parameters", [{"lookback_period_days": 3}, {"no_such": 1}, {"scoring_model": "magic"}]
 )
-def test_parameters_are_checked_before_anything_runs(small_portfolio: Portfolio, tmp_path, given):
+def test_parameters_are_checked_before_anything_runs(
+    small_portfolio: Portfolio, tmp_path, parameters
+):
     with pytest.raises(InvalidParameters):
         make_reports(
             str(small_portfolio.folder),
             (TOOL,),
             overview=True,
             out=tmp_path / "out",
-            parameters=given,
+            parameters=parameters,
         )
     assert not (tmp_path / "out").exists()
 
@@ -247,18 +249,18 @@ def _notebook(tmp_path: Path, *cells: str) -> jobs.Job:
 
 
 @pytest.mark.parametrize(
-    ("cells", "said"),
+    ("cells", "words"),
     [
         (("raise ValueError('no such thing')", "1"), "raised ValueError: no such thing"),
         (("import sys; sys.exit(0)", "1"), "ended before its last cell"),
     ],
 )
 @pytest.mark.filterwarnings("default")
-def test_the_status_comes_from_what_happened(tmp_path, cells, said):
+def test_the_status_comes_from_what_happened(tmp_path, cells, words):
     outcome = jobs.make_report(_notebook(tmp_path, *cells), AT)
     assert (
-        not outcome.ok and said in outcome.error["error_message"].lower()
-    ) or said in outcome.error["error_message"]
+        not outcome.ok and words in outcome.error["error_message"].lower()
+    ) or words in outcome.error["error_message"]
     assert not list(tmp_path.rglob("*.html"))
 
 
@@ -289,14 +291,14 @@ def test_a_managers_reports_are_of_their_customers_alone(small_portfolio: Portfo
     run = make_reports(
         str(small_portfolio.folder), (TOOL,), out=tmp_path, manager=manager, clock=lambda: AT
     )
-    made = {outcome.client_id for outcome in run.outcomes}
-    assert made and made <= own and not run.failed
+    clients = {outcome.client_id for outcome in run.outcomes}
+    assert clients and clients <= own and not run.failed
     index = (tmp_path / "index.html").read_text("utf-8")
-    assert all(f'"id":"{client}"' in index for client in made)
+    assert all(f'"id":"{client}"' in index for client in clients)
     others = set(live["client_id"]) - own
     assert others and not any(f'"id":"{client}"' in index for client in others)
     name = Read(index).text.split(" As of")[0]
-    assert f": {len(made)} customer" in name
+    assert f": {len(clients)} customer" in name
 
 
 def test_an_unknown_manager_is_refused_with_the_known_ones(small_portfolio: Portfolio, tmp_path):

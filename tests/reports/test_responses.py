@@ -55,21 +55,21 @@ def clock() -> Clock:
     return Clock()
 
 
-def warmed(folder: Path | str, clock: Clock, **asked) -> Responses:
+def warmed(folder: Path | str, clock: Clock, **parameters) -> Responses:
     """Responses that were asked twice: the first call of all notes the settings in the ledger."""
     responses = Responses(str(folder), clock=clock)
     for _ in range(2):
-        responses.response(TOOL, ASKED | asked)
+        responses.response(TOOL, ASKED | parameters)
     return responses
 
 
-def hit(responses: Responses, **asked) -> bool:
-    return responses.response(TOOL, ASKED | asked).body["cache"]["hit"]
+def hit(responses: Responses, **parameters) -> bool:
+    return responses.response(TOOL, ASKED | parameters).body["cache"]["hit"]
 
 
 def test_a_response_is_found_again_with_its_age(folder, clock):
     responses = warmed(folder, clock)
-    made = Responses(str(folder), cache=False, clock=clock).response(TOOL, ASKED).body
+    first = Responses(str(folder), cache=False, clock=clock).response(TOOL, ASKED).body
     clock.now += 90
     again = responses.response(TOOL, ASKED).body
     assert again["cache"] == {
@@ -78,7 +78,7 @@ def test_a_response_is_found_again_with_its_age(folder, clock):
         "age_seconds": 90.0,
         "valid_seconds": 1710.0,
     }
-    assert {**again, "cache": None} == {**made, "cache": None}
+    assert {**again, "cache": None} == {**first, "cache": None}
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,19 @@ def test_a_response_is_found_again_with_its_age(folder, clock):
 )
 def test_usage_is_kept_for_30_minutes_and_health_for_an_hour(folder, clock, tool, minutes):
     responses = Responses(str(folder), clock=clock)
-    asked = {"client_id": "a"}
+    parameters = {"client_id": "a"}
     for _ in range(2):
-        kept = responses.response(tool, asked).body["cache"]
-    assert kept == {
+        cache = responses.response(tool, parameters).body["cache"]
+    assert cache == {
         "hit": False,
         "cached": True,
         "age_seconds": 0.0,
         "valid_seconds": 60.0 * minutes,
     }
     clock.now += 60 * minutes - 1
-    assert responses.response(tool, asked).body["cache"]["hit"]
+    assert responses.response(tool, parameters).body["cache"]["hit"]
     clock.now += 2
-    assert not responses.response(tool, asked).body["cache"]["hit"]
+    assert not responses.response(tool, parameters).body["cache"]["hit"]
 
 
 def test_segments_are_kept_for_four_hours():
@@ -180,8 +180,8 @@ def test_a_ledger_of_another_version_is_never_hidden(folder, clock):
 def test_data_that_changed_a_moment_ago_is_not_kept(folder):
     """Two changes within one tick of a file's clock look alike; the second is waited for."""
     responses = Responses(str(folder), clock=lambda: (folder / "events.csv").stat().st_ctime)
-    told = [responses.response(TOOL, ASKED).body["cache"] for _ in range(3)]
-    assert [response["cached"] for response in told] == [False, False, False]
+    caches = [responses.response(TOOL, ASKED).body["cache"] for _ in range(3)]
+    assert [response["cached"] for response in caches] == [False, False, False]
 
 
 def test_no_cache_neither_looks_nor_keeps(folder, clock):
@@ -230,13 +230,13 @@ def test_a_query_that_names_no_file_is_never_kept(tmp_path, folder, clock):
         'as occurred_at from range(28) t(i)"\n'
     )
     responses = Responses(str(tmp_path / "portfolio.toml"), clock=clock)
-    told = [
+    caches = [
         responses.response(TOOL, ASKED | {"period_end": "2025-03-28"}).body["cache"]
         for _ in range(2)
     ]
-    assert [response["hit"] for response in told] == [False, False] and "does not say" in told[0][
-        "reason"
-    ]
+    assert [response["hit"] for response in caches] == [False, False] and "does not say" in caches[
+        0
+    ]["reason"]
 
 
 def test_a_database_is_kept_by_its_watermark_and_not_without(tmp_path, clock, monkeypatch, folder):
@@ -264,10 +264,10 @@ def postgres():
         yield address
 
 
-def recorded(portfolio: str, number: int, place: str) -> None:
+def recorded(portfolio: str, number: int, address: str) -> None:
     """One more row in the ledger on a server, as another machine would add it."""
     ledger = Ledger(
-        place, lambda: dt.datetime(2025, 3, 20, number, tzinfo=dt.UTC), schema_name=portfolio
+        address, lambda: dt.datetime(2025, 3, 20, number, tzinfo=dt.UTC), schema_name=portfolio
     )
     began = dt.datetime(2025, 3, 10, number, tzinfo=dt.UTC)
     ledger.record_stage_event(f"r{number}", "a", "at_risk", began, actor="ann")
@@ -282,48 +282,50 @@ def test_with_a_ledger_on_a_server_responses_are_kept_until_one_row_is_recorded(
         "HEALTHSEG_SETTINGS__LEDGER",
         json.dumps({"address": "$LEDGER_ADDRESS", "schema_name": tables}),
     )
-    place = str(folder)
+    address = str(folder)
     if tables == "database":
-        place = f"sqlite:///{tmp_path / 'portfolio.db'}"
+        address = f"sqlite:///{tmp_path / 'portfolio.db'}"
         monkeypatch.setenv("HEALTHSEG_CACHE__VERSION_QUERY", "select count(*) from events")
         with sqlite3.connect(tmp_path / "portfolio.db") as connection:
             for name in ("customers", "events"):
                 pd.read_csv(folder / f"{name}.csv").to_sql(name, connection, index=False)
-    responses = warmed(place, clock, as_of="2025-03-27", period_end="2025-03-28")
-    asked = {"as_of": "2025-03-27", "period_end": "2025-03-28"}
+    responses = warmed(address, clock, as_of="2025-03-27", period_end="2025-03-28")
+    parameters = {"as_of": "2025-03-27", "period_end": "2025-03-28"}
     for number in (1, 2):
-        before = responses.response(TOOL, ASKED | asked).body
+        before = responses.response(TOOL, ASKED | parameters).body
         recorded(tables, number, postgres)
-        after = responses.response(TOOL, ASKED | asked).body
+        after = responses.response(TOOL, ASKED | parameters).body
         assert before["cache"]["hit"] and not after["cache"]["hit"]
         assert after["fingerprint"] != before["fingerprint"]
-        assert hit(responses, **asked)
+        assert hit(responses, **parameters)
 
 
 def test_a_ledgers_server_that_does_not_answer_tells_nothing(tmp_path, postgres):
     silent = LedgerPlace(address=f"postgresql://ann:secret@/db?host={tmp_path}", busy_seconds=1)
     assert watermark(silent) is None and watermark(LedgerPlace()) is None
     newer = Ledger(postgres, lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC), schema_name="newer")
-    place = LedgerPlace(address=postgres, schema_name="newer")
-    nothing = watermark(place)
-    assert nothing is not None and watermark(place) == nothing
+    address = LedgerPlace(address=postgres, schema_name="newer")
+    nothing = watermark(address)
+    assert nothing is not None and watermark(address) == nothing
     newer.record_settings("a", {})
-    assert watermark(place) not in (None, nothing)
+    assert watermark(address) not in (None, nothing)
     with newer.writing() as connection:
         connection.execute(schema.SCHEMA_VERSION.insert().values(version=schema.LATEST + 1))
-    assert watermark(place) is None
+    assert watermark(address) is None
 
 
-def watermark(place: LedgerPlace) -> str | None:
-    return LedgerLocation(place, None, lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC)).watermark()
+def watermark(address: LedgerPlace) -> str | None:
+    return LedgerLocation(
+        address, None, lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC)
+    ).watermark()
 
 
 @pytest.mark.parametrize("table", schema.HISTORY)
 def test_a_row_in_any_table_of_the_ledger_changes_its_watermark(postgres, table):
     name = f"any_{table}"
-    place = LedgerPlace(address=postgres, schema_name=name)
+    address = LedgerPlace(address=postgres, schema_name=name)
     ledger = Ledger(postgres, lambda: dt.datetime(2025, 3, 20, tzinfo=dt.UTC), schema_name=name)
-    before = watermark(place)
+    before = watermark(address)
     rows = schema.HISTORY[table]
     texts = {column.name: "1" for column in rows.columns if column.name not in ("seq", "digest")}
     row = {
@@ -331,7 +333,7 @@ def test_a_row_in_any_table_of_the_ledger_changes_its_watermark(postgres, table)
     }
     with ledger.writing() as connection:
         ledger.append(connection, rows, [row])
-    assert watermark(place) not in (None, before)
+    assert watermark(address) not in (None, before)
 
 
 def test_processes_share_what_is_kept(folder, capsys):
@@ -364,12 +366,12 @@ def test_processes_share_what_is_kept(folder, capsys):
 
 def test_a_kept_response_comes_within_10_ms(folder, clock):
     responses = warmed(folder, clock)
-    taken = []
+    seconds = []
     for _ in range(60):
         before = time.thread_time()
         assert hit(responses)
-        taken.append(time.thread_time() - before)
-    assert sorted(taken)[int(0.95 * len(taken))] <= 0.010
+        seconds.append(time.thread_time() - before)
+    assert sorted(seconds)[int(0.95 * len(seconds))] <= 0.010
 
 
 def test_every_tool_that_can_write_is_known_to_keep_no_response():

@@ -32,19 +32,19 @@ def test_every_command_is_understood():
     commands = _commands()
     assert len(commands) == 5
     for command in commands:
-        given = cli.command_parser().parse_args(shlex.split(command)[1:])
-        assert given.overview or given.all_clients or given.riskiest or given.client
-        assert plan.shard(given.shard)
+        options = cli.command_parser().parse_args(shlex.split(command)[1:])
+        assert options.overview or options.all_clients or options.riskiest or options.client
+        assert plan.shard(options.shard)
 
 
 def test_the_cadence_of_the_page_is_that_of_the_code():
-    told = {
+    cadence = {
         tool: row.split("|")[1].split()[0]
         for row in TEXT.splitlines()
         if row.startswith("| ")
         for tool in re.findall(r"[a-z]+_[a-z_]+", row.split("|")[2])
     }
-    assert told == plan.CADENCE and set(registry.names()) <= set(plan.CADENCE)
+    assert cadence == plan.CADENCE and set(registry.names()) <= set(plan.CADENCE)
 
 
 def test_the_workflow_is_yaml_and_the_dag_is_python():
@@ -78,9 +78,11 @@ def test_the_units_are_ones_that_systemd_takes(tmp_path):
         service.replace("/opt/healthseg/bin/healthseg", "/bin/true")
     )
     (tmp_path / "healthseg.timer").write_text(timer)
-    told = subprocess.run(
+    checked = subprocess.run(
         ["systemd-analyze", "verify", *map(str, sorted(tmp_path.iterdir()))],
         capture_output=True,
         text=True,
     )
-    assert "Unknown" not in told.stderr and "Failed to parse" not in told.stderr, told.stderr
+    assert "Unknown" not in checked.stderr and "Failed to parse" not in checked.stderr, (
+        checked.stderr
+    )

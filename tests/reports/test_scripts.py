@@ -27,8 +27,8 @@ AXE = os.environ.get("HEALTHSEG_AXE", "")  # the path of axe.min.js, from the pa
 
 @pytest.fixture(scope="module")
 def browser():
-    with browsing() as one:
-        yield one
+    with browsing() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,17 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     portfolio = samples.portfolio()
     shelf = index.ReportFolder(folder, folder, ["calculate_health_score"], {})
     many = [
-        {**portfolio.customers[place % 60], "name": f"Customer {place:05d}", "score": place % 100}
-        for place in range(10_000)
+        {
+            **portfolio.customers[number % 60],
+            "name": f"Customer {number:05d}",
+            "score": number % 100,
+        }
+        for number in range(10_000)
     ]
-    rows = [{"name": f"row {place:03d}", "value": (place * 37) % 250} for place in range(250)]
+    rows = [{"name": f"row {number:03d}", "value": (number * 37) % 250} for number in range(250)]
     table = Table("rows", {"Name": "name", "Value": "value:number"})
     long = written([grid(table, Scope({"rows": rows}, "$"))])
-    made = {
+    html = {
         "customer": html_of("customer", samples.health()),
         "portfolio": html_of("portfolio", portfolio),
         "index": index.page(portfolio, shelf, [], {}, AT, 1.0),
@@ -52,9 +56,9 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         ),
         "long": _page_of(long),
     }
-    for name, text in made.items():
+    for name, text in html.items():
         (folder / f"{name}.html").write_text(text, "utf-8")
-    return {name: folder / f"{name}.html" for name in made}
+    return {name: folder / f"{name}.html" for name in html}
 
 
 def _page_of(markup: str) -> str:
@@ -76,11 +80,11 @@ def test_a_long_table_sorts_by_its_headings_and_turns_pages(browser: Browser, pa
     browser.open(pages["long"])
     assert len(_shown(browser)) == 12
     browser.run("document.querySelectorAll('thead button')[1].click()")
-    assert [row[1] for row in _shown(browser)] == [str(249 - place) for place in range(12)]
+    assert [row[1] for row in _shown(browser)] == [str(249 - number) for number in range(12)]
     browser.run("document.querySelector('.hs-more input').click()")
     assert len(_shown(browser)) == 100
     browser.run("[...document.querySelectorAll('.hs-pager button')].at(-1).click()")
-    assert [row[1] for row in _shown(browser)] == [str(149 - place) for place in range(100)]
+    assert [row[1] for row in _shown(browser)] == [str(149 - number) for number in range(100)]
     browser.run("[...document.querySelectorAll('.hs-pager button')].at(-1).click()")
     assert len(_shown(browser)) == 50 and browser.run(
         "document.querySelector('.hs-pager span').textContent"
@@ -108,30 +112,30 @@ def test_the_what_if_gives_the_scores_that_the_tool_gives(
         [3, 41, 7, 0, 49],
     ):
         names = ("usage", "engagement", "support", "satisfaction", "payment")
-        given = {
+        shares = {
             f"{name}_weight": weight / 100 for name, weight in zip(names, weights, strict=True)
         }
-        tool = portfolio_health(portfolio, scoring_model="custom", component_weights=given).frame(
+        tool = portfolio_health(portfolio, scoring_model="custom", component_weights=shares).frame(
             "customers"
         )
         expected = tool.set_index("client_id")["score"].reindex(rows["client_id"])
-        found = browser.run(f"document.querySelector('.hs-whatif').scores({json.dumps(weights)})")
-        assert found == [None if value != value else int(value) for value in expected], weights
+        scores = browser.run(f"document.querySelector('.hs-whatif').scores({json.dumps(weights)})")
+        assert scores == [None if value != value else int(value) for value in expected], weights
 
 
 def test_moving_a_weight_tells_who_changes_band_and_a_reset_brings_it_back(browser: Browser, pages):
     browser.open(pages["portfolio"])
-    told = "document.querySelector('.hs-whatif-result').innerText"
-    before = browser.run(told)
+    script = "document.querySelector('.hs-whatif-result').innerText"
+    before = browser.run(script)
     assert "0 change band" in before
     browser.run(
         "(() => { const one = document.querySelectorAll('.hs-sliders input')[4]; one.value = 100;"
         "one.dispatchEvent(new Event('input')); })()"
     )
-    assert browser.run(told) != before
+    assert browser.run(script) != before
     assert browser.run("document.querySelector('.hs-sliders output').innerText") == "18%"
     browser.run("document.querySelector('.hs-whatif > button').click()")
-    assert browser.run(told) == before and browser.problems == []
+    assert browser.run(script) == before and browser.problems == []
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -205,13 +209,13 @@ def test_axe_finds_no_serious_violation(browser: Browser, pages, name, width, da
     browser.call("Page.setBypassCSP", enabled=True)
     browser.open(pages[name], width, dark)
     browser.run(Path(AXE).read_text("utf-8") + ";1")
-    found = browser.run(
+    violations = browser.run(
         "axe.run(document, {resultTypes: ['violations']}).then(told => told.violations.filter(one =>"
         "['serious', 'critical'].includes(one.impact)).map(one => one.id + ': ' + "
         "one.nodes.slice(0, 3).map(node => node.html.slice(0, 160)).join(' | ')))"
     )
     browser.call("Page.setBypassCSP", enabled=False)
-    assert found == []
+    assert violations == []
 
 
 def test_a_page_without_charts_to_draw_carries_no_bundle():

@@ -32,10 +32,10 @@ def test_the_environment_stands_over_the_file_and_the_file_over_the_defaults(tmp
     settings = in_force(folder, {"HEALTHSEG_CACHE__HEALTH_MINUTES": "2"})
     cache = settings.cache
     assert (cache.health_minutes, cache.usage_minutes, cache.segments_minutes) == (2, 5, 240)
-    told = origins(settings)
-    assert told["cache.health_minutes"] == "environment HEALTHSEG_CACHE__HEALTH_MINUTES"
-    assert told["cache.usage_minutes"] == str(tmp_path / "healthseg.toml")
-    assert told["cache.segments_minutes"] == "default"
+    sources = origins(settings)
+    assert sources["cache.health_minutes"] == "environment HEALTHSEG_CACHE__HEALTH_MINUTES"
+    assert sources["cache.usage_minutes"] == str(tmp_path / "healthseg.toml")
+    assert sources["cache.segments_minutes"] == "default"
 
 
 def test_the_reference_s_names_set_mixpanel():
@@ -53,8 +53,8 @@ def test_a_portfolio_is_opened_with_the_settings_of_the_environment(tmp_path, mo
         "[tables]\ncustomers = \"select * from 'customers.csv'\"\n[settings]\nseed = 1\nsession_gap_minutes = 7\n"
     )
     folder_with(tmp_path, "[settings]\nseed = 2\nramp_days = 30\n[cache]\nenabled = false\n")
-    found = Portfolio.open(tmp_path).settings
-    assert (found.seed, found.session_gap_minutes, found.ramp_days) == (2, 7, 30)
+    settings = Portfolio.open(tmp_path).settings
+    assert (settings.seed, settings.session_gap_minutes, settings.ramp_days) == (2, 7, 30)
     monkeypatch.setenv("HEALTHSEG_SETTINGS__SEED", "3")
     opened = portfolios.open_portfolio(str(tmp_path)).settings
     assert (opened.seed, opened.session_gap_minutes, opened.ramp_days) == (3, 7, 30)

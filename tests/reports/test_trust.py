@@ -46,10 +46,10 @@ ATTACKS = {
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    made = tmp_path / "portfolio"
-    made.mkdir()
-    (made / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
-    return made
+    path = tmp_path / "portfolio"
+    path.mkdir()
+    (path / "customers.csv").write_text("client_id,signup_date\na,2025-01-01\n")
+    return path
 
 
 @pytest.mark.parametrize(("name", "text"), ATTACKS.values(), ids=ATTACKS)
