@@ -239,9 +239,9 @@ def _activity(
         )
         tickets.append(pd.DataFrame({"client_id": name, "opened": opened, "severity": severity}))
         if at % 5 < 3:
-            asked = np.arange(first + 45, last, 120)
-            score = 7 + 1.3 * engagement[at, asked] + rng.normal(0, 1.5, len(asked))
-            surveys.append(pd.DataFrame({"client_id": name, "day": asked, "score": score}))
+            asked_days = np.arange(first + 45, last, 120)
+            score = 7 + 1.3 * engagement[at, asked_days] + rng.normal(0, 1.5, len(asked_days))
+            surveys.append(pd.DataFrame({"client_id": name, "day": asked_days, "score": score}))
     ticket, survey = pd.concat(tickets), pd.concat(surveys)
     opened_at = _dates(ticket["opened"]) + pd.Timedelta(hours=9)
     hours = np.round(np.exp(rng.normal(3, 0.8, len(ticket))))

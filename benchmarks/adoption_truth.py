@@ -119,8 +119,8 @@ def days(seeds: range, clients: int | None) -> bool:
         known = pd.read_parquet(folder / "truth" / "adoptions.parquet").query("detectable")
         rows = known.merge(figures.lives, on=["client_id", "feature"], how="left")
         same = [
-            (pd.to_datetime(rows[planted]) - pd.Timestamp(0)).dt.days == rows[ours]
-            for planted, ours in (
+            (pd.to_datetime(rows[planted]) - pd.Timestamp(0)).dt.days == rows[column]
+            for planted, column in (
                 ("adopted_on", "adopted_day"),
                 ("first_event_on", "first_use_day"),
             )

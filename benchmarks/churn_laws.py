@@ -51,9 +51,9 @@ def rival_probabilities(
     train: pd.DataFrame, outcome: np.ndarray, test: pd.DataFrame
 ) -> dict[str, np.ndarray]:
     """What one would use instead, fitted to the horizon's own outcomes."""
-    known, asked = numbers(train), numbers(test)
+    known, new = numbers(train), numbers(test)
     varied = [name for name in known if known[name].nunique() > 1]
-    known, asked = known[varied], asked[varied]
+    known, new = known[varied], new[varied]
     logistic = make_pipeline(
         SimpleImputer(strategy="median"),
         StandardScaler(),
@@ -73,8 +73,8 @@ def rival_probabilities(
         Cs=[0.1, 1.0, 10.0], scoring="neg_log_loss", solver="newton-cholesky"
     )
     fitted = {
-        "logistic": logistic.fit(known, outcome).predict_proba(asked),
-        "boosting": boosting.fit(known, outcome).predict_proba(asked),
+        "logistic": logistic.fit(known, outcome).predict_proba(new),
+        "boosting": boosting.fit(known, outcome).predict_proba(new),
         "renewal": renewal.fit(renewal_bins(train), outcome).predict_proba(renewal_bins(test)),
     }
     return {name: p[:, 1] for name, p in fitted.items()}
@@ -100,13 +100,15 @@ def study(law: str, seed: int, settings: Settings, has_rivals: bool = True) -> p
         rivals = rival_probabilities(past[known], outcome[known], test) if has_rivals else {}
         base = float(outcome[known].mean())
         if model.eligible:
-            ours = model.predict(test, [days]).reset_index(drop=True)
-            frame = frame.assign(**{name: ours[name] for name in ("lower", "upper", "confidence")})
-            frame["level"] = ours["risk_level"]
+            predicted = model.predict(test, [days]).reset_index(drop=True)
+            frame = frame.assign(
+                **{name: predicted[name] for name in ("lower", "upper", "confidence")}
+            )
+            frame["level"] = predicted["risk_level"]
             edges = np.array(settings.churn_risk_base_rates) * model.base_probability(days)
             names = np.array(["low", "medium", "high", "critical"])
             frame["true_level"] = names[np.searchsorted(edges, frame["truth"], side="right")]
-            rivals["model"] = ours["probability"].to_numpy()
+            rivals["model"] = predicted["probability"].to_numpy()
         else:
             rivals["model"] = np.full(len(test), base)
         parts.append(frame.assign(**rivals, base=base, eligible=model.eligible, kind=model.kind))
@@ -126,12 +128,12 @@ def summarize(table: pd.DataFrame) -> dict[str, float]:
         "portfolios": table["seed"].nunique(),
         "yes": table.groupby("seed")["eligible"].first().sum(),
     }
-    ours = log_loss(known["outcome"], known["model"])
+    own_loss = log_loss(known["outcome"], known["model"])
     rivals = [name for name in RIVALS if name in table]
     for name in ("truth", "model", *rivals):
         line[f"loss {name}"] = log_loss(known["outcome"], known[name]).mean()
     for rival in rivals:
-        gain = (log_loss(known["outcome"], known[rival]) - ours).groupby(
+        gain = (log_loss(known["outcome"], known[rival]) - own_loss).groupby(
             [known["seed"], known["client_id"]]
         )
         each, count = gain.sum().to_numpy(), len(known)
@@ -145,12 +147,12 @@ def summarize(table: pd.DataFrame) -> dict[str, float]:
         line[f"auc {name}"] = float(np.mean(aucs))
     line["gain"] = (line["auc model"] - 0.5) / (line["auc truth"] - 0.5)
     line["slope"] = slope(table["truth"].to_numpy(), table["model"].clip(1e-6, 1 - 1e-6).to_numpy())
-    said = table[table["eligible"]]
-    if len(said):
-        inside = (said["truth"] >= said["lower"]) & (said["truth"] <= said["upper"])
+    stated = table[table["eligible"]]
+    if len(stated):
+        inside = (stated["truth"] >= stated["lower"]) & (stated["truth"] <= stated["upper"])
         line["covered"] = inside.mean()
-        line["confidence"] = said["confidence"].mean()
-        line["level right"] = (said["level"] == said["true_level"]).mean()
+        line["confidence"] = stated["confidence"].mean()
+        line["level right"] = (stated["level"] == stated["true_level"]).mean()
     return line
 
 

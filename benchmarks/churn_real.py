@@ -69,11 +69,11 @@ def picked(rows: pd.DataFrame, outcome: np.ndarray) -> tuple[str, float]:
     return names[best], float(np.sign(far[best]))
 
 
-def compared(frame: pd.DataFrame, ours: str, theirs: str) -> tuple[float, float, float]:
-    def difference(outcome, one, other, weight) -> float:
-        return pooled(outcome, one, weight) - pooled(outcome, other, weight)
+def compared(frame: pd.DataFrame, own: str, rival: str) -> tuple[float, float, float]:
+    def difference(outcome, first, other, weight) -> float:
+        return pooled(outcome, first, weight) - pooled(outcome, other, weight)
 
-    return Bootstrap(DRAWS, LEVEL, SEED).interval(difference, frame, ("outcome", ours, theirs))
+    return Bootstrap(DRAWS, LEVEL, SEED).interval(difference, frame, ("outcome", own, rival))
 
 
 def print_difference(title: str, figures: tuple[float, float, float]) -> None:
@@ -92,9 +92,9 @@ def socialnet() -> bool:
     rows = rows_at_risk(panel, label_event_dates(customers_as_of(portfolio, until)), until)
     rows["outcome"] = outcomes(rows, until, BEFORE, 0)
     origins = [dt.date(2020, month, 1) for month in range(2, 10)]
-    held = held_out(rows, until, portfolio.settings, step_days=BEFORE, origins=origins)
-    ours = stacked(held, until, portfolio.settings, BEFORE)[0]
-    ours = ours.rename(columns={"log_odds_0": "log_odds"})
+    left_out = held_out(rows, until, portfolio.settings, step_days=BEFORE, origins=origins)
+    predicted = stacked(left_out, until, portfolio.settings, BEFORE)[0]
+    predicted = predicted.rename(columns={"log_odds_0": "log_odds"})
     parts = []
     for begin, end in zip(origins, [*origins[1:], until + dt.timedelta(days=1)], strict=True):
         early = rows[rows["date"] + pd.Timedelta(days=BEFORE) <= pd.Timestamp(begin)]
@@ -102,7 +102,7 @@ def socialnet() -> bool:
         if early["outcome"].sum() >= 5 and len(late):
             parts.append(_rivals(early, late))
     frame = pd.concat(parts).merge(
-        ours[["client_id", "date", "log_odds"]], on=["client_id", "date"]
+        predicted[["client_id", "date", "log_odds"]], on=["client_id", "date"]
     )
     return _judged(frame) & _signs(rows, until, portfolio.settings)
 
@@ -144,7 +144,9 @@ def _signs(rows: pd.DataFrame, until: dt.date, settings) -> bool:
     values, right = model.values(known, settings), True
     for feature, sign in SIGNS.items():
         places = [
-            at for at, one in enumerate(model.predictors) if one.metric.endswith(f"[{feature}]")
+            at
+            for at, predictor in enumerate(model.predictors)
+            if predictor.metric.endswith(f"[{feature}]")
         ]
         lead = values[:, places[0]]
         low, high = np.nanquantile(lead, [0.25, 0.75])
@@ -176,8 +178,8 @@ def oulad() -> bool:
     )
     fold_of = rows["client_id"].map(fold).to_numpy()
     rows["log_odds"], rows["single"] = np.nan, np.nan
-    for one in range(5):
-        early, late = rows[fold_of != one], fold_of == one
+    for part in range(5):
+        early, late = rows[fold_of != part], fold_of == part
         model = fit_candidates(early, early["outcome"].to_numpy(), portfolio.settings, step_days=28)
         rows.loc[late, "log_odds"] = model.log_odds(model.values(rows[late], portfolio.settings))
         name, sign = picked(early, early["outcome"].to_numpy())

@@ -74,18 +74,18 @@ Found = Iterator[tuple[str, str, Any, Any]]  # kind (changed, removed, added), p
 class Version(NamedTuple):
     """A checkout or an environment, and how its code is run."""
 
-    given: str
+    source: str
     python: str
     paths: tuple[str, ...] = ()  # where a checkout's code is found, and its entry points
 
     @classmethod
-    def of(cls, given: str, work: Path) -> Version:
-        path = Path(given).absolute()
+    def of(cls, source: str, work: Path) -> Version:
+        path = Path(source).absolute()
         if (path / "healthseg" / "__init__.py").is_file():
-            return cls(given, sys.executable, (str(path), entry_points(path, work)))
+            return cls(source, sys.executable, (str(path), entry_points(path, work)))
         if path.is_file() and os.access(path, os.X_OK):
-            return cls(given, str(path))
-        sys.exit(f"{given} is no checkout, no Python executable and no saved capture")
+            return cls(source, str(path))
+        sys.exit(f"{source} is no checkout, no Python executable and no saved capture")
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Runs this version's Python, on one thread and without this machine's settings."""
@@ -100,7 +100,7 @@ class Version(NamedTuple):
             if done.returncode != 2:
                 break
         if done.returncode not in (0, 3):  # 3: some reports failed, the others are there
-            sys.exit(f"{self.given}: {' '.join(arguments)}\n{(done.stdout + done.stderr)[-2000:]}")
+            sys.exit(f"{self.source}: {' '.join(arguments)}\n{(done.stdout + done.stderr)[-2000:]}")
 
 
 def entry_points(checkout: Path, work: Path) -> str:
@@ -130,7 +130,7 @@ def data_of(scenario: str, generator: Version, work: Path) -> tuple[Path, str]:
 def chosen(customers: Sequence[str], most: int) -> list[str]:
     """Evenly spaced customers, the same ones every time."""
     count, start = min(most, len(customers)), random.Random(SEED).random()
-    return [customers[int((start + place) * len(customers) / count)] for place in range(count)]
+    return [customers[int((start + index) * len(customers) / count)] for index in range(count)]
 
 
 def answer(folder: str, home: str | None, tools: list[str], customers: Any, dates: Any) -> None:
@@ -145,20 +145,20 @@ def answer(folder: str, home: str | None, tools: list[str], customers: Any, date
     dates = dates or [str(last), str(last - timedelta(days=DAYS_BEFORE))]
     if isinstance(customers, int):
         customers = chosen(sorted(opened.table("customers")["client_id"]), customers)
-    told: Json = {tool: {} for tool in tools}
+    replies: Json = {tool: {} for tool in tools}
     for tool, on in itertools.product(tools, dates):
-        told[tool][on] = {who: reply(opened, tool, who, on) for who in ("portfolio", *customers)}
-    found = json.dumps({"dates": dates, "customers": customers, "replies": told})
-    Path(f"{folder}.json").write_text(found.replace(json.dumps(folder)[1:-1], "PORTFOLIO"))
+        replies[tool][on] = {who: reply(opened, tool, who, on) for who in ("portfolio", *customers)}
+    text = json.dumps({"dates": dates, "customers": customers, "replies": replies})
+    Path(f"{folder}.json").write_text(text.replace(json.dumps(folder)[1:-1], "PORTFOLIO"))
 
 
 def reply(portfolio: Any, tool: str, who: str, day: str) -> Json:
     """One reply as JSON; an error as its error object."""
     try:
         function = function_of(tool, who == "portfolio")
-        given = {**READING, **NEEDED, "client_id": who, "as_of": day}
-        taken = given.keys() & inspect.signature(function).parameters
-        return function(portfolio, **{name: given[name] for name in taken}).to_dict()
+        parameters = {**READING, **NEEDED, "client_id": who, "as_of": day}
+        accepted = parameters.keys() & inspect.signature(function).parameters
+        return function(portfolio, **{name: parameters[name] for name in accepted}).to_dict()
     except Exception as problem:
         crash = {"error_code": type(problem).__name__, "error_message": repr(problem)}
         return problem.to_dict() if hasattr(problem, "to_dict") else crash
@@ -174,41 +174,45 @@ def function_of(tool: str, for_portfolio: bool) -> Any:
     raise LookupError(f"there is no {' or '.join(names)}")
 
 
-def captured(given: str, asked: argparse.Namespace, work: Path, old: Json | None = None) -> Json:
+def captured(source: str, options: argparse.Namespace, work: Path, old: Json | None = None) -> Json:
     """A version's replies and pages by scenario; with ``old``, to the questions that it answered."""
-    if given.endswith(".json.gz"):
-        return json.loads(gzip.decompress(Path(given).read_bytes()))
-    version, capture = Version.of(given, work), dict[str, Any]()
-    for scenario in asked.scenarios or list(old or SCENARIOS):
-        print(f"{given}: {scenario}", file=sys.stderr, flush=True)
+    if source.endswith(".json.gz"):
+        return json.loads(gzip.decompress(Path(source).read_bytes()))
+    version, capture = Version.of(source, work), dict[str, Any]()
+    for scenario in options.scenarios or list(old or SCENARIOS):
+        print(f"{source}: {scenario}", file=sys.stderr, flush=True)
         data, sums = data_of(scenario, version, work)
         like = old.get(scenario, {"data": None}) if old else {}
         if like.get("data", sums) != sums:
-            sys.exit(f"{asked.old} was made from other data of {scenario}: give its --work")
+            sys.exit(f"{options.old} was made from other data of {scenario}: give its --work")
         with tempfile.TemporaryDirectory(dir=work) as folder:
             copy = shutil.copytree(data, Path(folder) / "portfolio")
-            found = {"data": sums, **replies_of(version, copy, asked, like)}
-            if asked.pages and (like["pages"] if old else not capture):
-                found["paged"] = like.get("paged") or whom_for_pages(found)
-                found["pages"] = pages_of(version, copy, found["paged"], asked.tools)
-        capture[scenario] = {"pages": {}, **found}
+            answers = {"data": sums, **replies_of(version, copy, options, like)}
+            if options.pages and (like["pages"] if old else not capture):
+                answers["paged"] = like.get("paged") or whom_for_pages(answers)
+                answers["pages"] = pages_of(version, copy, answers["paged"], options.tools)
+        capture[scenario] = {"pages": {}, **answers}
     return capture
 
 
-def replies_of(version: Version, copy: Path, asked: argparse.Namespace, like: Json) -> Json:
+def replies_of(version: Version, copy: Path, options: argparse.Namespace, like: Json) -> Json:
     """One scenario's replies, made in a process of the version."""
-    whom = chosen(like["customers"], asked.customers) if like else asked.customers
+    whom = chosen(like["customers"], options.customers) if like else options.customers
     home = version.paths[0] if version.paths else None
-    request = json.dumps([str(copy), home, asked.tools, whom, like.get("dates")])
+    request = json.dumps([str(copy), home, options.tools, whom, like.get("dates")])
     if version.run(__file__, "--capture", request, stdout=subprocess.DEVNULL).returncode:
-        sys.exit(f"{version.given} gave no replies")
+        sys.exit(f"{version.source} gave no replies")
     return json.loads(Path(f"{copy}.json").read_text())
 
 
-def whom_for_pages(found: Json) -> list[str]:
+def whom_for_pages(answers: Json) -> list[str]:
     """A few customers for whom no tool gives an error on the last day."""
-    last = [days[found["dates"][0]] for days in found["replies"].values()]
-    fine = [one for one in found["customers"] if all("error_code" not in who[one] for who in last)]
+    last = [days[answers["dates"][0]] for days in answers["replies"].values()]
+    fine = [
+        client
+        for client in answers["customers"]
+        if all("error_code" not in who[client] for who in last)
+    ]
     return chosen(fine, PAGE_CUSTOMERS)
 
 
@@ -216,7 +220,7 @@ def pages_of(version: Version, copy: Path, customers: list[str], tools: list[str
     """The texts of the reports' pages, by name and whom they are about."""
     out, texts = copy.with_name("pages"), defaultdict[str, Json](dict)
     common = ["report", *tools, "--portfolio", str(copy), "--out", str(out), "--quiet"]
-    common += [word for one in customers for word in ("--client", one)]
+    common += [word for client in customers for word in ("--client", client)]
     version.command([*common, "--overview"], [*common, "--book"])
     for path in out.rglob("*.html"):
         who = path.parent.name if path.parent.name in customers else "portfolio"
@@ -245,7 +249,7 @@ class Rules(NamedTuple):
     def same(self, old: Any, new: Any) -> bool:
         if isinstance(old, str) and isinstance(new, str):
             ignored = self.ignore_text and PROSE.match(old) and PROSE.match(new)
-            after, *before = (MASKED.sub("#", one) for one in (new, old, self.renamed(old)))
+            after, *before = (MASKED.sub("#", text) for text in (new, old, self.renamed(old)))
             return bool(ignored) or after in before
         if {type(old), type(new)} <= {int, float}:
             return math.isclose(old, new, rel_tol=1e-9, abs_tol=1e-9) or (old != old and new != new)
@@ -258,13 +262,13 @@ class Rules(NamedTuple):
         elif not (isinstance(old, list) and isinstance(new, list)):
             if not self.same(old, new):
                 yield "changed", path, old, new
-        elif all(isinstance(one, str) for one in (*old, *new)):
+        elif all(isinstance(text, str) for text in (*old, *new)):
             yield from self.texts(old, new, f"{path}[*]")
         else:
             if len(old) != len(new):
                 yield "changed", f"{path}(length)", len(old), len(new)
-            for place, (one, other) in enumerate(zip(old, new, strict=False)):
-                yield from self.values(one, other, f"{path}[{place}]")
+            for index, (first, other) in enumerate(zip(old, new, strict=False)):
+                yield from self.values(first, other, f"{path}[{index}]")
 
     def objects(self, old: Json, new: Json, path: str) -> Found:
         names = {key: key if key in new else self.renamed(key) for key in old}
@@ -279,30 +283,30 @@ class Rules(NamedTuple):
     def texts(self, old: list[str], new: list[str], path: str) -> Found:
         """Lists of texts are laid beside each other where they are alike."""
         before, after = (
-            [MASKED.sub("#", one) for one in side if not (self.ignore_text and PROSE.match(one))]
+            [MASKED.sub("#", text) for text in side if not (self.ignore_text and PROSE.match(text))]
             for side in (old, new)
         )
         there = set(after)
-        before = [one if one in there else self.renamed(one) for one in before]
+        before = [text if text in there else self.renamed(text) for text in before]
         matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
         for kind, start, end, begin, stop in matcher.get_opcodes():
             pairs = itertools.zip_longest(before[start:end], after[begin:stop])
-            for one, other in pairs if kind != "equal" else ():
-                change = "added" if one is None else "removed" if other is None else "changed"
-                yield change, path, one, other
+            for text, other in pairs if kind != "equal" else ():
+                change = "added" if text is None else "removed" if other is None else "changed"
+                yield change, path, text, other
 
 
-def flat(capture: Json, asked: argparse.Namespace) -> Flat:
+def flat(capture: Json, options: argparse.Namespace) -> Flat:
     """Replies and pages by tool, scenario, date and whom they are about."""
-    found: Flat = {}
-    for scenario, one in capture.items():
-        for tool, day in itertools.product(asked.tools, one["dates"]):
-            replies = one["replies"].get(tool, {}).get(day, {})
-            found |= {(tool, scenario, day, who): replies[who] for who in replies}
-        for page, about in one["pages"].items() if asked.pages else ():
-            if page in asked.tools or asked.tools == list(TOOLS):
-                found |= {(f"page {page}", scenario, "last day", who): about[who] for who in about}
-    return found
+    by_key: Flat = {}
+    for scenario, answers in capture.items():
+        for tool, day in itertools.product(options.tools, answers["dates"]):
+            replies = answers["replies"].get(tool, {}).get(day, {})
+            by_key |= {(tool, scenario, day, who): replies[who] for who in replies}
+        for page, about in answers["pages"].items() if options.pages else ():
+            if page in options.tools or options.tools == list(TOOLS):
+                by_key |= {(f"page {page}", scenario, "last day", who): about[who] for who in about}
+    return by_key
 
 
 def compared(old: Flat, new: Flat, rules: Rules) -> Iterator[Json]:
@@ -310,18 +314,22 @@ def compared(old: Flat, new: Flat, rules: Rules) -> Iterator[Json]:
     keys = [key for key in old if key in new]
     keys += sorted(key for key in old.keys() ^ new.keys() if key[0].startswith("page"))
     for key in keys:
-        one, other = old.get(key, {}), new.get(key, {})
-        if ("error_code" in one) != ("error_code" in other):
-            one, other = ({"(error)": side.get("error_message", "none")} for side in (one, other))
-        for found in rules.values(one, other, ""):
-            yield dict(zip(FIELDS, (*key, *found), strict=True))
+        first, other = old.get(key, {}), new.get(key, {})
+        if ("error_code" in first) != ("error_code" in other):
+            first, other = (
+                {"(error)": side.get("error_message", "none")} for side in (first, other)
+            )
+        for difference in rules.values(first, other, ""):
+            yield dict(zip(FIELDS, (*key, *difference), strict=True))
 
 
-def shown(found: Iterable[Json]) -> Iterator[str]:
+def shown(differences: Iterable[Json]) -> Iterator[str]:
     """The differences by tool, kind and pattern of paths, the most frequent with an example."""
     groups = defaultdict(list)
-    for one in found:
-        groups[one["tool"], one["kind"], re.sub(r"\[\d+\]", "[*]", one["path"])].append(one)
+    for difference in differences:
+        groups[
+            difference["tool"], difference["kind"], re.sub(r"\[\d+\]", "[*]", difference["path"])
+        ].append(difference)
     order = sorted(groups, key=lambda key: (key[:2], -len(groups[key]), key))
     for (tool, kind), keys in itertools.groupby(order, key=lambda key: key[:2]):
         patterns = list(keys)
@@ -330,22 +338,22 @@ def shown(found: Iterable[Json]) -> Iterator[str]:
             yield f"  {len(groups[key])} × {key[2]}: {example(groups[key][0])}"
 
 
-def example(one: Json) -> str:
+def example(difference: Json) -> str:
     """Both values from where they begin to differ, and where they are."""
-    sides = [json.dumps(one[side], ensure_ascii=False) for side in ("old", "new")]
+    sides = [json.dumps(difference[side], ensure_ascii=False) for side in ("old", "new")]
     sides = [re.sub(r"[^\S ]", lambda space: ascii(space[0])[1:-1], side) for side in sides]
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*sides, strict=False))
     start = max(len(list(same)) - 20, 0)
     sides = [("…" if start else "") + text[start : start + 60] for text in sides]
-    return f"{' → '.join(sides)} ({one['customer']}, {one['date']}, {one['scenario']})"
+    return f"{' → '.join(sides)} ({difference['customer']}, {difference['date']}, {difference['scenario']})"
 
 
-def renames(given: Iterable[str]) -> dict[str, str]:
+def renames(texts: Iterable[str]) -> dict[str, str]:
     """The names that changed: ours, and those of pairs and TOML files; with plurals and capitals."""
     names = dict(RENAMED_KEYS)
-    for one in given:
-        old, equals, new = one.partition("=")
-        names |= {old: new} if equals else tomllib.loads(Path(one).read_text(encoding="utf-8"))
+    for text in texts:
+        old, equals, new = text.partition("=")
+        names |= {old: new} if equals else tomllib.loads(Path(text).read_text(encoding="utf-8"))
     names |= {f"{old}s": f"{new}s" for old, new in names.items()}
     return {old.capitalize(): new.capitalize() for old, new in names.items()} | names
 
@@ -364,32 +372,34 @@ def parsed() -> argparse.Namespace:
     option("--work", type=Path, help="folder for the data, used again when present")
     option("--save", type=Path, help="keep OLD's capture: a file that ends in .json.gz")
     option("--json", type=Path, help="write all differences to this file")
-    asked = parser.parse_args()
-    if not (asked.new or asked.save):
+    options = parser.parse_args()
+    if not (options.new or options.save):
         parser.error("give NEW as well, or --save")
-    return asked
+    return options
 
 
 def main() -> int:
-    asked = parsed()
+    options = parsed()
     with tempfile.TemporaryDirectory() as folder:
-        work = (asked.work or Path(folder)).absolute()
-        old = captured(asked.old, asked, work)
-        if asked.save:
-            asked.save.write_bytes(gzip.compress(json.dumps(old).encode(), mtime=0))
-        if not asked.new:
+        work = (options.work or Path(folder)).absolute()
+        old = captured(options.old, options, work)
+        if options.save:
+            options.save.write_bytes(gzip.compress(json.dumps(old).encode(), mtime=0))
+        if not options.new:
             return 0
-        new = captured(asked.new, asked, work, old)
-    sides = flat(old, asked), flat(new, asked)
-    found = list(compared(*sides, Rules(renames(asked.rename), asked.ignore_text)))
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
-    differing = len({tuple(one[name] for name in FIELDS[:4]) for one in found})
-    kinds = Counter(one["kind"] for one in found)
+        new = captured(options.new, options, work, old)
+    sides = flat(old, options), flat(new, options)
+    differences = list(compared(*sides, Rules(renames(options.rename), options.ignore_text)))
+    if options.json:
+        options.json.write_text(
+            json.dumps(differences, indent=1, ensure_ascii=False), encoding="utf-8"
+        )
+    differing = len({tuple(difference[name] for name in FIELDS[:4]) for difference in differences})
+    kinds = Counter(difference["kind"] for difference in differences)
     pages = [key[0].startswith("page") for key in sides[0] if key in sides[1]]
-    told = f"{differing} of {len(pages)} replies and pages ({sum(pages)}) differ"
-    print(*shown(found), ", ".join((told, *(f"{kinds[k]} {k}" for k in kinds))), sep="\n")
-    return int(bool(found))
+    summary = f"{differing} of {len(pages)} replies and pages ({sum(pages)}) differ"
+    print(*shown(differences), ", ".join((summary, *(f"{kinds[k]} {k}" for k in kinds))), sep="\n")
+    return int(bool(differences))
 
 
 if __name__ == "__main__":

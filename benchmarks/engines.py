@@ -113,8 +113,8 @@ def count_bare(address: str) -> None:
             cursor.fetch_arrow_table()
 
 
-def opened(place: Path | str) -> Portfolio:
-    portfolio = Portfolio.open(place)
+def opened(path: Path | str) -> Portfolio:
+    portfolio = Portfolio.open(path)
     assert portfolio.reports["events"].kept
     return portfolio
 
@@ -135,19 +135,19 @@ def main() -> None:
         run(address, *TABLES.format(**sizes).split(";"))
         toml = '[source]\nengine = "postgresql"\naddress = "$HEALTHSEG_ENGINE"\n[tables]\n'
         toml += "".join(f'{name} = "SELECT * FROM {name}"\n' for name in ("customers", "events"))
-        place = Path(folder) / "portfolio"
-        place.mkdir()
-        (place / "portfolio.toml").write_text(toml)
+        home = Path(folder) / "portfolio"
+        home.mkdir()
+        (home / "portfolio.toml").write_text(toml)
         bare = measured(postmaster, lambda: count_bare(address))
-        built = measured(postmaster, lambda: opened(place))
-        again = measured(postmaster, lambda: opened(place))
-        facts = (place / ".healthseg" / "facts").glob("*/*/*.parquet")
+        built = measured(postmaster, lambda: opened(home))
+        again = measured(postmaster, lambda: opened(home))
+        facts = (home / ".healthseg" / "facts").glob("*/*/*.parquet")
         size = sum(path.stat().st_size for path in facts)
         with dbapi.connect(address) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_table_size('events')")
             ((stored,),) = cursor.fetchall()
         run(address, NEXT_DAY.format(**sizes))
-        day = measured(postmaster, lambda: opened(place))
+        day = measured(postmaster, lambda: opened(home))
         words = f"{built[0]:.1f} s of processor against {bare[0]:.1f} s"
         line(
             "facts in PostgreSQL / five bare queries, processor",

@@ -139,18 +139,18 @@ def agree(folder: Path) -> None:
         "sessions": "count(*), sum(events), count(DISTINCT start_day)",
     }
     for name, query in RIVALS.items():
-        ours = portfolio.execute(f"SELECT {sums[name]} FROM {name}").fetchall()
-        theirs = connection.execute(f"SELECT {sums[name]} FROM ({query})").fetchall()
-        print(f"  {name}: {'the same' if ours == theirs else f'DIFFERENT {ours} {theirs}'}")
+        own = portfolio.execute(f"SELECT {sums[name]} FROM {name}").fetchall()
+        direct = connection.execute(f"SELECT {sums[name]} FROM ({query})").fetchall()
+        print(f"  {name}: {'the same' if own == direct else f'DIFFERENT {own} {direct}'}")
 
 
 def against_rival(folder: Path, rounds: int) -> float:
     ratios = []
     for _ in range(rounds):
         shutil.rmtree(folder / ".healthseg", ignore_errors=True)
-        ours, theirs = build_seconds(folder), rival_seconds(folder)
-        ratios.append(ours / theirs)
-        print(f"  all facts {ours:.2f} s, by hand {theirs:.2f} s")
+        own, rival = build_seconds(folder), rival_seconds(folder)
+        ratios.append(own / rival)
+        print(f"  all facts {own:.2f} s, by hand {rival:.2f} s")
     return sorted(ratios)[len(ratios) // 2]
 
 

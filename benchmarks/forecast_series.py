@@ -52,7 +52,7 @@ def series(path: Path, every: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield parts.get_group("train").to_numpy(), parts.get_group("test").to_numpy()
 
 
-def ours(train: np.ndarray, horizon: int, season: int) -> np.ndarray:
+def forecast_of(train: np.ndarray, horizon: int, season: int) -> np.ndarray:
     """Forecast, lower and upper."""
     frame = pd.DataFrame({"client_id": "a", "date": np.arange(len(train)), "value": train})
     got = forecast(frame, horizon, season_length=season)
@@ -75,7 +75,7 @@ def real(name: str, path: Path, every: int) -> bool:
     season, rows = SEASONS[name], []
     for train, test in series(path, every):
         start = time.process_time()
-        point, low, high = ours(train, len(test), season)
+        point, low, high = forecast_of(train, len(test), season)
         ms = 1000 * (time.process_time() - start)
         rivals = np.resize(train[-season:], len(test)), ets(train, len(test), season)
         errors = [np.abs(test - each).mean() / scale(train, season) for each in (point, *rivals)]
@@ -114,7 +114,7 @@ def simulation(kind: str, count: int = COUNT) -> tuple[float, float, float]:
     rows = []
     for seed in range(count):
         known, later = simulated(kind, seed)
-        point, low, high = ours(known, AHEAD, 7)
+        point, low, high = forecast_of(known, AHEAD, 7)
         naive = np.resize(known[-7:], AHEAD)
         inside = (np.maximum(low, 0) <= later) & (later <= high)
         rows.append([np.abs(later - point).mean(), np.abs(later - naive).mean(), inside.mean()])

@@ -36,9 +36,9 @@ def main() -> int:
         ids = portfolio.table("customers")["client_id"].tolist()
         facts = timed(lambda: portfolio.reports)
         first = timed(hs.calculate_health_score, portfolio, ids[-1])
-        gone = portfolio.table("customers").query("churned_on == churned_on")["client_id"]
-        if len(gone):
-            timed(hs.calculate_health_score, portfolio, gone.iloc[0])
+        churned = portfolio.table("customers").query("churned_on == churned_on")["client_id"]
+        if len(churned):
+            timed(hs.calculate_health_score, portfolio, churned.iloc[0])
         calls = np.array(
             [timed(hs.calculate_health_score, portfolio, client) for client in ids[: options.calls]]
         )

@@ -105,7 +105,7 @@ def kinds() -> list[Kind]:
         for value in values
     ]
     shares = list(SHARES)
-    return [Kind(*each, shares[place % len(shares)]) for place, each in enumerate(listed)]
+    return [Kind(*each, shares[index % len(shares)]) for index, each in enumerate(listed)]
 
 
 # -- whole files written otherwise, which must change nothing -------------------------------
@@ -193,8 +193,8 @@ def failures(portfolio: hs.Portfolio, client: str, first: int = 0, count: int = 
         "tiers": lambda: hs.segment_by_value_tier(portfolio),
         "segments": lambda: hs.segment_customers(portfolio, {"name": "by usage"}),
     }
-    for place in range(first, first + count):
-        name, call = list(calls.items())[place % len(calls)]
+    for index in range(first, first + count):
+        name, call = list(calls.items())[index % len(calls)]
         try:
             call()
         except HealthsegError:
@@ -244,19 +244,19 @@ def study(
                 portfolio.check().to_text()
                 clean = [name for name in names if name not in spoiled]
                 wrong += differences(before, figures(portfolio), clean)
-                for place, (client, kind) in enumerate(spoiled.items()):
-                    failed = failures(portfolio, client, place * tools, tools)
+                for index, (client, kind) in enumerate(spoiled.items()):
+                    failed = failures(portfolio, client, index * tools, tools)
                     wrong += [f"{kind}: {failure}" for failure in failed]
             shutil.rmtree(home / f"round-{start}")
-        for place, (name, (change, dialect)) in enumerate(FILES.items()):
+        for index, (name, (change, dialect)) in enumerate(FILES.items()):
             if only in name:
                 changed = {table: frame.copy() for table, frame in tables.items()}
                 change(changed)
-                with write(changed, home / f"file-{place}", **dialect) as portfolio:
+                with write(changed, home / f"file-{index}", **dialect) as portfolio:
                     moved = differences(before, figures(portfolio), names)
                     wrong += [f"{name}: {difference}" for difference in moved]
                 tried += 1
-                shutil.rmtree(home / f"file-{place}")
+                shutil.rmtree(home / f"file-{index}")
     finally:
         shutil.rmtree(home, ignore_errors=True)
     return tried, wrong
@@ -269,8 +269,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", default="", help="kinds whose description has this")
     parser.add_argument("--tools", type=int, default=8, help="how many are tried of each kind")
-    given = parser.parse_args()
-    tried, wrong = study(given.clients, given.months, given.seed, given.only, given.tools)
+    options = parser.parse_args()
+    tried, wrong = study(options.clients, options.months, options.seed, options.only, options.tools)
     for fault in wrong:
         print(fault)
     print(f"{tried:,} kinds of dirt, {len(wrong):,} faults")

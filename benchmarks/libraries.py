@@ -35,10 +35,10 @@ def milliseconds(call: Callable[[], object], times: int = 5) -> float:
     return (time.perf_counter() - start) / times * 1e3
 
 
-def line(name: str, gap: float, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
+def line(name: str, gap: float, own: Callable[[], object], rival: Callable[[], object]) -> None:
     print(
-        f"{name:34} difference {gap:.0e}  ours {milliseconds(ours):7.2f} ms"
-        f"  theirs {milliseconds(theirs):7.2f} ms"
+        f"{name:34} difference {gap:.0e}  ours {milliseconds(own):7.2f} ms"
+        f"  theirs {milliseconds(rival):7.2f} ms"
     )
 
 
@@ -48,10 +48,10 @@ def models() -> None:
     frame = pd.DataFrame(has, columns=[f"f{at:02d}" for at in range(40)])
     names, least = list(frame), 20
     sets = frequent_itemsets(has, names, least, 2)
-    theirs = fpgrowth(frame, min_support=least / 2000, use_colnames=True, max_len=2)
+    expected = fpgrowth(frame, min_support=least / 2000, use_colnames=True, max_len=2)
     line(
         "pairs of 40 items, 2,000 units",
-        float(len(sets) - len(theirs)),
+        float(len(sets) - len(expected)),
         lambda: frequent_itemsets(has, names, least, 2),
         lambda: fpgrowth(frame, min_support=least / 2000, use_colnames=True, max_len=2),
     )
@@ -72,12 +72,14 @@ def models() -> None:
     )
     groups = np.concatenate([rng.normal(size=(80, 5)) + at for at in (0, 2, 4)])
     mixture = GaussianMixture(3, covariance_type="tied", n_init=3, random_state=1, tol=1e-4)
-    ours = fit(groups, 3, "gaussian_mixture", np.zeros(5), 1, 3)
+    fitted = fit(groups, 3, "gaussian_mixture", np.zeros(5), 1, 3)
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         line(
             "tied mixture of 3, 240 points",
-            abs(ours.log_likelihood / 240 - mixture.fit(groups).score(groups)) if ours else np.nan,
+            abs(fitted.log_likelihood / 240 - mixture.fit(groups).score(groups))
+            if fitted
+            else np.nan,
             lambda: fit(groups, 3, "gaussian_mixture", np.zeros(5), 1, 3),
             lambda: mixture.fit(groups),
         )
@@ -130,11 +132,11 @@ def main() -> None:
     outcome = (rng.random(2000) < 0.2).astype(float)
     import statsmodels.api as sm
 
-    theirs = sm.Logit(outcome, design).fit(disp=0, tol=1e-12).params
+    reference = sm.Logit(outcome, design).fit(disp=0, tol=1e-12).params
     flat = np.zeros(design.shape[1])
     line(
         "logistic without a prior",
-        float(np.abs(fit_logistic(design, outcome, flat, flat) - theirs).max()),
+        float(np.abs(fit_logistic(design, outcome, flat, flat) - reference).max()),
         lambda: fit_logistic(design, outcome, flat, flat),
         lambda: sm.Logit(outcome, design).fit(disp=0),
     )

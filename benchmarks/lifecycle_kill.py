@@ -39,11 +39,11 @@ RULES = Lifecycle()
 class Place:
     """Where the ledger is."""
 
-    place: str
+    address: str
     schema_name: str = "healthseg"
 
     def ledger(self) -> Ledger:
-        return Ledger(self.place, now, busy_seconds=60, schema_name=self.schema_name)
+        return Ledger(self.address, now, busy_seconds=60, schema_name=self.schema_name)
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def announce(event: Any, previous: str | None, first: bool) -> list[Message]:
     ]
 
 
-def worker(place: Place, number: int, requests: int, customers: int, diary: str) -> None:
+def worker(where: Place, number: int, requests: int, customers: int, diary: str) -> None:
     """Makes its requests in order, from the first that its diary does not have."""
-    ledger, path = place.ledger(), Path(diary)
+    ledger, path = where.ledger(), Path(diary)
     done = path.read_text().splitlines() if path.exists() else []
     complete = [line for line in done if line.endswith(".")]
     with open(path, "a", encoding="utf-8") as handle:
@@ -117,7 +117,7 @@ def move_once(ledger: Ledger, request_id: str, client: str) -> None:
 
 
 def run(
-    place: Place,
+    where: Place,
     folder: Path,
     transitions: int,
     processes: int,
@@ -135,12 +135,12 @@ def run(
         context.set_forkserver_preload(["benchmarks.lifecycle_kill"])
 
     def start(number: int) -> Any:
-        arguments = (place, number, share, customers, str(folder / f"diary-{number}"))
+        arguments = (where, number, share, customers, str(folder / f"diary-{number}"))
         process = context.Process(target=worker, args=arguments)
         process.start()
         return process
 
-    place.ledger().record_settings("made", {})  # the tables
+    where.ledger().record_settings("made", {})  # the tables
     running = {number: start(number) for number in range(processes)}
     kills, next_kill, chance = 0, time.monotonic() + kill_every, random.Random(7)
     while running:
@@ -157,13 +157,13 @@ def run(
         if running and time.monotonic() >= next_kill:
             running[chance.choice(sorted(running))].kill()  # which may just have ended
             kills, next_kill = kills + 1, time.monotonic() + kill_every
-    return _looked_at(place, folder, share, processes, kills, time.monotonic() - began)
+    return _looked_at(where, folder, share, processes, kills, time.monotonic() - began)
 
 
 def _looked_at(
-    place: Place, folder: Path, share: int, processes: int, kills: int, seconds: float
+    where: Place, folder: Path, share: int, processes: int, kills: int, seconds: float
 ) -> Found:
-    ledger = place.ledger()
+    ledger = where.ledger()
     events = ledger.stage_events()
     wanted = {f"{number}-{request}" for number in range(processes) for request in range(share)}
     answered = {

@@ -57,11 +57,11 @@ class Found:
     rows: int
     sound: bool  # SQLite's own check
 
-    def well(self, held: float) -> bool:
+    def well(self, seconds: float) -> bool:
         """Whether the short wait was refused in its time, the long one served when the file was free, nothing half."""
         named = self.short.refusal is not None and "locked by another process" in self.short.refusal
         in_time = self.short.waits * 0.9 <= self.short.seconds <= self.short.waits + LATE
-        served = self.long.refusal is None and self.long.seconds <= held + LATE
+        served = self.long.refusal is None and self.long.seconds <= seconds + LATE
         return (
             named
             and in_time
@@ -72,10 +72,10 @@ class Found:
         )
 
 
-def hold(path: str, way: str, seconds: float, ready: Any) -> None:
+def hold(path: str, kind: str, seconds: float, ready: Any) -> None:
     """Another program: takes the file, says so, keeps it for so long."""
     with sqlite3.connect(path, isolation_level=None, timeout=10) as other:
-        for statement in HOLDS[way]:
+        for statement in HOLDS[kind]:
             other.execute(statement)
         ready.set()
         time.sleep(seconds)
@@ -101,7 +101,7 @@ def reading(portfolio: hs.Portfolio) -> float | None:
     return time.monotonic() - began
 
 
-def run(way: str, seconds: float, short: float, long: float) -> Found:
+def run(kind: str, seconds: float, short: float, long: float) -> Found:
     """Both calls one after the other, the second one while the rest of the time lasts."""
     moved = tiny_portfolio([("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 31)])
     path = moved.folder / FILE_NAME
@@ -114,7 +114,7 @@ def run(way: str, seconds: float, short: float, long: float) -> Found:
     hs.manage_lifecycle_stages(patient, "a", "update_stage", "trial")
     hs.manage_lifecycle_stages(hasty, "a", "get_stage")
     ready = SPAWN.Event()
-    other = SPAWN.Process(target=hold, args=(str(path), way, seconds, ready))
+    other = SPAWN.Process(target=hold, args=(str(path), kind, seconds, ready))
     other.start()
     ready.wait(60)
     refused = call(hasty, "engaged")
@@ -135,13 +135,13 @@ def main() -> int:
     parser.add_argument("--short", type=float, default=LedgerPlace().busy_seconds)
     parser.add_argument("--long", type=float, default=60.0)
     options, well = parser.parse_args(), True
-    for way in HOLDS:
-        outcomes = run(way, options.seconds, options.short, options.long)
+    for kind in HOLDS:
+        outcomes = run(kind, options.seconds, options.short, options.long)
         well &= outcomes.well(options.seconds)
         read = "shut out" if outcomes.reader is None else f"answered after {outcomes.reader:.2f} s"
         line = (outcomes.short.refusal or "nothing").partition(FILE_NAME)[2].strip()
         print(
-            f"{way}, {options.seconds:g} s\n"
+            f"{kind}, {options.seconds:g} s\n"
             f"  asked with a wait of {outcomes.short.waits:g} s: after {outcomes.short.seconds:.1f} s the error "
             f"“… {line}”\n"
             f"  asked next with a wait of {outcomes.long.waits:g} s: "

@@ -52,7 +52,7 @@ def study(folder: str) -> dict[str, float]:
     exits = results["exit_to"].astype(object)
     curves = time_in_stage(results.assign(exit_to=exits.where(exits != "churned", None)), LEVEL)
     spells = pd.read_parquet(planted / "stage_spells.parquet")
-    ours = set(
+    recorded = set(
         zip(
             results["client_id"],
             results["stage"],
@@ -60,8 +60,8 @@ def study(folder: str) -> dict[str, float]:
             strict=True,
         )
     )
-    ours = {row for row in ours if row[1] != "churned"}
-    theirs = set(
+    recorded = {row for row in recorded if row[1] != "churned"}
+    stays = set(
         zip(
             spells["client_id"],
             spells["stage"],
@@ -100,7 +100,7 @@ def study(folder: str) -> dict[str, float]:
             naive_inside += abs(np.mean(finished > day) - true) <= reach
     portfolio.close()
     return {
-        "stays": len(ours & theirs) / len(theirs | ours),
+        "stays": len(recorded & stays) / len(stays | recorded),
         "apart": float(reported == apart),
         "inside": inside,
         "tried": tried,

@@ -109,7 +109,7 @@ def run(processes: int = 2, every: int = 1) -> pd.DataFrame:
     batches = [
         group[k : k + CHUNK]
         for kind in SEASONS
-        for group in [[one for one in seconds_taken if one[1] == kind]]
+        for group in [[row for row in seconds_taken if row[1] == kind]]
         for k in range(0, len(group), CHUNK)
     ]
     if processes == 1:

@@ -136,9 +136,9 @@ def report(
     print(
         f"statuses, starts, completions: {rows:,} rows on five dates of {seeds} portfolios, {wrong} differ (reach 0)"
     )
-    held = results.groupby("blocker")["held"].agg(["sum", "size"])
+    covered = results.groupby("blocker")["held"].agg(["sum", "size"])
     power = results.groupby("blocker")["called"].sum()
-    for name, row in held.iterrows():
+    for name, row in covered.iterrows():
         print(
             f"blocker {name}: planted factor within its 95% interval in {row['sum']} of {row['size']} "
             f"(reach 18 of 20), called slower in {power[name]}"
@@ -157,7 +157,9 @@ def report(
     )
     print(f"likelihoods made on {LATE}, later known: {len(chances)}; by quarter: {sentence}")
     good = (
-        wrong == 0 and (held["sum"] >= 0.9 * held["size"]).all() and called <= max(1, seeds // 20)
+        wrong == 0
+        and (covered["sum"] >= 0.9 * covered["size"]).all()
+        and called <= max(1, seeds // 20)
     )
     return int(not good)
 

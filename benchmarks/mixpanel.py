@@ -92,10 +92,10 @@ def main() -> int:
     events = parser.parse_args().events
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
-        (port, theirs), (result, ours) = spawn.Pipe(), spawn.Pipe()
-        server = spawn.Process(target=serve, args=(events, theirs))
+        (port, server_end), (result, client_end) = spawn.Pipe(), spawn.Pipe()
+        server = spawn.Process(target=serve, args=(events, server_end))
         server.start()
-        client = spawn.Process(target=synced, args=(folder, port.recv(), ours))
+        client = spawn.Process(target=synced, args=(folder, port.recv(), client_end))
         client.start()
         outcome, seconds, peak = result.recv()
         client.join()

@@ -189,8 +189,8 @@ def metric(folder: Path, clients: int, times: int) -> bool:
         f"panel of {clients:,} customers and {DATES} dates: {panel:.2f} s, peak {gib:.2f} GiB",
         flush=True,
     )
-    one = seconds(lambda: build(portfolio, dates[:53], ids[:1]), max(3, times))
-    print(f"one customer on 53 dates: {one * 1000:.0f} ms")
+    alone = seconds(lambda: build(portfolio, dates[:53], ids[:1]), max(3, times))
+    print(f"one customer on 53 dates: {alone * 1000:.0f} ms")
     fresh = seconds(lambda: build(portfolio, dates[:1], ids), times)
     print(f"one new date: {fresh:.2f} s (reach {REACH['new date']:g})", flush=True)
     hand = by_hand(portfolio, dates, times)

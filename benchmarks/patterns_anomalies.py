@@ -187,14 +187,14 @@ def numenta(folder: Path) -> bool:
     series = nab(folder)
     flags = {name: beyond_earlier(frame["value"].to_numpy()) for name, (frame, _) in series.items()}
     quiet, real = (
-        {name: one for name, one in series.items() if name.startswith(kind)}
+        {name: values for name, values in series.items() if name.startswith(kind)}
         for kind in ("art", "real")
     )
-    silent, ours = scored(quiet, flags), scored(real, flags)
+    silent, own = scored(quiet, flags), scored(real, flags)
     tuned, plain, (window, threshold) = rivals(real)
     print(f"series without anomaly: {silent['per_1000']:.2f} alarms a thousand points (reach 1)")
     rows = (
-        ("beyond all before", ours),
+        ("beyond all before", own),
         (f"rolling Gaussian, best ({window} points, {threshold} σ)", tuned),
         ("rolling Gaussian, 3 σ, best window", plain),
     )
@@ -203,7 +203,7 @@ def numenta(folder: Path) -> bool:
             f"{name:45s} F1 {announced['f1']:.3f}  precision {announced['precision']:.3f}  recall {announced['recall']:.3f}  "
             f"alarms {announced['alarms']:3d}"
         )
-    ratios = ours["f1"] / tuned["f1"], ours["f1"] / plain["f1"]
+    ratios = own["f1"] / tuned["f1"], own["f1"] / plain["f1"]
     print(f"F1 over the tuned {ratios[0]:.2f} (reach 1.15), over 3 σ {ratios[1]:.2f} (reach 1.5)")
     return silent["per_1000"] > 1 or ratios[0] < 1.15 or ratios[1] < 1.5
 

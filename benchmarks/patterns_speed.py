@@ -33,7 +33,7 @@ def scopes(portfolio: hs.Portfolio, many: bool) -> dict[str, dict[str, Any]]:
     if not many:
         run = hs.segment_customers(portfolio, {}, "health")
         segment = max(
-            (one for one in run.segments if one.placed), key=lambda one: one.customer_count
+            (each for each in run.segments if each.placed), key=lambda each: each.customer_count
         )
         options["segment"] = {"segment_id": segment.segment_id}
         customers = portfolio.table("customers")

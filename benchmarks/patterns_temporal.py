@@ -109,7 +109,7 @@ def planted(seed: int, clients: int) -> np.ndarray:
             len(detectable),
             results,
             len(own),
-            sum(one not in known for one in own),
+            sum(each not in known for each in own),
             len(pairs),
             sum(not follows(law, row) for row in pairs.itertuples()),
         ]

@@ -52,8 +52,8 @@ def planted(folder: Path, name: str) -> list[tuple[set[str], bool]]:
     return [(set(json.loads(row.features)), bool(row.detectable)) for row in rows.itertuples()]
 
 
-def alike(one: set[str], other: set[str]) -> bool:
-    return len(one & other) / len(one | other) >= SAME
+def alike(first: set[str], other: set[str]) -> bool:
+    return len(first & other) / len(first | other) >= SAME
 
 
 def null(options: argparse.Namespace) -> bool:
@@ -64,7 +64,7 @@ def null(options: argparse.Namespace) -> bool:
         response = analyze_engagement_patterns(
             portfolio, "all_customers", include_predictions=False
         )
-        names = [one.pattern_name for one in response.identified_patterns]
+        names = [pattern.pattern_name for pattern in response.identified_patterns]
         hits += bool(names or response.user_personas)
         print(
             f"  null {seed}: {response.testing.hypotheses} tried, reported {names}, {len(response.user_personas or [])} "
@@ -92,12 +92,12 @@ def default(options: argparse.Namespace) -> bool:
         for kind in truth:
             sure = [features for features, detectable in truth[kind] if detectable]
             results, of = (
-                results + sum(any(alike(one, two) for two in output[kind]) for one in sure),
+                results + sum(any(alike(bundle, two) for two in output[kind]) for bundle in sure),
                 of + len(sure),
             )
         known = [features for kind in truth.values() for features, _ in kind]
         all_told = output["sequence"] + output["bundle"]
-        right += sum(any(one <= features for features in known) for one in all_told)
+        right += sum(any(bundle <= features for features in known) for bundle in all_told)
         reported += len(all_told)
         agreement = _personas(study, folder)
         results, of = results + (agreement >= SAME), of + 1
@@ -128,7 +128,7 @@ def effects(options: argparse.Namespace) -> bool:
     Every feature that is used has a small effect in these portfolios, since breadth is a driver of leaving: the hazard
     ratios of all features that were tried are held against their true ones, which their 95% intervals should hold.
     """
-    results, of, wrong, reported, held, tried = 0, 0, 0, 0, 0, 0
+    results, of, wrong, reported, covered, tried = 0, 0, 0, 0, 0, 0
     signs = np.zeros(4, dtype=int)
     for seed, portfolio, folder in portfolios("effects", options):
         study = Study.of(portfolio, all_customers(portfolio, portfolio.as_of(), 90), FEATURES)
@@ -144,19 +144,19 @@ def effects(options: argparse.Namespace) -> bool:
             key
             for key in rows.index
             if key.startswith(ORDER)
-            and any(set(key.removeprefix(ORDER).split(ARROW)) <= one for one in orders)
+            and any(set(key.removeprefix(ORDER).split(ARROW)) <= order for order in orders)
         ]
         results, of = results + sum(key in rows.index for key in sure), of + len(sure)
         wrong += sum(key not in causes and key not in by_order for key in rows.index)
         reported += len(rows)
         inside = _holds_truth(habits, truth[~truth["feature"].isin(set().union(*orders))])
-        held, tried = held + int(inside.sum()), tried + len(inside)
+        covered, tried = covered + int(inside.sum()), tried + len(inside)
         signs += _signs(study, folder)
         print(f"  effects {seed}: {rows.index.tolist()}", flush=True)
     print(
         f"effects: {results} of {of} detectable recovered (90%), {wrong} of {reported} reported are no cause "
-        f"(at most 10%); {held} of {tried} intervals of features hold the true hazard ratio, breadth included "
-        f"({held / max(tried, 1):.3f}; 0.95 is stated)",
+        f"(at most 10%); {covered} of {tried} intervals of features hold the true hazard ratio, breadth included "
+        f"({covered / max(tried, 1):.3f}; 0.95 is stated)",
         flush=True,
     )
     print(

@@ -103,13 +103,13 @@ def stock(customers: Sequence[str], portfolio: str, folder: Path) -> Spent:
 
 
 def batch(
-    tools: Sequence[str], portfolio: str, folder: Path, workers: int, **what: object
+    tools: Sequence[str], portfolio: str, folder: Path, workers: int, **options: object
 ) -> Spent:
     """A batch of reports, all of which succeed."""
     from healthseg.reports.batches.run import make_reports
 
     with spending() as spent:
-        run = make_reports(portfolio, tools, out=folder, workers=workers, **what)
+        run = make_reports(portfolio, tools, out=folder, workers=workers, **options)
     assert not run.failed, run.failed[0].error
     return spent
 
@@ -120,24 +120,24 @@ def main() -> int:
     parser.add_argument("--reports", type=int, default=100)
     parser.add_argument("--stock", type=int, default=4)
     parser.add_argument("--kinds", action="store_true")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        batch([TOOL], given.portfolio, folder, WORKERS, riskiest=2)  # warms the cache
-        ours = batch([TOOL], given.portfolio, folder, WORKERS, riskiest=given.reports)
+        batch([TOOL], options.portfolio, folder, WORKERS, riskiest=2)  # warms the cache
+        own = batch([TOOL], options.portfolio, folder, WORKERS, riskiest=options.reports)
         customers = [path.name for path in sorted((folder / "customers").iterdir())]
-        theirs = stock(customers[: given.stock], given.portfolio, folder)
-        if given.kinds:
-            kinds(given.portfolio, folder)
-    seconds = (ours.own + ours.children) / given.reports
-    waiting = 1 - ours.children / ours.lives
-    pace, stock_pace = 60 * given.reports / ours.clock, 60 * given.stock / theirs.clock
+        plain = stock(customers[: options.stock], options.portfolio, folder)
+        if options.kinds:
+            kinds(options.portfolio, folder)
+    seconds = (own.own + own.children) / options.reports
+    waiting = 1 - own.children / own.lives
+    pace, stock_pace = 60 * options.reports / own.clock, 60 * options.stock / plain.clock
     print(
         f"ours: {pace:.0f} reports a minute, {seconds:.2f} processor seconds a report (reach {SECONDS}), "
         f"workers wait {waiting:.0%} of the time (reach {WAITING:.0%})"
     )
     print(
-        f"stock: {stock_pace:.1f} a minute, {theirs.children / given.stock:.2f} processor seconds"
+        f"stock: {stock_pace:.1f} a minute, {plain.children / options.stock:.2f} processor seconds"
     )
     print(f"{pace / stock_pace:.1f} x the reports a minute by the clock (reach {FASTER:.0f})")
     print(f"{dt.date.today()}, load average {os.getloadavg()[0]:.1f}")

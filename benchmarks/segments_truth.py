@@ -99,13 +99,13 @@ def null(seeds: int) -> bool:
     quiet = dict.fromkeys((*METHODS, "insights"), 0)
     for seed, context, _ in portfolios("null", seeds):
         for method in METHODS:
-            found = placed(context, "custom", {"method": method}).segmenter.grouping
-            quiet[method] += found is not None and found.reason is not None
-        said = [text for kind in CRITERIA for text in significant_metrics(context, kind)]
-        quiet["insights"] += not said
-        print(f"  null {seed}: insights {said or 'none'}", flush=True)
-    told = ", ".join(f"{count} of {seeds} ({name})" for name, count in quiet.items())
-    print(f"null: silent in {told} (19 of 20)", flush=True)
+            groups = placed(context, "custom", {"method": method}).segmenter.grouping
+            quiet[method] += groups is not None and groups.reason is not None
+        texts = [text for kind in CRITERIA for text in significant_metrics(context, kind)]
+        quiet["insights"] += not texts
+        print(f"  null {seed}: insights {texts or 'none'}", flush=True)
+    silent = ", ".join(f"{count} of {seeds} ({name})" for name, count in quiet.items())
+    print(f"null: silent in {silent} (19 of 20)", flush=True)
     return min(quiet.values()) >= seeds - max(1, seeds // 20)
 
 
@@ -147,13 +147,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--clouds", type=int, default=20)
     parser.add_argument("--study", action="append", choices=("segments", "null", "clouds"))
-    given = parser.parse_args()
+    options = parser.parse_args()
     studies = {
-        "segments": lambda: planted(given.seeds),
-        "null": lambda: null(given.seeds),
-        "clouds": lambda: clouds(given.clouds),
+        "segments": lambda: planted(options.seeds),
+        "null": lambda: null(options.seeds),
+        "clouds": lambda: clouds(options.clouds),
     }
-    reached = [studies[name]() for name in given.study or studies]
+    reached = [studies[name]() for name in options.study or studies]
     return int(not all(reached))
 
 

@@ -46,9 +46,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         path = wide(folder / "wide", options.rows)
-        taken = seconds(lambda: hs.Portfolio.open(path).table("customers"))
+        elapsed = seconds(lambda: hs.Portfolio.open(path).table("customers"))
         print(
-            f"CSV of {COLUMNS:,} columns, {options.rows} rows: {taken:.1f} s (reach {WIDE_SECONDS:.0f})"
+            f"CSV of {COLUMNS:,} columns, {options.rows} rows: {elapsed:.1f} s (reach {WIDE_SECONDS:.0f})"
         )
         hs.make_demo(folder / "demo", clients=options.clients)
         portfolio = hs.Portfolio.open(folder / "demo")
@@ -61,7 +61,7 @@ def main() -> int:
         frames = {"customers": portfolio.table("customers"), "events": portfolio.table("events")}
         opened = seconds(lambda: len(hs.Portfolio.open(frames).reports))
         print(f"the same as {len(frames['events']):,} rows of a DataFrame: {opened:.1f} s")
-    return int(taken > WIDE_SECONDS)
+    return int(elapsed > WIDE_SECONDS)
 
 
 if __name__ == "__main__":

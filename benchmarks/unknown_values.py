@@ -173,8 +173,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=60)
     parser.add_argument("--months", type=int, default=6)
     parser.add_argument("--seed", type=int, default=11)
-    given = parser.parse_args()
-    done, wrong = study(given.clients, given.months, given.draws, given.seed)
+    options = parser.parse_args()
+    done, wrong = study(options.clients, options.months, options.draws, options.seed)
     for fault in wrong:
         print(fault)
     print(f"{done:,} values spoiled, {len(wrong):,} made something better or were not named")

@@ -95,10 +95,10 @@ def planted(clients: int, seed: int) -> list[tuple[str, int, int]]:
             for row in truth["anomalies"].query("scope == 'client'").to_dict("records")
         ]
         portfolio.close()
-    gone = sum(bool(part.champion_departed) for part in exits)
+    departed = sum(bool(part.champion_departed) for part in exits)
     return [
         ("peaks", sum(peaks), len(peaks)),
-        ("departed champions", gone, len(exits)),
+        ("departed champions", departed, len(exits)),
         ("unusual days of the portfolio", sum(odd), len(odd)),
         ("unusual days of customers", sum(own), len(own)),
     ]
