@@ -378,11 +378,7 @@ def test_predictions_stand_at_30_60_and_90_days_within_their_bounds(responses):
     live = [health for health in responses.values() if health.status == "live"]
     assert len(live) > 30
     for health in live:
-        assert [(forecast.date - health.as_of).days for forecast in health.predicted_scores] == [
-            30,
-            60,
-            90,
-        ]
+        assert [(each.date - health.as_of).days for each in health.predicted_scores] == [30, 60, 90]
         for forecast in health.predicted_scores:
             assert 0 <= forecast.lower <= forecast.predicted_score <= forecast.upper <= 100
             assert 0 < forecast.confidence < 1
@@ -546,19 +542,17 @@ def test_an_opportunity_promises_what_the_scorecard_gives(responses):
         each for each in responses.values() if each.improvement_opportunities and not each.ramping
     ):
         rows = health.frame("metrics").set_index("metric")
-        for opportunity in health.improvement_opportunities:
+        for each in health.improvement_opportunities:
             earned = (
-                dict(metrics[opportunity.metric].anchors)[opportunity.target_value]
-                - rows.loc[opportunity.metric, "points"]
+                dict(metrics[each.metric].anchors)[each.target_value]
+                - rows.loc[each.metric, "points"]
             )
-            gain = rows.loc[opportunity.metric, "effective_weight"] * earned
+            gain = rows.loc[each.metric, "effective_weight"] * earned
             if not health.caps:
+                assert each.points == pytest.approx(gain, abs=0.006) and each.points > 0
                 assert (
-                    opportunity.points == pytest.approx(gain, abs=0.006) and opportunity.points > 0
-                )
-                assert (
-                    opportunity.impact == f"+{opportunity.points:.1f} points health score"
-                    or abs(opportunity.points % 0.1 - 0.05) < 0.006
+                    each.impact == f"+{each.points:.1f} points health score"
+                    or abs(each.points % 0.1 - 0.05) < 0.006
                 )
                 seen += 1
     assert seen > 20
