@@ -261,9 +261,9 @@ def test_what_the_portfolio_lacks_is_null_with_its_reason(portfolios, pages, nam
                 and f"$.component_scores.{key}" in response["not_measured"]
             )
         for key, reason in {
-            "support_ticket_count": "no data",
+            "support_ticket_count": "the portfolio has no tickets",
             "nps_score": "the portfolio has no surveys",
-            "payment_status": "no data",
+            "payment_status": "the portfolio has no invoices",
         }.items():
             assert response["health_metrics"][key] is None
             assert response["not_measured"][f"$.health_metrics.{key}"] == reason

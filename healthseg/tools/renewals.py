@@ -173,7 +173,8 @@ def _cohorts(portfolio: Portfolio, as_of: dt.date, arr: dict[dt.date, pd.Series]
             if later < 0 or not len(members):
                 continue
             live = members[members.isin(arr[end].index)]
-            amount = float(arr[end].reindex(live).sum(min_count=1))
+            # where nobody is live, nobody pays
+            amount = float(arr[end].reindex(live).sum(min_count=1)) if len(live) else 0.0
             start = amount if later == 0 else start
             share = amount / start if start > 0 else np.nan
             sizes = len(members), len(live), len(live) / len(members)

@@ -301,7 +301,9 @@ def test_barriers_are_topics_with_three_tickets_and_nothing_without_tickets():
     assert [each.feature for each in low] == ["vault"] and low[0].barriers == [
         "login: 4 of 6 tickets (67%)"
     ]
-    assert low[0].improvement_strategies == ["Resolve “login”: 4 of its 6 tickets are about it"]
+    assert low[0].improvement_strategies == [
+        "Fix what its tickets are about: 4 of 6 concern “login”"
+    ]
     bare = track_feature_adoption(tiny_portfolio(events, customers, features=features))
     assert (
         bare.low_adoption_features[0].barriers is None
