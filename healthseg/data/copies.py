@@ -338,11 +338,14 @@ def _write_json(part: SourcePart, target: Path, _table: Table | None) -> None:
     """The objects of a file, one a line or in one array, with the fields of all of them as text."""
     assert part.path is not None
     form, path = text_form(part), part.path
+    with open_bytes(path) as handle:
+        if handle.read(3) == codecs.BOM_UTF8:  # which the engine does not read in JSON
+            form = replace(form, encoding="utf-8-sig")
     if form.encoding != UTF8:
         path = target.with_name(f"{target.name}.json")
         recode(part, form, path)
     with open_bytes(path) as handle:
-        first = handle.read(CHUNK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+        first = handle.read(CHUNK_BYTES).lstrip()[:1]
     layout = (
         "format = 'newline_delimited', ignore_errors = true"
         if first != b"["
@@ -360,7 +363,7 @@ def _write_json(part: SourcePart, target: Path, _table: Table | None) -> None:
         try:
             keys = connection.execute(
                 f"SELECT name FROM (SELECT DISTINCT UNNEST(json_keys(json)) AS name FROM {relation}) "
-                "ORDER BY LOWER(name), name DESC"
+                "WHERE name <> '' ORDER BY LOWER(name), name DESC"
             ).fetchall()
             if not keys:
                 raise Refused(f"{part.label} holds no JSON objects, one a line")

@@ -96,6 +96,13 @@ def test_json_lines_and_arrays_are_tables(tmp_path, ending):
     holds_the_portfolio(Portfolio.open(tmp_path))
 
 
+def test_json_lines_with_a_byte_order_mark_and_a_key_without_a_name_are_read(tmp_path):
+    line = json.dumps({"": 1, "client_id": "acme", "signup_date": "2025-01-01"})
+    (tmp_path / "customers.jsonl").write_bytes(b"\xef\xbb\xbf" + line.encode() + b"\n")
+    customers = Portfolio.open(tmp_path).table("customers")
+    assert customers["client_id"].tolist() == ["acme"]
+
+
 def test_a_line_that_is_no_json_is_counted_with_its_number(tmp_path):
     good = '{"client_id": "acme", "signup_date": "2025-01-01"}'
     (tmp_path / "customers.jsonl").write_text(f"{good}\n{{broken\n")
