@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 _ADDRESS = re.compile(r"(dask|tcp|tls)://[^/@\s]+:\d+")
 # so many tasks for each thread of the cluster: a lost one costs little, and the last ones end together
-_SHARDS_OF_A_THREAD = 4
+_SHARDS_OF_A_THREAD = 2
 # a shard begins with two seconds of starting: a process is worth it from about this many reports on
 _LEAST_SHARD, _LARGEST_SHARD = 5, 50
 _SECONDS_FOR_AN_ANSWER, _SECONDS_FOR_A_WORKER = 10, 120
