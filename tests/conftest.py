@@ -16,6 +16,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 import healthseg as hs
+from healthseg.settings import own_metrics
 from tests.reports.made import Portfolio, portfolio_in
 
 settings.register_profile("healthseg", derandomize=True, deadline=None)
@@ -27,6 +28,14 @@ os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="healthseg-tests-")
 
 # a program of a user: it registers a metric
 collect_ignore = ["public_program.py"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def metrics_of_this_module():
+    """The metrics of portfolios are known to their process: here not beyond the module that opened them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_metrics, "_declared", dict(own_metrics.declared()))
+        yield
 
 
 @pytest.fixture(scope="session")
