@@ -23,7 +23,7 @@ from healthseg.metrics.money import (
 from healthseg.metrics.money_rows import rows_behind
 from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import profiles
-from healthseg.tools.renewals import revenue_by_month
+from healthseg.tools.revenue import revenue_by_month
 from tests.metrics.test_contracts import LAST, frame, portfolio_of
 
 

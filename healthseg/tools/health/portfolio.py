@@ -36,7 +36,7 @@ from healthseg.tools.health.outlook import (
 from healthseg.tools.health.result import PortfolioHealth
 from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.overrides import overrides_of
-from healthseg.tools.renewals import scores_before_churn
+from healthseg.tools.revenue import scores_before_churn
 from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:

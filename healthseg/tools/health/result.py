@@ -13,7 +13,7 @@ from healthseg.charts import formats
 from healthseg.rules import counted
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 from healthseg.tools.next_actions import NextAction
-from healthseg.tools.renewals import ScoresBeforeChurn
+from healthseg.tools.revenue import ScoresBeforeChurn
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture

@@ -26,13 +26,8 @@ from healthseg.tools.overview.result import (
     SavedAccount,
     WhatWouldChange,
 )
-from healthseg.tools.renewals import (
-    churned_in_year,
-    renewal_windows,
-    renewals,
-    revenue_by_month,
-    scores_before_churn,
-)
+from healthseg.tools.renewals import renewal_windows, renewals
+from healthseg.tools.revenue import churned_in_year, revenue_by_month, scores_before_churn
 from healthseg.tools.values import number, records, rounded
 
 if TYPE_CHECKING:

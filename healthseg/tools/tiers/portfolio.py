@@ -25,7 +25,8 @@ from healthseg.statistics.rates import lorenz, percentages
 from healthseg.tools.base import Figure, TriggeredRule
 from healthseg.tools.context import DAY, PortfolioContext
 from healthseg.tools.expansion import arr_per_seat, expansion_potential, premium_effects
-from healthseg.tools.renewals import renewal_windows, renewals, revenue_by_month
+from healthseg.tools.renewals import renewal_windows, renewals
+from healthseg.tools.revenue import revenue_by_month
 from healthseg.tools.tiers import tier as figures
 from healthseg.tools.tiers.allocation import (
     RANKED,
