@@ -282,7 +282,7 @@ TABLES: dict[str, Table] = {
         _table(
             "milestones",
             "milestone_id:text name:text category:text target_days:integer required?:boolean depends_on?:text"
-            " completes_when?:text marks?:text plans?:text",
+            " completes_when?:text marks?:text plans?:text applies_when?:text",
             "static",
             key="milestone_id",
             marks={

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from healthseg.errors import InvalidParameters
 from healthseg.metrics.counting import EPOCH
+from healthseg.metrics.panels import panel
+from healthseg.rules.expressions import Condition
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -32,6 +35,7 @@ COLUMNS = [
     "users",
     "mark",
     "plans",
+    "applies_when",
 ]
 
 
@@ -40,7 +44,8 @@ class MilestonePlan:
     """The milestones in order (category, target, id), one row each, and what could not be read of them.
 
     Columns: milestone_id, name, category, target_days, required, depends_on (a tuple of ids), feature and users (of
-    ``completes_when``; None and 0 where only a person's word completes it), mark, plans (a tuple; empty: all).
+    ``completes_when``; None and 0 where only a person's word completes it), mark, plans (a tuple; empty: all),
+    applies_when (a condition over columns of the panel; None: always).
     """
 
     frame: pd.DataFrame
@@ -71,12 +76,21 @@ def plan_of(portfolio: Portfolio) -> MilestonePlan | None:
     """
     if not portfolio.has("milestones"):
         return None
-    return portfolio.cache.get(
-        "milestone_plan",
-        None,
-        lambda: _read(portfolio.table("milestones"), portfolio.feature_names),
-        disk=False,
-    )
+    return portfolio.cache.get("milestone_plan", None, lambda: _plan(portfolio), disk=False)
+
+
+def _plan(portfolio: Portfolio) -> MilestonePlan:
+    plan = _read(portfolio.table("milestones"), portfolio.feature_names)
+    if plan.frame["applies_when"].notna().any():
+        columns = panel(portfolio, [portfolio.data_until]).columns
+        for at, text in plan.frame["applies_when"].dropna().items():
+            try:
+                Condition(text, columns)
+            except InvalidParameters as problem:
+                name = plan.frame.loc[at, "milestone_id"]
+                plan.warnings.append(f"milestone {name} applies to all: {problem.message}")
+                plan.frame.loc[at, "applies_when"] = None
+    return plan
 
 
 def _read(table: pd.DataFrame, names: Mapping[str, str]) -> MilestonePlan:
@@ -86,7 +100,7 @@ def _read(table: pd.DataFrame, names: Mapping[str, str]) -> MilestonePlan:
     frame["feature"] = frame["feature"].map(
         lambda word: names.get(word.casefold(), word), na_action="ignore"
     )
-    for name in ("feature", "mark"):
+    for name in ("feature", "mark", "applies_when"):
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     order = frame["category"].map({name: at for at, name in enumerate(CATEGORIES)})
     frame = frame.assign(place=order).sort_values(
@@ -109,6 +123,7 @@ def _row(row: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
         "users": users,
         "mark": mark,
         "plans": listed(row["plans"]),
+        "applies_when": row["applies_when"],
     }
 
 

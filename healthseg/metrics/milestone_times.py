@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.metrics.milestone_plan import MARKS, DayCount, MilestonePlan, plan_of
+from healthseg.metrics.counting import epoch_day
+from healthseg.metrics.milestone_plan import MARKS, DayCount, MilestonePlan, date_of, plan_of
 from healthseg.metrics.milestones import states
+from healthseg.metrics.panels import tiers_at
+from healthseg.metrics.spells import spells_as_of
+from healthseg.statistics.effects import adjusted_difference, resamples
 from healthseg.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.outcomes import labels
+from healthseg.statistics.rates import wilson
 from healthseg.statistics.survival import TimeFactor, kaplan_meier, quantile_time, time_factor
 
 if TYPE_CHECKING:
@@ -348,3 +354,81 @@ def _effect(rows: pd.DataFrame, name: str, level: float) -> TimeFactor | None:
         pd.factorize(rows[key], sort=True)[0] for key in ("milestone_id", "client_id")
     )
     return time_factor(time, event, onset, stratum, cluster, level)
+
+
+# -- what follows -----------------------------------------------------------------------------
+
+RETENTION_SEED = 20_121
+RETENTION = [
+    *("milestone_id", "n", "churned", "done", "done_retained", "done_lower", "done_upper"),
+    *("others", "others_retained", "others_lower", "others_upper"),
+    *("raw", "difference", "lower", "upper", "p", "q"),
+]
+
+
+def retention_after(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    """Were customers that had completed a milestone by its due day retained more often than those that had not?
+
+    A landmark analysis (Anderson, Cain & Gelber 1983): only customers that were live and had not given notice on the
+    due day are compared, by what was done on that day, and retention counts from it (``milestone_retention_days``); who
+    completes later stays with the others, so that nobody is retained because completing took time. A row a milestone:
+    ``n``, ``churned``, customers of both sides with their retained share and Wilson's interval; ``raw``, the difference of the shares;
+    ``difference``, adjusted by least squares for the tier at the beginning and the quarter in which the customer
+    began, with an interval over customers, its p and q (of all milestones); NaN with too few customers.
+    """
+    return portfolio.cache.get(
+        "milestone_retention", as_of, lambda: _retention(portfolio, as_of), disk=False
+    )
+
+
+def _retention(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
+    rows = states(portfolio, as_of)
+    due = rows["target_day"].to_numpy(dtype=float)
+    rows = rows[
+        (due >= epoch_day(portfolio.first_event_day))
+        & (due <= rows["day"].to_numpy(dtype=float))
+        & ~(rows["skipped_day"].to_numpy(dtype=float) <= due)
+        & rows["watched"].to_numpy(dtype=bool)
+    ]
+    if not len(rows):
+        return pd.DataFrame(columns=RETENTION)
+    rows = rows.assign(date=[pd.Timestamp(date_of(day)) for day in rows["target_day"]])
+    days = portfolio.settings.milestone_retention_days
+    rows = labels(rows, spells_as_of(portfolio, as_of), as_of, days)
+    rows = rows[rows["status"] == "labelled"]
+    began = rows.drop_duplicates("client_id").set_index("client_id")["began_day"].map(date_of)
+    tier = tiers_at(portfolio, began.to_dict())
+    rows["tier"] = [str(tier[client]) for client in rows["client_id"]]  # also those unknown
+    rows["quarter"] = pd.to_datetime(rows["began_day"], unit="D").dt.to_period("Q").astype(str)
+    parts = [
+        {"milestone_id": name, **_retained(group, portfolio)}
+        for name, group in rows.groupby("milestone_id", sort=False)
+    ]
+    frame = pd.DataFrame(parts, columns=RETENTION)
+    tested = frame["p"].notna()
+    frame.loc[tested, "q"] = benjamini_hochberg(frame.loc[tested, "p"].to_numpy(dtype=float))
+    return frame
+
+
+def _retained(rows: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
+    """Both sides of one milestone, and their difference."""
+    settings, kept = portfolio.settings, 1 - rows["outcome"].to_numpy(dtype=float)
+    done = (rows["completed_day"] <= rows["target_day"]).to_numpy(dtype=float)
+    level, churned = settings.effects_interval_level, int((kept == 0).sum())
+    figures: dict[str, Any] = {"n": len(rows), "churned": churned}
+    for name, side in (("done", kept[done == 1]), ("others", kept[done == 0])):
+        lower, upper = wilson(side.sum(), len(side), level)
+        share = side.mean() if len(side) else np.nan
+        figures |= {name: len(side), f"{name}_retained": share}
+        figures |= {f"{name}_lower": float(lower), f"{name}_upper": float(upper)}
+    figures["raw"] = figures["done_retained"] - figures["others_retained"]
+    least = settings.milestone_retention_min_churned
+    if min(churned, len(rows) - churned, figures["done"], figures["others"]) < least:
+        return figures
+    words = pd.get_dummies(rows[["tier", "quarter"]], drop_first=True, dtype=float).to_numpy()
+    draws = resamples(len(rows), RETENTION_SEED)
+    found = adjusted_difference(done, kept, words, np.arange(len(rows)), draws, level)
+    if found is not None:
+        figures |= {"difference": found.value, "lower": found.lower, "upper": found.upper}
+        figures["p"] = found.p
+    return figures

@@ -14,10 +14,12 @@ from healthseg.metrics.counting import (
     epoch_days,
     epoch_days_or_nan,
 )
-from healthseg.metrics.milestone_plan import DayCount, MilestonePlan, plan_of
+from healthseg.metrics.milestone_plan import DayCount, MilestonePlan, date_of, plan_of
+from healthseg.metrics.panels import build_pairs, panel
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.spells import spells_as_of
 from healthseg.periods import DAY_SECONDS, end_of_day_utc
+from healthseg.rules.expressions import Condition
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -139,17 +141,27 @@ def _spells(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 def _applying(
     portfolio: Portfolio, as_of: dt.date, plan: MilestonePlan | None, customers_then: pd.DataFrame
 ) -> pd.DataFrame:
-    """Customers × milestones, without those of other plans."""
+    """Customers × milestones, without those of other plans, and those whose condition does not hold on the day shown."""
     milestones = pd.DataFrame(columns=["milestone_id"]) if plan is None else plan.frame
     rows = customers_then.reset_index(drop=True).merge(milestones, how="cross")
-    if plan is None or not plan.frame["plans"].map(len).any():
+    if plan is None:
         return rows
-    from healthseg.metrics.panels import panel
-
-    on_day = panel(portfolio, [as_of]).set_index("client_id")["plan"].astype(object)
-    own_plan = rows["client_id"].map(on_day)
-    fits = [not plans or own in plans for plans, own in zip(rows["plans"], own_plan, strict=True)]
-    return rows[fits].reset_index(drop=True)
+    if plan.frame["plans"].map(len).any():
+        on_day = panel(portfolio, [as_of]).set_index("client_id")["plan"].astype(object)
+        own_plan = rows["client_id"].map(on_day)
+        pairs = zip(rows["plans"], own_plan, strict=True)
+        rows = rows[[not plans or own in plans for plans, own in pairs]]
+    conditions = plan.frame["applies_when"].dropna().unique()
+    if len(conditions):
+        # of those that churned, what was known on their last day
+        gone = customers_then[~customers_then["live"]]
+        pairs = pd.DataFrame({"client_id": gone.index, "date": gone["day"].map(date_of)})
+        parts = [panel(portfolio, [as_of]), *([build_pairs(portfolio, pairs)] if len(gone) else [])]
+        known = pd.concat(parts).drop_duplicates("client_id", keep="last").set_index("client_id")
+        for text in conditions:
+            holds = pd.Series(Condition(text).column(known), index=known.index) == 1
+            rows = rows[(rows["applies_when"] != text) | rows["client_id"].map(holds)]
+    return rows.reset_index(drop=True)
 
 
 # -- what was done ----------------------------------------------------------------------------

@@ -32,5 +32,9 @@ class MilestoneSettings(Frozen):
     acceleration_draws: Annotated[int, Field(ge=100)] = 400
     # … and the share of them that must have a median: with less there is no interval
     acceleration_min_valid_share: Annotated[float, Field(gt=0, le=1)] = 0.95
+    # retention after a milestone's due day: so long, the churn model's second horizon …
+    milestone_retention_days: Annotated[int, Field(ge=30)] = 180
+    # … compared where so many customers churned within it, and so many had it done by the day, and so many not
+    milestone_retention_min_churned: Annotated[int, Field(ge=2)] = 10
     # open milestones with a blocker under which nothing is said of what it delays
     blocker_min_spells: Annotated[int, Field(ge=2)] = 10

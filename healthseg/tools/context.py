@@ -202,16 +202,27 @@ def chosen_warnings(only: str | None) -> list[str]:
 
 
 class PortfolioContext:
-    """The portfolio on a day: its customers with metrics, scores and ARR, built once per open portfolio."""
+    """The portfolio on a day: its customers with metrics, scores and ARR, built once per open portfolio.
 
-    def __init__(self, portfolio: Portfolio, as_of: dt.date) -> None:
-        self.portfolio, self.as_of = portfolio, as_of
+    With ``only`` its customers are those of whom this condition holds; their scores, and what they are compared with,
+    are those of ``whole``.
+    """
+
+    def __init__(self, portfolio: Portfolio, as_of: dt.date, only: str | None = None) -> None:
+        self.portfolio, self.as_of, self.only = portfolio, as_of, only
+        self.chosen = None if only is None else set(chosen_customers(portfolio, only))
         self.settings: Settings = portfolio.settings
         self._days: dict[dt.date, pd.DataFrame] = {}
 
     @classmethod
-    def of(cls, portfolio: Portfolio, as_of: dt.date) -> PortfolioContext:
-        return portfolio.cache.get("context", as_of, lambda: cls(portfolio, as_of), disk=False)
+    def of(cls, portfolio: Portfolio, as_of: dt.date, only: str | None = None) -> PortfolioContext:
+        return portfolio.cache.get(
+            "context", (as_of, only), lambda: cls(portfolio, as_of, only), disk=False
+        )
+
+    @property
+    def whole(self) -> PortfolioContext:
+        return self if self.only is None else PortfolioContext.of(self.portfolio, self.as_of)
 
     # -- customers -----------------------------------------------------------------------
 
@@ -225,6 +236,9 @@ class PortfolioContext:
 
         Where a portfolio has no past of seats and plan, today's values stand in.
         """
+        if self.chosen is not None:
+            rows = self.whole.everyone(date)
+            return rows[rows.index.isin(self.chosen)]
         if date not in self._days:
             rows = panels.panel(self.portfolio, sorted({date, self.as_of}))
             scored = scorecard_rows(
@@ -264,6 +278,7 @@ class PortfolioContext:
         """How many customers are not counted, by reason."""
         rows = self.everyone(self.as_of)
         signup = pd.to_datetime(customers(self.portfolio)["signup_date"])
+        signup = signup if self.chosen is None else signup[signup.index.isin(self.chosen)]
         alive = rows["live"].astype(bool)
         return {
             "churned": int((~alive).sum()),
@@ -277,7 +292,7 @@ class PortfolioContext:
         """ARR of the live customers of a date, in one currency where the portfolio allows it, at the rates of ``as_of``."""
         return self.portfolio.cache.get(
             "money",
-            (self.as_of, date),
+            (self.as_of, date, self.only),
             lambda: money(self.portfolio, self.live_on(date), date, self.as_of),
             disk=False,
         )

@@ -49,12 +49,14 @@ def expansion_potential(context: PortfolioContext, date: dt.date) -> pd.DataFram
     Beside it: seats_* (potential, lower, upper before the cap), users_in_a_year, cap, and
     contraction_exposure: the ARR of seats that nobody uses.
     """
-    return context.portfolio.cache.get(
+    whole = context.whole  # what comparable customers did
+    frame: pd.DataFrame = context.portfolio.cache.get(
         "expansion_potential",
         (context.as_of, date),
-        lambda: _potential(context, date),
+        lambda: _potential(whole, date),
         disk=False,
     )
+    return frame if whole is context else frame.reindex(context.live_on(date).index)
 
 
 def _potential(context: PortfolioContext, date: dt.date) -> pd.DataFrame:

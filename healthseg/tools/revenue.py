@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,17 +32,20 @@ COHORT_COLUMNS = ["cohort", "months", "customers", "live", "share", "arr", "arr_
 
 
 def revenue_by_month(
-    portfolio: Portfolio, as_of: dt.date, months: int
+    portfolio: Portfolio, as_of: dt.date, months: int, only: Collection[str] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Per month end (the last is ``as_of``): how its ARR moved since the month before, and NRR and GRR over 12 months;
     a row per customer that churned since then, at least within a year, with its month and the reason recorded with
-    its stage; and the cohorts of customers that began in these months (``COHORT_COLUMNS``).
+    its stage; and the cohorts of customers that began in these months (``COHORT_COLUMNS``). ``only`` these customers.
 
     All amounts are at the rates of ``as_of``. NRR and GRR are NaN before a year of ARR is known.
     """
     ends = _month_ends(as_of, months)
     dates = sorted({*ends, *map(year_before, ends)})
-    arr = _arr_by_date(portfolio, dates, as_of)
+    arr, spells = _arr_by_date(portfolio, dates, as_of), spells_as_of(portfolio, as_of)
+    if only is not None:
+        arr = {date: amounts[amounts.index.isin(only)] for date, amounts in arr.items()}
+        spells = spells[spells["client_id"].isin(only)]
     merged, named = merged_into(portfolio, as_of), _names(portfolio)
     rows = []
     for earlier, end in itertools.pairwise(ends):
@@ -53,16 +57,15 @@ def revenue_by_month(
     columns = ["month", "nrr", "grr", "cohort", *PARTS, "churned", "churned_customers"]
     frame = pd.DataFrame(rows, columns=columns).astype({"nrr": float, "grr": float})
     frame["month"] = pd.to_datetime(frame["month"])
-    churned = _churned(portfolio, as_of, min(ends[0], year_before(as_of)), arr)
-    return frame, churned, _cohorts(portfolio, as_of, {end: arr[end] for end in ends})
+    churned = _churned(portfolio, spells, as_of, min(ends[0], year_before(as_of)), arr)
+    return frame, churned, _cohorts(spells, as_of, {end: arr[end] for end in ends})
 
 
-def _cohorts(portfolio: Portfolio, as_of: dt.date, arr: dict[dt.date, pd.Series]) -> pd.DataFrame:
+def _cohorts(spells: pd.DataFrame, as_of: dt.date, arr: dict[dt.date, pd.Series]) -> pd.DataFrame:
     """Of the customers that began in a month, how many are live at the end of it and of each later one, with their ARR?
 
     Those that churned within their first month count; accounts that were merged, and prospects, do not.
     """
-    spells = spells_as_of(portfolio, as_of)
     first = spells.drop_duplicates("client_id").set_index("client_id")["signup_date"]
     merged = spells.loc[spells["merged_into"].notna(), "client_id"]
     churned = spells.loc[spells["churned_on"].notna(), "client_id"]
@@ -165,10 +168,13 @@ def _arr_by_date(
 
 
 def _churned(
-    portfolio: Portfolio, as_of: dt.date, since: dt.date, arr: dict[dt.date, pd.Series]
+    portfolio: Portfolio,
+    spells: pd.DataFrame,
+    as_of: dt.date,
+    since: dt.date,
+    arr: dict[dt.date, pd.Series],
 ) -> pd.DataFrame:
     """Customers lost after ``since``: when, by which statement, their last known ARR, and whether they were won back."""
-    spells = spells_as_of(portfolio, as_of)
     lost = spells[
         (spells["churned_on"] > pd.Timestamp(since)) & spells["merged_into"].isna()
     ].copy()

@@ -203,7 +203,8 @@ def _check_age(
 
 def segmented_run(portfolio: Portfolio, run: SegmentRun) -> SegmentedCustomers:
     """The segments of a recorded run, computed again by today's code."""
-    context, criteria = PortfolioContext.of(portfolio, run.as_of), run.criteria
+    criteria = run.criteria
+    context = PortfolioContext.of(portfolio, run.as_of, criteria.get("only"))
     least, most = criteria["min_segment_size"], criteria["max_segments"]
     segmenter = segmenter_of(context, criteria["segment_type"], criteria["criteria"], least, most)
     return segmented(segmenter, least, most, run.run_id)

@@ -359,7 +359,7 @@ class GroupSegmenter(Segmenter):
         self.ingredients = frozenset(self.metrics)
         self.grouping = context.portfolio.cache.get(
             "grouping",
-            (context.as_of, str(criteria), least, most),
+            (context.as_of, str(criteria), least, most, context.only),
             lambda: grouping(
                 context.live[self.metrics],
                 criteria["method"],

@@ -13,6 +13,7 @@ from healthseg.metrics.milestone_times import (
     ahead,
     blocker_effects,
     marks,
+    retention_after,
     spells,
     value_median,
     values,
@@ -219,3 +220,64 @@ def test_the_cost_of_a_blocker_is_told_of_those_that_were_met_often_enough():
     effects = blocker_effects(portfolio, portfolio.as_of(), 0.95)
     assert effects["blocker"].tolist() == ["legal"] and effects["q"].iloc[0] < 1e-6
     assert effects["lower"].iloc[0] < 3 < effects["upper"].iloc[0] and effects["n"].iloc[0] == 25
+
+
+# -- retention after the due day --------------------------------------------------------------
+
+
+def of_two_sides(customers):
+    """A portfolio in which each customer, all of them signed up on one day, is ``(done on day, churned on day)``."""
+    began = pd.Timestamp("2024-01-01")
+    who, done = [], []
+    for number, (day, churned) in enumerate(customers):
+        client = f"c{number:03d}"
+        left = None if churned is None else (began + pd.Timedelta(days=churned)).date()
+        who.append((client, "2024-01-01", left))
+        at = None if day is None else (began + pd.Timedelta(days=day)).date()
+        done.append((client, "go", "2024-01-01", at))
+    return tiny_portfolio(
+        weekly("c000", "2024-01-01", "2025-06-30"),
+        pd.DataFrame(who, columns=["client_id", "signup_date", "churned_on"]),
+        milestones=PLAN,
+        milestone_progress=pd.DataFrame(
+            done, columns=["client_id", "milestone_id", "started_at", "completed_at"]
+        ),
+    )
+
+
+def test_retention_counts_from_the_due_day_and_by_what_was_done_on_it():
+    """Due on day 30: of five that were live then two had it done, and one of them churned within 180 days; one more had it
+    done on day 90, is one of the others for all that, and churned, as one of these two did."""
+    portfolio = of_two_sides(
+        [(10, None), (30, 200), (90, 150), (None, None), (None, 215), (5, 20), (None, 25)]
+    )
+    row = retention_after(portfolio, portfolio.as_of()).set_index("milestone_id").loc["go"]
+    assert (row["n"], row["churned"], row["done"], row["others"]) == (5, 2, 2, 3)
+    assert row["done_retained"] == 0.5 and row["others_retained"] == pytest.approx(2 / 3)
+    assert np.isnan(row["difference"])  # too few churned
+
+
+def test_late_completion_by_those_that_stayed_longer_is_no_effect():
+    """Everybody churns on a day of its own, and completes on another if it is still there: who ever completed stayed longer by
+    that alone, whereas of those live on the due day both sides churn alike."""
+    rng = np.random.default_rng(5)
+    churn, done = rng.exponential(250, 400) + 1, rng.uniform(1, 300, 400)
+    both = [
+        (int(d) if d < c else None, int(c) if c < 500 else None)
+        for d, c in zip(done, churn, strict=True)
+    ]
+    ever = np.array([day is not None for day, _ in both])
+    gone = np.array([left is not None and left <= 210 for _, left in both])
+    assert gone[~ever].mean() - gone[ever].mean() > 0.3
+    portfolio = of_two_sides(both)
+    row = retention_after(portfolio, portfolio.as_of()).set_index("milestone_id").loc["go"]
+    assert row["lower"] < 0 < row["upper"]
+
+
+def test_a_planted_effect_of_completing_in_time_shows_as_large_as_it_is():
+    both = [(10, 100) if n % 10 == 0 else (10, None) for n in range(100)]
+    both += [(None, 100) if n % 2 == 0 else (None, None) for n in range(100)]
+    portfolio = of_two_sides(both)
+    row = retention_after(portfolio, portfolio.as_of()).set_index("milestone_id").loc["go"]
+    assert (row["done_retained"], row["others_retained"]) == (0.9, 0.5)
+    assert row["difference"] == pytest.approx(0.4) and row["lower"] > 0.25 and row["q"] < 0.001

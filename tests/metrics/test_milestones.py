@@ -289,6 +289,34 @@ def test_one_plan_is_asked_only_of_its_customers():
     assert row(opened) is None and row(opened, client="z") is not None
 
 
+def test_a_condition_says_to_whom_a_milestone_applies_churned_customers_by_their_last_day():
+    contracts = pd.DataFrame(
+        {
+            "client_id": ["a", "z"],
+            "starts_on": "2024-12-01",
+            "arr": [1000, 90_000],
+            "seats": [5, 80],
+        }
+    )
+    plan = milestones(
+        ("large", 10, None, None, None, TWO_USERS), ("all", 10, None, None, None, TWO_USERS)
+    )
+    large = plan.assign(applies_when=["seats >= 50 and arr > 50000", None])
+    opened = portfolio(large, contracts=contracts)
+    assert row(opened, "large") is None and row(opened, "all") is not None
+    assert row(opened, "large", client="z") is not None
+    churned = WHO.assign(
+        churned_on=["2025-03-20" if name == "z" else None for name in WHO["client_id"]]
+    )
+    assert row(portfolio(large, contracts=contracts, who=churned), "large", client="z") is not None
+    wrong = portfolio(plan.assign(applies_when=["seets >= 50", None]), contracts=contracts)
+    assert row(wrong, "large") is not None
+    assert (
+        "large applies to all" in plan_of(wrong).warnings[0]
+        and "seats" in plan_of(wrong).warnings[0]
+    )
+
+
 def test_what_nobody_could_have_entered_is_not_overdue():
     plan = milestones(("m", 10), ("use", 10, None, None, None, TWO_USERS))
     nobody = tiny_portfolio(EVENTS, WHO, milestones=plan)

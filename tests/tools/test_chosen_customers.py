@@ -23,7 +23,28 @@ CUSTOMERS = pd.DataFrame(
     }
 )
 CONTRACTS = pd.DataFrame(
-    {"client_id": ["c"], "starts_on": ["2024-06-01"], "ends_on": ["2025-05-31"], "arr": [100]}
+    {
+        "client_id": ["a", "b", "c"],
+        "starts_on": "2024-06-01",
+        "ends_on": ["2025-12-31", "2025-12-31", "2025-05-31"],
+        "arr": [900, 40, 100],
+    }
+)
+MILESTONES = pd.DataFrame(
+    {
+        "milestone_id": ["kick", "plan"],
+        "name": ["Kick-off", "Plan"],
+        "category": "onboarding",
+        "target_days": [10, 30],
+    }
+)
+DONE = pd.DataFrame(
+    {
+        "client_id": ["a", "b", "c"],
+        "milestone_id": "kick",
+        "started_at": "2025-01-03",
+        "completed_at": ["2025-01-05", None, "2025-01-05"],
+    }
 )
 ENDS = {"a": "2025-06-30", "b": "2025-06-30", "c": "2025-06-30", "d": "2025-04-30"}
 EVENTS = [
@@ -54,6 +75,8 @@ def portfolio():
         {"lifecycle": {"min_spells": 3}},
         stage_changes=STAGES,
         contracts=CONTRACTS,
+        milestones=MILESTONES,
+        milestone_progress=DONE,
     )
 
 
@@ -86,7 +109,68 @@ def test_time_in_stage_by_plan_counts_churned_customers_too(portfolio):
     assert moves.loc[("onboarding", "active"), "n"] == 3
 
 
-@pytest.mark.parametrize("tool", [hs.portfolio_health, hs.portfolio_usage, hs.portfolio_lifecycle])
+def test_milestones_and_tiers_add_up_those_of_the_chosen_customers(portfolio):
+    eves = hs.portfolio_milestones(portfolio, only="csm_id == 'eve'")
+    kick = eves.frame("funnel").set_index("milestone_id").loc["kick"]
+    assert (eves.total_customers, kick["customers"], kick["completed"]) == (2, 2, 1)
+    assert set(eves.frame("late")["client_id"]) == {"a", "b"}
+    tiers = hs.portfolio_tiers(portfolio, arr_thresholds=[50], only="csm_id == 'eve'")
+    assert [(tier.customer_count, tier.total_arr) for tier in tiers.value_tiers] == [
+        (1, 900.0),
+        (1, 40.0),
+    ]
+    assert tiers.total_arr == 940.0 and tiers.excluded["churned"] == 0
+    by_rank = hs.portfolio_tiers(
+        portfolio,
+        arr_thresholds=[50],
+        segmentation_model="strategic_value",
+        only="csm_id == 'max'",
+    )
+    assert by_rank.total_customers == 1
+
+
+def test_segments_of_chosen_customers_can_be_looked_up(portfolio):
+    rules = {"rules": [{"name": "Two users", "when": "monthly_active_users > 1"}]}
+    segments = hs.portfolio_segments(
+        portfolio,
+        segmentation_criteria=rules,
+        segment_type="custom",
+        min_segment_size=1,
+        only="csm_id == 'eve'",
+    )
+    found = {segment.segment_name: segment.client_ids for segment in segments.segments}
+    assert found["Two users"] == ["a"]
+    assert sorted(client for clients in found.values() for client in clients) == ["a", "b"]
+    named = next(part for part in segments.segments if part.segment_name == "Two users")
+    patterns = hs.analyze_engagement_patterns(
+        portfolio, "segment", segment_id=named.segment_id, analysis_period_days=14
+    )
+    assert patterns.customers_analyzed == 1 and patterns.analysis_scope.segment_name == "Two users"
+
+
+def test_adoption_and_patterns_of_chosen_customers(portfolio):
+    adoption = hs.portfolio_adoption(portfolio, only="csm_id == 'eve'")
+    assert adoption.total_customers == 2
+    assert set(adoption.frame("customers")["client_id"]) == {"a", "b"}
+    whole = hs.portfolio_adoption(portfolio)
+    assert adoption.frame("curves").equals(whole.frame("curves"))
+    patterns = hs.portfolio_patterns(portfolio, analysis_period_days=14, only="csm_id == 'eve'")
+    assert patterns.customers_analyzed == 2
+    assert "the customers with csm_id == 'eve'" in str(patterns)
+
+
+TAKES_ONLY = [
+    hs.portfolio_health,
+    hs.portfolio_usage,
+    hs.portfolio_lifecycle,
+    hs.portfolio_adoption,
+    hs.portfolio_milestones,
+    hs.portfolio_tiers,
+    hs.portfolio_patterns,
+]
+
+
+@pytest.mark.parametrize("tool", TAKES_ONLY)
 @pytest.mark.parametrize(
     ("only", "said"),
     [

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from healthseg.tools.milestones.result import PortfolioMilestones
 
 
+RETAINED = (
+    "{{{0}_retained:percent}} ({{{0}_lower:percent}} to {{{0}_upper:percent}}), n = {{{0}:number}}"
+)
 BLOCKED_LONGER = "× {factor:number.1} ({lower:number.1} to {upper:number.1?more})"
 
 
@@ -169,6 +172,20 @@ def _late(caption: str, where: Callable[[Row], bool]) -> Table:
     )
 
 
+def _retained(portfolio: PortfolioMilestones) -> tuple[str, ...]:
+    rows = portfolio.retention
+    if not any(row["difference"] is not None for row in rows):
+        return ("Too few customers churned after a due day to compare",) if rows else ()
+    best = max(rows, key=lambda row: (row["significant"], abs(row["difference"] or 0.0)))
+    if not best["significant"]:
+        return ("No milestone that was done in time goes significantly with retention",)
+    path, more = f"retention[{rows.index(best)}]", "more" if best["difference"] > 0 else "less"
+    return (
+        f"Who has “{{{path}.name}}” in time is retained {more} often: {{{path}.done_retained:percent}} "
+        f"against {{{path}.others_retained:percent}} after {{retention_days:number day}}",
+    )
+
+
 def _likely(portfolio: PortfolioMilestones) -> tuple[str, ...]:
     """What the probabilities rest on; where no date is ahead, only that."""
     if portfolio.calibration and not portfolio.success:
@@ -284,6 +301,33 @@ PORTFOLIO = Page(
             absent=_untracked,
         ),
         Section(
+            "retention",
+            "Are those that complete a milestone in time retained more often?",
+            _retained,
+            lambda portfolio: _unless(
+                portfolio.retention,
+                Missing("Retention", why="$.retention", reason="no due day has passed for so long"),
+                Table(
+                    "retention",
+                    {
+                        "Milestone": Cell("name", under="due by day {target_days:number}"),
+                        "Done by then": RETAINED.format("done"),
+                        "Not done": RETAINED.format("others"),
+                        "Difference, points": "raw:points",
+                        "Adjusted, points": lambda row: (
+                            "too few churned"
+                            if row["difference"] is None
+                            else "{difference:points} ({lower:points} to {upper:points})"
+                        ),
+                        "q": "q:number.3",
+                    },
+                    "Retained {retention_days:number day} after the due day: share, interval, customers",
+                    label="milestones",
+                ),
+            ),
+            absent=_untracked,
+        ),
+        Section(
             "likely",
             "Who is likely to miss the date?",
             _likely,
@@ -320,6 +364,8 @@ PORTFOLIO = Page(
         "Days are {day_kind} days from the day a customer began",
         "A blocker’s factor compares what remained of milestones once it was there with the same "
         "milestone elsewhere, by inverting a log-rank test",
+        "Retention is that of customers which were live on the due day, by what was done on that day (a landmark analysis); "
+        "the difference is adjusted for the tier at the beginning and the quarter in which they began, and is an association",
         "An association of blockers with time does not prove that removing one saves it",
         "Of customers left out the probability of success missed by {calibration.brier:number.3} (Brier), the plain "
         "share by {calibration.brier_of_share:number.3}",

@@ -25,7 +25,7 @@ from healthseg.tools.adoption.result import (
     NamedFunnel,
     TimeTo,
 )
-from healthseg.tools.context import DAY, panel_rows
+from healthseg.tools.context import DAY, chosen_customers, panel_rows
 from healthseg.tools.values import integer, number, rounded, word
 
 if TYPE_CHECKING:
@@ -55,21 +55,29 @@ FREQUENCIES = ((12, "daily"), (4, "weekly"), (1, "monthly"))
 class FeatureUsage:
     """Use of features by customers on a day and over the period that ends with it; built once per portfolio."""
 
-    def __init__(self, portfolio: Portfolio, as_of: dt.date, period_days: int) -> None:
+    def __init__(
+        self, portfolio: Portfolio, as_of: dt.date, period_days: int, only: str | None = None
+    ) -> None:
         self.portfolio, self.as_of, self.period_days = portfolio, as_of, period_days
+        self.only = only
         self.settings: Settings = portfolio.settings
 
     @classmethod
-    def of(cls, portfolio: Portfolio, as_of: dt.date, period_days: int) -> FeatureUsage:
-        build = functools.partial(cls, portfolio, as_of, period_days)
-        return portfolio.cache.get("feature_usage", (as_of, period_days), build, disk=False)
+    def of(
+        cls, portfolio: Portfolio, as_of: dt.date, period_days: int, only: str | None = None
+    ) -> FeatureUsage:
+        key = (as_of, period_days, only)
+        build = functools.partial(cls, portfolio, *key)
+        return portfolio.cache.get("feature_usage", key, build, disk=False)
 
     # -- customers and features ------------------------------------------------------------
 
     @cached_property
     def everyone(self) -> pd.DataFrame:
         """All that had signed up by ``as_of``, by client_id: the panel's metrics."""
+        chosen = chosen_customers(self.portfolio, self.only)
         rows = panel_rows(self.portfolio, self.as_of)
+        rows = rows[rows.index.isin(chosen)]
         return rows.assign(live=rows["live"].astype(bool), industry=rows.get("industry"))
 
     @cached_property
@@ -84,7 +92,8 @@ class FeatureUsage:
 
     def excluded(self) -> dict[str, int]:
         """How many customers are not counted, by reason."""
-        signup = pd.to_datetime(customers(self.portfolio)["signup_date"])
+        chosen = chosen_customers(self.portfolio, self.only)
+        signup = pd.to_datetime(customers(self.portfolio).loc[chosen, "signup_date"])
         live = self.everyone["live"]
         prospect = live & (self.everyone["stage"].astype(object) == "prospect")
         return {

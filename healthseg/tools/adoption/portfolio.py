@@ -42,7 +42,7 @@ from healthseg.tools.adoption.result import (
     PortfolioAdoption,
 )
 from healthseg.tools.base import Figure
-from healthseg.tools.context import DAY, CustomerContext
+from healthseg.tools.context import DAY, CustomerContext, chosen_warnings
 from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ class AdoptionRequest:
         category: str,
         include_funnel: bool = True,
         include_effects: bool = True,
+        only: str | None = None,
     ) -> None:
-        self.usage = FeatureUsage.of(portfolio, as_of, period_days)
+        self.usage = FeatureUsage.of(portfolio, as_of, period_days, only)
         self.category, self.include_funnel = category, include_funnel
         self.effects = (
             adoption_effects(portfolio, as_of, period_days, self.usage.messages_known)
@@ -131,7 +132,8 @@ class AdoptionRequest:
             "low_adoption_features": advice.low_features(usage, frame, times, tested),
             **(extra if kind is PortfolioAdoption else {}),
         }
-        return self._response(kind, keys, [], usage.as_of).with_frames(
+        warnings = chosen_warnings(usage.only)
+        return self._response(kind, keys, warnings, usage.as_of).with_frames(
             features=frame,
             curves=_named(times.curves("feature"), names),
             category_curves=_named(times.curves("category"), self.categories),

@@ -9,7 +9,7 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.tools.adoption.portfolio import AdoptionRequest, Against
 from healthseg.tools.adoption.result import FeatureAdoption, PortfolioAdoption
-from healthseg.tools.base import AsOf, ClientId, tool
+from healthseg.tools.base import AsOf, ClientId, Only, tool
 from healthseg.tools.context import CustomerContext
 
 Category = Annotated[
@@ -76,9 +76,12 @@ def portfolio_adoption(
     *,
     feature_category: Category = "all",
     time_period_days: Days = 30,
+    only: Only = None,
     as_of: AsOf = None,
 ) -> PortfolioAdoption:
     """Which features do customers adopt, who adopts least, what is abandoned, how do groups adopt?
+
+    ``only`` counts some customers alone; times, effects and groups are learnt from all.
 
     Raises InvalidParameters and DataRetrievalError.
 
@@ -88,7 +91,9 @@ def portfolio_adoption(
     '2025-03-28'
     """
     portfolio.require("events")
-    request = AdoptionRequest(portfolio, portfolio.as_of(as_of), time_period_days, feature_category)
+    request = AdoptionRequest(
+        portfolio, portfolio.as_of(as_of), time_period_days, feature_category, only=only
+    )
     response = request.for_portfolio(PortfolioAdoption)
     assert isinstance(response, PortfolioAdoption)
     return response

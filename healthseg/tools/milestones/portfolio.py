@@ -11,11 +11,11 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.metrics.milestone_plan import date_of
-from healthseg.metrics.milestone_times import spells
+from healthseg.metrics.milestone_times import RETENTION, retention_after, spells
 from healthseg.metrics.milestones import STATUSES
 from healthseg.rules import TriggeredRule
 from healthseg.statistics.survival import quantile_time, survival_at
-from healthseg.tools.context import PortfolioContext, share
+from healthseg.tools.context import PortfolioContext, chosen_warnings, share
 from healthseg.tools.milestones.advice import blocker_effect, severity
 from healthseg.tools.milestones.milestone_day import (
     NO_MEDIAN,
@@ -82,9 +82,11 @@ SUCCESS = [
 class MilestonesOfPortfolio:
     """The milestones of a category of the customers that are live at ``as_of``."""
 
-    def __init__(self, portfolio: Portfolio, as_of: dt.date, category: str) -> None:
+    def __init__(
+        self, portfolio: Portfolio, as_of: dt.date, category: str, only: str | None = None
+    ) -> None:
         self.day, self.category = MilestoneDay.of(portfolio, as_of), category
-        self.context = PortfolioContext.of(portfolio, as_of)
+        self.context = PortfolioContext.of(portfolio, as_of, only)
         self.settings, self.model = self.day.settings, self.day.success_model
         rows = self.day.states
         rows = rows[rows["client_id"].isin(self.context.live.index)]
@@ -94,7 +96,7 @@ class MilestonesOfPortfolio:
     def result(self) -> PortfolioMilestones:
         day, context, money = self.day, self.context, self.context.money
         funnel, blockers = self.funnel(), self.blockers()
-        late, success = self.late(), self.success()
+        late, success, retention = self.late(), self.success(), self.retention()
         late_clients = late.loc[late["overdue_required"] > 0, "client_id"]
         cohorts, values = self.cohorts()
         ranks = {mark: self._log_rank(mark) for mark in day.marks}
@@ -105,7 +107,10 @@ class MilestonesOfPortfolio:
             data_until=day.portfolio.data_until,
             fingerprint=day.portfolio.fingerprint(day.as_of),
             coverage=rounded(share(self.tracked, len(context.live))),
-            warnings=[NO_PLAN] if day.plan is None else day.plan.warnings,
+            warnings=[
+                *chosen_warnings(context.only),
+                *([NO_PLAN] if day.plan is None else day.plan.warnings),
+            ],
             not_measured=self._not_measured(),
             milestone_category=self.category,
             total_customers=len(context.live),
@@ -126,6 +131,8 @@ class MilestonesOfPortfolio:
             cohorts=records(cohorts),
             log_rank=ranks,
             quarters_differ=day.significant(ranks),
+            retention=records(retention),
+            retention_days=self.settings.milestone_retention_days,
             blockers=records(blockers),
             late=records(late),
             success=records(success),
@@ -137,12 +144,13 @@ class MilestonesOfPortfolio:
             late=late,
             cohorts=cohorts,
             success=success,
+            retention=retention,
             value=day.curves([]),
         )
 
     def _not_measured(self) -> dict[str, str]:
         if self.day.plan is None:
-            lists = ("funnel", "values", "cohorts", "blockers", "late")
+            lists = ("funnel", "values", "cohorts", "retention", "blockers", "late")
             return {f"$.{name}": NO_PLAN for name in lists}
         reasons = {}
         if not self.context.money.addable:
@@ -315,6 +323,18 @@ class MilestonesOfPortfolio:
         rows = rows[sizes >= self.settings.peers_min]
         test = compared(rows, rows["quarter"])
         return None if test is None else rounded(test.p)
+
+    def retention(self) -> pd.DataFrame:
+        """A row a milestone: retention after its due day, of all customers, by whether it was done by then."""
+        columns = ["milestone_id", "name", "target_days", *RETENTION[1:], "significant"]
+        if self.day.plan is None or not self.tracked:
+            return pd.DataFrame(columns=columns)
+        rows = retention_after(self.day.portfolio, self.day.as_of).set_index("milestone_id")
+        plan = self.day.plan.frame.set_index("milestone_id")
+        rows = rows.loc[[name for name in self.day.plan.ids(self.category) if name in rows.index]]
+        rows = rows.join(plan[["name", "target_days"]])
+        rows["significant"] = rows["q"].astype(float) <= self.settings.effects_max_q
+        return rows.reset_index()[columns]
 
     # -- blockers ------------------------------------------------------------------------
 

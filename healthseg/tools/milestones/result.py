@@ -298,7 +298,7 @@ class AdoptionMilestones(Result):
 class PortfolioMilestones(Result):
     """portfolio_milestones's result.
 
-    Frames: funnel, blockers, late, cohorts, success (the lists of these names, unrounded) and
+    Frames: funnel, blockers, late, cohorts, retention, success (the lists of these names, unrounded) and
     ``value`` (the portfolio's curves).
     """
 
@@ -327,6 +327,10 @@ class PortfolioMilestones(Result):
     quarters_differ: dict[str, bool | None] = Field(
         description="Whether its q is within effects_max_q, by mark"
     )
+    retention: Rows = Field(
+        description="Each milestone: retention after its due day, done by then or not, by landmark"
+    )
+    retention_days: int = Field(description="Days after the due day")
     blockers: Rows = Field(description="Each blocker: customers, ARR, days, effect")
     late: Rows = Field(description="Customers with overdue milestones")
     success: Rows = Field(description="Customers whose outcome is open, lowest probability first")

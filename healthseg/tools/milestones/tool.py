@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.tools.base import AsOf, ClientId, tool
+from healthseg.tools.base import AsOf, ClientId, Only, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.milestones.customer import CustomerMilestones
 from healthseg.tools.milestones.portfolio import MilestonesOfPortfolio
@@ -71,9 +71,15 @@ def track_adoption_milestones(
 
 @tool
 def portfolio_milestones(
-    portfolio: Portfolio, *, milestone_category: Category = "all", as_of: AsOf = None
+    portfolio: Portfolio,
+    *,
+    milestone_category: Category = "all",
+    only: Only = None,
+    as_of: AsOf = None,
 ) -> PortfolioMilestones:
     """At which milestones are customers late, what blocks them, how long does value take?
+
+    ``only`` lists and counts some customers alone; how long milestones and blockers take is learnt from all.
 
     Raises InvalidParameters and DataRetrievalError.
 
@@ -82,4 +88,5 @@ def portfolio_milestones(
     >>> portfolio_milestones(tiny_portfolio(events)).as_of.isoformat()
     '2025-03-28'
     """
-    return MilestonesOfPortfolio(portfolio, portfolio.as_of(as_of), milestone_category).result()
+    day = portfolio.as_of(as_of)
+    return MilestonesOfPortfolio(portfolio, day, milestone_category, only).result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Annotated, Literal
 
@@ -10,8 +11,8 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError, InvalidParameters
-from healthseg.tools.base import AsOf, ClientId, tool
-from healthseg.tools.context import CustomerContext
+from healthseg.tools.base import AsOf, ClientId, Only, tool
+from healthseg.tools.context import CustomerContext, chosen_customers
 from healthseg.tools.patterns.portfolio import PatternRequest
 from healthseg.tools.patterns.result import EngagementPatterns
 from healthseg.tools.patterns.study import (
@@ -82,18 +83,9 @@ def analyze_engagement_patterns(
         scope = _segment_scope(portfolio, segment_id, date, analysis_period_days)
     else:
         scope = all_customers(portfolio, date, analysis_period_days)
-    if not scope.clients:
-        raise DataRetrievalError(
-            f"no customer was live from {scope.start} to {date}: choose an earlier as_of"
-        )
-    request = PatternRequest(
-        portfolio,
-        scope,
-        pattern_categories or ["all"],
-        include_predictions,
-        min_pattern_confidence,
+    return _patterns(
+        portfolio, scope, pattern_categories, include_predictions, min_pattern_confidence
     )
-    return request.response()
 
 
 @tool
@@ -104,9 +96,10 @@ def portfolio_patterns(
     pattern_categories: Categories = None,
     include_predictions: WithPredictions = True,
     min_pattern_confidence: Confidence = 0.70,
+    only: Only = None,
     as_of: AsOf = None,
 ) -> EngagementPatterns:
-    """The response for all customers, for the portfolio's report.
+    """The response for all customers, for the portfolio's report; with ``only`` for some, as for a segment.
 
     Raises InvalidParameters and DataRetrievalError.
 
@@ -115,17 +108,38 @@ def portfolio_patterns(
     >>> portfolio_patterns(tiny_portfolio(events)).as_of.isoformat()
     '2025-03-28'
     """
-    return analyze_engagement_patterns(
-        portfolio,
-        "all_customers",
-        None,
-        None,
-        analysis_period_days,
-        pattern_categories,
-        include_predictions,
-        min_pattern_confidence,
-        as_of=as_of,
+    portfolio.require("events")
+    scope = all_customers(portfolio, portfolio.as_of(as_of), analysis_period_days)
+    if only is not None:
+        chosen = set(chosen_customers(portfolio, only))
+        scope = dataclasses.replace(
+            scope,
+            kind=SEGMENT,
+            clients=[client for client in scope.clients if client in chosen],
+            members=lambda date: chosen,
+            segment_id=only,
+            segment_name=f"the customers with {only}",
+            excluded={},
+        )
+    return _patterns(
+        portfolio, scope, pattern_categories, include_predictions, min_pattern_confidence
     )
+
+
+def _patterns(
+    portfolio: Portfolio,
+    scope: StudyScope,
+    categories: list[Category] | None,
+    predictions: bool,
+    confidence: float,
+) -> EngagementPatterns:
+    if not scope.clients:
+        raise DataRetrievalError(
+            f"no customer was live from {scope.start} to {scope.as_of}: choose an earlier as_of"
+        )
+    return PatternRequest(
+        portfolio, scope, categories or ["all"], predictions, confidence
+    ).response()
 
 
 def _check_ids(scope: str, ids: dict[str, str | None]) -> None:

@@ -16,7 +16,7 @@ from healthseg.errors import CalculationError, DataRetrievalError
 from healthseg.settings import BANDS, tier_names
 from healthseg.statistics.rates import gini, lorenz, percentages, top_fifth
 from healthseg.tools.base import Figure, TriggeredRule
-from healthseg.tools.context import PortfolioContext
+from healthseg.tools.context import PortfolioContext, chosen_warnings
 from healthseg.tools.segmentation import MergedSegment, run_inputs, run_key, segmented
 from healthseg.tools.segmenters import segmenter_of
 from healthseg.tools.segments import segment as figures
@@ -58,19 +58,22 @@ class SegmentOptions:
     recommendations: bool
     output_format: str
     compare_with: dt.date | None
+    only: str | None = None
 
     @property
     def run(self) -> dict[str, Any]:
         """What the ledger records of a run."""
         names = ("segment_type", "criteria", "min_segment_size", "max_segments")
-        return {name: getattr(self, name) for name in names}
+        chosen = {} if self.only is None else {"only": self.only}
+        return {name: getattr(self, name) for name in names} | chosen
 
 
 def segmentation(portfolio: Portfolio, as_of: dt.date, options: SegmentOptions) -> Segmentation:
     """The result for the live customers of ``as_of``, computed once per open portfolio."""
 
     def build() -> Segmentation:
-        return SegmentationBuilder(PortfolioContext.of(portfolio, as_of), options).result()
+        context = PortfolioContext.of(portfolio, as_of, options.only)
+        return SegmentationBuilder(context, options).result()
 
     return portfolio.cache.get("segmentation", (as_of, str(options)), build, disk=False)
 
@@ -371,7 +374,8 @@ class SegmentationBuilder:
         return portfolio.cache.get("segmentation_run", key, record, disk=False)
 
     def _warnings(self, run: SegmentationRun) -> list[str]:
-        warnings = [*self.segmenter.notes, *self.context.currency_warnings]
+        notes = [*chosen_warnings(self.options.only), *self.segmenter.notes]
+        warnings = [*notes, *self.context.currency_warnings]
         if self.money.no_rate:
             count = len(self.money.no_rate)
             warnings.append(f"{count} customers' currencies have no rate: their ARR is not counted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,15 @@ from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.rules.expressions import Condition
 from healthseg.settings import Settings
-from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, ClientId, Day, rising_numbers, tool
+from healthseg.tools.base import (
+    MAX_NAME_CHARACTERS,
+    AsOf,
+    ClientId,
+    Day,
+    Only,
+    rising_numbers,
+    tool,
+)
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.segments.portfolio import SegmentOptions, segmentation
 from healthseg.tools.segments.result import Segmentation
@@ -102,14 +111,6 @@ def segment_customers(
     [('Old', 3)]
     """
     date = portfolio.as_of(as_of)
-    since = None if compare_with is None else portfolio.as_of(compare_with)
-    if since is not None and since >= date:
-        raise InvalidParameters(
-            f"compare_with {since} is not before as_of {date}",
-            parameter="compare_with",
-            value_provided=str(compare_with),
-            validation_rule="a date before as_of",
-        )
     options = SegmentOptions(
         segment_type,
         checked_criteria(segment_type, segmentation_criteria, portfolio.settings, max_segments),
@@ -117,7 +118,7 @@ def segment_customers(
         max_segments,
         include_recommendations,
         output_format,
-        since,
+        _earlier(portfolio, date, compare_with),
     )
     if client_id is None:
         return segmentation(portfolio, date, options)
@@ -137,11 +138,12 @@ def portfolio_segments(
     include_recommendations: Recommendations = True,
     output_format: Output = "detailed",
     compare_with: Since = None,
+    only: Only = None,
     as_of: AsOf = None,
 ) -> Segmentation:
     """``segment_customers`` for the portfolio's report, without a customer.
 
-    Raises InvalidParameters and DataRetrievalError.
+    ``only`` segments some customers alone, by the scores that they have among all. Raises InvalidParameters and DataRetrievalError.
 
     >>> from healthseg.testing import tiny_portfolio
     >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
@@ -152,17 +154,32 @@ def portfolio_segments(
     >>> [segment.customer_count for segment in result.segments]
     [1]
     """
-    return segment_customers(
-        portfolio,
-        segmentation_criteria,
+    date = portfolio.as_of(as_of)
+    options = SegmentOptions(
         segment_type,
+        checked_criteria(segment_type, segmentation_criteria, portfolio.settings, max_segments),
         min_segment_size,
         max_segments,
         include_recommendations,
         output_format,
-        compare_with=compare_with,
-        as_of=as_of,
+        _earlier(portfolio, date, compare_with),
+        only,
     )
+    return segmentation(portfolio, date, options)
+
+
+def _earlier(portfolio: Portfolio, date: dt.date, compare_with: Any) -> dt.date | None:
+    if compare_with is None:
+        return None
+    since = portfolio.as_of(compare_with)
+    if since >= date:
+        raise InvalidParameters(
+            f"compare_with {since} is not before as_of {date}",
+            parameter="compare_with",
+            value_provided=str(compare_with),
+            validation_rule="a date before as_of",
+        )
+    return since
 
 
 # -- criteria --------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from healthseg.periods import year_before
 from healthseg.scoring.churn.base_rates import THE_PORTFOLIO
 from healthseg.statistics.rates import lorenz, percentages
 from healthseg.tools.base import Figure, TriggeredRule
-from healthseg.tools.context import DAY, PortfolioContext
+from healthseg.tools.context import DAY, PortfolioContext, chosen_warnings
 from healthseg.tools.expansion import arr_per_seat, expansion_potential, premium_effects
 from healthseg.tools.renewals import renewal_windows, renewals
 from healthseg.tools.revenue import revenue_by_month
@@ -71,13 +71,14 @@ class TierOptions:
     with_potential: bool
     with_strategic_value: bool
     detail: str
+    only: str | None = None
 
 
 def value_tiers(portfolio: Portfolio, as_of: dt.date, options: TierOptions) -> ValueTiers:
     """The result for the live customers of ``as_of``, computed once per open portfolio."""
 
     def build() -> ValueTiers:
-        return TierRun(PortfolioContext.of(portfolio, as_of), options).result()
+        return TierRun(PortfolioContext.of(portfolio, as_of, options.only), options).result()
 
     return portfolio.cache.get("value_tiers", (as_of, options), build, disk=False)
 
@@ -102,6 +103,8 @@ class TierRun:
         """Each customer's tier by the model."""
         if self.options.model == "arr_based":
             return self.by_arr
+        if self.context.only is not None:  # their place among all customers
+            return TierRun(self.context.whole, self.options).number.reindex(self.rows.index)
         if self.by_rank:
             return by_sizes(self.classified_by, self.sizes)
         return by_amount(self.classified_by, self.thresholds)
@@ -211,7 +214,9 @@ class TierRun:
     def revenue(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Revenue by month, churned customers, cohorts; sums of the latter are unknown where currencies do not add up."""
         portfolio, months = self.context.portfolio, self.settings.revenue_months
-        by_month, churned, cohorts = revenue_by_month(portfolio, self.context.as_of, months)
+        by_month, churned, cohorts = revenue_by_month(
+            portfolio, self.context.as_of, months, self.context.chosen
+        )
         if not self.money.addable:
             cohorts = cohorts.assign(arr=np.nan, arr_share=np.nan)
         return by_month, churned, cohorts
@@ -442,7 +447,7 @@ class TierRun:
         return next((reason for reason in reasons if reason and "withheld" in reason), NO_ARR)
 
     def _warnings(self) -> list[str]:
-        warnings = self.context.currency_warnings
+        warnings = [*chosen_warnings(self.options.only), *self.context.currency_warnings]
         if self.by_rank and self.ranked["strategic_value"].isna().all():
             warnings.append("no strategic_value is known: its weight goes to ARR and potential")
         if self.since is not None:

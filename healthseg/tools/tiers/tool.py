@@ -9,7 +9,7 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import InvalidParameters
 from healthseg.settings import tier_names
-from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, ClientId, rising_numbers, tool
+from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, ClientId, Only, rising_numbers, tool
 from healthseg.tools.context import CustomerContext
 from healthseg.tools.tiers.portfolio import TierOptions, value_tiers
 from healthseg.tools.tiers.result import ValueTiers
@@ -64,9 +64,7 @@ def segment_by_value_tier(
     >>> [(tier.tier_name, tier.customer_count) for tier in response.value_tiers]
     [('Enterprise', 1), ('SMB', 1)]
     """
-    limits = portfolio.settings.arr_thresholds
-    if arr_thresholds is not None:
-        limits = tuple(rising_numbers(arr_thresholds, "arr_thresholds", 0))
+    limits = _limits(portfolio, arr_thresholds)
     options = TierOptions(
         segmentation_model,
         limits,
@@ -93,27 +91,36 @@ def portfolio_tiers(
     include_strategic_value: WithStrategicValue = False,
     output_detail_level: Detail = "detailed",
     names: Names = None,
+    only: Only = None,
     as_of: AsOf = None,
 ) -> ValueTiers:
     """``segment_by_value_tier`` for the portfolio's report, without a customer.
 
-    Raises InvalidParameters and DataRetrievalError.
+    ``only`` shows some customers alone: sums, retention and renewals are theirs; tiers, potential and probabilities are
+    those that they have among all. Raises InvalidParameters and DataRetrievalError.
 
     >>> from healthseg.testing import tiny_portfolio
     >>> events = [("a", f"2025-03-{day:02d} 09:00", "u1") for day in range(1, 29)]
     >>> portfolio_tiers(tiny_portfolio(events)).as_of.isoformat()
     '2025-03-28'
     """
-    return segment_by_value_tier(
-        portfolio,
+    limits = _limits(portfolio, arr_thresholds)
+    options = TierOptions(
         segmentation_model,
-        arr_thresholds,
+        limits,
+        tuple(_tier_names(portfolio, names, limits)),
         include_expansion_potential,
         include_strategic_value,
         output_detail_level,
-        names=names,
-        as_of=as_of,
+        only,
     )
+    return value_tiers(portfolio, portfolio.as_of(as_of), options)
+
+
+def _limits(portfolio: Portfolio, thresholds: list[Any] | None) -> tuple[float, ...]:
+    if thresholds is None:
+        return portfolio.settings.arr_thresholds
+    return tuple(rising_numbers(thresholds, "arr_thresholds", 0))
 
 
 def _tier_names(
