@@ -198,18 +198,24 @@ def described(name: str, own: OwnMetric) -> Metric:
     source = own.expression or own.sql or f"the last value of {name} in metrics_daily"
     if own.percentile_of:
         source = f"percentile of {own.percentile_of} among live customers of one {own.peers or 'portfolio'}"
-    of_panel = own.expression or own.percentile_of
+    of_panel, base = own.expression or own.percentile_of, None
+    if own.counted:
+        base = _known(
+            own.counted, {each.over_spans: each for each in built_in().values() if each.count}
+        )
+        held = f", else the last value of {own.held_days} days" if own.held_days else ""
+        source = f"{base.label} over {own.window_days} days{held}"
     missing = "a figure that it reads is missing" if of_panel else "no row of it is known"
     return Metric(
         name,
         own.label or name.replace("_", " ").capitalize(),
-        own.unit,
+        own.unit or (base.unit if base else ""),
         definition=own.definition or source,
         question=own.question,
-        format=own.format,
-        better=own.better,
-        missing=own.missing or missing,
-        tables=("metrics_daily",) if own.daily else (),
+        format=base.format if base and own.format == "number" else own.format,
+        better=own.better or (base.better if base else None),
+        missing=own.missing or (base.missing if base else missing),
+        tables=base.tables if base else ("metrics_daily",) if own.daily else (),
         uses=frozenset(own.uses),
         derive=_derivation(own.expression) if own.expression else None,
         kind=name,

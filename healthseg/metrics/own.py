@@ -1,4 +1,5 @@
-"""A team's own metrics in the panel: expressions over its columns, SQL over the tables, figures computed elsewhere.
+"""A team's own metrics in the panel: expressions over its columns, SQL over the tables, figures computed elsewhere,
+metrics of the catalogue over other days.
 
 Each is added to the panel's rows after the catalogue's, in the order of the settings; an expression may read those before it.
 Percentiles among peers come last, since they read all customers' rows of a date.
@@ -14,7 +15,9 @@ import pandas as pd
 
 from healthseg.data import own_queries
 from healthseg.errors import InvalidParameters, hint
+from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import described, require_free
+from healthseg.metrics.counting import customers
 from healthseg.settings.own_metrics import OwnMetric
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ def add_own(portfolio: Portfolio, rows: pd.DataFrame) -> pd.DataFrame:
         require_free(metric)
         if metric.derive is not None:
             rows[name] = metric.derive(rows).to_numpy(dtype=float)
+        elif own.counted is not None:
+            rows[name] = _counted(portfolio, own.counted, own, rows[KEYS])
         elif own.percentile_of is None:
             days = sorted(pd.to_datetime(rows["date"]).dt.date.unique())
             values = (
@@ -87,11 +92,27 @@ def with_percentiles_of(
 
 def _daily(portfolio: Portfolio, name: str, own: OwnMetric, days: list[dt.date]) -> pd.DataFrame:
     """The last value of metrics_daily by date and customer, while it is not too old."""
-    first = [day - own.max_age_days * DAY for day in days]
+    first = [day - own.held_days * DAY for day in days]
     wanted = pd.DataFrame({"metric": name, "day": days, "first_day": first})
     wanted = wanted.astype({"metric": "str", "day": "datetime64[s]", "first_day": "datetime64[s]"})
     values = portfolio.sql("metrics/daily_values", wanted=wanted).rename(columns={"day": "date"})
     return values[[*KEYS, "value"]]
+
+
+def _counted(portfolio: Portfolio, metric: str, own: OwnMetric, keys: pd.DataFrame) -> np.ndarray:
+    """A metric over the days that end with each row's date; where it is not measured, that of a week before, and so on."""
+    date, window = pd.to_datetime(keys["date"]), pd.Timedelta(days=own.window_days or 0)
+    signup = keys["client_id"].map(pd.to_datetime(customers(portfolio)["signup_date"]))
+    values = pd.Series(np.nan, index=keys.index)
+    for back in range(0, own.held_days + 1, 7):
+        end = date - pd.Timedelta(days=back - 1)
+        chosen = values.isna() & (end > signup)
+        spans = pd.DataFrame({"client_id": keys["client_id"], "span_id": keys.index})
+        spans = spans.assign(start=end - window, end=end)[chosen]
+        if len(spans):
+            counted = over_spans.over(portfolio, spans, [metric]).set_index("span_id")[metric]
+            values = values.fillna(counted)
+    return values.to_numpy(dtype=float)
 
 
 def _sql(portfolio: Portfolio, name: str, own: OwnMetric, days: list[dt.date]) -> pd.DataFrame:

@@ -16,17 +16,21 @@ ALL_USES: tuple[Use, ...] = ("scorecard", "churn", "segments", "rules", "pages")
 
 
 class OwnMetric(Frozen):
-    """A metric by one of four sources: ``expression`` over columns of the panel, ``sql`` over the tables as they
-    were known at the end of a day, ``daily`` (the rows of its name in the table ``metrics_daily``), or ``percentile_of``
-    a column among the live customers with the same value of ``peers`` (a column; without it all of them)."""
+    """A metric by one of five sources: ``expression`` over columns of the panel, ``sql`` over the tables as they
+    were known at the end of a day, ``daily`` (the rows of its name in the table ``metrics_daily``), ``counted`` (a metric of the
+    catalogue, over ``window_days``: older inputs do not count), or ``percentile_of`` a column among the live customers with
+    the same value of ``peers`` (a column; without it all of them)."""
 
     expression: str | None = None
     sql: str | None = None
     daily: bool = False
+    counted: str | None = None
+    window_days: Annotated[int | None, Field(ge=1, le=1_100)] = None
     percentile_of: str | None = None
     peers: str | None = None
-    # a figure computed elsewhere holds for so many days after its date: a monthly one, and four days to compute it
-    max_age_days: Annotated[int, Field(ge=0)] = 35
+    # for so many days the last value holds where there is none. Of a figure computed elsewhere 35 where it is not stated (a
+    # monthly one, and four days to compute it); of ``counted`` 0
+    max_age_days: Annotated[int | None, Field(ge=0, le=1_100)] = None
     # what a customer without a row of ``sql`` has: missing, or a number
     empty: float | None = None
     label: str = ""
@@ -43,10 +47,19 @@ class OwnMetric(Frozen):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        texts = (self.expression, self.sql, self.percentile_of)
+        texts = (self.expression, self.sql, self.percentile_of, self.counted)
         if sum(text is not None for text in texts) + self.daily != 1:
-            raise ValueError("a metric has one of expression, sql, percentile_of and daily = true")
+            raise ValueError(
+                "a metric has one of expression, sql, percentile_of, counted and daily = true"
+            )
+        if (self.counted is None) != (self.window_days is None):
+            raise ValueError("counted and window_days go together")
         return self
+
+    @property
+    def held_days(self) -> int:
+        """For how many days the last value holds."""
+        return (35 if self.daily else 0) if self.max_age_days is None else self.max_age_days
 
     @field_validator("expression")
     @classmethod

@@ -10,6 +10,7 @@ import pytest
 import healthseg as hs
 from healthseg.errors import HealthsegError, InvalidParameters
 from healthseg.metrics import panels
+from healthseg.metrics.catalog import described
 from tests.metrics.portfolios import write_tables
 
 LAST = dt.date(2025, 6, 30)
@@ -133,6 +134,28 @@ def test_a_daily_figure_holds_until_it_is_too_old_and_is_read_as_it_was_known(fo
     }  # that of 8 June was recorded on the 15th
     assert values(portfolio, "mood", dt.date(2025, 6, 15)) == {"c1": 4}
     assert values(portfolio, "mood") == {}
+
+
+def test_a_metric_over_fewer_days_leaves_out_older_inputs_and_holds_its_last_value_for_a_time(
+    folder,
+):
+    """Each ticket was opened on 5 June and resolved on the 20th, after 15 days: known on the 30th over 30 days, not over 7."""
+    resolution = {"counted": "median_resolution_hours"}
+    portfolio = portfolio_with(
+        folder,
+        month=resolution | {"window_days": 30},
+        week=resolution | {"window_days": 7},
+        held=resolution | {"window_days": 7, "max_age_days": 14},
+        soon=resolution | {"window_days": 7, "max_age_days": 3},
+    )
+    rows = panels.panel(portfolio, [LAST, EARLIER]).set_index(["client_id", "date"])
+    row = rows.loc[("c1", pd.Timestamp(LAST))]
+    assert row["month"] == row["median_resolution_hours_90d"] == row["held"] == 15 * 24
+    assert row[["week", "soon"]].isna().all()
+    # on 10 June nothing was resolved yet
+    assert rows.loc[("c1", pd.Timestamp(EARLIER)), ["month", "held"]].isna().all()
+    entry = described("held", portfolio.settings.metrics["held"])
+    assert entry.tables == ("tickets",) and "the last value of 14 days" in entry.definition
 
 
 def test_a_percentile_counts_live_peers_and_halves_ties(folder):
