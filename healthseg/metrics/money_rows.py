@@ -47,6 +47,7 @@ def rows_behind(
     if figure == "invoices_due":
         return _invoices(portfolio, as_of, clients)
     dates = {"arr": [as_of], "nrr": [year_before(as_of), as_of], "grr": [year_before(as_of), as_of]}
+
     if figure not in dates:
         raise InvalidParameters(
             f"no rows are known behind {figure!r}",
@@ -61,6 +62,14 @@ def rows_behind(
     merged = merged_into(portfolio, as_of)
     cohort = frame.loc[(frame["date"] < pd.Timestamp(as_of)) & (frame["amount"] > 0), "client_id"]
     return frame[frame["client_id"].isin({*cohort, *merged.reindex(cohort).dropna()})]
+
+
+def rows_between(
+    portfolio: Portfolio, since: dt.date, until: dt.date, rates_on: dt.date
+) -> pd.DataFrame:
+    """The rows behind the ARR of all customers on two days, at the rates of a third."""
+    parts = [_arr(portfolio, date, None, rates_on) for date in (since, until)]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _arr(

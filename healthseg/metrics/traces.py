@@ -13,6 +13,7 @@ import pandas as pd
 from healthseg.data.behind import ROWS, rows_of
 from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
+from healthseg.metrics.adoption import usable_features
 from healthseg.metrics.counting import (
     ObservedDays,
     Spans,
@@ -28,10 +29,17 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 DAY = dt.timedelta(days=1)
+# what the expressions may call, which are this package's own
+SAFE = {each.__name__: each for each in (bool, float, int, len, max, min, set)}
 OF_PROGRAMS = ("active_days", "usage_vs_own_baseline")  # counted of API events where those are all
 EVENTS = "rows['count'].fillna(1).sum()"
 # a ticket is of its severity from when that was set
 HIGH = "rows['severity'].isin(['high', 'critical']) & ~(pd.to_datetime(rows['severity_set_day']) >= end)"
+# of the features that could be used, those used on enough days by enough users
+ADOPTED = (
+    "(lambda used: ((used['occurred_day'].nunique() >= min_days) & (used['user_id'].nunique() >= min_users)).sum())"
+    "(rows[rows['feature'].isin(usable)].groupby('feature'))"
+)
 # by the metric's name over spans: its rows, and the expression; ``days`` are the observed days as a customer
 RECOUNT = {
     "person_events": ("person_events", EVENTS),
@@ -90,6 +98,24 @@ RECOUNT = {
     "csat": ("csat", "rows['score'].mean()"),
     "csat_responses": ("csat", "len(rows)"),
     "invoices_issued": ("invoices", "len(rows)"),
+    "paid_on_time_share": (
+        "invoices_due",
+        "(lambda paid, limit: ((paid <= limit) & (paid < end)).sum() "
+        "/ ((paid <= limit) & (paid < end) | (end - pd.Timedelta(days=1) > limit)).sum())"
+        "(pd.to_datetime(rows['paid_on']), pd.to_datetime(rows['due_on']) + grace)",
+    ),
+    "new_users": (
+        "person_events",
+        "(rows.groupby('user_id')['occurred_day'].min() >= start).sum()",
+    ),
+    "resurrected_users": (
+        "person_events",
+        "len(set(rows.loc[rows['occurred_day'] >= start, 'user_id'].dropna()) "
+        "- set(rows.loc[(rows['occurred_day'] >= before) & (rows['occurred_day'] < start), 'user_id'].dropna()) "
+        "- set(rows.loc[rows.groupby('user_id')['occurred_day'].transform('min') >= start, 'user_id']))",
+    ),
+    "features_adopted": ("person_events", ADOPTED),
+    "feature_adoption_rate": ("person_events", f"{ADOPTED} / len(usable)"),
 }
 
 
@@ -97,7 +123,7 @@ RECOUNT = {
 class Trace:
     """A figure with what is behind it.
 
-    ``kind`` is counted (``formula`` over ``rows`` gives the value, with the ``names`` in it), derived or modelled: ``rests_on``
+    ``kind`` is counted (``formula`` over ``rows`` gives the value, with the ``names`` in it), derived, modelled or setting: ``rests_on``
     then names what the value is computed from. ``start`` and ``end`` are account-local days, the end exclusive.
     """
 
@@ -112,6 +138,20 @@ class Trace:
     rows: pd.DataFrame = field(default_factory=pd.DataFrame)
     names: Mapping[str, Any] = field(default_factory=dict)
     rests_on: tuple[str, ...] = ()
+
+    def recount(self) -> Any:
+        """The figure again, unrounded: the expression over the rows."""
+        names = {"pd": pd, "np": np, "rows": self.rows, **self.names}
+        return eval(self.formula, {"__builtins__": SAFE, **names})
+
+    def holds(self) -> bool:
+        """Whether the rows give the figure, to its decimals."""
+        try:
+            again = float(self.recount())
+        except (LookupError, NameError, TypeError, ValueError, ZeroDivisionError):
+            return False
+        decimals = len(str(self.value).partition(".")[2]) if isinstance(self.value, float) else 0
+        return abs(again - float(self.value)) <= 0.5 * 10**-decimals + 1e-9
 
     def __str__(self) -> str:
         window = f", {self.start} to {self.end} (exclusive)" if self.start else ""
@@ -141,9 +181,8 @@ def trace_span(
         source = "api_events"
     first, names = _names(portfolio, name, client_id, start, end)
     rows = rows_of(portfolio, source, client_id, first, end)
-    if (
-        "days" in names and source != "sessions"
-    ):  # what is set against observed days leaves others out
+    if "days" in names and source in ("person_events", "api_events"):
+        # what is set against observed days leaves others out
         rows = _observed(portfolio, client_id, rows)
     return Trace(
         figure, value, "counted", definition, first, end, ROWS[source], formula, rows, names
@@ -154,22 +193,17 @@ def _names(
     portfolio: Portfolio, name: str, client_id: str, start: dt.date, end: dt.date
 ) -> tuple[dt.date, dict[str, Any]]:
     """The first day whose rows are needed, and what the expression names beside them."""
+    first = first_day(portfolio, name, client_id, start, end)
     names: dict[str, Any] = {
         "start": pd.Timestamp(start),
         "days": _lived_days(portfolio, client_id, start, end),
     }
-    first = start
     if name == "usage_vs_own_baseline":
-        span = observed_spans(
-            portfolio, [client_id], start - DAY, portfolio.settings.own_baseline_days
-        )
-        first = max(span["start"].iloc[0], portfolio.first_event_day)
         names["days_before"] = _lived_days(portfolio, client_id, first, start)
         past = Spans(np.zeros(1, np.int64), *(np.array([epoch_day(day)]) for day in (first, start)))
         count = counting(portfolio, [client_id], start, end)
         names["lost"] = int(lost_activity(count, past)[0])
     elif name == "stickiness":
-        first = start - 29 * DAY
         dates = pd.Series(pd.date_range(start, end - DAY))
         names["dates"] = dates[~dates.isin(_missing(portfolio, client_id))].tolist()
         names["unknown"] = dict(
@@ -181,10 +215,33 @@ def _names(
         ].nunique()
         last = pd.Series([pd.Timestamp(end - DAY)])
         (names["unknown"],) = _unknown_users(portfolio, client_id, last, (end - start).days)
-    elif name in ("returning_users", "dormant_users"):
-        first = start - (end - start)
+    elif name == "resurrected_users":
+        names["before"] = pd.Timestamp(start - (end - start))
+    elif name in ("features_adopted", "feature_adoption_rate"):
+        usable = usable_features(portfolio, [client_id], end - DAY)["feature"]
+        names["usable"] = sorted(set(usable))
+        names["min_days"] = portfolio.settings.adopted_min_days
+        names["min_users"] = portfolio.settings.adopted_min_users
+    elif name == "paid_on_time_share":
+        names["end"] = pd.Timestamp(end)
+        names["grace"] = pd.Timedelta(days=portfolio.settings.paid_late_days)
     formula = RECOUNT[name][1]
     return first, {key: value for key, value in names.items() if key in formula}
+
+
+def first_day(
+    portfolio: Portfolio, name: str, client_id: str, start: dt.date, end: dt.date
+) -> dt.date:
+    """The first day whose rows a metric over ``[start, end)`` needs."""
+    if name == "usage_vs_own_baseline":
+        length = portfolio.settings.own_baseline_days
+        span = observed_spans(portfolio, [client_id], start - DAY, length)
+        return max(span["start"].iloc[0], portfolio.first_event_day)
+    if name == "stickiness":
+        return start - 29 * DAY
+    if name in ("returning_users", "dormant_users"):
+        return start - (end - start)
+    return portfolio.first_event_day if name in ("new_users", "resurrected_users") else start
 
 
 def _unknown_users(portfolio: Portfolio, client_id: str, days: pd.Series, length: int) -> list[int]:
@@ -209,13 +266,9 @@ def trace_metric(
     metric = catalog.get(name)
     if metric.count is None:
         return _trace_derived(portfolio, figure, value, metric, client_id, day)
-    window = metric.window_days or 1
     if name == "days_since_last_person_event":
         return _trace_silence(portfolio, figure, value, metric, client_id, day)
-    start, end = day + DAY - window * DAY, day + DAY
-    if metric.from_events:
-        span = observed_spans(portfolio, [client_id], day, window).iloc[0]
-        start, end = span["start"], span["end"]
+    start, end = window_of(portfolio, metric, client_id, day)
     if name == "open_high_tickets":
         rows = rows_of(portfolio, "tickets_open", client_id, start, end)
         return Trace(
@@ -233,6 +286,17 @@ def trace_metric(
     if name == "worst_days_overdue":
         return _trace_overdue(portfolio, figure, value, metric, client_id, day)
     return trace_span(portfolio, figure, value, metric.over_spans, client_id, start, end)
+
+
+def window_of(
+    portfolio: Portfolio, metric: catalog.Metric, client_id: str, day: dt.date
+) -> tuple[dt.date, dt.date]:
+    """The days ``[start, end)`` of a column of the panel on a day: of events, the observed ones."""
+    window = metric.window_days or 1
+    if metric.from_events:
+        span = observed_spans(portfolio, [client_id], day, window).iloc[0]
+        return span["start"], span["end"]
+    return day + DAY - window * DAY, day + DAY
 
 
 def _trace_derived(

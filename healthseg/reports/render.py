@@ -180,14 +180,23 @@ class ReportPage:
         if not listed:
             return []
         how = static(
-            "In a notebook, the result’s trace gives the rows behind each figure and their number; the expressions are over "
+            "In a notebook, the result’s trace gives the rows behind each figure; the expressions are over "
             "them. Of healthseg’s tables, $client is the customer, $start and $end the window"
         )
         pairs = tuple(
             (
                 each.label,
                 static(
-                    " · ".join((each.definition, each.window, each.query, each.formula, each.call))
+                    " · ".join(
+                        (
+                            f"{each.behind:,} {each.unit}",
+                            each.definition,
+                            each.window,
+                            each.query,
+                            each.formula,
+                            each.call,
+                        )
+                    )
                 ),
             )
             for each in listed

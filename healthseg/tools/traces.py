@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from healthseg.data.behind import ROWS, rows_of
+from healthseg.data.behind import ROWS, how_many, rows_of
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError
 from healthseg.metrics import catalog
@@ -22,9 +22,20 @@ from healthseg.metrics.money_rows import rows_behind
 from healthseg.metrics.traces import (
     RECOUNT,
     Trace,
+    first_day,
     require_figure,
     trace_metric,
     trace_span,
+    window_of,
+)
+from healthseg.tools.trace_frames import (
+    candidates,
+    description,
+    field_of,
+    nearest_field,
+    of_frame,
+    parent_field,
+    statement,
 )
 
 DAY = dt.timedelta(days=1)
@@ -83,10 +94,6 @@ GROUPS = {
         "len(rows)",
     ),
 }
-MODELLED = re.compile(
-    r"churn|predict|forecast|trend|velocity|interval|probab|confidence|(^|[._])[pq]($|[._])|lift|odds|expected|likel|"
-    r"survival|correlation|score|points|band|persona|typical"
-)
 TABLE = {
     "current_stage": "stage_changes",
     "days_in_current_stage": "stage_changes",
@@ -167,6 +174,8 @@ class Source:
     window: str
     query: str
     formula: str
+    behind: int
+    unit: str
 
     @property
     def call(self) -> str:
@@ -177,7 +186,7 @@ class Source:
 def sources(result: Any) -> list[Source]:
     """The figures of a result that ``trace`` counts again from a table's rows: definition, window, query and expression.
 
-    Nothing is read: ``trace(path).rows`` gives the rows.
+    With how many rows are behind each, or how many events, which the facts know: events are not read.
     """
     origin, client_id = getattr(result, "_origin", None), getattr(result, "client_id", None)
     if origin is None or client_id is None:
@@ -188,40 +197,34 @@ def sources(result: Any) -> list[Source]:
         known |= {path: (name, False) for path, name in PERIOD.items()}
     for path in values:
         if re.fullmatch(r"components\[\d+\]\.metrics\[\d+\]\.value", path):
-            known[path] = (_parent(result, path, "metric"), True)
-    listed, seen = [], set()
+            known[path] = (parent_field(result, path, "metric"), True)
+    portfolio, listed, seen = origin.portfolio(), [], set()
+    day, numbers = _shown_day(origin, client_id, result.as_of), {}
     for path, (name, on_day) in known.items():
         metric = catalog.entries().get(name) or next(iter(catalog.known_over_spans([name])), None)
-        if values.get(path) is None or metric is None or (source := _source(metric)) is None:
+        if values.get(path) is None or metric is None or metric.over_spans not in RECOUNT:
             continue
-        query, formula = source
+        source, formula = RECOUNT[metric.over_spans]
         period = getattr(result, "analysis_period", None)
-        window = (
-            f"{metric.window_days} days to the day shown" if "$start" in query else "the day shown"
-        )
+        dated = "$start" in ROWS[source]
+        window = f"{metric.window_days} days to the day shown" if dated else "the day shown"
+        start, end = window_of(portfolio, metric, client_id, day)
         if not on_day and period is not None:
-            window = f"{period.effective_start} to {period.effective_end} (exclusive)"
-        if (metric.name, window) not in seen:
-            seen.add((metric.name, window))
-            listed.append(
-                Source(
-                    path,
-                    metric.label,
-                    metric.definition,
-                    window or str(result.as_of),
-                    query,
-                    formula,
-                )
+            start, end = period.effective_start, period.effective_end
+            window = f"{start} to {end} (exclusive)"
+        if (metric.name, window) in seen:
+            continue
+        seen.add((metric.name, window))
+        start = first_day(portfolio, metric.over_spans, client_id, start, end)
+        if (source, start, end) not in numbers:
+            numbers[source, start, end] = how_many(portfolio, source, client_id, start, end)
+        behind, unit = numbers[source, start, end], "events" if "events" in source else "rows"
+        listed.append(
+            Source(
+                path, metric.label, metric.definition, window, ROWS[source], formula, behind, unit
             )
+        )
     return listed
-
-
-def _source(metric: catalog.Metric) -> tuple[str, str] | None:
-    """The query and expression of a metric that is counted from a table's rows."""
-    if metric.over_spans not in RECOUNT:
-        return None
-    rows, formula = RECOUNT[metric.over_spans]
-    return ROWS[rows], formula
 
 
 def trace(result: Any, path: str) -> Trace:
@@ -233,11 +236,18 @@ def trace(result: Any, path: str) -> Trace:
         )
     values = dict(figures(result))
     path = path.removeprefix("$.")
+    if path not in values and (known := of_frame(result, origin.portfolio(), path)) is not None:
+        return known
     require_figure(path, list(values))
     value = values[path]
     for find in (_group, _money, _counted):
-        if (known := find(result, origin, path, value)) is not None:
+        known = find(result, origin, path, value)
+        if known is not None and (known.holds() if known.formula else len(known.rows)):
             return known
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        for candidate in candidates(result, origin.portfolio(), path, value):
+            if candidate.holds():
+                return candidate
     return _modelled(result, path, value)
 
 
@@ -247,7 +257,10 @@ def _group(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
         match = re.fullmatch(pattern, path)
         if match is None or value is None or frame not in result.frames:
             continue
-        rows, group = result.frame(frame), match[1] if name is None else _parent(result, path, name)
+        rows, group = (
+            result.frame(frame),
+            match[1] if name is None else parent_field(result, path, name),
+        )
         if column not in rows:
             return None
         words = rows[column].astype("str").str.lower().str.replace(" ", "_")
@@ -255,7 +268,7 @@ def _group(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
         query = f'result.frame("{frame}"); {column} = {group!r}'
         end = result.as_of + DAY
         return Trace(
-            path, value, "counted", _description(result, path), None, end, query, formula, rows
+            path, value, "counted", description(result, path), None, end, query, formula, rows
         )
     return None
 
@@ -263,7 +276,7 @@ def _group(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
 def _money(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
     """ARR and retention: of the customer that the figure belongs to, else of all live ones."""
     name = next((name for name in MONEY if path == name or path.endswith(f".{name}")), None)
-    client_id = getattr(result, "client_id", None) or _parent(result, path, "client_id")
+    client_id = getattr(result, "client_id", None) or parent_field(result, path, "client_id")
     if value is None or name is None or (client_id is None and path != name):
         return None
     figure, formula = MONEY[name]
@@ -275,13 +288,11 @@ def _money(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
     formula = formula if len(rows) else ""
     query = f"statements of {', '.join(sorted(set(rows['table'])))}" if len(rows) else ""
     end = result.as_of + DAY
-    return Trace(
-        path, value, "counted", _description(result, path), None, end, query, formula, rows
-    )
+    return Trace(path, value, "counted", description(result, path), None, end, query, formula, rows)
 
 
 def _counted(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
-    client_id = getattr(result, "client_id", None) or _parent(result, path, "client_id")
+    client_id = getattr(result, "client_id", None) or nearest_field(result, path, "client_id")
     if value is None or not isinstance(client_id, str):
         return None
     portfolio, day = origin.portfolio(), _shown_day(origin, client_id, result.as_of)
@@ -291,14 +302,14 @@ def _counted(result: Any, origin: Origin, path: str, value: Any) -> Trace | None
     if origin.tool == "calculate_health_score" and path == "health_metrics.support_ticket_count":
         start = day + DAY - origin.arguments["lookback_period_days"] * DAY
         return trace_span(portfolio, path, value, "tickets_opened", client_id, start, day + DAY)
-    metric = _parent(result, path, "metric")
+    metric = parent_field(result, path, "metric")
     if path.endswith(".value") and metric in catalog.entries():
         return trace_metric(portfolio, path, value, metric, client_id, day)
     if origin.tool == "track_usage_engagement" and (
         usage := _usage(result, portfolio, path, value)
     ):
         return usage
-    name = re.sub(r"^customers\[\d+\]\.", "", path)
+    name = re.sub(r"^customers\[\d+\]\.|^.*\.figures\.", "", path)
     name = CUSTOMERS.get(name, name) if name != path else name
     if origin.tool == "track_feature_adoption" and (
         feature := _feature(result, portfolio, path, value, day)
@@ -323,7 +334,7 @@ def _counted(result: Any, origin: Origin, path: str, value: Any) -> Trace | None
             path,
             value,
             "counted",
-            _description(result, path),
+            description(result, path),
             None,
             day + DAY,
             ROWS[source],
@@ -342,7 +353,7 @@ def _usage(result: Any, portfolio: Portfolio, path: str, value: Any) -> Trace | 
         return trace_span(portfolio, path, value, PERIOD[path], result.client_id, start, end)
     week = re.fullmatch(r"growth_accounting\.(?:weeks\[\d+\]|period)\.(\w+)", path)
     if week and week[1] in ("active_users", "returning_users", "dormant_users"):
-        first, after = (_parent(result, path, name) for name in ("start", "end"))
+        first, after = (parent_field(result, path, name) for name in ("start", "end"))
         return trace_span(portfolio, path, value, week[1], result.client_id, first, after)
     if path == "usage_analytics.total_events":
         parts = [
@@ -352,12 +363,14 @@ def _usage(result: Any, portfolio: Portfolio, path: str, value: Any) -> Trace | 
         rows = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
         formula, query = RECOUNT["person_events"][1], ROWS["person_events"]
         return Trace(
-            path, value, "counted", _description(result, path), start, end, query, formula, rows
+            path, value, "counted", description(result, path), start, end, query, formula, rows
         )
     grain = re.fullmatch(r"series\[(\d+)\]\.(person_events|api_events|active_users|sessions)", path)
     if grain and period.granularity != "hourly":
         row = result.series[int(grain[1])]
-        first, after = (dt.date.fromisoformat(str(_get(row, name))) for name in ("start", "end"))
+        first, after = (
+            dt.date.fromisoformat(str(field_of(row, name))) for name in ("start", "end")
+        )
         return trace_span(portfolio, path, value, grain[2], result.client_id, first, after)
     of_feature = re.fullmatch(r"feature_adoption_timeline\[(\d+)\]\.(\w+)", path)
     if of_feature and of_feature[2] in FEATURE:
@@ -366,7 +379,7 @@ def _usage(result: Any, portfolio: Portfolio, path: str, value: Any) -> Trace | 
         rows = rows[rows["feature"].astype("str") == feature].reset_index(drop=True)
         formula, query = FEATURE[of_feature[2]], ROWS["person_events"] + f"; feature = {feature!r}"
         return Trace(
-            path, value, "counted", _description(result, path), start, end, query, formula, rows
+            path, value, "counted", description(result, path), start, end, query, formula, rows
         )
     return None
 
@@ -384,9 +397,9 @@ def _feature(
     rows = rows[rows["feature"].astype("str") == feature].reset_index(drop=True)
     formula = FEATURE["active_users" if match[2] == "users" else "person_events"]
     query = ROWS["person_events"] + f"; feature = {feature!r}"
-    description = _description(result, path)
+    definition = description(result, path)
     return Trace(
-        path, value, "counted", description, span["start"], span["end"], query, formula, rows
+        path, value, "counted", definition, span["start"], span["end"], query, formula, rows
     )
 
 
@@ -395,10 +408,12 @@ def _modelled(result: Any, path: str, value: Any) -> Trace:
     generic_path = "$." + re.sub(r"\[\d+\]", "[*]", path)
     reason = result.not_measured.get(generic_path) if value is None else None
     rests_on = (reason,) if reason else tuple(f'result.frame("{name}")' for name in result.frames)
-    kind = "modelled" if MODELLED.search(path) else "derived"
+    kind, words = statement(path) or ("derived", "")
     kind = "not measured" if value is None else kind
+    if words and not reason:
+        rests_on = (words, *rests_on)
     return Trace(
-        path, value, kind, _description(result, path), None, result.as_of + DAY, rests_on=rests_on
+        path, value, kind, description(result, path), None, result.as_of + DAY, rests_on=rests_on
     )
 
 
@@ -413,29 +428,3 @@ def _shown_day(origin: Origin, client_id: str, as_of: dt.date) -> dt.date:
 
             return min(as_date(end, "period_end") - DAY, context.last_day)
     return context.last_day
-
-
-def _get(part: Any, name: str) -> Any:
-    return part.get(name) if isinstance(part, dict) else getattr(part, name, None)
-
-
-def _steps(path: str) -> list[str | int]:
-    return [int(step) if step.isdigit() else step for step in re.findall(r"[^.\[\]]+", path)]
-
-
-def _parent(result: Any, path: str, name: str) -> Any:
-    """A field of the innermost part that holds the figure."""
-    part: Any = result
-    for step in _steps(path)[:-1]:
-        part = part[step] if isinstance(step, int) else _get(part, step)
-    return _get(part, name)
-
-
-def _description(result: Any, path: str) -> str:
-    """The field's own description."""
-    part: Any = result
-    for step in _steps(path)[:-1]:
-        part = part[step] if isinstance(step, int) else _get(part, step)
-    fields = getattr(type(part), "model_fields", {})
-    name = str(_steps(path)[-1])
-    return str(fields[name].description) if name in fields else name.replace("_", " ")

@@ -89,7 +89,7 @@ class FigureTrace(Result):
 
     figure: str = Field(description="Path of the figure in the response")
     value: Any = Field(description="Its value")
-    kind: str = Field(description="counted, derived or modelled")
+    kind: str = Field(description="counted, derived, modelled, setting or not measured")
     definition: str = Field(description="What it means")
     start: str | None = Field(description="First day of its window")
     end: str | None = Field(description="Day after its window")
