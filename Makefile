@@ -11,11 +11,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO := data/demo/customers.parquet
 EVIDENCE := $(patsubst notebooks/%,reports/evidence/%,$(wildcard notebooks/models/*.ipynb))
+TESTS := $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbmake --nbmake-timeout=300
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # the tests start Python hundreds of times: each would compile the package anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help reports test lint lab docs bench evidence strip lock clean
+.PHONY: help reports test slow lint lab docs bench evidence strip lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,8 +25,11 @@ reports: $(READY) | $(DEMO) ## the demo portfolio's reports: the whole portfolio
 	$(BIN)/healthseg report --portfolio data/demo --overview --riskiest 5 --out reports
 	@echo "Open $(CURDIR)/reports/index.html"
 
-test: lint | $(DEMO) ## lint, then every test, doctest and notebook
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --nbmake --nbmake-timeout=300
+test: lint | $(DEMO) ## lint, then the tests and doctests but the slow ones, and the tour
+	$(TESTS) -m 'not slow'
+
+slow: $(READY) | $(DEMO) ## the tests that take long, and every notebook; CI runs them as well
+	$(TESTS) -m slow
 
 lint: $(READY) ## style, formatting and types, and notebooks without outputs
 	$(BIN)/ruff check

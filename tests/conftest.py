@@ -4,6 +4,7 @@ whose scores and models are calculated once, of which each module takes a copy.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -26,8 +27,26 @@ settings.load_profile("healthseg")
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="healthseg-tests-")
 
 
+# tests leave much behind and little of it in circles: looking for these took a tenth of the time
+gc.set_threshold(2_000, 20, 100)
+
 # a program of a user: it registers a metric
 collect_ignore = ["public_program.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks are slow, but for the tour."""
+    for item in items:
+        if item.path.suffix == ".ipynb" and item.path.name != "tour.ipynb":
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def disk_that_is_not_waited_for():
+    """No power is cut while tests run: what a process writes may reach the disk later. The order of writing is a test's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,6 +21,8 @@ from healthseg.reports.render import ReportPage
 from healthseg.reports.spec import Chart, Section
 from healthseg.tools import TOOLS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(
     path

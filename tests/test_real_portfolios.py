@@ -23,10 +23,13 @@ NAMES = ("oulad", "socialnet")
 START = pd.Timestamp("2013-10-01")
 LACKING = ("payment_score", "satisfaction_score", "support_score")
 
-pytestmark = pytest.mark.skipif(
-    not all((SHARED / name).is_dir() for name in NAMES),
-    reason=f"the public data sets are not at {SHARED}: HEALTHSEG_SHARED_DATA names the folder of oulad and socialnet",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all((SHARED / name).is_dir() for name in NAMES),
+        reason=f"the public data sets are not at {SHARED}: HEALTHSEG_SHARED_DATA names the folder of oulad and socialnet",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -286,16 +286,19 @@ class _Form:
 
 
 def _encode_frame(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
+    import pyarrow as pa
+
+    table, buffer = pa.Table.from_pandas(frame, nthreads=1), io.BytesIO()
+    with pa.ipc.new_file(buffer, table.schema) as file:
+        file.write_table(table)
     return buffer.getvalue()
 
 
 def _decode_frame(payload: bytes) -> pd.DataFrame:
-    from pyarrow.parquet import ParquetFile
+    import pyarrow as pa
 
-    with ParquetFile(io.BytesIO(payload)) as file:
-        return file.read(use_threads=False).to_pandas(use_threads=False)
+    with pa.ipc.open_file(payload) as file:
+        return file.read_all().to_pandas(use_threads=False)
 
 
 def _encode_frames(frames: Mapping[str, pd.DataFrame]) -> bytes:
@@ -319,7 +322,7 @@ def _encode_json(value: Any) -> bytes:
 
 _FORMS = {
     "json": _Form(".json", _encode_json, json.loads),
-    "frame": _Form(".parquet", _encode_frame, _decode_frame),
+    "frame": _Form(".arrow", _encode_frame, _decode_frame),
     "frames": _Form(".frames", _encode_frames, _decode_frames),
 }
 # every new day of data makes all rows anew; another process may still read those of the day before

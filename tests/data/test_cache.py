@@ -272,14 +272,14 @@ def test_customer_rows_are_removed_after_a_day(cache):
 
 def test_eviction_spares_what_other_processes_are_writing_and_vanished_files_are_no_error(cache):
     cache.folder.mkdir(parents=True)
-    (cache.folder / ".panel-1.parquet.77.1").write_bytes(b"half")
-    (cache.folder / ".panel-2.parquet.78.1").write_bytes(b"left by a crash")
-    os.utime(cache.folder / ".panel-2.parquet.78.1", (0, 0))
+    (cache.folder / ".panel-1.arrow.77.1").write_bytes(b"half")
+    (cache.folder / ".panel-2.arrow.78.1").write_bytes(b"left by a crash")
+    os.utime(cache.folder / ".panel-2.arrow.78.1", (0, 0))
     os.symlink(cache.folder / "vanished", cache.folder / "gone.json")
     (cache.folder / "responses.sqlite").write_bytes(b"")
     os.utime(cache.folder / "responses.sqlite", (0, 0))
     cache.get("value", [], lambda: 1)
-    assert files(cache)[:1] == [".panel-1.parquet.77.1"] and "responses.sqlite" in files(cache)
+    assert files(cache)[:1] == [".panel-1.arrow.77.1"] and "responses.sqlite" in files(cache)
     assert not any(name.startswith(".panel-2") for name in files(cache))
 
 

@@ -19,6 +19,8 @@ from benchmarks.damaged import DAMAGES, derived
 from healthseg.data.response_cache import ResponseCache
 from healthseg.reports.responses import Responses
 
+pytestmark = pytest.mark.slow
+
 USAGE = "track_usage_engagement"
 PROGRAM = """
 import sys

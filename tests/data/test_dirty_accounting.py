@@ -8,6 +8,8 @@ import pytest
 import healthseg as hs
 from healthseg.demo import make_demo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory) -> tuple[hs.Portfolio, pd.DataFrame]:

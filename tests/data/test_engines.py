@@ -298,6 +298,7 @@ def demo(tmp_path_factory):
     return tables | {"events": pq.read_table(folder / "events")}
 
 
+@pytest.mark.slow
 def test_the_facts_of_the_demo_are_those_that_duckdb_counts(engine, tmp_path, demo):
     counted, expected = both(engine, tmp_path, demo)
     require_equal(counted, expected)

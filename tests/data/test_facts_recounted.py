@@ -9,10 +9,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from healthseg.data.portfolio import Portfolio
+
+pytestmark = pytest.mark.slow
 
 ZONES = {
     "acme": "Europe/Berlin",

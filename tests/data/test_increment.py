@@ -12,6 +12,8 @@ import pytest
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError
 
+pytestmark = pytest.mark.slow
+
 
 def daily(folder: Path, days: list[str]) -> None:
     """A file of events for each day: three users, one of them past midnight."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.kinds_of_dirt import kinds, study
+
+pytestmark = pytest.mark.slow
 
 
 def test_dirt_in_one_customers_rows_moves_no_other_customers_figures():

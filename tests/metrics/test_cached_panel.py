@@ -16,7 +16,7 @@ DATES = [FIRST + dt.timedelta(days=DAYS - 1 - step) for step in range(MANY_DATES
 
 
 def files(portfolio: Portfolio, name: str) -> list[Path]:
-    return sorted(portfolio.cache.folder.glob(f"{name}-*.parquet"))
+    return sorted(portfolio.cache.folder.glob(f"{name}-*.arrow"))
 
 
 def test_many_dates_are_one_file_with_the_rows_of_the_single_dates():

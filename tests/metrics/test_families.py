@@ -77,6 +77,7 @@ def test_without_the_setting_every_account_counts_by_itself():
     assert rolled_up(portfolio, rows, LAST, LAST) is rows
 
 
+@pytest.mark.slow
 def test_the_tools_count_a_family_once_and_add_up_to_the_same_arr():
     events = [
         (client, f"2025-10-{day:02d} 09:00:00", "u")

@@ -19,6 +19,8 @@ from healthseg.metrics.spans import over
 from healthseg.settings import DEFAULT_SCORECARD
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables, reopened
 
+pytestmark = pytest.mark.slow
+
 LAST = FIRST + dt.timedelta(days=DAYS - 1)
 SEEDS = st.sampled_from(range(5))
 ADDITIVE = [

@@ -19,6 +19,8 @@ from tests.metrics.plain import missing
 from tests.metrics.plain_usage import Plain
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
 
+pytestmark = pytest.mark.slow
+
 LAST = FIRST + dt.timedelta(days=DAYS - 1)
 
 

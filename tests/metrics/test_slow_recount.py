@@ -7,6 +7,7 @@ import functools
 import random
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from healthseg.metrics.spans import over
 from tests.metrics import plain
 from tests.metrics.plain_usage import DAY, Plain, users_of
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables
+
+pytestmark = pytest.mark.slow
 
 # few portfolios, each shared by all tests
 SEEDS = st.sampled_from(range(8))

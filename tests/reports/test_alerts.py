@@ -89,6 +89,7 @@ def messages(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+@pytest.mark.slow
 def test_an_alert_is_told_once_again_after_its_cooldown_and_when_it_is_over(folder):
     by_day = {
         day: statuses(run_on(folder, day))
@@ -129,6 +130,7 @@ def test_a_day_before_the_last_run_is_shown_and_tells_nothing(folder):
     assert statuses(run_on(folder, "2025-05-31")) != [] and delivered(folder) == before
 
 
+@pytest.mark.slow
 def test_what_comes_back_within_the_cooldown_stays_quiet(folder):
     run_on(folder, "2025-06-11")
     assert statuses(run_on(folder, "2025-06-12")) == [("b", ENDED)]

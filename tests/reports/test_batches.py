@@ -24,6 +24,8 @@ from healthseg.reports.writing import customer_folder
 from tests.reports.made import Portfolio
 from tests.reports.notebooks import job, outcomes
 
+pytestmark = pytest.mark.slow
+
 TOOL = "calculate_health_score"
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,6 +17,8 @@ from healthseg.settings.operator import SECRETS
 from healthseg.testing import tiny_portfolio
 from tests.data.mixpanel_server import Project, serving
 
+pytestmark = pytest.mark.slow
+
 CANARY = "canary5e3f"
 TOML = """
 [settings]

@@ -28,6 +28,8 @@ from healthseg.settings import Settings
 from healthseg.settings.operator import ReportSettings
 from tests.reports.notebooks import job
 
+pytestmark = pytest.mark.slow
+
 TOOL = "calculate_health_score"
 
 

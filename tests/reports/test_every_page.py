@@ -14,6 +14,8 @@ from tests.reports import every_page, hostile_portfolio
 from tests.reports.browser import Browser, browsing
 from tests.reports.hostile import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = {
     "img",
     "iframe",

@@ -22,6 +22,8 @@ from benchmarks.power_cut import portfolio
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import machine_fault
 
+pytestmark = pytest.mark.slow
+
 LIMITED = {
     "memory": ("check", 600_000_000, "there is not enough memory"),
     "memory to draw": ("report", 6_000_000_000, "may reserve 6,000 MB, and needs 75,000"),

@@ -20,6 +20,8 @@ from healthseg.reports.batches import manifest
 from tests.data import s3_server
 from tests.data.s3_server import BUCKET, SECRET, S3Server
 
+pytestmark = pytest.mark.slow
+
 TOOL = "calculate_health_score"
 HOME = f"s3://{BUCKET}/portfolio"
 OUT = f"s3://{BUCKET}/reports"

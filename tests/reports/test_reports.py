@@ -153,6 +153,7 @@ def test_no_part_of_the_notebook_beside_it_is_random(batch, small_portfolio: Por
     }
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_is_told_and_the_others_are_there(small_portfolio: Portfolio, tmp_path):
     output, customers = io.StringIO(), pd.read_parquet(small_portfolio.folder / "customers.parquet")
     last = customers.sort_values(["signup_date", "client_id"]).iloc[-1]

@@ -23,6 +23,8 @@ from healthseg.reports.batches import cells, engine, local, workers
 from healthseg.settings.operator import ReportSettings
 from tests.reports.notebooks import AT, job, no_portfolio, notebook, outcomes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 BAD = {
     "fine": ("print('x')", "ok", ""),

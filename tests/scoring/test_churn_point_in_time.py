@@ -13,6 +13,8 @@ from healthseg.scoring.churn import training
 from tests.metrics.portfolios import open_portfolio, reopened
 from tests.metrics.test_point_in_time import cut
 
+pytestmark = pytest.mark.slow
+
 DAY = dt.date(2025, 7, 20)
 
 

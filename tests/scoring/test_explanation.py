@@ -261,6 +261,7 @@ def configs(draw):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     then=ROWS,

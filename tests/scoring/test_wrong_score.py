@@ -9,6 +9,8 @@ import healthseg as hs
 from healthseg.demo import make_demo
 from healthseg.scoring import report_card
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

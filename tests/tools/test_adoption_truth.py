@@ -17,6 +17,8 @@ from healthseg.testing import tiny_portfolio
 from healthseg.tools import TOOLS, portfolio_adoption, track_feature_adoption
 from healthseg.tools.adoption.features import FeatureUsage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(demo):

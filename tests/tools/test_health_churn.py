@@ -14,6 +14,8 @@ from healthseg.scoring.churn.training import odds_ratio
 from healthseg.scoring.scored_panel import predictive_points
 from healthseg.tools import portfolio_health
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def staying(demo):

@@ -76,6 +76,7 @@ def test_a_contract_of_a_month_rolls_on_and_one_of_a_year_renews(
     assert health.customer.days_to_renewal == days
 
 
+@pytest.mark.slow
 def test_an_alert_that_never_ends_is_raised_once_in_every_cooldown() -> None:
     others = [
         ("b", f"2025-0{month}-{day} 10:00", "u2") for month in (1, 2, 3) for day in (10, 24, 28)

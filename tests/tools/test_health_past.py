@@ -19,6 +19,8 @@ from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import portfolio_health
 
+pytestmark = pytest.mark.slow
+
 PAST = dt.date(2025, 3, 14)
 INPUTS = ("surveys", "tickets", "invoices", "seats")
 DRAW = """

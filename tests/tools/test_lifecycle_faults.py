@@ -25,6 +25,8 @@ from healthseg.settings.lifecycle import LedgerPlace
 from tests.data.postgres import server
 from tests.tools.lifecycle_portfolios import Clock, at, changes, portfolio_of
 
+pytestmark = pytest.mark.slow
+
 manage = hs.manage_lifecycle_stages
 SPAWN = multiprocessing.get_context("spawn")
 _NUMBERS = itertools.count()

@@ -22,6 +22,8 @@ from healthseg.tools import (
 )
 from healthseg.tools.patterns.study import Study, all_customers, pattern_id
 
+pytestmark = pytest.mark.slow
+
 TOOL = "analyze_engagement_patterns"
 
 

@@ -381,6 +381,7 @@ def test_parameters_outside_their_range_are_refused(small, parameters):
     assert caught.value.details["parameter"] == next(iter(parameters))
 
 
+@pytest.mark.slow
 def test_the_planted_segments_of_a_portfolio_are_recovered(tmp_path):
     make_demo(tmp_path, clients=150, seed=1, scenario="segments", events="light")
     result = hs.segment_customers(

@@ -11,6 +11,8 @@ import pytest
 
 import healthseg as hs
 
+pytestmark = pytest.mark.slow
+
 THREADS = 12
 
 

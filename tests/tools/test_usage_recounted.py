@@ -15,6 +15,8 @@ from healthseg.settings import trust
 from tests.metrics import plain, plain_people, plain_usage
 from tests.metrics.plain_usage import DAY, Plain, days_of, users_of
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("HEALTHSEG_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 CASES = [("demo", 30, 3), ("oulad", 60, 3), ("socialnet", 30, 2)]

@@ -13,6 +13,8 @@ from healthseg.metrics import panels as panel
 from healthseg.testing import tiny_portfolio
 from healthseg.tools import analyze_engagement_patterns, portfolio_usage
 
+pytestmark = pytest.mark.slow
+
 DAY = dt.timedelta(days=1)
 WINDOW = 91 * DAY  # 13 whole weeks: the truth states power over 90 days
 

@@ -191,6 +191,7 @@ def young_portfolio() -> hs.Portfolio:
     )
 
 
+@pytest.mark.slow
 def test_twelve_threads_get_the_responses_of_one_for_a_customer_of_yesterday_too():
     requests = [(name, client) for client in ("new", "old") for name in registry.names()][:12]
     portfolio, barrier = young_portfolio(), Barrier(12)
