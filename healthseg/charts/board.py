@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -62,30 +62,35 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
     )
 
 
-def predicted(past: Mapping[str, Any], currency: str | None) -> theme.Picture:
-    """The ARR that was expected to churn with its range (``expected_arr, lower, upper``), above what churned."""
+def predicted(past: Sequence[Mapping[str, Any]], currency: str | None) -> theme.Picture:
+    """By past prediction, the last first: the ARR that was expected to churn with its range (``expected_arr, lower, upper``),
+    and a mark at what churned.
+    """
     title = "Predicted, and what happened"
-    if formats.is_missing(past["expected_arr"]) or formats.is_missing(past["churned_arr"]):
+    known = [row for row in past if row["outcome"] is not None]
+    if not known:
         return theme.nothing(title, "No prediction was possible then.")
-    expected, churned = float(past["expected_arr"]), float(past["churned_arr"])
-    lower, upper = float(past["lower"]), float(past["upper"])
-    ends = [formats.brief_money(end, currency) for end in (lower, upper)]
-    items = [
-        BarRow(
-            "Expected to churn",
-            f"{formats.brief_money(expected, currency)} ({ends[0]} to {ends[1]})",
-            bars=(Bar(lower, upper, BLUE, 0.3, 17),),
-            dot=expected,
-            dot_colour=BLUE,
-            brief=formats.brief_money(expected, currency),
-        ),
-        BarRow("Churned", formats.brief_money(churned, currency), bars=(Bar(0, churned, SOFT),)),
-    ]
-    subtitle = (
-        f"ARR from {formats.day(past['from_date'])} to {formats.day(past['to_date'])}; "
-        f"bar: {formats.percent(past['interval_level'])} interval"
+    items = [_prediction(row, currency) for row in known]
+    most = max(max(float(row["upper"]), float(row["churned_arr"])) for row in known)
+    level = formats.percent(known[0]["interval_level"])
+    subtitle = f"ARR, by the day on which the prediction ended; bar: its {level} interval, dot: expected, line: churned"
+    return rows(items, money_axis(0, most, currency), title, subtitle)
+
+
+def _prediction(row: Mapping[str, Any], currency: str | None) -> BarRow:
+    expected, churned, lower, upper = (
+        float(row[name]) for name in ("expected_arr", "churned_arr", "lower", "upper")
     )
-    return rows(items, money_axis(0, max(upper, churned), currency), title, subtitle)
+    words = [formats.brief_money(amount, currency) for amount in (expected, churned)]
+    return BarRow(
+        formats.day(row["until"]),
+        f"{words[0]} expected · {words[1]} churned",
+        bars=(Bar(lower, upper, BLUE, 0.3, 17),),
+        dot=expected,
+        dot_colour=BLUE,
+        target=churned,
+        brief=f"{words[0]} · {words[1]}",
+    )
 
 
 def _points(known: pd.DataFrame, key: str, name: str, months: list[str]) -> Rows:

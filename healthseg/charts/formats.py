@@ -393,12 +393,15 @@ WITH_A_SIBLING: dict[str, tuple[Callable[[Any, Any], str], str]] = {
 
 
 def manager(csm_id: Any, names: Any = None) -> str:
-    """A manager's name, where it is known.
+    """A manager's name, where it is known; an id says that it is a manager's.
 
-    >>> manager("csm_01", {"csm_01": "Ada Lind"}), manager("csm_02", {})
-    ('Ada Lind', 'csm_02')
+    >>> manager("csm_01", {"csm_01": "Ada Lind"}), manager("csm_02", {}), manager("Ada Lind")
+    ('Ada Lind', 'Manager csm_02', 'Ada Lind')
     """
-    return plain((names or {}).get(csm_id, csm_id))
+    known = (names or {}).get(csm_id)
+    if known is None and re.search(r"[\d_]", str(csm_id)) and not re.search(r"[\s@]", str(csm_id)):
+        return plain(f"Manager {csm_id}")
+    return plain(csm_id if known is None else known)
 
 
 _FORM = re.compile(r"(?P<name>[A-Za-z_]*)(?:\.(?P<decimals>\d))?(?: (?P<noun>.+))?")

@@ -440,12 +440,12 @@ def _overlaps(
     later = several.drop_duplicates("k", keep="last")["arr"].sum()
     clients = {names[k]: int(count) for k, count in several.groupby("k").size().items()}
     own = stated["customers"].reindex(several["k"].unique())
-    beside = f", {own.sum():,.0f} in the table customers" if own.notna().any() else ""
+    beside = f"; the table customers has {own.sum():,.0f}" if own.notna().any() else ""
     reading = "which add up" if settings.overlap == "add" else "of which the later one counts"
     who = "1 customer has" if len(clients) == 1 else f"{len(clients):,} customers have"
     text = (
-        f"{who} several contracts at once, {reading}, for example {min(clients)}: ARR is "
-        f"{added:,.0f} added up, {later:,.0f} by the later ones alone{beside}"
+        f"{who} several contracts at once, {reading}: ARR of {added:,.0f} in all, "
+        f"{later:,.0f} by the later ones alone{beside}"
     )
     return Issue(text, len(several), min(clients), kind="note", rows=False, clients=clients)
 

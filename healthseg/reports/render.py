@@ -130,17 +130,31 @@ class ReportPage:
         """What a reader must know first: notice, expired contracts, then the data, of which much lies behind a fold."""
         first = [document.Item(self._filled(text)) for text in self._overrides()]
         first += _items("uncontracted.summary", "{page_item}", self.scope)
-        data = _items("data_quality.summary", "{page_item:sentence}", self.scope)
+        lines = _items("data_quality.summary", "{page_item:sentence}", self.scope)
+        lost = self._lost(len(lines))
+        data = [line for line, of_loss in zip(lines, lost, strict=True) if of_loss]
         data += _items("warnings", "{page_item:sentence}", self.scope)
-        shown = max(0, NOTICES_SHOWN - len(first))
+        notes = [line for line, of_loss in zip(lines, lost, strict=True) if not of_loss]
+        shown = max(1, NOTICES_SHOWN - len(first))
         if len(data) > shown + 1:
-            data, rest = data[:shown], data[shown:]
-            words = f"{counted(len(rest), 'note')} on the data"
-            fold = [document.Folded(static(words), (document.Listing(tuple(rest)),))]
-        else:
-            fold = []
+            data, notes = data[:shown], data[shown:] + notes
+        words = f"{counted(len(notes), 'note')} on the data"
+        fold = [document.Folded(static(words), (document.Listing(tuple(notes)),))] if notes else []
         items = (*first, *data)
         return [*([document.Listing(items, "warnings")] if items else []), *fold]
+
+    def _lost(self, lines: int) -> list[bool]:
+        """Of each line on the data, whether rows or values were lost; the others say how tables were read."""
+        quality = self.scope.find("data_quality")
+        tables = (
+            []
+            if quality is None
+            else quality.value["portfolio" if self.spec.portfolio else "customer"]
+        )
+        if len(tables) != lines:  # a result that sums its tables up in another way
+            return [True] * lines
+        kinds = ("refused", "rows_dropped", "values_emptied", "conflicts", "withheld_customers")
+        return [any(table[kind] for kind in kinds) for table in tables]
 
     def _overrides(self) -> list[str]:
         """What overrides scores, with the customers' names in templates of their own."""
@@ -170,9 +184,26 @@ class ReportPage:
         """How the figures were computed, and what could not be measured, behind a fold."""
         text = sentences(self.spec.method, self.scope, self.result)
         blocks = (spec.Facts(self.spec.method_facts), UNMEASURED)
-        parts = (document.Paragraph(text), *layout.nodes(blocks, self.scope, self.result))
+        parts = (
+            document.Paragraph(text),
+            *layout.nodes(blocks, self.scope, self.result),
+            *self._differing(),
+        )
         folds = [document.Folded(static("How this was computed"), parts)]
         return Output([*folds, *self._sources()], text.text)
+
+    def _differing(self) -> list[Node]:
+        """The settings that are not at their defaults, in words."""
+        settings = sorted(self.portfolio.settings.differing().items())
+        pairs = tuple(
+            (formats.sentence(name.replace("_", " ")), static(_setting(value)))
+            for name, value in settings
+        )
+        return (
+            [document.Paragraph(static("Settings of this portfolio:")), document.FactList(pairs)]
+            if pairs
+            else []
+        )
 
     def _sources(self) -> list[Node]:
         """The figures that are counted from a table's rows, with what gives them again, behind a fold."""
@@ -213,10 +244,10 @@ class ReportPage:
         """How sure the page is, and where its figures come from: data, settings, version."""
         import healthseg
 
-        settings = self.portfolio.settings.differing()
-        differing = "; ".join(
-            f"{name} = {formats.plain(value, 80)}" for name, value in sorted(settings.items())
-        )
+        differing = len(self.portfolio.settings.differing())
+        settings = "all at their defaults"
+        if differing:
+            settings = f"{differing} not at {'its default' if differing == 1 else 'their defaults'}, under “How this was computed”"
         source = spec.Facts(
             {
                 "As of": "{as_of:day}",
@@ -227,7 +258,7 @@ class ReportPage:
         package = document.FactList(
             (
                 ("healthseg", static(healthseg.__version__)),
-                ("Settings", static(differing or "all at their defaults")),
+                ("Settings", static(settings)),
             )
         )
         sure = (document.Title(static("How sure?")), self._sure())
@@ -304,6 +335,13 @@ class PageSection:
         unknown = None if self.lead.text else _unknown(nodes)
         bundle = panels._repr_mimebundle_()
         return bundle if unknown is None else bundle | {writer.UNKNOWN: unknown}
+
+
+def _setting(value: Any) -> str:
+    """A setting's value in words: those of a list beside each other."""
+    if isinstance(value, list | tuple):
+        return formats.plain(", ".join(map(str, value)), 80)
+    return formats.plain(value, 80)
 
 
 def _unknown(nodes: Iterable[Node]) -> list[str] | None:

@@ -43,6 +43,9 @@ class ActionSettings(Frozen):
     accounts_to_save: Annotated[int, Field(ge=1)] = 10
     # a churned customer's score is shown as it was a quarter before, when it could have been saved
     churned_score_days: Days = 90
+    # a year's expected churn is too high, or too low, where it is off by this factor: less is chance, since
+    # a few large customers decide the sum
+    prediction_off_ratio: Annotated[float, Field(gt=1)] = 1.25
 
     @field_validator("rules")
     @classmethod

@@ -324,10 +324,6 @@ class PortfolioContext:
             notes.append(
                 f"{children} accounts are counted in their parents (setting roll_up_children)"
             )
-        if self.money.converted:
-            notes.append(
-                f"amounts are in {self.money.currency} at the rates of {self.as_of}, those of earlier days too"
-            )
         if self.money.addable:
             return notes
         return [

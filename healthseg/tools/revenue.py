@@ -89,6 +89,15 @@ def _cohorts(spells: pd.DataFrame, as_of: dt.date, arr: dict[dt.date, pd.Series]
     return pd.DataFrame(rows, columns=COHORT_COLUMNS)
 
 
+class PredictedAndHappened(Part):
+    """What was predicted on a day whose horizon is over, and what happened."""
+
+    predicted_on: dt.date = Field(description="The day of the predictions")
+    until: dt.date = Field(description="The end of the horizon")
+    expected: float | None = Field(description="Expected churned customers")
+    churned: int = Field(description="Customers that churned")
+
+
 class ScoresBeforeChurn(Part):
     """Of the customers that churned within a year, which the score warned of a quarter before."""
 

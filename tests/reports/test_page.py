@@ -147,7 +147,8 @@ def test_every_part_of_the_change_and_every_input_is_on_the_page(pages):
 
 def test_settings_that_differ_stand_in_the_footer():
     text = Read(html_of("customer", samples.health(), config.settings({"ramp_days": 30}))).text
-    assert "ramp_days = 30" in text and "all at their defaults" not in text
+    assert "Ramp days" in text and "1 not at its default" in text
+    assert "ramp_days" not in text and "all at their defaults" not in text
 
 
 def test_a_withheld_score_is_no_number_anywhere():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import pandas as pd
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from healthseg.metrics.money import PARTS
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.base import Figure
-from healthseg.tools.overview.board import _outcome
+from healthseg.tools.overview.board import _outcome, past_predictions
+from healthseg.tools.overview.result import PastPredictions
 from healthseg.tools.overview.tool import portfolio_board
 
 CLIENTS = ["grew", "kept", "lost", "fresh"]
@@ -110,8 +112,36 @@ def test_the_outcome_says_on_which_side_of_the_range_it_lies() -> None:
 
 def test_what_was_predicted_stands_beside_what_happened(board) -> None:
     past = board.predicted
-    assert (past.to_date - past.from_date).days == 90
-    assert past.churned_customers == 0 or past.churned_arr == 50_000
+    assert (past.until - past.predicted_on).days == 90
+    assert past.churned == 0 or past.churned_arr == 50_000
+    days = [(row.predicted_on, row.until) for row in board.predictions]
+    assert all(earlier[1] == later[0] for later, earlier in itertools.pairwise(days))
+    assert board.predictions[0] == past and len(days) <= 4
+
+
+def test_past_predictions_say_how_to_read_the_next_one(board) -> None:
+    """Expected 100 and churned 60 in two quarters: more than a quarter too high; 60 and 100 too low."""
+
+    def together(*quarters: tuple[float, float]) -> PastPredictions | None:
+        rows = [
+            board.predicted.model_copy(
+                update={
+                    "expected_arr": expected,
+                    "churned_arr": churned,
+                    "outcome": "within" if expected == churned else "below",
+                }
+            )
+            for expected, churned in quarters
+        ]
+        return past_predictions(rows, 1.25)
+
+    high, low = together((60.0, 20.0), (40.0, 40.0)), together((60.0, 90.0), (0.0, 10.0))
+    assert high is not None and (high.expected_arr, high.churned_arr) == (100.0, 60.0)
+    assert (high.reads, high.within, high.quarters) == ("too high", 1, 2)
+    assert low is not None and low.reads == "too low"
+    near = together((50.0, 60.0), (50.0, 50.0))
+    assert near is not None and near.reads == "about right"
+    assert together((50.0, 60.0)) is None
 
 
 def test_accounts_to_save_are_the_largest_expected_losses_each_with_a_play(board) -> None:
@@ -124,4 +154,4 @@ def test_accounts_to_save_are_the_largest_expected_losses_each_with_a_play(board
 def test_an_empty_past_has_no_retention_and_says_why() -> None:
     board = portfolio_board(tiny_portfolio([("a", "2025-03-03 09:00", "u1")]))
     assert board.nrr is None and board.not_measured["$.nrr"]
-    assert "not known yet" in board.verdict()
+    assert "retention is unknown: the ARR of a year ago is not known" in board.verdict()

@@ -36,7 +36,7 @@ LARGEST = Facts({part.title(): _largest(part) for part in MOVES})
 
 def _moved(board: Any) -> tuple[str, ...]:
     """What the year's ARR became, bar by bar."""
-    if board.nrr is None:
+    if board.nrr is None or board.total_arr is None:
         return ()
     amount = {
         part: f"{{frames.waterfall[{at}].amount:brief_money}}" for at, part in enumerate(PARTS)
@@ -45,7 +45,10 @@ def _moved(board: Any) -> tuple[str, ...]:
     return (
         f"ARR went from {amount['start']} to {amount['end']}: {change['new']} from new customers, "
         f"{change['expansion']} by expansion, {change['contraction']} by contraction, {change['churn']} by churn",
-        "Each customer counts by what it paid a year ago",
+        "Churn is what customers of a year ago paid then; with those that began since, and by what they paid last, it is "
+        "{churned_arr:brief_money}"
+        if board.churned_customers
+        else "",
     )
 
 
@@ -58,6 +61,15 @@ def _renewing(board: Any) -> tuple[str, ...]:
         f"{{renewals[{n}].window}}; {{renewals[{n}].expected:brief_money}} of it is expected to churn"
         for n in at
     )
+
+
+def _without_money(board: Any) -> str:
+    """Why there is no revenue to compare."""
+    return "" if board.nrr is not None else board.not_measured["$.nrr"]
+
+
+def _without_customers(board: Any) -> str:
+    return "" if board.customers else "the portfolio has no live customers"
 
 
 def _churned_lead(board: Any) -> tuple[str, ...]:
@@ -82,20 +94,40 @@ def _churned_lead(board: Any) -> tuple[str, ...]:
 
 
 def _predicted_lead(board: Any) -> tuple[str, ...]:
-    """The last prediction in a sentence, and whether it held."""
+    """The last prediction in a sentence, whether it held, and how a reader has to take the next one."""
     past = board.predicted
     if past.expected_arr is None or past.churned_arr is None:
         return (
-            "{predicted.churned_customers:number customer} churned since {predicted.from_date:day}; no prediction "
-            "was possible then",
+            "{predicted.churned:number customer} churned since {predicted.predicted_on:day}; what was expected then is "
+            "unknown",
         )
     return (
-        "On {predicted.from_date:day}, {predicted.expected_arr:brief_money} was expected to churn by "
-        "{predicted.to_date:day} ({predicted.lower:brief_money} to {predicted.upper:brief_money}); "
+        "On {predicted.predicted_on:day}, {predicted.expected_arr:brief_money} was expected to churn by "
+        "{predicted.until:day} ({predicted.lower:brief_money} to {predicted.upper:brief_money}); "
         "{predicted.churned_arr:brief_money} did, " + OUTCOMES.get(past.outcome, ""),
-        "{predicted.expected_customers:number.1} customers were expected to churn, "
-        "{predicted.churned_customers:number} did",
+        "{predicted.expected:number.1} customers were expected to churn, {predicted.churned:number} did",
+        _past_lead(board.past_predictions),
     )
+
+
+def _past_lead(past: Any) -> str:
+    if past is None:
+        return ""
+    return (
+        "Over the last {past_predictions.quarters:number} predictions, {past_predictions.expected_arr:brief_money} was "
+        "expected and {past_predictions.churned_arr:brief_money} churned; {past_predictions.within:number} of "
+        "{past_predictions.quarters:number} ranges held. " + READINGS[past.reads]
+    )
+
+
+READINGS = {
+    "too high": "So read the {change.expected_churned_arr:brief_money} for the next {horizon_days:number} days as a ceiling, not as "
+    "a forecast to budget with",
+    "too low": "So read the {change.expected_churned_arr:brief_money} for the next {horizon_days:number} days as a floor, and plan "
+    "for more",
+    "about right": "So the {change.expected_churned_arr:brief_money} for the next {horizon_days:number} days can be planned with, "
+    "within its range",
+}
 
 
 OUTCOMES = {
@@ -106,26 +138,27 @@ OUTCOMES = {
 
 
 def _cards(board: Any) -> tuple[Card, ...]:
+    """The figures that are known."""
+    retention = (
+        Card("NRR over a year", "{nrr:percent}", note="target {nrr_target:percent}"),
+        Card("GRR over a year", "{grr:percent}", note="target {grr_target:percent}"),
+    )
+    churned = Card(
+        "Churned in a year", "{churned_arr:brief_money}", note="{churned_customers:number customer}"
+    )
+    counted = Card("Churned in a year", "{churned_customers:number customer}")
+    expected = Card(
+        "Expected to churn",
+        "{change.expected_churned_arr:brief_money}",
+        note="in the next {horizon_days:number day}",
+    )
     return (
-        Card("ARR", "{total_arr:brief_money}", note="{customers:number customer}"),
-        *(
-            (
-                Card("NRR over a year", "{nrr:percent}", note="target {nrr_target:percent}"),
-                Card("GRR over a year", "{grr:percent}", note="target {grr_target:percent}"),
-            )
-            if board.nrr is not None
-            else ()
-        ),
-        Card(
-            "Churned in a year",
-            "{churned_arr:brief_money}",
-            note="{churned_customers:number customer}",
-        ),
-        Card(
-            "Expected to churn",
-            "{change.expected_churned_arr:brief_money}",
-            note="in the next {horizon_days:number day}",
-        ),
+        Card("ARR", "{total_arr:brief_money}", note="{customers:number customer}")
+        if board.total_arr is not None
+        else Card("Live customers", "{customers:number}"),
+        *(retention if board.nrr is not None else ()),
+        churned if board.churned_arr is not None else counted,
+        *((expected,) if board.change.expected_churned_arr is not None else ()),
     )
 
 
@@ -196,6 +229,7 @@ PORTFOLIO = Page(
                 ),
             ),
             (Missing("Retention", "nrr"), Chart("retention", needs="nrr")),
+            absent=_without_money,
             report="segment_by_value_tier",
         ),
         Section(
@@ -207,6 +241,7 @@ PORTFOLIO = Page(
                 Chart("waterfall", needs="nrr"),
                 LARGEST,
             ),
+            absent=_without_money,
         ),
         Section(
             "churned",
@@ -292,9 +327,9 @@ PORTFOLIO = Page(
     ),
     sure=(
         lambda board: (
-            "For the last {horizon_days:number day} the model expected {predicted.expected_arr:brief_money} to churn; "
-            "{predicted.churned_arr:brief_money} did"
-            if board.predicted.expected_arr is not None and board.predicted.churned_arr is not None
+            "Of the last {past_predictions.quarters:number} predictions of churn, the ranges of {past_predictions.within:number} "
+            "held; together they were {past_predictions.reads}"
+            if board.past_predictions is not None
             else ""
         ),
     ),

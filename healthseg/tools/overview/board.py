@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from healthseg.tools.overview.result import (
     Board,
     ChurnedCustomer,
     MonthOfRevenue,
-    PredictedQuarter,
+    PastPredictions,
+    PredictedArr,
     RenewalWindow,
     RevenueMove,
     SavedAccount,
@@ -38,6 +40,8 @@ NOT_ADDABLE = "several currencies and no rates"
 NO_RATE = "no churn rate is known of that day"
 # losses named on the chart of retention
 EVENTS = 3
+# past predictions, at most those of a year
+QUARTERS = 4
 MOVES = ("new", "expansion", "contraction", "churn")
 
 
@@ -46,6 +50,25 @@ def _outcome(happened: float | None, lower: Any, upper: Any) -> str | None:
     if happened is None or isinstance(lower, Figure):
         return None
     return "below" if happened < lower else "above" if happened > upper else "within"
+
+
+def past_predictions(
+    predictions: Sequence[PredictedArr], off_ratio: float
+) -> PastPredictions | None:
+    """Predictions together, and how to read the next one; None where fewer than two can be compared."""
+    rows = [row for row in predictions if row.outcome is not None]
+    if len(rows) < 2:
+        return None
+    expected = sum(row.expected_arr or 0.0 for row in rows)
+    churned = sum(row.churned_arr or 0.0 for row in rows)
+    high, low = churned * off_ratio < expected, churned > expected * off_ratio
+    return PastPredictions(
+        quarters=len(rows),
+        within=sum(row.outcome == "within" for row in rows),
+        expected_arr=round(expected, 2),
+        churned_arr=round(churned, 2),
+        reads="too high" if high else "too low" if low else "about right",
+    )
 
 
 class BoardOfPortfolio:
@@ -58,6 +81,8 @@ class BoardOfPortfolio:
         self.months, self.churned, _ = revenue_by_month(
             portfolio, as_of, self.settings.revenue_months
         )
+        if not self.money.addable:  # the months add up ARR
+            self.months = self.months.assign(**dict.fromkeys(("nrr", "grr", *PARTS), float("nan")))
         self.renewing = renewals(self.context)
         self.windows = renewal_windows(self.context, self.renewing)
 
@@ -65,7 +90,8 @@ class BoardOfPortfolio:
         context, settings, bridge = self.context, self.settings, self.bridge
         last = self.months.iloc[-1]
         accounts, churned = self.accounts(), self.churned_customers()
-        total = context.total_arr
+        total, addable = context.total_arr, self.money.addable
+        why = NO_YEAR if addable else NOT_ADDABLE
         return Board(
             as_of=self.as_of,
             data_until=self.portfolio.data_until,
@@ -76,8 +102,8 @@ class BoardOfPortfolio:
             horizon_days=settings.churn_horizon_days,
             currency=self.money.currency,
             total_arr=Figure(None if total is None else round(total, 2), context.missing_arr),
-            nrr=Figure(rounded(last["nrr"]), NO_YEAR),
-            grr=Figure(rounded(last["grr"]), NO_YEAR),
+            nrr=Figure(rounded(last["nrr"]) if addable else None, why),
+            grr=Figure(rounded(last["grr"]) if addable else None, why),
             nrr_target=settings.nrr_target,
             grr_target=settings.grr_target,
             months=[MonthOfRevenue.of_row(row) for row in records(self.months)],
@@ -90,7 +116,9 @@ class BoardOfPortfolio:
             ),
             scores_before=scores_before_churn(self.portfolio, self.as_of, self.money.addable),
             renewals=self.renewal_rows(),
-            predicted=self.predicted(),
+            predicted=self.predictions[0],
+            predictions=self.predictions,
+            past_predictions=past_predictions(self.predictions, settings.prediction_off_ratio),
             accounts=accounts,
             change=self.what_would_change(accounts),
         ).with_frames(
@@ -159,18 +187,27 @@ class BoardOfPortfolio:
     def renewal_rows(self) -> list[RenewalWindow]:
         return [RenewalWindow.of_row(row) for row in records(self.windows)]
 
-    def predicted(self) -> PredictedQuarter:
-        """What was expected a quarter ago, with what was known then, against what happened."""
-        horizon = self.settings.churn_horizon_days
-        then = self.as_of - dt.timedelta(days=horizon)
+    @cached_property
+    def predictions(self) -> list[PredictedArr]:
+        """What was expected a horizon ago and before, within a year, against what happened; the last first."""
+        horizon, year = self.settings.churn_horizon_days, year_before(self.as_of)
+        days = [self.as_of - dt.timedelta(days=horizon * step) for step in range(1, QUARTERS + 1)]
+        first = self.portfolio.first_event_day
+        later = [day for day in days[1:] if day >= max(year, first)]
+        return [self.predicted(day) for day in [days[0], *later]]
+
+    def predicted(self, then: dt.date) -> PredictedArr:
+        """What was expected with what was known on a day, against what happened within the horizon."""
+        until = then + dt.timedelta(days=self.settings.churn_horizon_days)
         known = then >= self.portfolio.first_event_day
         before = PortfolioContext.of(self.portfolio, then) if known else None
-        gone = self.churned[self.churned["churned_on"] > pd.Timestamp(then)]
+        left = self.churned["churned_on"]
+        gone = self.churned[(left > pd.Timestamp(then)) & (left <= pd.Timestamp(until))]
         values: dict[str, Any] = dict.fromkeys(
-            ("expected_customers", "expected_arr", "lower", "upper"), Figure(None, NO_RATE)
+            ("expected", "expected_arr", "lower", "upper"), Figure(None, NO_RATE)
         )
         if before is not None and before.churn["probability"].notna().any():
-            values["expected_customers"] = round(float(before.churn["probability"].sum()), 1)
+            values["expected"] = round(float(before.churn["probability"].sum()), 1)
             if before.money.addable:
                 drawn = before.simulated_churned_arr(before.live.index)
                 tail = (1 - self.settings.interval_level) / 2
@@ -179,11 +216,11 @@ class BoardOfPortfolio:
                 values["upper"] = round(drawn.quantile(1 - tail), 2)
             gone = gone[gone["client_id"].isin(before.live.index)]
         arr = float(gone["arr"].fillna(0.0).sum()) if self.money.addable else None
-        return PredictedQuarter(
-            from_date=then,
-            to_date=self.as_of,
+        return PredictedArr(
+            predicted_on=then,
+            until=until,
             interval_level=self.settings.interval_level,
-            churned_customers=len(gone),
+            churned=len(gone),
             churned_arr=Figure(None if arr is None else round(arr, 2), NOT_ADDABLE),
             outcome=Figure(_outcome(arr, values["lower"], values["upper"]), NO_RATE),
             **values,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from healthseg.charts import formats
+from healthseg.metrics.money import PARTS
 from healthseg.rules import counted
 from healthseg.tools.base import Figure, Part, Result
 from healthseg.tools.next_actions import NextAction
-from healthseg.tools.revenue import ScoresBeforeChurn
+from healthseg.tools.revenue import PredictedAndHappened, ScoresBeforeChurn
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -78,16 +79,19 @@ class Row(Part):
 class MonthOfRevenue(Row):
     """A month's movements of ARR, and retention over the 12 months before its end."""
 
-    missing: ClassVar[dict[str, str]] = {"nrr": NO_YEAR, "grr": NO_YEAR}
+    missing: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("nrr", "grr"), NO_YEAR),
+        **dict.fromkeys(PARTS, NO_ARR),
+    }
     month: dt.datetime = Field(description="The month's end")
     nrr: float | None = Field(description="Net revenue retention over 12 months")
     grr: float | None = Field(description="Gross revenue retention over 12 months")
-    start: float = Field(description="ARR of the month end before")
-    new: float = Field(description="ARR of new customers")
-    expansion: float = Field(description="Rises")
-    contraction: float = Field(description="Falls, negative")
-    churn: float = Field(description="ARR of churned customers, negative")
-    end: float = Field(description="ARR of the month end")
+    start: float | None = Field(description="ARR of the month end before")
+    new: float | None = Field(description="ARR of new customers")
+    expansion: float | None = Field(description="Rises")
+    contraction: float | None = Field(description="Falls, negative")
+    churn: float | None = Field(description="ARR of churned customers, negative")
+    end: float | None = Field(description="ARR of the month end")
     churned: int = Field(description="Churned customers")
 
 
@@ -135,20 +139,28 @@ class RenewalWindow(Row):
     upper: float | None = Field(description="Upper end of its interval")
 
 
-class PredictedQuarter(Part):
-    """What was expected a horizon ago, by what was known then, against what happened since."""
+class PredictedArr(PredictedAndHappened):
+    """The ARR that was expected to churn, by what was known then, against what churned."""
 
-    from_date: dt.date = Field(description="The day of the prediction")
-    to_date: dt.date = Field(description="Until when churn counts")
     interval_level: float = Field(description="Level of the interval")
-    expected_customers: float | None = Field(description="Expected churned customers")
     expected_arr: float | None = Field(description="Expected churned ARR")
     lower: float | None = Field(description="Lower end of its interval")
     upper: float | None = Field(description="Upper end of its interval")
-    churned_customers: int = Field(description="Customers that churned")
     churned_arr: float | None = Field(description="Their last known ARR")
     outcome: Literal["below", "within", "above"] | None = Field(
         description="Where the churned ARR lies of the interval"
+    )
+
+
+class PastPredictions(Part):
+    """How the predictions of a year compare with what happened, together."""
+
+    quarters: int = Field(description="Horizons that are over, one after the other")
+    within: int = Field(description="Those in which the churned ARR lay in the interval")
+    expected_arr: float = Field(description="ARR expected to churn, added up")
+    churned_arr: float = Field(description="ARR that churned, added up")
+    reads: Literal["too high", "too low", "about right"] = Field(
+        description="What that says of the expected ARR of today"
     )
 
 
@@ -207,15 +219,27 @@ class Board(Result):
         description="How they scored a quarter before; null where none had a score"
     )
     renewals: list[RenewalWindow] = Field(description="What renews, by window and band")
-    predicted: PredictedQuarter = Field(description="What was predicted against what happened")
+    predicted: PredictedArr = Field(description="The last prediction against what happened")
+    predictions: list[PredictedArr] = Field(
+        description="Those of a year, the last first, a horizon apart"
+    )
+    past_predictions: PastPredictions | None = Field(
+        description="What they say together; null where no two were possible"
+    )
     accounts: list[SavedAccount] = Field(
         description="Accounts to save, the most expected loss first"
     )
     change: WhatWouldChange = Field(description="What would change the number")
 
     def verdict(self) -> str:
+        if not self.customers:
+            return "The portfolio has no live customers"
         if self.nrr is None or self.grr is None:
-            return f"{counted(self.customers, 'live customer')}; revenue retention is not known yet"
+            return (
+                f"{counted(self.customers, 'live customer')}; "
+                f"{counted(self.churned_customers, 'customer') if self.churned_customers else 'nobody'} churned in a year; "
+                f"revenue retention is unknown: {self.not_measured['$.nrr']}"
+            )
         points = 100 * (self.nrr - self.nrr_target)
         side = "above" if points >= 0 else "below"
         gap = counted(round(abs(points)), "point")
@@ -235,7 +259,9 @@ class Board(Result):
         return {
             "retention": board.retention(self.frame("months"), self.nrr_target, self.grr_target),
             "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency),
-            "predicted": board.predicted(self.predicted.model_dump(), self.currency),
+            "predicted": board.predicted(
+                [row.model_dump() for row in self.predictions], self.currency
+            ),
         }
 
     def summary(self) -> dict[str, Any]:

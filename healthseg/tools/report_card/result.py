@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
 from pydantic import Field
 
 from healthseg.tools.base import Figure, Part, Result
+from healthseg.tools.revenue import PredictedAndHappened
 from healthseg.tools.values import records
 
 TOO_FEW = "too few customers churned, or the score was not known"
@@ -81,19 +81,15 @@ class LeadTime(ResultRow):
     share: float | None = Field(description="Share that was warned")
 
 
-class PredictedAndHappened(ResultRow):
-    """What was predicted on a day whose horizon is over, and what happened."""
+class PredictionsOfDay(ResultRow, PredictedAndHappened):
+    """How good a day's predictions were, by the model that made them."""
 
-    predicted_on: dt.date = Field(description="The day of the predictions")
-    until: dt.date = Field(description="The end of the horizon")
     model: str = Field(description="Version: the last day that the model knew")
     method: str = Field(description="Churn model, or base rate of the tier")
     source: str = Field(description="recorded in the ledger then, or rebuilt")
     customers: int = Field(description="Customers with a prediction")
-    expected: float = Field(description="Expected churned customers")
     lower: float = Field(description="Lower end of the interval, were the probabilities true")
     upper: float = Field(description="Upper end of the interval")
-    churned: int = Field(description="Customers that churned")
     as_expected: bool = Field(description="Whether that lies inside the interval")
     auc: float | None = Field(description="AUC of the day")
     brier: float = Field(description="Mean squared error")
@@ -137,7 +133,7 @@ class ScoreReportCard(Result):
     against: list[Against] = Field(description="Scores against scores and rivals")
     capture: list[Capture] = Field(description="Churn within the team's capacity")
     lead_times: list[LeadTime] = Field(description="Warnings by days before churn")
-    predictions: list[PredictedAndHappened] = Field(
+    predictions: list[PredictionsOfDay] = Field(
         description="What was predicted against what happened, by day and model version"
     )
     weights: list[ComponentWeight] = Field(description="Weights of the components")

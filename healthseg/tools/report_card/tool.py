@@ -47,7 +47,7 @@ ROWS: dict[str, type[parts.ResultRow]] = {
     "against": parts.Against,
     "capture": parts.Capture,
     "lead_times": parts.LeadTime,
-    "predictions": parts.PredictedAndHappened,
+    "predictions": parts.PredictionsOfDay,
     "weights": parts.ComponentWeight,
     "ranks": parts.Rank,
 }
