@@ -223,15 +223,21 @@ _ONE_OF_MANY = re.compile(
 )
 
 
-def prose(text: Any) -> str:
-    """A sentence of a response as a reader has it: dates in words, a true minus, one day and two days.
+_HOURS = re.compile(r"\b(\d{1,2}(?:am|pm)?)-(\d{1,2}(?:am|pm))\b")
+# not in the names of files and columns
+_IN_PROSE = re.compile(r"(?<![\w./-])(?:api|sso|sdk|nps|csat|crm)(?![\w./-])", re.IGNORECASE)
 
-    >>> prose("since 2025-07-12 by -4.2% (10-11am)")
-    'since 12\xa0Jul\xa02025 by −4.2% (10-11am)'
+
+def prose(text: Any) -> str:
+    """A sentence of a response as a reader has it: dates in words, a true minus, acronyms, one day and two days.
+
+    >>> prose("since 2025-07-12 by -4.2% (10-11am), Api console")
+    'since 12\xa0Jul\xa02025 by −4.2% (10–11am), API console'
     >>> prose("after 1 days, 21 days and 1.1 days")
     'after 1 day, 21 days and 1.1 days'
     """
     dated = _ISO_DAY.sub(lambda match: day(match.group()), plain(text))
+    dated = _IN_PROSE.sub(lambda match: match[0].upper(), _HOURS.sub(r"\1–\2", dated))
     signed = re.sub(r"(^|[\s(])-(?=\d)", rf"\1{MINUS}", dated)
     return _ONE_OF_MANY.sub(r"1\1", re.sub(r"(?<=\d)\s%", "%", signed))
 
@@ -377,6 +383,8 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     # A text up to its first bracket or comma.
     "short": lambda text: re.split(r" \(|,", prose(text))[0],
     "steps": lambda texts: "; ".join(map(prose, texts or ())),
+    # At most two steps, a sentence each.
+    "two_steps": lambda texts: ". ".join(map(prose, (texts or ())[:2])),
     "all_words": lambda names: ", ".join(map(words, names or ())),
     "path_words": lambda names: " → ".join(map(words, names or ())),
     "sum_words": lambda names: " + ".join(map(words, names or ())),

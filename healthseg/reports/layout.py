@@ -243,9 +243,10 @@ def _within(within: spec.Within, scope: Scope, result: Any) -> tuple[Node, ...]:
     return nodes(chosen(within.blocks, part.value), part, result) if part else ()
 
 
-def cards(items: Sequence[spec.Card], scope: Scope, result: Any) -> list[Node]:
-    """At most five figures at a glance."""
-    shown = tuple(_card(card, scope, result) for card in items[:5])
+def cards(items: Sequence[spec.Card], scope: Scope, result: Any, known: bool = False) -> list[Node]:
+    """At most five figures at a glance; with ``known`` those that are measured."""
+    cards = [_card(card, scope, result) for card in items]
+    shown = tuple(card for card in cards if card.figure or not known)[:5]
     return [document.CardRow(shown)] if shown else []
 
 

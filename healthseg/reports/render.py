@@ -31,6 +31,8 @@ NOTICES_SHOWN = 4
 NARROW = "hs hs-narrow"
 
 
+EMPTY = "The portfolio has no live customers"
+
 # What is said of how sure a page is, of every page.
 SURE = (
     "{coverage:percent} of the inputs are known",
@@ -98,6 +100,12 @@ class ReportPage:
         return root(self.result, portfolios.manager_names(self.portfolio))
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it is the page of a portfolio without live customers."""
+        live = getattr(self.result, "total_customers", getattr(self.result, "customers", None))
+        return self.spec.portfolio and live in (0, [])
+
+    @property
     def names(self) -> list[str]:
         """The sections' names, in the page's order."""
         return [section.name for section in self.spec.sections]
@@ -115,7 +123,8 @@ class ReportPage:
             figure(self.scope, page.band).text if page.band else "",
         )
         notices = self._notices()
-        cards = layout.cards(layout.chosen(page.cards, result), self.scope, result)
+        cards = () if self.is_empty else layout.chosen(page.cards, result)
+        shown = layout.cards(cards, self.scope, result, known=page.portfolio)
         facts = {
             "title": formats.plain(title.text, 120),
             "kind": page.kind,
@@ -124,7 +133,7 @@ class ReportPage:
             "fingerprint": result.fingerprint,
             "response": privacy.hidden(result.to_dict()),
         }
-        return Output((opening, *notices, *cards), result.verdict(), facts)
+        return Output((opening, *notices, *shown), result.verdict(), facts)
 
     def _notices(self) -> list[Node]:
         """What a reader must know first: notice, expired contracts, then the data, of which much lies behind a fold."""
@@ -184,26 +193,25 @@ class ReportPage:
         """How the figures were computed, and what could not be measured, behind a fold."""
         text = sentences(self.spec.method, self.scope, self.result)
         blocks = (spec.Facts(self.spec.method_facts), UNMEASURED)
-        parts = (
-            document.Paragraph(text),
-            *layout.nodes(blocks, self.scope, self.result),
-            *self._differing(),
-        )
+        parts = (document.Paragraph(text), *layout.nodes(blocks, self.scope, self.result))
         folds = [document.Folded(static("How this was computed"), parts)]
         return Output([*folds, *self._sources()], text.text)
 
-    def _differing(self) -> list[Node]:
-        """The settings that are not at their defaults, in words."""
+    def _differing(self) -> document.Folded | None:
+        """The settings that are not at their defaults, in words, behind a fold."""
         settings = sorted(self.portfolio.settings.differing().items())
+        if not settings:
+            return None
         pairs = tuple(
             (formats.sentence(name.replace("_", " ")), static(_setting(value)))
             for name, value in settings
         )
-        return (
-            [document.Paragraph(static("Settings of this portfolio:")), document.FactList(pairs)]
-            if pairs
-            else []
+        differ = (
+            "setting differs from its default"
+            if len(pairs) == 1
+            else "settings differ from their defaults"
         )
+        return document.Folded(static(f"{len(pairs)} {differ}"), (document.FactList(pairs),))
 
     def _sources(self) -> list[Node]:
         """The figures that are counted from a table's rows, with what gives them again, behind a fold."""
@@ -237,17 +245,13 @@ class ReportPage:
 
     def _sure(self) -> document.Paragraph:
         """How sure the page is, in sentences."""
-        texts = (*self.spec.sure, *SURE)
+        texts = SURE[1:] if self.is_empty else (*self.spec.sure, *SURE)
         return document.Paragraph(sentences(texts, self.scope, self.result))
 
     def footer(self) -> Output:
         """How sure the page is, and where its figures come from: data, settings, version."""
         import healthseg
 
-        differing = len(self.portfolio.settings.differing())
-        settings = "all at their defaults"
-        if differing:
-            settings = f"{differing} not at {'its default' if differing == 1 else 'their defaults'}, under “How this was computed”"
         source = spec.Facts(
             {
                 "As of": "{as_of:day}",
@@ -255,14 +259,12 @@ class ReportPage:
                 "Fingerprint": "{fingerprint}",
             }
         )
-        package = document.FactList(
-            (
-                ("healthseg", static(healthseg.__version__)),
-                ("Settings", static(settings)),
-            )
-        )
+        own = self._differing()
+        settings = () if own else (("Settings", static("all at their defaults")),)
+        package = document.FactList((("healthseg", static(healthseg.__version__)), *settings))
         sure = (document.Title(static("How sure?")), self._sure())
         nodes = (*sure, *layout.facts(source, self.scope, self.result), package)
+        nodes = (*nodes, own) if own else nodes
         footer = f'<div class="hs-footer">{writer.written(nodes)}</div>'
         text = f"as of {self.result.as_of}, {self.result.fingerprint}"
         return Output([document.Markup(footer, nodes)], text)
@@ -291,6 +293,8 @@ class PageSection:
     @functools.cached_property
     def absent(self) -> str:
         """Why the result cannot answer the question; empty where it can."""
+        if self.page.is_empty:
+            return EMPTY
         return self.spec.absent(self.page.result) if self.spec.absent else ""
 
     @functools.cached_property

@@ -32,7 +32,7 @@ def report(kind: str, tool: str, portfolio: Path, client_id: str) -> str:
     exec(parameters.source, names)
     names |= {
         "portfolio": str(portfolio),
-        **({"client_id": client_id} if kind == "customer" else {}),
+        **({"client_id": client_id} if kind == "customer" or tool == "customer_360" else {}),
     }
     for cell in cells:
         shown = run_cell(cell.source, names)

@@ -41,7 +41,7 @@ def test_the_portfolios_page_shows_all_its_sections(portfolio):
     shown = ReportPage(page_spec(TOOL, portfolio=True), portfolio_adoption(portfolio), portfolio)
     page = figure_check.markup_of(shown)
     assert EVIL not in page and "customers whose first 90 days were tracked" in page
-    sections = ["next", "adoption", "fast", "funnel", "retention", "abandoned", "paths", "least"]
+    sections = ["next", "adoption", "fast", "funnel", "retention", "abandoned", "paths"]
     assert shown.names == sections
 
 

@@ -48,7 +48,7 @@ def _why(feature: Row) -> str:
 
 NEXT_FEATURES = Points(
     "recommendations",
-    "{recommended_actions:steps}",
+    "{recommended_actions:two_steps}",
     title="{feature:Words}",
     under=_why,
     ordered=True,
@@ -196,7 +196,7 @@ def _barriers(feature: Row) -> str:
     """How many adopted a feature, and the three most frequent barriers."""
     shown = range(min(BARRIERS_SHOWN, len(feature["barriers"])))
     barriers = ", ".join(f"{{barriers[{at}]:words}}" for at in shown) or "no barrier is known"
-    return f"{{adoption_rate:percent}} adopted it; {barriers}"
+    return f"little adopted ({{adoption_rate:percent}}); barriers: {barriers}"
 
 
 def _retention(adoption: PortfolioAdoption) -> tuple[str, ...]:
@@ -259,7 +259,7 @@ PORTFOLIO = Page(
             "next",
             "What to do?",
             lambda adoption: () if adoption.recommendations else ("No action is due",),
-            _next_blocks,
+            (NEXT_FEATURES,),
         ),
         Section(
             "adoption",
@@ -283,12 +283,20 @@ PORTFOLIO = Page(
                         label="features",
                     ),
                 ),
-                Points(
-                    "low_adoption_features",
-                    _barriers,
-                    title="{feature:Words}",
-                    heading="Little adopted, and its barriers",
+                Table(
+                    "customers",
+                    {
+                        "Customer": "name",
+                        "Tier": "tier",
+                        "Adopted": "{adopted:number} of {entitled:number}",
+                        "Share": Cell("rate:percent", bar=True),
+                        "ARR": "arr:brief_money",
+                    },
+                    "Customers that adopt least",
+                    "customers",
+                    limit=10,
                 ),
+                Points("low_adoption_features", _barriers, title="{feature:Words}"),
             ),
         ),
         Section(
@@ -369,25 +377,6 @@ PORTFOLIO = Page(
                         "Retained for a year": "retention_rate:percent",
                     },
                     label="paths",
-                ),
-            ),
-        ),
-        Section(
-            "least",
-            "Who adopts least?",
-            blocks=(
-                Table(
-                    "customers",
-                    {
-                        "Customer": "name",
-                        "Tier": "tier",
-                        "Adopted": "adopted:number",
-                        "Could use": "entitled:number",
-                        "Share": Cell("rate:percent", bar=True),
-                        "ARR": "arr:money",
-                    },
-                    label="customers",
-                    limit=10,
                 ),
             ),
         ),

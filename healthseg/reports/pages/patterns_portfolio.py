@@ -52,7 +52,7 @@ def _portfolio_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
     if patterns.predictive_insights is not None:
         cards += [
             Card(
-                "Likely to churn",
+                "More likely to churn",
                 "{predictive_insights.likely_churn_candidates:number}",
                 "of {predictive_insights.confidence_n:number} named before, "
                 "{predictive_insights.confidence_score:percent} churned in time",
@@ -91,7 +91,7 @@ def _signs(customer: Row) -> str:
 
 def _likely(customer: Row) -> str:
     if customer["likely_to_leave"]:
-        return "likely to churn"
+        return "more likely to churn"
     return "ready to expand" if customer["ready_to_expand"] else ""
 
 
@@ -145,8 +145,8 @@ def _named(patterns: EngagementPatterns) -> str:
     if patterns.risk_patterns:
         return "{frames.customers:count customer} show one of {risk_patterns:count sign}, or are named by the model"
     return (
-        "No single sign announces churn here; all figures together make "
-        "{predictive_insights.likely_churn_candidates:number customer} likely to churn, and "
+        "No single sign announces churn here; by all figures together, "
+        "{predictive_insights.likely_churn_candidates:number customer} are at least twice as likely to churn as the average one, and "
         "{predictive_insights.likely_expansion_candidates:number} are ready to expand"
     )
 

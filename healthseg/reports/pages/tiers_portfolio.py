@@ -11,7 +11,7 @@ from healthseg.reports.spec import (
     Cell,
     Chart,
     Columns,
-    Heading,
+    Fold,
     Missing,
     Page,
     Section,
@@ -41,6 +41,8 @@ METHOD_FACTS = {
 def portfolio_cards(tiers: ValueTiers) -> tuple[Card, ...]:
     """ARR, its concentration and retention, and what may churn."""
     cards = [Card("ARR", "{total_arr:brief_money}", "{total_customers:number live customer}")]
+    if tiers.total_arr is None:
+        cards = [Card("Live customers", "{total_customers:number}")]
     if tiers.pareto_analysis.top_share is not None:
         note = "of the ARR: {pareto_analysis.tier_distribution}"
         cards.append(Card("Top fifth", "{pareto_analysis.top_share:percent}", note))
@@ -102,7 +104,7 @@ def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
         },
         label="tiers",
     )
-    return chart, Heading(what), table
+    return chart, Fold(what, (table,))
 
 
 def _risk(tiers: ValueTiers) -> tuple[str, ...]:
@@ -146,10 +148,10 @@ def _risk_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
                 "Expected churned ARR": "expected_churned_arr:money",
                 "ARR": "arr:money",
             },
-            "Most expected churned ARR first",
+            "The five with the most expected churned ARR",
             "customers",
             sort=largest_first("expected_churned_arr"),
-            limit=10,
+            limit=5,
         ),
     )
 
@@ -210,16 +212,15 @@ PORTFOLIO = Page(
                     ),
                     needs="retention",
                 ),
-                Chart("retention", needs="retention"),
                 Chart("moves", needs="retention"),
             ),
         ),
+        Section("churn", "How much ARR may churn?", _risk, _risk_blocks),
         Section(
             "cohorts",
             "Do customers that began lately stay as long as earlier ones?",
             blocks=(Chart("cohorts"),),
         ),
-        Section("churn", "How much ARR may churn?", _risk, _risk_blocks),
         Section(
             "concentration",
             "How concentrated is the ARR?",
@@ -295,7 +296,7 @@ PORTFOLIO = Page(
             ),
         ),
     ),
-    method=METHOD,
+    method=(*METHOD, "Amounts are at the rates of {as_of:day}, those of earlier days too"),
     method_facts=METHOD_FACTS,
     sure=(
         "Churn of {at_risk.expected:brief_money} is expected, and {at_risk.lower:brief_money} to "

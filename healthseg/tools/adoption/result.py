@@ -315,7 +315,11 @@ class FeatureAdoption(Result):
         subject = self.customer_name or counted(self.total_customers, "customer")
         if self.adoption_rate is None:
             return f"{subject}: adoption is not measured"
-        text = f"{subject}: {100 * self.adoption_rate:.0f}% of the features that can be used are adopted"
+        share = f"{100 * self.adoption_rate:.0f}%"
+        if self.client_id is None:
+            text = f"{subject} have adopted {share} of the features they can use"
+        else:
+            text = f"{subject}: {share} of the features it can use are adopted"
         low = len(self.low_adoption_features)
         if self.client_id is None and low:
             text += f"; {low} feature{'s are' if low > 1 else ' is'} little adopted"

@@ -216,10 +216,14 @@ class LifecycleStage(Result):
             text += ", longer than nearly all that entered it"
         progress = self.next_stage_criteria.progress
         if self.next_stage_criteria.target_stage is not None and progress.criteria_total:
-            text += (
-                f"; {progress.criteria_met} of {progress.criteria_total} criteria of "
-                f"{_words(self.next_stage_criteria.target_stage)} met"
-            )
+            step = _words(self.next_stage_criteria.target_stage)
+            met, total = progress.criteria_met, progress.criteria_total
+            if total == 1:
+                text += (
+                    f"; the criterion of the stage “{step}” is {'met' if met else 'not met yet'}"
+                )
+            else:
+                text += f"; {met} of {total} criteria of the stage “{step}” are met"
         count = len(self.disagreements)
         return text + (
             f"; {count} disagreement{'' if count == 1 else 's'} with other data" if count else ""
@@ -293,7 +297,7 @@ class PortfolioLifecycle(Result):
             return f"{customers}, none with a recorded stage"
         return (
             f"{customers} in {counted(stages, 'stage')}; {len(self.stuck_customers)} stuck, {len(self.setbacks)} "
-            f"fell back in {self.window_days} days, {len(self.disagreements)} where other data disagree"
+            f"fell back in {self.window_days} days, {len(self.disagreements)} contradicted by other data"
         )
 
     def summary(self) -> dict[str, Any]:

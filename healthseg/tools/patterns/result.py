@@ -364,20 +364,25 @@ class EngagementPatterns(Result):
 
     def verdict(self) -> str:
         scope = self.analysis_scope
-        subject = scope.customer_name or scope.segment_name or "The portfolio"
+        subject = scope.customer_name or scope.segment_name
         count, tried = len(self.identified_patterns), self.testing.hypotheses
-        verb = "show here" if self.client_id else "hold up"
-        text = f"{subject}: {count} of {tried:,} patterns that were tested {verb}"
-        if self.risk_patterns:
-            text += f"; the strongest sign of churn: {self.risk_patterns[0].pattern.lower()}"
-        if self.predictive_insights and self.predictive_insights.likely_churn_candidates:
-            candidates = self.predictive_insights.likely_churn_candidates
-            text += (
-                "; likely to churn"
-                if self.client_id
-                else f"; {counted(candidates, 'customer')} likely to churn"
+        insights, parts = self.predictive_insights, []
+        churning = insights.likely_churn_candidates if insights else 0
+        if self.client_id and churning:
+            parts.append("at least twice as likely to churn as the average customer")
+        elif churning:
+            verb = "is" if churning == 1 else "are"
+            parts.append(
+                f"{counted(churning, 'customer')} {verb} at least twice as likely to churn as the average one"
             )
-        return text
+        if self.risk_patterns:
+            parts.append(f"the strongest sign of churn: {self.risk_patterns[0].pattern.lower()}")
+        elif self.client_id:
+            parts.append("no sign that precedes churn")
+        verb = "show here" if self.client_id else "hold up"
+        parts.append(f"{count} of {tried:,} patterns that were tested {verb}")
+        text = "; ".join(parts)
+        return text if subject is None else f"{subject}: {text}"
 
     def summary(self) -> dict[str, Any]:
         names = {

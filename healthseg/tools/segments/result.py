@@ -70,7 +70,7 @@ class Segment(Part):
     segment_id: str = Field(description="Stable id that leads back to the customers")
     segment_name: str = Field(description="Name")
     segment_description: str = Field(description="What its customers have in common")
-    placed: bool = Field(description="False for customers that could not be placed")
+    placed: bool = Field(description="False for customers that could not be placed yet")
     customer_count: int = Field(description="Customers")
     percentage_of_total: float = Field(description="Per cent of the live customers")
     total_arr: float | None = Field(description="Sum of the ARR")
@@ -212,7 +212,7 @@ class SegmentPlace(Part):
     segment_id: str = Field(description="Id of its segment")
     segment_name: str = Field(description="Name of its segment")
     placed: bool = Field(description="Whether it could be placed")
-    reason: str | None = Field(description="Why it could not be placed")
+    reason: str | None = Field(description="Why it could not be placed yet")
     metric: str | None = Field(description="Metric that decides")
     value: float | None = Field(description="Its value")
     up_to: float | None = Field(description="Upper limit of the segment")
@@ -303,7 +303,11 @@ class Segmentation(Result):
             return f"No stable segments: {evidence.reason}"
         placed = [segment for segment in self.segments if segment.placed]
         if not placed:
-            return f"None of {counted(self.total_customers, 'customer')} could be placed"
+            if not self.total_customers:
+                return "The portfolio has no live customers"
+            return (
+                f"None of {counted(self.total_customers, 'customer')} could be placed in a segment"
+            )
         largest = max(placed, key=lambda segment: segment.customer_count)
         customers = counted(self.total_customers, "customer")
         parts = [
@@ -314,10 +318,10 @@ class Segmentation(Result):
             moved = f"{self.migration.moved} moved since {self.migration.since}"
             noise = self.migration.noise
             if noise is not None:
-                moved += f", {noise.expected_moves:.0f} of them expected from noise alone"
+                moved += f" ({noise.expected_moves:.0f} would by chance alone)"
             parts.append(moved)
         if self.unplaced:
-            parts.append(f"{sum(self.unplaced.values())} could not be placed")
+            parts.append(f"{sum(self.unplaced.values())} could not be placed yet")
         return "; ".join(parts)
 
     def _customer_verdict(self, customer: SegmentPlace) -> str:

@@ -329,7 +329,7 @@ class ValueTiers(Result):
         if self.customer_standing is not None:
             return self._customer_verdict(self.customer_standing)
         if not self.total_customers:
-            return "No live customers"
+            return "The portfolio has no live customers"
         plural = "" if self.total_customers == 1 else "s"
         parts = [f"{self.total_customers} customer{plural}"]
         if self.total_arr is not None:
