@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -43,12 +43,18 @@ STACK = (
     "expanded",
     "churned",
 )
-STACK_COLOURS = {stage: COLOURS.get(stage, theme.GRID) for stage in STACK}
-NAMES = {stage: formats.sentence(formats.words(stage)) for stage in COLOURS}
+OTHERS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#d55e00")
+
+
+def _colours(stages: Iterable[str], order: Iterable[str] = COLOURS) -> dict[str, str]:
+    """The colours of stages; those of a team's own lifecycle have others, in their order."""
+    own = [stage for stage in dict.fromkeys(stages) if stage not in STACK]
+    known = {stage: COLOURS.get(stage, theme.GRID) for stage in order}
+    return known | dict(zip(own, itertools.cycle(OTHERS), strict=False))
 
 
 def _colour(row: dict[str, Any], stage: str = "stage") -> str:
-    return COLOURS[row[stage]]
+    return COLOURS.get(row[stage], OTHERS[0])
 
 
 # -- one customer ---------------------------------------------------------------------------------
@@ -70,7 +76,7 @@ def timeline(progression: pd.DataFrame, as_of: dt.date) -> Picture:
         "start",
         "end",
         "{duration_days:number}",
-        COLOURS,
+        _colours(progression["stage"]),
     )
 
 
@@ -110,7 +116,7 @@ def position(
     side, start, height = _clear(steps, own["day"], _room(words, last), last)
     x = at("day", canvas.span(0, last), canvas.axis("", 8, "days in the stage", grid=False))
     scale, axis = canvas.span(0, 1), canvas.axis("percent")
-    y, colour = at("share", scale, axis), COLOURS[stage]
+    y, colour = at("share", scale, axis), COLOURS.get(stage, OTHERS[0])
     band = {"color": colour, "opacity": 0.15, "interpolate": "step-after"}
     stuck = [
         {"share": stuck_share, "day": last, "text": f"stuck below {formats.percent(stuck_share)}"}
@@ -198,7 +204,7 @@ def over_time(stages: pd.DataFrame) -> Picture:
         stages,
         "stage",
         "stage",
-        STACK_COLOURS,
+        _colours(stages["stage"], STACK),
         "No customer was live on these dates.",
         lambda stage: "no stage" if stage == "none" else formats.words(stage),
     )
@@ -206,7 +212,9 @@ def over_time(stages: pd.DataFrame) -> Picture:
 
 def matrix(moves: pd.DataFrame) -> Picture:
     def stages(column: str) -> dict[str, str]:
-        return {stage: name for stage, name in NAMES.items() if stage in set(moves[column])}
+        names = _colours([*moves["source"], *moves["target"]])
+        there = [stage for stage in names if stage in set(moves[column])]
+        return {stage: formats.sentence(formats.words(stage)) for stage in there}
 
     return heat.heat_map(
         moves,

@@ -38,6 +38,9 @@ def add(commands: Commands) -> None:
         type=day,
         help="the day whose figures count, YYYY-MM-DD",
     )
+    advance.add_argument(
+        "--lifecycle", default="", metavar="NAME", help="one of the setting lifecycles"
+    )
     advance.add_argument("--no-notify", action="store_true", help="do not notify managers")
     json_option(advance)
 
@@ -47,7 +50,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from healthseg.reports import portfolios
     from healthseg.tools.lifecycle import criteria
 
-    portfolio = portfolios.open_portfolio(arguments.portfolio)
+    opened = portfolios.open_portfolio(arguments.portfolio)
+    portfolio = criteria.of_lifecycle(opened, arguments.lifecycle)
     clients = [portfolio.client(client)["client_id"] for client in arguments.client] or None
     as_of = portfolio.as_of(arguments.as_of)
     steps = criteria.plan(portfolio, as_of, clients, present=arguments.as_of is None)

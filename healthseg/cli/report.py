@@ -139,9 +139,10 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Make the reports, print where they are, and return the exit status."""
     from healthseg.reports import registry
 
-    named = [name for name in arguments.tools if not name.endswith(".ipynb")]
+    mine = set(registry.own_pages(arguments.tools))
+    named = [name for name in arguments.tools if name not in mine]
     options.known_tools(named, parser, with_reports=True)
-    own = len(named) < len(arguments.tools)
+    own = bool(mine)
     choices = ("client", "all_clients", "riskiest", "overview", "manager")
     if not own and not any(getattr(arguments, name) for name in choices):
         parser.error(

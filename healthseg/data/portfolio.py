@@ -412,8 +412,8 @@ class Portfolio:
 
     @functools.cached_property
     def recorded_stages(self) -> list[StageEvent]:
-        """The ledger's stage events as they were when first read; ``reload_ledger`` reads them again."""
-        return self.ledger().stage_events() if self.has_ledger else []
+        """The ledger's events of the customers' own stages as they were when first read; ``reload_ledger`` reads them again."""
+        return self.ledger().stage_events(lifecycle="") if self.has_ledger else []
 
     @functools.cached_property
     def settings_history(self) -> list[SettingsInForce]:

@@ -166,7 +166,8 @@ def history(portfolio: Portfolio) -> History:
         newest = _recorded(portfolio)
     fresh = [event for event in newest if event.seq > known.seq]
     if fresh:
-        known = _with_events(known, fresh, zones(portfolio))
+        known = _with_events(known, fresh, zones(portfolio), portfolio.settings.lifecycle.name)
+        fresh = [event for event in fresh if not event.lifecycle]
         if _concern_the_panel(portfolio, fresh):
             portfolio.reload_ledger()
     _latest(portfolio).history = known
@@ -196,16 +197,22 @@ def _concern_the_panel(portfolio: Portfolio, fresh: list[StageEvent]) -> bool:
 
 
 def _imported_alone(portfolio: Portfolio) -> History:
+    if portfolio.settings.lifecycle.name:  # the table holds the customers' own stages
+        return History({}, [], 0, "")
     imported = portfolio.cache.get(
         "imported_stages", None, lambda: _imported(portfolio), disk=False
     )
     return History(imported, [], 0, "")
 
 
-def _with_events(known: History, events: list[Any], zone: Mapping[str, str]) -> History:
+def _with_events(
+    known: History, events: list[Any], zone: Mapping[str, str], lifecycle: str
+) -> History:
     by_client = dict(known.by_client)
     changes = [
-        of_event(event, zone[event.client_id]) for event in events if event.client_id in zone
+        of_event(event, zone[event.client_id])
+        for event in events
+        if event.client_id in zone and event.lifecycle == lifecycle
     ]
     for change in changes:
         by_client[change.client_id] = [*by_client.get(change.client_id, []), change]

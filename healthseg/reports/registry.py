@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from healthseg.tools.base import Result
 
 LIFECYCLE = "manage_lifecycle_stages"
+PAGES = "healthseg.pages"
 LONGEST_ACTOR = 100
 
 
@@ -54,6 +56,17 @@ def names() -> list[str]:
 def answerable(portfolio: Portfolio) -> list[str]:
     """The names of the tools with reports that have the tables they need."""
     return [name for name, each in TOOLS.items() if all(map(portfolio.has, each.needs))]
+
+
+def installed_pages() -> dict[str, str]:
+    """The notebooks of pages that installed packages bring (entry points of the group ``healthseg.pages``), by page."""
+    return {entry.name: str(entry.load()) for entry in metadata.entry_points(group=PAGES)}
+
+
+def own_pages(tools: Iterable[str]) -> list[str]:
+    """Those among the names that are notebooks, or pages that installed packages bring."""
+    installed = installed_pages()
+    return [name for name in tools if name.endswith(".ipynb") or name in installed]
 
 
 def served() -> list[str]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from healthseg.errors import InvalidParameters, require_known
 from healthseg.rules import SEVERITIES
@@ -48,8 +48,17 @@ class RecordSettings(Frozen):
     """What is recorded: the lifecycle's stages, the outbox, where the ledger lies."""
 
     lifecycle: Lifecycle = Lifecycle()
+    # others beside it, by name: a journey, an onboarding, a risk process, each with stages of its own
+    lifecycles: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], Lifecycle] = {}
     outbox: Outbox = Outbox()
     ledger: LedgerPlace = LedgerPlace()
+
+    @field_validator("lifecycle")
+    @classmethod
+    def _usual_stages(cls, lifecycle: Lifecycle) -> Lifecycle:
+        if lifecycle.name or lifecycle.stages != STAGES:
+            raise ValueError("a lifecycle with other stages is one of lifecycles, by its name")
+        return lifecycle
 
 
 SECTIONS: dict[str, type[Frozen]] = {

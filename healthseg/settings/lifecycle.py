@@ -6,13 +6,14 @@ tokens) may be written as ``$NAME`` of an environment variable; they are in no f
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from healthseg.errors import InvalidParameters
+from healthseg.errors import InvalidParameters, hint
 from healthseg.rules.expressions import Condition
 from healthseg.settings.base import Frozen
 
@@ -60,8 +61,8 @@ class Criterion(Frozen):
 class Edge(Frozen):
     """A move that follows from figures; the first edge of a stage is its way forward."""
 
-    source: Stage
-    target: Stage
+    source: str
+    target: str
     criteria: Annotated[tuple[Criterion, ...], Field(min_length=1)]
     # whether ``healthseg lifecycle advance`` applies it
     automatic: bool = True
@@ -86,7 +87,7 @@ def _criterion(
     return Criterion(text=text, when=when, figure=figure, days=days, unit=unit, target=target)
 
 
-TRANSITIONS: dict[Stage, tuple[Stage, ...]] = {
+TRANSITIONS: dict[str, tuple[str, ...]] = {
     "prospect": ("trial", "onboarding"),
     "trial": ("onboarding", "active"),
     "onboarding": ("active", "at_risk"),
@@ -254,7 +255,7 @@ def _task(action: str, subject: str) -> Action:
     return Action(action=action, to="manager", subject=subject, business_days=1)
 
 
-ACTIONS: dict[Stage, tuple[Action, ...]] = {
+ACTIONS: dict[str, tuple[Action, ...]] = {
     "trial": _ALWAYS,
     "onboarding": (
         _WELCOME,
@@ -272,14 +273,19 @@ ACTIONS: dict[Stage, tuple[Action, ...]] = {
 
 
 class Lifecycle(Frozen):
-    """Stages, moves, criteria and what a move triggers."""
+    """Stages, moves, criteria and what a move triggers.
 
-    transitions: dict[Stage, tuple[Stage, ...]] = TRANSITIONS  # any stage may also go to churned
+    One that states ``stages`` has no other defaults: without ``transitions`` any stage may follow any other.
+    """
+
+    name: str = ""  # of one beside the customer's own, as its changes are recorded
+    stages: Annotated[tuple[str, ...], Field(min_length=2)] = STAGES
+    transitions: dict[str, tuple[str, ...]] = TRANSITIONS  # any stage may also go to churned
     edges: tuple[Edge, ...] = EDGES
-    actions: dict[Stage, tuple[Action, ...]] = ACTIONS
+    actions: dict[str, tuple[Action, ...]] = ACTIONS
     hour: Annotated[int, Field(ge=0, le=23)] = 9  # of the customer's own clock, for delayed actions
     # below it the score does not fit the stage; at risk, trial, prospect and churned have none
-    minimum_health: dict[Stage, Annotated[float, Field(ge=0, le=100)]] = {
+    minimum_health: dict[str, Annotated[float, Field(ge=0, le=100)]] = {
         "onboarding": 50,
         "active": 60,
         "engaged": 80,
@@ -289,7 +295,7 @@ class Lifecycle(Frozen):
     # stuck: of all customers that entered the stage, so small a share is still in it after so many days
     stuck_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.10
     # where staying is bad; who stays active, engaged or expanded is where it should be
-    stuck_stages: tuple[Stage, ...] = ("prospect", "trial", "onboarding", "at_risk", "renewing")
+    stuck_stages: tuple[str, ...] = ("prospect", "trial", "onboarding", "at_risk", "renewing")
     # a transition forward with a criterion that is known not to be met is refused unless it is forced, with a reason
     guarded: bool = True
     # the longest that a criterion may have to hold, and how far back "since when" looks
@@ -303,8 +309,28 @@ class Lifecycle(Frozen):
     # setbacks, returns and win-backs that a portfolio report lists: a quarter's
     recent_moves_days: Annotated[int, Field(ge=7)] = 90
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_stages(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or "stages" not in values:
+            return values
+        stages = tuple(values["stages"])
+        free = {stage: tuple(other for other in stages if other != stage) for stage in stages}
+        nothing: dict[str, Any] = {
+            "edges": (),
+            "actions": {},
+            "minimum_health": {},
+            "stuck_stages": (),
+        }
+        return {"transitions": free, **nothing, **values}
+
     @model_validator(mode="after")
     def _edges_are_moves(self) -> Lifecycle:
+        ends = [stage for edge in self.edges for stage in (edge.source, edge.target)]
+        named = [*self.transitions, *itertools.chain(*self.transitions.values()), *ends]
+        for stage in (*named, *self.actions, *self.minimum_health, *self.stuck_stages):
+            if stage not in self.stages:
+                raise ValueError(f"{stage!r} is not a stage{hint(stage, self.stages)}")
         for edge in self.edges:
             if not self.allows(edge.source, edge.target):
                 raise ValueError(
@@ -315,8 +341,8 @@ class Lifecycle(Frozen):
     def targets(self, stage: str | None) -> tuple[str, ...]:
         """The stages that a customer may enter from a stage; from None any."""
         if stage is None:
-            return STAGES
-        churned = ("churned",) if stage != "churned" else ()
+            return self.stages
+        churned = ("churned",) if "churned" in self.stages and stage != "churned" else ()
         return tuple(dict.fromkeys((*_of_stage(self.transitions, stage, ()), *churned)))
 
     def actions_on_entry(self, stage: str) -> tuple[Action, ...]:
@@ -344,9 +370,7 @@ class Lifecycle(Frozen):
         )
 
 
-def _of_stage(
-    values: Mapping[Stage, Value], stage: str | None, default: Default
-) -> Value | Default:
+def _of_stage(values: Mapping[str, Value], stage: str | None, default: Default) -> Value | Default:
     return next((value for name, value in values.items() if name == stage), default)
 
 

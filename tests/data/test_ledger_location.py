@@ -27,7 +27,7 @@ def location(folder: Path) -> LedgerLocation:
 
 
 def test_the_newest_version_has_as_many_migrations():
-    assert len(schema.MIGRATIONS) == schema.LATEST == 3
+    assert len(schema.MIGRATIONS) == schema.LATEST == 4
 
 
 def test_where_there_is_no_file_nothing_is_recorded_and_none_is_made(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import healthseg as hs
 from healthseg.cli.main import main
 from healthseg.errors import InvalidParameters
+from healthseg.reports import registry
 from healthseg.reports.batches import manifest
 from healthseg.testing import tiny_portfolio
 
@@ -97,3 +98,27 @@ def test_names_that_are_another_pages_and_parameters_of_none_are_refused(batch, 
         hs.make_reports(portfolio, [str(tmp_path / "none.ipynb")], out=tmp_path)
     with pytest.raises(InvalidParameters, match=r"no notebook has a parameter 'leest'.*least"):
         hs.make_reports(portfolio, own, ["a"], out=tmp_path, parameters={"leest": 3})
+
+
+def test_a_page_of_an_installed_package_is_made_by_its_name_and_with_all_others(
+    tmp_path, monkeypatch
+):
+    """A distribution with an entry point, as pip would install it, whose notebook has another name than its page."""
+    site = tmp_path / "site"
+    info = site / "team_pages-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: team-pages\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[healthseg.pages]\nrenewal_call = team_pages:CALL\n")
+    (site / "team_pages.py").write_text(
+        "from pathlib import Path\nCALL = Path(__file__).parent / 'call.ipynb'\n"
+    )
+    _notebook(site / "call.ipynb", 'portfolio = ""', "print('a call', 'of the team')")
+    monkeypatch.syspath_prepend(str(site))
+    portfolio, out = str(tiny_portfolio(EVENTS).path), tmp_path / "reports"
+    command = ["report", "renewal_call", "--portfolio", portfolio, "--out", str(out)]
+    assert main([*command, "--workers", "1", "--quiet"]) == 0
+    assert "a call of the team" in (out / "overview/renewal_call.html").read_text("utf-8")
+    assert registry.own_pages(["renewal_call", "calculate_health_score", "x.ipynb"]) == [
+        "renewal_call",
+        "x.ipynb",
+    ]

@@ -77,6 +77,7 @@ class StageEvent:
     kind: str = "transition"
     seq: int = 0
     digest: str = ""
+    lifecycle: str = ""  # empty: the customer's own
 
 
 @dataclass(frozen=True)
@@ -173,17 +174,20 @@ class Ledger(AppendOnlyTables):
         effective_before: dt.datetime | None = None,
         recorded_before: dt.datetime | None = None,
         after: int = 0,
+        lifecycle: str | None = None,
     ) -> list[StageEvent]:
         """Stage events by customer, in order of effect; of two with the same instant the later recorded comes last.
 
         Both limits are exclusive instants: what was true before one, and what was known before the other. ``after``
-        leaves out those up to a ``seq``.
+        leaves out those up to a ``seq``; ``lifecycle`` chooses one, empty the customers' own.
         """
         table, query = STAGE_EVENTS.c, select(STAGE_EVENTS)
         if client_id is not None:
             query = query.where(table.client_id == client_id)
         if after:
             query = query.where(table.seq > after)
+        if lifecycle is not None:
+            query = query.where(table.lifecycle == lifecycle)
         if effective_before is not None:
             limit = stored_instant(effective_before, "effective_before")
             query = query.where(table.effective_at < limit)
@@ -282,6 +286,7 @@ class Ledger(AppendOnlyTables):
         reason: str | None = None,
         automated: bool = False,
         kind: str = "transition",
+        lifecycle: str = "",
     ) -> StageEvent:
         """Records that a customer entered a stage; the same request again returns what it recorded the first time.
 
@@ -291,12 +296,13 @@ class Ledger(AppendOnlyTables):
         row = {
             "request_id": request_id,
             "client_id": client_id,
-            "stage": one_of(stage, STAGES, "stage"),
+            "stage": stage if lifecycle else one_of(stage, STAGES, "stage"),
             "effective_at": stored_instant(effective_at, "effective_at"),
             "actor": actor,
             "reason": reason,
             "automated": int(automated),
             "kind": one_of(kind, KINDS, "kind"),
+            "lifecycle": lifecycle,
         }
         with self.writing() as connection:
             same_id = select(STAGE_EVENTS).where(STAGE_EVENTS.c.request_id == request_id)

@@ -65,6 +65,7 @@ STAGE_EVENTS = _history(
     _text("reason", nullable=True),
     Column("automated", Integer, nullable=False),
     _text("kind"),
+    _text("lifecycle"),
 )
 ALERTS = _history(
     "alerts_raised",
@@ -179,13 +180,14 @@ MIGRATIONS: tuple[tuple[str | AppendOnly, ...], ...] = (
         "recorded_at TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (predicted_on, horizon_days, model))",
         AppendOnly("churn_predictions"),
     ),
+    ("ALTER TABLE stage_events ADD COLUMN lifecycle TEXT NOT NULL DEFAULT ''",),
 )
 
 
 # the newest version
 LATEST = len(MIGRATIONS)
-# by table, columns that a migration added, with the value that it gave to rows whose digest does not cover them
-ADDED_COLUMNS = {"stage_events": {"kind": "transition"}}
+# by table, columns that migrations added, the newest first, with the value that it gave to rows whose digest does not cover them
+ADDED_COLUMNS = {"stage_events": {"lifecycle": "", "kind": "transition"}}
 
 
 def version(connection: Connection) -> int | None:

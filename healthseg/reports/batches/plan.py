@@ -59,13 +59,16 @@ class Request:
 
 
 def own_notebooks(paths: Iterable[str]) -> dict[str, Path]:
-    """Notebooks that are not the package's, by the name of their file, which is that of their pages.
+    """Notebooks that are not the package's, by the name of their pages: that of their file, or of their entry point.
 
     Raises InvalidParameters where there is no such file, or where its name is another page's.
     """
     own: dict[str, Path] = {}
-    for path in paths:
-        file, name = Path(path).expanduser().resolve(), Path(path).stem
+    installed = registry.installed_pages()
+    for given in paths:
+        path = installed.get(given, given)
+        file = Path(path).expanduser().resolve()
+        name = given if given in installed else file.stem
         problem = "is not a file" if not file.is_file() else None
         if not _PAGE.fullmatch(name):
             problem = "has a name that is no page's: 1 to 80 letters, digits, _ or -"

@@ -101,8 +101,8 @@ def make_reports(
     ``Stopped`` where a signal ended the run. A report that fails is listed, the others are made.
 
     A tool may also be the path of a notebook of your own: one with a parameter ``client_id`` is made for each customer,
-    another once, beside the portfolio's pages.
-    Without ``tools`` (None) they are those of all tools that have the tables they need.
+    another once, beside the portfolio's pages; or the name of a page that an installed package brings.
+    Without ``tools`` (None) they are those of all tools that have the tables they need, and of installed packages.
     ``resume`` leaves reports whose inputs are unchanged; ``shard`` makes one part of several; ``due`` makes those
     whose day, week, month or quarter has passed; ``keep_days`` puts the reports of each day into a folder of its own,
     and removes all but so many. ``limits`` override the settings of ``[reports]`` (``deadline_seconds``, ``memory_mb``).
@@ -123,10 +123,10 @@ def make_reports(
     settings = in_force(address).reports.model_copy(update=dict(limits or {}))
     progress = progress or BatchProgress(quiet=True)
     if tools is None:
-        tools = registry.answerable(opened)
+        tools = [*registry.answerable(opened), *registry.installed_pages()]
         progress.leave_out([name for name in registry.names() if name not in tools])
-    own = plan.own_notebooks(name for name in tools if name.endswith(".ipynb"))
-    tools = [name for name in tools if not name.endswith(".ipynb")]
+    own = plan.own_notebooks(registry.own_pages(tools))
+    tools = [name for name in tools if name not in own and not name.endswith(".ipynb")]
     values = {**(parameters or {}), **({"as_of": as_of} if as_of else {})}
     request = plan.checked(
         plan.Request(

@@ -325,7 +325,13 @@ def _portfolio_cards(portfolio: PortfolioLifecycle) -> tuple[Card, ...]:
         return (live,)
     return (
         live,
-        Card("In the stage “at risk”", "{stage_counts.at_risk:number}", _in_stage_at_risk),
+        *(
+            ()
+            if portfolio.lifecycle
+            else (
+                Card("In the stage “at risk”", "{stage_counts.at_risk:number}", _in_stage_at_risk),
+            )
+        ),
         Card("Stuck", "{stuck_customers:count}", "longer in a stage than nearly all"),
         Card("Fell back", "{setbacks:count}", "in {window_days:number day}"),
         Card("Contradicted", "{disagreements:count}", "by contracts, churn or usage"),
@@ -341,7 +347,11 @@ PORTFOLIO = Page(
     kind="Portfolio lifecycle",
     summary="Who is in which stage, how customers move, who is stuck, who fell back, where other data "
     "disagree. It only reads.",
-    title="The portfolio’s stages",
+    title=lambda portfolio: (
+        "The portfolio’s stages: {lifecycle:words}"
+        if portfolio.lifecycle
+        else "The portfolio’s stages"
+    ),
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import functools
 import math
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.errors import InvalidParameters
+from healthseg.errors import InvalidParameters, require_known
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers, epoch_day
 from healthseg.metrics.milestones import states
@@ -30,6 +31,23 @@ from healthseg.tools.values import number
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.settings import Settings
+
+
+def of_lifecycle(portfolio: Portfolio, name: str) -> Portfolio:
+    """The portfolio with the stages of another lifecycle (``[settings.lifecycles.<name>]``) in place of its customers' own."""
+    if not name:
+        return portfolio
+    known = portfolio.settings.lifecycles
+    require_known(name, known, f"there is no lifecycle {name!r}", parameter="lifecycle")
+    lifecycle = known[name].model_copy(update={"name": name})
+
+    def build() -> Portfolio:
+        return portfolio.with_settings(
+            portfolio.settings.model_copy(update={"lifecycle": lifecycle})
+        )
+
+    return portfolio.cache.get("of_lifecycle", name, build, disk=False)
+
 
 CONTRACT = ("contract_in_force", "contract_ended", "contract_began_in_stage")
 MILESTONES = "required_onboarding_open"
@@ -309,8 +327,11 @@ def disagreements(
     day: dt.date,
     settings: Settings,
 ) -> list[Disagreement]:
-    """Where other tables contradict a recorded stage; ``figures`` are the customer's on ``day``."""
-    parts = []
+    """Where other tables contradict a recorded stage; ``figures`` are the customer's on ``day``. Stages of another lifecycle
+    than the customer's own are a team's words, which no table contradicts."""
+    parts: list[Disagreement] = []
+    if settings.lifecycle.name:
+        return parts
     if (
         stage is not None
         and stage != "churned"
@@ -382,6 +403,10 @@ def suggestion(
     churned_on: dt.date | None, figures: Mapping[str, Any], settings: Settings
 ) -> SuggestedStage:
     """The stage that the data suggest, by the first rule that holds: shown beside the record, never recorded."""
+    if settings.lifecycle.name:
+        return SuggestedStage(
+            stage=None, text="only the customer’s own stages are suggested by data"
+        )
     score, tenure = figures.get("health_score"), figures.get("tenure_days")
     used = (figures.get("person_events_28d") or 0) > 0
     by_rule = (
@@ -435,6 +460,7 @@ class PlannedMove:
     since: dt.date
     reason: str
     automatic: bool
+    lifecycle: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -457,9 +483,12 @@ class PlannedMove:
             automated=True,
             actor=ACTOR,
             expected=self.source,
-            request_id=f"advance-{self.client_id}-{self.since:%Y%m%d}-{self.source}-{self.target}"[
-                :100
-            ],
+            request_id="-".join(
+                [
+                    *("advance", *([self.lifecycle] if self.lifecycle else []), self.client_id),
+                    *(f"{self.since:%Y%m%d}", self.source, self.target),
+                ]
+            )[:100],
         )
 
 
@@ -510,7 +539,8 @@ def plan(
         )
         for client in sorted(days)
     )
-    return [step for step in steps if step is not None]
+    lifecycle = portfolio.settings.lifecycle.name
+    return [dataclasses.replace(step, lifecycle=lifecycle) for step in steps if step is not None]
 
 
 def _step(

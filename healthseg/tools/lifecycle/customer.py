@@ -211,6 +211,7 @@ class CustomerStage:
             fingerprint=self.portfolio.fingerprint(self.as_of, ledger=self.history.head),
             warnings=self._warnings(),
             not_measured=self._reasons(coming),
+            lifecycle=self.settings.lifecycle.name,
             client_id=self.client_id,
             customer_name=str(self.customer.get("name") or self.client_id),
             action=action,

@@ -82,12 +82,12 @@ def move(
     from healthseg.data.outbox.outbox import put  # not needed where stages are only read
 
     with ledger.transaction() as now:
-        repeated = _repeated(ledger, request)
+        repeated = _repeated(ledger, request, rules.name)
         if repeated is not None:
             return Move(repeated, False, _stage_before(ledger, imported, zone, repeated))
         changes = [
             *imported,
-            *(of_event(event, zone) for event in ledger.stage_events(request.client_id)),
+            *_of_ledger(ledger, request.client_id, zone, rules.name),
         ]
         at = _effective(request, in_force(changes), now, signup, zone)
         before, after = _around(changes, at)
@@ -103,7 +103,7 @@ def move(
         if request.kind == TRANSITION:
             _check(request, rules, current, at, before, after)
         event = ledger.record_stage_event(
-            request.request_id or _own_id(request, at, changes),
+            request.request_id or _own_id(request, at, changes, rules.name),
             request.client_id,
             request.stage,
             at,
@@ -111,6 +111,7 @@ def move(
             reason=request.reason,
             automated=request.automated,
             kind=request.kind,
+            lifecycle=rules.name,
         )
         if request.kind == TRANSITION:
             first = not any(change.stage == request.stage for change in changes)
@@ -118,15 +119,20 @@ def move(
         return Move(event, True, current)
 
 
-def _repeated(ledger: Ledger, request: RequestedMove) -> StageEvent | None:
+def _of_ledger(ledger: Ledger, client_id: str, zone: str, lifecycle: str) -> list[StageChange]:
+    return [of_event(event, zone) for event in ledger.stage_events(client_id, lifecycle=lifecycle)]
+
+
+def _repeated(ledger: Ledger, request: RequestedMove, lifecycle: str) -> StageEvent | None:
     """What this request id recorded before; refused where that was another change."""
     event = ledger.stage_event_of(request.request_id) if request.request_id else None
     if event is None:
         return None
-    same = (event.client_id, event.stage, event.kind) == (
+    same = (event.client_id, event.stage, event.kind, event.lifecycle) == (
         request.client_id,
         request.stage,
         request.kind,
+        lifecycle,
     )
     if not same or (
         request.effective_at is not None and request.effective_at != event.effective_at
@@ -147,7 +153,7 @@ def _stage_before(
 ) -> str | None:
     changes = [
         *imported,
-        *(of_event(event, zone) for event in ledger.stage_events(event.client_id)),
+        *_of_ledger(ledger, event.client_id, zone, event.lifecycle),
     ]
     earlier = in_force(changes, effective_by=event.effective_at)
     return earlier[-1].stage if earlier else None
@@ -231,10 +237,13 @@ def _check(
         )
 
 
-def _own_id(request: RequestedMove, at: dt.datetime, changes: list[StageChange]) -> str:
+def _own_id(
+    request: RequestedMove, at: dt.datetime, changes: list[StageChange], lifecycle: str
+) -> str:
     """An id made from the change itself, where none was given."""
     last = max((change.seq for change in changes), default=0)
-    return fingerprint([request.client_id, request.stage, at.isoformat(), request.kind, last])
+    parts = [request.client_id, request.stage, at.isoformat(), request.kind, last]
+    return fingerprint([*parts, lifecycle] if lifecycle else parts)
 
 
 def _refused(

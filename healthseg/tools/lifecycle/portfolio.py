@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from healthseg.metrics.stages import (
     time_in_stage,
 )
 from healthseg.periods import weekly
-from healthseg.settings.lifecycle import STAGES, Lifecycle
+from healthseg.settings.lifecycle import Lifecycle
 from healthseg.statistics.rates import wilson
 from healthseg.tools.base import TriggeredRule
 from healthseg.tools.context import chosen_customers, chosen_warnings
@@ -87,7 +87,7 @@ class LifecycleOfPortfolio:
     ) -> None:
         self.portfolio, self.as_of, self.known_by = portfolio, as_of, known_by
         self.only, self.chosen = only, chosen_customers(portfolio, only)
-        self.settings = portfolio.settings
+        self.settings, self.lifecycle = portfolio.settings, portfolio.settings.lifecycle
         self.day = min(as_of, portfolio.data_until)
         self.history = history(portfolio)
         self.times = self._chosen(portfolio_stage_spells(portfolio, self.history, as_of, known_by))
@@ -114,8 +114,10 @@ class LifecycleOfPortfolio:
     def result(self) -> PortfolioLifecycle:
         stuck, contradictions = self.stuck(), self.disagreements()
         table, matrix, moves = self.stages(stuck), self.matrix(), self.moves()
-        returns, setbacks = returns_frame(self.times), moves[moves["kind"] == "setback"]
+        returns = returns_frame(self.times, self.lifecycle.stages)
+        setbacks = moves[moves["kind"] == "setback"]
         actions = self._recommendations(stuck, contradictions, setbacks)
+        stages = [stage for stage in self.lifecycle.stages if stage != CHURNED]
         counts = self.live["stage"].value_counts()
         amounts = self.money.amounts.groupby(self.live["stage"]).sum()
         return PortfolioLifecycle(
@@ -124,17 +126,14 @@ class LifecycleOfPortfolio:
             fingerprint=self.portfolio.fingerprint(self.as_of, ledger=self.history.head),
             warnings=self._warnings(),
             not_measured=self._not_measured(),
+            lifecycle=self.lifecycle.name,
             total_customers=len(self.live),
             excluded=self._excluded(),
             without_stage=int(self.live["stage"].isna().sum()),
             currency=self.money.currency,
             total_arr=self.money.total(),
-            stage_counts={stage: int(counts.get(stage, 0)) for stage in STAGES if stage != CHURNED},
-            stage_arr={
-                stage: round(float(amounts.get(stage, 0.0)), 2)
-                for stage in STAGES
-                if stage != CHURNED
-            }
+            stage_counts={stage: int(counts.get(stage, 0)) for stage in stages},
+            stage_arr={stage: round(float(amounts.get(stage, 0.0)), 2) for stage in stages}
             if self.money.addable
             else None,
             stages=records(table),
@@ -143,9 +142,9 @@ class LifecycleOfPortfolio:
             setbacks=records(setbacks),
             returns=records(returns),
             disagreements=records(contradictions),
-            window_days=self.settings.lifecycle.recent_moves_days,
+            window_days=self.lifecycle.recent_moves_days,
             interval_level=self.settings.interval_level,
-            stuck_share=self.settings.lifecycle.stuck_share,
+            stuck_share=self.lifecycle.stuck_share,
             recommended_actions=[rule.text for rule in actions],
             recommended_actions_detail=actions,
         ).with_frames(
@@ -154,9 +153,9 @@ class LifecycleOfPortfolio:
             matrix=matrix,
             stuck=stuck,
             moves=moves,
-            curves=curves_frame(self.curves, self.settings.lifecycle.min_spells),
+            curves=curves_frame(self.curves, self.lifecycle.min_spells, self.lifecycle.stages),
             returns=returns,
-            durations=durations_frame(self.curves, self.settings.lifecycle),
+            durations=durations_frame(self.curves, self.lifecycle),
             disagreements=contradictions,
         )
 
@@ -173,7 +172,7 @@ class LifecycleOfPortfolio:
             self.money.amounts if self.money.addable else None,
             self.curves,
             stuck["stage"],
-            self.settings.lifecycle.min_spells,
+            self.lifecycle,
         )
 
     def over_time(self) -> pd.DataFrame:
@@ -182,11 +181,11 @@ class LifecycleOfPortfolio:
         rows = self.rows[self.rows["live"].astype(bool) & (self.rows["date"] >= first)]
         arr = at_constant_rates(self.portfolio, rows, self.day)
         rows = rows[["client_id", "date"]].assign(arr=arr)
-        return over_time_frame(rows, self.times, self.money.addable)
+        return over_time_frame(rows, self.times, self.money.addable, self.lifecycle.stages)
 
     def matrix(self) -> pd.DataFrame:
         arr = self.money.amounts if self.money.addable else None
-        return matrix_frame(self.times, self.settings.interval_level, arr)
+        return matrix_frame(self.times, self.settings.interval_level, self.lifecycle.stages, arr)
 
     # -- lists ---------------------------------------------------------------------------
 
@@ -237,7 +236,7 @@ class LifecycleOfPortfolio:
         spell = self.spells[client]
         typical, share = (
             self.curves[spell.stage].median.time,
-            100 * self.settings.lifecycle.stuck_share,
+            100 * self.lifecycle.stuck_share,
         )
         return {
             "client_id": client,
@@ -252,9 +251,8 @@ class LifecycleOfPortfolio:
 
     def moves(self) -> pd.DataFrame:
         """What customers did lately that a reader asks about: fell back, came back to a stage, were won back."""
-        frame = moves_frame(
-            self.times, self.as_of - dt.timedelta(days=self.settings.lifecycle.recent_moves_days)
-        )
+        since = self.as_of - dt.timedelta(days=self.lifecycle.recent_moves_days)
+        frame = moves_frame(self.times, since, self.lifecycle)
         return pd.concat([frame, self._profiles(frame["client_id"])], axis=1)
 
     def disagreements(self) -> pd.DataFrame:
@@ -306,7 +304,7 @@ class LifecycleOfPortfolio:
             "stuck": len(stuck),
             "disagreements": len(contradictions),
             "setbacks": setbacks["client_id"].nunique(),
-            "window_days": self.settings.lifecycle.recent_moves_days,
+            "window_days": self.lifecycle.recent_moves_days,
             "ready": ready,
             "without_stage": int(self.live["stage"].isna().sum()),
         }
@@ -338,15 +336,10 @@ class LifecycleOfPortfolio:
             reasons |= dict.fromkeys(
                 ("$.total_arr", "$.stage_arr"), "several currencies and no rates"
             )
-        few = [
-            stage
-            for stage, curve in self.curves.items()
-            if curve.n < self.settings.lifecycle.min_spells
-        ]
+        few = [stage for stage, curve in self.curves.items() if curve.n < self.lifecycle.min_spells]
         if few:
             reasons["$.stages[*].typical_days"] = (
-                f"fewer than {self.settings.lifecycle.min_spells} times were watched "
-                f"in {', '.join(few)}"
+                f"fewer than {self.lifecycle.min_spells} times were watched in {', '.join(few)}"
             )
         return reasons
 
@@ -368,15 +361,15 @@ def stages_frame(
     arr: pd.Series | None,
     curves: Mapping[str, TimeInStage],
     stuck: pd.Series,
-    least: int,
+    rules: Lifecycle,
 ) -> pd.DataFrame:
     """stage, customers, arr, typical_days with lower and upper, n (times behind the curve), stuck."""
     named, rows = stage_of.astype(object).where(stage_of.notna(), NO_STAGE), []
-    for stage in (*STAGES, NO_STAGE):
+    for stage in (*rules.stages, NO_STAGE):
         members, curve = named == stage, curves.get(stage)
         if stage == CHURNED or (not members.any() and curve is None):
             continue
-        median = curve.median if curve is not None and curve.n >= least else None
+        median = curve.median if curve is not None and curve.n >= rules.min_spells else None
         rows.append(
             {
                 "stage": stage,
@@ -395,7 +388,9 @@ def stages_frame(
     )
 
 
-def over_time_frame(rows: pd.DataFrame, times: pd.DataFrame, addable: bool) -> pd.DataFrame:
+def over_time_frame(
+    rows: pd.DataFrame, times: pd.DataFrame, addable: bool, stages: Sequence[str]
+) -> pd.DataFrame:
     """date, stage, customers, arr: of each live row (client_id, date, arr) the stage that it was in on that date."""
     left = rows.assign(date=rows["date"].astype("datetime64[s]")).sort_values(
         ["date", "client_id"], kind="stable"
@@ -411,7 +406,7 @@ def over_time_frame(rows: pd.DataFrame, times: pd.DataFrame, addable: bool) -> p
         .agg(customers=("client_id", "size"), arr=("arr", "sum"))
         .reset_index()
     )
-    position = by["stage"].map({stage: at for at, stage in enumerate((*STAGES, NO_STAGE))})
+    position = by["stage"].map({stage: at for at, stage in enumerate((*stages, NO_STAGE))})
     by = (
         by.assign(place=position)
         .sort_values(["date", "place"], ignore_index=True)
@@ -420,7 +415,9 @@ def over_time_frame(rows: pd.DataFrame, times: pd.DataFrame, addable: bool) -> p
     return by if addable else by.assign(arr=np.nan)
 
 
-def matrix_frame(times: pd.DataFrame, level: float, arr: pd.Series | None = None) -> pd.DataFrame:
+def matrix_frame(
+    times: pd.DataFrame, level: float, stages: Sequence[str], arr: pd.Series | None = None
+) -> pd.DataFrame:
     """source, target, n, of (stays that ended, as far as they were watched), share with its interval, customers, arr.
 
     ``arr`` is that of the live customers by client_id: of those that made the move, each once; NaN where it cannot be
@@ -445,15 +442,17 @@ def matrix_frame(times: pd.DataFrame, level: float, arr: pd.Series | None = None
     lower, upper = wilson(counts["n"].to_numpy(), counts["of"].to_numpy(), level)
     counts = counts.rename(columns={"stage": "source", "exit_to": "target"})
     counts = counts.assign(share=counts["n"] / counts["of"], lower=lower, upper=upper)
-    order = {stage: at for at, stage in enumerate(STAGES)}
+    order = {stage: at for at, stage in enumerate((*stages, CHURNED))}
     counts = counts.assign(a=counts["source"].map(order), b=counts["target"].map(order))
     return counts.sort_values(["a", "b"], ignore_index=True)[columns]
 
 
-def curves_frame(by_stage: Mapping[str, TimeInStage], least: int) -> pd.DataFrame:
+def curves_frame(
+    by_stage: Mapping[str, TimeInStage], least: int, stages: Sequence[str]
+) -> pd.DataFrame:
     """stage, days, share (still in it), lower, upper, n; from day 0, of stages with enough stays."""
     parts = []
-    for stage in STAGES:
+    for stage in stages:
         curve = by_stage.get(stage)
         if curve is None or curve.n < least or not len(curve.curve):
             continue
@@ -474,13 +473,13 @@ def durations_frame(by_stage: Mapping[str, TimeInStage], rules: Lifecycle) -> pd
             **{name: by_stage[stage].exited_by(-1, share) for name, share in shares.items()},
             "n": by_stage[stage].n,
         }
-        for stage in STAGES
+        for stage in rules.stages
         if stage in by_stage and by_stage[stage].n >= rules.min_spells
     ]
     return pd.DataFrame(rows, columns=["stage", *shares, "n"]).astype(dict.fromkeys(shares, float))
 
 
-def returns_frame(times: pd.DataFrame) -> pd.DataFrame:
+def returns_frame(times: pd.DataFrame, stages: Sequence[str]) -> pd.DataFrame:
     """stage, stays, returns (a customer's second and later ones), share of returns."""
     by = (
         times[times["stage"] != CHURNED]
@@ -488,14 +487,14 @@ def returns_frame(times: pd.DataFrame) -> pd.DataFrame:
         .agg(["size", lambda visit: int((visit > 1).sum())])
     )
     by = by.set_axis(["stays", "returns"], axis=1).reindex(
-        [stage for stage in STAGES if stage in by.index]
+        [stage for stage in stages if stage in by.index]
     )
     return by.assign(share=by["returns"] / by["stays"]).rename_axis("stage").reset_index()
 
 
-def moves_frame(times: pd.DataFrame, since: dt.date) -> pd.DataFrame:
+def moves_frame(times: pd.DataFrame, since: dt.date, lifecycle: Lifecycle) -> pd.DataFrame:
     """Moves after ``since`` that a reader asks about: setback (to at risk, from engaged to active, or back to a
-    beginning), win-back (from churned), return (to a stage that it was in before); the newest first."""
+    beginning; of another lifecycle to an earlier stage), win-back (from churned), return (to a stage that it was in before); the newest first."""
     before = times.groupby("client_id")["stage"].shift()
     rows = times.assign(source=before)[before.notna() & (times["start"] > pd.Timestamp(since))]
     back = (
@@ -503,6 +502,9 @@ def moves_frame(times: pd.DataFrame, since: dt.date) -> pd.DataFrame:
         | ((rows["source"] == "engaged") & (rows["stage"] == "active"))
         | (rows["stage"].isin(EARLY) & ~rows["source"].isin([*EARLY, CHURNED]))
     )
+    if lifecycle.name:
+        order = {stage: at for at, stage in enumerate(lifecycle.stages)}
+        back = rows["stage"].map(order) < rows["source"].map(order)
     kind = np.select(
         [rows["source"] == CHURNED, back, rows["visit"] > 1], ["win-back", "setback", "return"], ""
     )

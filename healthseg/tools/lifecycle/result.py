@@ -154,6 +154,7 @@ class LifecycleStage(Result):
 
     tool: ClassVar[str] = "manage_lifecycle_stages"
 
+    lifecycle: str = Field(description="Name of the lifecycle; empty: the customer's own stages")
     client_id: str = Field(description="Customer identifier")
     customer_name: str = Field(description="Name")
     action: str = Field(description="What was requested")
@@ -255,6 +256,7 @@ class PortfolioLifecycle(Result):
 
     tool: ClassVar[str] = "manage_lifecycle_stages"
 
+    lifecycle: str = Field(description="Name of the lifecycle; empty: the customers' own stages")
     total_customers: int = Field(description="Live customers")
     excluded: dict[str, int] = Field(description="Customers not counted, by reason")
     without_stage: int = Field(description="Live customers without a stage")

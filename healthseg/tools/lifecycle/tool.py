@@ -10,12 +10,11 @@ import pandas as pd
 from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import ClientNotFound, InvalidParameters, hint
+from healthseg.errors import ClientNotFound, InvalidParameters, hint, require_known
 from healthseg.metrics.stages import history, zones
 from healthseg.periods import as_date
-from healthseg.settings.lifecycle import STAGES
 from healthseg.tools.base import ClientId, Day, Only, tool
-from healthseg.tools.lifecycle.criteria import refuse_unmet
+from healthseg.tools.lifecycle.criteria import of_lifecycle, refuse_unmet
 from healthseg.tools.lifecycle.customer import CustomerStage
 from healthseg.tools.lifecycle.moves import (
     CORRECTION,
@@ -47,6 +46,9 @@ ID_RULE = "^[A-Za-z0-9_.:-]{1,100}$"
 MAX_ACTOR = 100
 # reports only read: they don't take these
 RECORDS: dict[str, Any] = {"json_schema_extra": {"records": True}}
+Lifecycle = Annotated[
+    str, Field(description="Name in the setting lifecycles; default the customers' own stages")
+]
 KnownAt = Annotated[
     Instant, Field(description="Read what was known by then; default all that is recorded")
 ]
@@ -58,7 +60,7 @@ def manage_lifecycle_stages(
     client_id: ClientId,
     action: Annotated[Action, Field(description="What to do", **RECORDS)],
     new_stage: Annotated[
-        Stage | None, Field(description="New stage (update_stage and transition)", **RECORDS)
+        Stage | str | None, Field(description="New stage (update_stage and transition)", **RECORDS)
     ] = None,
     transition_reason: Annotated[
         str | None, Field(description="Reason for the stage change", **RECORDS)
@@ -66,6 +68,7 @@ def manage_lifecycle_stages(
     automated: Annotated[bool, Field(description="Automated transition", **RECORDS)] = False,
     notify_team: Annotated[bool, Field(description="Notify the CSM team", **RECORDS)] = True,
     *,
+    lifecycle: Lifecycle = "",
     force: Annotated[
         bool,
         Field(description="Move although criteria are not met; needs a reason", **RECORDS),
@@ -90,7 +93,8 @@ def manage_lifecycle_stages(
     refused, unless ``force`` is set and a reason given; ``update_stage`` corrects a record, to any stage, and
     triggers nothing. Both take effect at ``effective_at`` (default: now, by the portfolio's clock),
     and change nothing where the customer is in that stage already or ``request_id`` was recorded
-    before (``changed`` is false).
+    before (``changed`` is false). ``lifecycle`` names another one, with stages of its own (setting
+    ``lifecycles``): its changes are recorded apart.
 
     Raises InvalidClientId, ClientNotFound, InvalidParameters (nothing is recorded then),
     DataRetrievalError (the ledger is locked or cannot be written), IntegrationError (its server
@@ -107,6 +111,7 @@ def manage_lifecycle_stages(
     ('trial', True, 25)
     """
     portfolio.client(client_id)
+    portfolio = of_lifecycle(portfolio, lifecycle)
     zone = zones(portfolio)[client_id]
     if action not in WRITES:
         changes = {
@@ -122,12 +127,19 @@ def manage_lifecycle_stages(
         known = None if known_at is None else moment(known_at, zone, "known_at")
         return CustomerStage(portfolio, client_id, zone, at, known).result(action)
     _refuse_reading({"known_at": known_at, "as_of": as_of})
+    stages = portfolio.settings.lifecycle.stages
     if new_stage is None:
         raise InvalidParameters(
             f"{action} needs new_stage",
             parameter="new_stage",
-            validation_rule="one of " + ", ".join(STAGES),
+            validation_rule="one of " + ", ".join(stages),
         )
+    require_known(
+        new_stage,
+        stages,
+        f"Invalid new_stage: {new_stage[:80]!r}; it must be one of {', '.join(map(repr, stages))}",
+        parameter="new_stage",
+    )
     effective = None if effective_at is None else moment(effective_at, zone, "effective_at").first
     if action == "transition" and force and not transition_reason:
         raise InvalidParameters(
@@ -156,6 +168,7 @@ def portfolio_lifecycle(
     portfolio: Portfolio,
     *,
     known_at: KnownAt = None,
+    lifecycle: Lifecycle = "",
     only: Only = None,
     as_of: Annotated[
         Day, Field(description="Date, read to its end; default all that is recorded")
@@ -164,7 +177,7 @@ def portfolio_lifecycle(
     """In which stages are the customers, how do they move, who is stuck, where do other data disagree?
 
     Without ``as_of`` stages are read from all that is recorded; figures end with the data. ``only`` shows some customers
-    alone, those that churned too: moves and time in stage are theirs.
+    alone, those that churned too: moves and time in stage are theirs; ``lifecycle`` names another one than the customers' own.
 
     Raises InvalidParameters and DataRetrievalError.
 
@@ -173,6 +186,7 @@ def portfolio_lifecycle(
     >>> portfolio_lifecycle(tiny_portfolio(events)).as_of.isoformat()
     '2025-03-28'
     """
+    portfolio = of_lifecycle(portfolio, lifecycle)
     zone = portfolio.settings.default_timezone
     known = None if known_at is None else moment(known_at, zone, "known_at").last
     last = _last_recorded(portfolio, known)
