@@ -47,11 +47,12 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Print the plan; with ``--apply`` the outcome of each move."""
+    from healthseg.metrics.stages import of_lifecycle
     from healthseg.reports import portfolios
     from healthseg.tools.lifecycle import criteria
 
     opened = portfolios.open_portfolio(arguments.portfolio)
-    portfolio = criteria.of_lifecycle(opened, arguments.lifecycle)
+    portfolio = of_lifecycle(opened, arguments.lifecycle)
     clients = [portfolio.client(client)["client_id"] for client in arguments.client] or None
     as_of = portfolio.as_of(arguments.as_of)
     steps = criteria.plan(portfolio, as_of, clients, present=arguments.as_of is None)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from healthseg.errors import require_known
 from healthseg.metrics.counting import customers
 from healthseg.metrics.profile import customers_as_of
 from healthseg.periods import UTC, end_of_day_utc, local_day
@@ -274,6 +275,22 @@ def _instant(moment: pd.Timestamp) -> dt.datetime:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def of_lifecycle(portfolio: Portfolio, name: str) -> Portfolio:
+    """The portfolio with the stages of another lifecycle (``[settings.lifecycles.<name>]``) in place of its customers' own."""
+    if not name:
+        return portfolio
+    known = portfolio.settings.lifecycles
+    require_known(name, known, f"there is no lifecycle {name!r}", parameter="lifecycle")
+    lifecycle = known[name].model_copy(update={"name": name})
+
+    def build() -> Portfolio:
+        return portfolio.with_settings(
+            portfolio.settings.model_copy(update={"lifecycle": lifecycle})
+        )
+
+    return portfolio.cache.get("of_lifecycle", name, build, disk=False)
 
 
 # -- time in stage ---------------------------------------------------------------------

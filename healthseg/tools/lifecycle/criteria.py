@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.errors import InvalidParameters, require_known
+from healthseg.errors import InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers, epoch_day
 from healthseg.metrics.milestones import states
@@ -31,22 +31,6 @@ from healthseg.tools.values import number
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
     from healthseg.settings import Settings
-
-
-def of_lifecycle(portfolio: Portfolio, name: str) -> Portfolio:
-    """The portfolio with the stages of another lifecycle (``[settings.lifecycles.<name>]``) in place of its customers' own."""
-    if not name:
-        return portfolio
-    known = portfolio.settings.lifecycles
-    require_known(name, known, f"there is no lifecycle {name!r}", parameter="lifecycle")
-    lifecycle = known[name].model_copy(update={"name": name})
-
-    def build() -> Portfolio:
-        return portfolio.with_settings(
-            portfolio.settings.model_copy(update={"lifecycle": lifecycle})
-        )
-
-    return portfolio.cache.get("of_lifecycle", name, build, disk=False)
 
 
 CONTRACT = ("contract_in_force", "contract_ended", "contract_began_in_stage")
@@ -327,8 +311,7 @@ def disagreements(
     day: dt.date,
     settings: Settings,
 ) -> list[Disagreement]:
-    """Where other tables contradict a recorded stage; ``figures`` are the customer's on ``day``. Stages of another lifecycle
-    than the customer's own are a team's words, which no table contradicts."""
+    """Where other tables contradict a recorded stage of the customer's own; ``figures`` are those on ``day``."""
     parts: list[Disagreement] = []
     if settings.lifecycle.name:
         return parts
@@ -404,9 +387,7 @@ def suggestion(
 ) -> SuggestedStage:
     """The stage that the data suggest, by the first rule that holds: shown beside the record, never recorded."""
     if settings.lifecycle.name:
-        return SuggestedStage(
-            stage=None, text="only the customer’s own stages are suggested by data"
-        )
+        return SuggestedStage(stage=None, text="data suggest the customer’s own stages alone")
     score, tenure = figures.get("health_score"), figures.get("tenure_days")
     used = (figures.get("person_events_28d") or 0) > 0
     by_rule = (
@@ -475,6 +456,7 @@ class PlannedMove:
 
     def request(self) -> RequestedMove:
         """The transition; for the same time in the stage it is the same request again."""
+        prefix = "-".join(filter(None, ("advance", self.lifecycle, self.client_id)))
         return RequestedMove(
             self.client_id,
             self.target,
@@ -483,12 +465,7 @@ class PlannedMove:
             automated=True,
             actor=ACTOR,
             expected=self.source,
-            request_id="-".join(
-                [
-                    *("advance", *([self.lifecycle] if self.lifecycle else []), self.client_id),
-                    *(f"{self.since:%Y%m%d}", self.source, self.target),
-                ]
-            )[:100],
+            request_id=f"{prefix}-{self.since:%Y%m%d}-{self.source}-{self.target}"[:100],
         )
 
 
@@ -539,8 +516,8 @@ def plan(
         )
         for client in sorted(days)
     )
-    lifecycle = portfolio.settings.lifecycle.name
-    return [dataclasses.replace(step, lifecycle=lifecycle) for step in steps if step is not None]
+    own = {"lifecycle": portfolio.settings.lifecycle.name}
+    return [dataclasses.replace(step, **own) for step in steps if step is not None]
 
 
 def _step(

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters, hint, require_known
-from healthseg.metrics.stages import history, zones
+from healthseg.metrics.stages import history, of_lifecycle, zones
 from healthseg.periods import as_date
 from healthseg.tools.base import ClientId, Day, Only, tool
-from healthseg.tools.lifecycle.criteria import of_lifecycle, refuse_unmet
+from healthseg.tools.lifecycle.criteria import refuse_unmet
 from healthseg.tools.lifecycle.customer import CustomerStage
 from healthseg.tools.lifecycle.moves import (
     CORRECTION,
