@@ -516,8 +516,8 @@ def plan(
         )
         for client in sorted(days)
     )
-    own = {"lifecycle": portfolio.settings.lifecycle.name}
-    return [dataclasses.replace(step, **own) for step in steps if step is not None]
+    name = portfolio.settings.lifecycle.name
+    return [dataclasses.replace(step, lifecycle=name) for step in steps if step is not None]
 
 
 def _step(
