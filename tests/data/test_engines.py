@@ -8,6 +8,10 @@ import itertools
 import os
 import re
 import shutil
+import socket
+import subprocess
+import sys
+import time
 import unicodedata
 import warnings
 from pathlib import Path
@@ -114,8 +118,22 @@ class DuckDBTables(PostgresTables):
         return f"SELECT * FROM {name}"
 
 
-def require_spark() -> None:
-    lacking = [name for name in ("pyspark",) if importlib.util.find_spec(name) is None]
+# little is compiled, and one partition is enough
+FEW_ROWS = {
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.ui.enabled": "false",
+    "spark.log.level": "OFF",
+}
+
+
+def require_spark(*libraries: str) -> None:
+    """Skips where there is no Spark, or fails where there has to be."""
+    names = ("pyspark", *libraries)
+    lacking = [name for name in names if importlib.util.find_spec(name.split(".")[0]) is None]
     lacking += [] if shutil.which("java") else ["Java"]
     if lacking and os.environ.get("HEALTHSEG_SPARK_REQUIRED"):
         pytest.fail(f"HEALTHSEG_SPARK_REQUIRED is set, but {lacking[0]} is not installed")
@@ -125,22 +143,13 @@ def require_spark() -> None:
 
 @pytest.fixture(scope="module")
 def spark_session():
-    """A session for few rows: little is compiled, and one partition is enough."""
+    """A session in this process."""
     require_spark()
     from pyspark.sql import SparkSession
 
-    few = {
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
-        "spark.sql.shuffle.partitions": "1",
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-        "spark.sql.adaptive.enabled": "false",
-        "spark.ui.enabled": "false",
-        "spark.log.level": "OFF",
-    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        session = SparkSession.builder.master("local[2]").config(map=few).getOrCreate()
+        session = SparkSession.builder.master("local[2]").config(map=FEW_ROWS).getOrCreate()
     yield session
     session.stop()
 
@@ -336,6 +345,68 @@ def test_days_on_which_clocks_change_are_those_that_duckdb_counts(engine, tmp_pa
     tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
     counted, expected = both(engine, tmp_path, tables)
     require_equal(counted, expected)
+
+
+# what a client of a Spark Connect server counts, as it is: a process has sessions of one kind of Spark
+COUNTS = """
+import sys
+from healthseg.data.facts import FACTS
+from healthseg.data.portfolio import Portfolio
+portfolio = Portfolio.open(sys.argv[1])
+for fact in FACTS:
+    print(fact, portfolio.connection().execute(f"SELECT * FROM {fact} ORDER BY ALL").fetchall())
+"""
+
+
+@pytest.fixture
+def spark_connect():
+    """The address of a Spark Connect server on loopback."""
+    require_spark("grpc", "google.rpc", "zstandard")
+    import pyspark
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    few = {**FEW_ROWS, "spark.connect.grpc.binding.port": str(port)}
+    few["spark.connect.grpc.binding.address"] = "127.0.0.1"
+    options = [f"--conf={name}={value}" for name, value in few.items()]
+    submit = Path(pyspark.__file__).with_name("bin") / "spark-submit"
+    main = "--class=org.apache.spark.sql.connect.service.SparkConnectServer"
+    server = subprocess.Popen(
+        [submit, "--master=local[2]", main, *options, "spark-internal"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"},
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not answers(port):
+            assert server.poll() is None and time.monotonic() < deadline, "Spark does not start"
+            time.sleep(0.2)
+        yield f"sc://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+def test_a_spark_connect_server_counts_what_duckdb_counts(spark_connect, tmp_path, monkeypatch):
+    lake = SparkTables(tmp_path / "lake", monkeypatch)
+    tables = {"customers": customers(**ZONES), "events": around_changes_of_the_clock()}
+    _, expected = both(lake, tmp_path, tables)
+    client = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COUNTS, str(tmp_path / "engine")],
+        env={**os.environ, "HEALTHSEG_ENGINE": spark_connect},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert client.returncode == 0, client.stderr[-2000:]
+    assert client.stdout.splitlines() == [f"{fact} {rows(expected, fact)}" for fact in FACTS]
 
 
 def test_instants_with_a_zone_days_and_decimal_counts_mean_the_same(postgresql, tmp_path):
