@@ -47,12 +47,22 @@ def values_on(
     tables = _tables(name, text)
     with contextlib.closing(portfolio.locked_connection()) as connection:
         for table in tables:  # once, since events are cleaned as they are read
+            if table.name == "events":
+                _fetch_events(portfolio, connection)
             rows = f'CREATE TEMP TABLE "all_{table.name}" AS SELECT * FROM "{table.name}"'
             connection.execute(rows)
         return {
             day: _values(connection, name, text, tables, day, day >= portfolio.data_until)
             for day in days
         }
+
+
+def _fetch_events(portfolio: Portfolio, connection: duckdb.DuckDBPyConnection) -> None:
+    """Events that lie in an engine as a table of the connection: an own query may read any of their columns."""
+    with portfolio.with_events() as fetched:
+        if fetched is not portfolio.connection():
+            rows = fetched.sql("SELECT * FROM events").to_arrow_table()
+            connection.register("events", rows)
 
 
 def _tables(name: str, text: str) -> list[Table]:

@@ -198,6 +198,8 @@ def described(name: str, own: OwnMetric) -> Metric:
     source = own.expression or own.sql or f"the last value of {name} in metrics_daily"
     if own.percentile_of:
         source = f"percentile of {own.percentile_of} among live customers of one {own.peers or 'portfolio'}"
+    if own.stated:
+        source = "stated in the settings, each until it expires"
     of_panel, base = own.expression or own.percentile_of, None
     if own.counted:
         base = _known(

@@ -36,6 +36,8 @@ def add_own(portfolio: Portfolio, rows: pd.DataFrame) -> pd.DataFrame:
             rows[name] = metric.derive(rows).to_numpy(dtype=float)
         elif own.counted is not None:
             rows[name] = _counted(portfolio, own.counted, own, rows[KEYS])
+        elif own.stated:
+            rows[name] = _aligned(rows, _stated(own, rows[KEYS]), own.empty)
         elif own.percentile_of is None:
             days = sorted(pd.to_datetime(rows["date"]).dt.date.unique())
             values = (
@@ -97,6 +99,15 @@ def _daily(portfolio: Portfolio, name: str, own: OwnMetric, days: list[dt.date])
     wanted = wanted.astype({"metric": "str", "day": "datetime64[s]", "first_day": "datetime64[s]"})
     values = portfolio.sql("metrics/daily_values", wanted=wanted).rename(columns={"day": "date"})
     return values[[*KEYS, "value"]]
+
+
+def _stated(own: OwnMetric, keys: pd.DataFrame) -> pd.DataFrame:
+    """What is stated of the customers of the rows on their dates; of several the one stated last."""
+    stated = pd.DataFrame([each.model_dump() for each in own.stated])
+    both = keys.reset_index().merge(stated, on="client_id")
+    date, since, until = (pd.to_datetime(both[name]) for name in ("date", "since", "until"))
+    held = both[(since <= date) & (date < until)].drop_duplicates("index", keep="last")
+    return held[[*KEYS, "value"]]
 
 
 def _counted(portfolio: Portfolio, metric: str, own: OwnMetric, keys: pd.DataFrame) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import duckdb
 import pandas as pd
 import pytest
 
@@ -156,6 +157,53 @@ def test_a_metric_over_fewer_days_leaves_out_older_inputs_and_holds_its_last_val
     assert rows.loc[("c1", pd.Timestamp(EARLIER)), ["month", "held"]].isna().all()
     entry = described("held", portfolio.settings.metrics["held"])
     assert entry.tables == ("tickets",) and "the last value of 14 days" in entry.definition
+
+
+def test_a_stated_value_caps_a_score_with_its_reason_until_it_expires(folder):
+    stated = [
+        {"client_id": "c9", "since": "2025-06-20", "until": "2025-06-30"},
+        {"client_id": "c10", "since": "2025-06-20", "until": "2025-07-31"},
+    ]
+    portfolio = hs.Portfolio.open(
+        folder,
+        {
+            "data_until": LAST.isoformat(),
+            "metrics": {"sponsor_left": {"stated": stated, "empty": 0}},
+            "overrides": {
+                "sponsor_left": {
+                    "metric": "sponsor_left",
+                    "at_least": 1,
+                    "cap": 10,
+                    "risk_level": "high",
+                    "text": "The sponsor left, says Eve; until 31 July",
+                }
+            },
+        },
+    )
+    held = hs.calculate_health_score(portfolio, "c10")
+    assert held.current_health_score <= 10 < held.uncapped_score and held.risk_level == "high"
+    assert held.caps == ["capped at 10: the sponsor left, says Eve; until 31 July"]
+    assert not hs.calculate_health_score(portfolio, "c9").caps  # expired on this day
+    assert hs.calculate_health_score(portfolio, "c9", as_of="2025-06-29").caps
+    assert not hs.calculate_health_score(portfolio, "c10", as_of="2025-06-19").caps
+
+
+def test_a_query_over_events_that_lie_in_an_engine_reads_them(folder, tmp_path, monkeypatch):
+    file, stem = tmp_path / "warehouse.duckdb", f"{folder.as_posix()}/"
+    with duckdb.connect(str(file)) as warehouse:
+        for name in ("customers", "events"):
+            warehouse.execute(f"CREATE TABLE {name} AS FROM read_csv('{stem}{name}.csv')")
+    monkeypatch.setenv("HEALTHSEG_ENGINE", str(file))
+    lines = ['[source]\nengine = "duckdb"\naddress = "$HEALTHSEG_ENGINE"\n[tables]']
+    lines += [f'{name} = "SELECT * FROM {name}"' for name in ("customers", "events")]
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "portfolio.toml").write_text("\n".join(lines))
+    text = "SELECT client_id, count(DISTINCT user_id) AS value FROM events WHERE occurred_day > $date - 7 GROUP BY 1"
+    queried = hs.Portfolio.open(
+        tmp_path / "p", {"data_until": LAST.isoformat(), "metrics": {"users_7d": {"sql": text}}}
+    )
+    rows = hs.panel(queried, [LAST]).set_index("client_id")["users_7d"]
+    assert rows["c3"] == 3 and rows["c10"] == 10
 
 
 def test_a_percentile_counts_live_peers_and_halves_ties(folder):
