@@ -1,6 +1,6 @@
 """Unknown is never good: values of a demo portfolio are spoiled, and no metric's points, activity or ARR may rise.
 
-    python benchmarks/unknown_values.py [--draws 2000] [--clients 100] [--months 6]
+    python benchmarks/unknown_values.py [--draws 2000] [--clients 100] [--months 6] [--only contracts.]
 
 Each round spoils one optional value of each customer, drawn at random over tables and columns: a value that cannot be
 used, or none in a column of words. Of each customer then: no metric has more points, ARR and coverage are no higher, the
@@ -46,14 +46,19 @@ class Spoiled:
     value: str
 
 
-def draw(tables: dict[str, pd.DataFrame], rng: np.random.Generator) -> list[Spoiled]:
-    """For each customer a value of an optional column of one of its rows."""
+def draw(
+    tables: dict[str, pd.DataFrame], rng: np.random.Generator, only: str = ""
+) -> list[Spoiled]:
+    """For each customer a value of an optional column of one of its rows, of columns whose name has ``only``."""
     optional = [
         (name, column)
         for name, frame in tables.items()
         if "client_id" in frame
         for column in TABLES[name].columns
-        if not column.required and column.name in frame and column.name not in ("name", "parent_id")
+        if not column.required
+        and column.name in frame
+        and column.name not in ("name", "parent_id")
+        and only in f"{name}.{column.name}"
     ]
     drawn = []
     for client in tables["customers"]["client_id"]:
@@ -140,8 +145,10 @@ def faults(
                 yield f"{where}: data_quality does not name it"
 
 
-def study(clients: int, months: int, draws: int, seed: int) -> tuple[int, list[str]]:
-    """How many values were spoiled, and what went wrong."""
+def study(
+    clients: int, months: int, draws: int, seed: int, only: str = ""
+) -> tuple[int, list[str]]:
+    """How many values were spoiled, and what went wrong; ends early where ``only`` leaves nothing to draw."""
     rng, done, wrong = np.random.default_rng(seed), 0, []
     home = Path(tempfile.mkdtemp(prefix="unknown-"))
     try:
@@ -156,7 +163,9 @@ def study(clients: int, months: int, draws: int, seed: int) -> tuple[int, list[s
         while done < draws:
             folder = home / f"round-{done}"
             folder.mkdir()
-            drawn = draw(tables, rng)[: draws - done]
+            drawn = draw(tables, rng, only)[: draws - done]
+            if not drawn:
+                break
             spoil(tables, drawn, folder)
             with hs.Portfolio.open(folder) as portfolio:
                 wrong += faults(before, figures(portfolio), portfolio, drawn)
@@ -173,8 +182,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=60)
     parser.add_argument("--months", type=int, default=6)
     parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--only", default="", help="columns whose table.name has this")
     options = parser.parse_args()
-    done, wrong = study(options.clients, options.months, options.draws, options.seed)
+    sizes = options.clients, options.months, options.draws
+    done, wrong = study(*sizes, options.seed, options.only)
     for fault in wrong:
         print(fault)
     print(f"{done:,} values spoiled, {len(wrong):,} made something better or were not named")

@@ -108,6 +108,10 @@ def unreadable(name: str, parts: Sequence[SourcePart], problem: duckdb.Error) ->
     return refusal(name, [part.label for part in parts], reason)
 
 
+# what a report calls the row of its sums
+_TOTAL = "(grand |sub|sub-)?totals?:?|sum|gesamt|summe|gesamtsumme|total general|total général"
+
+
 def _load(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
@@ -132,7 +136,24 @@ def _load(
         rejected |= take_rejects(connection, "bad_lines", [part])
         lines = tuple(line for line, _ in rejected.get(part.label, ()))
         layouts[part.label] = part, replace(layout, rejected=lines)
+    for label, row, text in _beside_rows(connection, table):
+        line = line_of(*layouts[label], row) or row
+        rejected[label] = sorted({*rejected.get(label, ()), (line, text)})
     return layouts, rejected
+
+
+def _beside_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> list[tuple[str, int, str]]:
+    """Takes rows out of ``loaded`` that are none: blank ones, which leave no trace, and totals below the others (file, row, text)."""
+    columns = ", ".join(f'CAST("{name}" AS VARCHAR)' for name in table.names)
+    blank = f"fault > 0 AND mask = 0 AND COALESCE({columns}) IS NULL"
+    connection.execute(f"DELETE FROM loaded WHERE {blank}")
+    if "client_id" not in table.names:
+        return []
+    total = f"fault > 0 AND regexp_full_match(LOWER(client_id), {quoted(_TOTAL)})"
+    query = f"SELECT file, row_number, client_id FROM loaded WHERE {total} ORDER BY ALL"
+    totals = connection.execute(query).fetchall()
+    connection.execute(f"DELETE FROM loaded WHERE {total}")
+    return totals
 
 
 def _decide_midnights(
@@ -210,6 +231,27 @@ def _recorded(table: Table) -> list[str]:
     return [open_end, "valid_from", *recorded]
 
 
+# how two systems write one id, and an expression that makes them alike
+_SPELLINGS = {
+    "upper and lower case": "LOWER({0})",
+    "zeros at the beginning": "LTRIM({0}, '0')",
+    "what follows the first 15 characters, which Salesforce adds in some exports": "LEFT({0}, 15)",
+}
+
+
+def _other_spelling(connection: duckdb.DuckDBPyConnection, rows: int) -> list[Issue]:
+    """In what most ids that are not listed differ from listed ones, where one thing is all."""
+    for words, spelling in _SPELLINGS.items():
+        alike = f"{spelling.format('client_id')} IN (SELECT {spelling.format('client_id')} FROM accounts)"
+        ((same,),) = connection.execute(
+            f"SELECT COUNT(*) FROM judged WHERE fault = {UNKNOWN} AND {alike}"
+        ).fetchall()
+        if 2 * same > rows:
+            text = f"{same:,} rows have ids that differ from those of customers in {words} alone: write both alike"
+            return [Issue(text, same, kind="note", column="client_id", rows=False)]
+    return []
+
+
 def _account(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
@@ -231,6 +273,7 @@ def _account(
         *_repeat_drops(connection, table, settings, faults, layouts),
         *emptied_by_reason(connection, table, settings, masks, layouts),
         *doubts({label: layout for label, (_, layout) in layouts.items()}),
+        *(_other_spelling(connection, faults[UNKNOWN].total) if UNKNOWN in faults else []),
     ]
     if settings.csat_scale == UNCLEAR:  # no fault of the table, which has more than these answers
         issues = [
@@ -302,8 +345,14 @@ def _repeat_drops(
         ((first,),) = connection.execute(query).fetchall()
         file, row = first if isinstance(first, tuple) else tuple(first.values())
         part, layout = layouts[file]
-        column = "client_id" if fault == UNKNOWN or not table.key else table.key[-1]
+        own = table.key[-1:] or tuple(name.strip('"') for name in names[:1])
+        column = own[0] if own and fault != UNKNOWN else "client_id"
         shown = example(connection, table, part, layout, settings, column, f"row_number = {row}")
+        if shown.value is None:  # without an id of its own: the customer's
+            column = "client_id"
+            shown = example(
+                connection, table, part, layout, settings, column, f"row_number = {row}"
+            )
         clients = {} if fault == UNKNOWN else counts[fault].clients
         issues.append(
             Issue(

@@ -119,10 +119,12 @@ def _months(start: pd.Series, stop: pd.Series) -> np.ndarray:
     return np.where(same_day, np.maximum(months, 0), 0)
 
 
-def prepared(rows: pd.DataFrame, losses: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Contracts with ``version``, the number of the contract that a row is a version of, and two days (NaN: never):
-    ``replaced``, from which another has taken its place, and ``lost``, from which a loss of the customer (``losses``: k, day,
-    known) ended its renewals."""
+def prepared(
+    rows: pd.DataFrame, settings: DataSettings, losses: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Contracts with ``version``, the number of the contract that a row is a version of, ``unnamed``, whether its id was lost,
+    and two days (NaN: never): ``replaced``, from which another has taken its place, and ``lost``, from which a loss of the
+    customer (``losses``: k, day, known) ended its renewals."""
     named = rows["contract_id"].notna()
     parts = [
         rows["k"],
@@ -144,6 +146,7 @@ def prepared(rows: pd.DataFrame, losses: pd.DataFrame | None = None) -> pd.DataF
         replaced = pd.Series(first.reindex(keys).to_numpy(dtype=float), index=rows.index)
     return rows.assign(
         version=version,
+        unnamed=~named & (rows["named"] >= settings.identified_min_share * rows["stated"]),
         replaced=replaced,
         term=rows["ends"] - rows["starts"],
         lost=_lost(rows, losses),
@@ -310,9 +313,11 @@ def _sums(
     largest = largest.set_index("at")
     summed = _in_one_currency(chosen, largest["currency"], fx).groupby("at")
     frame = largest[["k", "day", *(name for name in NUMBERS), *WORDS]].copy()
-    frame["arr"] = summed["arr"].sum().where(summed["arr"].count() == summed.size())
+    # beside others a contract whose id was lost is an add-on, or a version of one of them
+    sure = ~(summed["unnamed"].any() & (summed.size() > 1))
+    frame["arr"] = summed["arr"].sum().where(sure & (summed["arr"].count() == summed.size()))
     # seats of a base that are unknown are not those of its add-ons
-    frame["seats"] = summed["seats"].sum().where(largest["seats"].notna())
+    frame["seats"] = summed["seats"].sum().where(sure & largest["seats"].notna())
     frame["list_price"] = summed["list_price"].sum().where(largest["list_price"].notna())
     frame["contracts"] = chosen.groupby("at").size()
     in_force = any_in_force.groupby(known["at"]).first()
@@ -381,7 +386,12 @@ def contract_issues(
     fx = rates(run(connection, "checks/fx", {}), settings.reporting_currency)
     sums = contracts_at(rows, convention, moments, settings, fx).set_index("k")
     sums = sums["arr"].astype(float).where(sums["ended"].isna())
-    issues = [_ends_note(rows, convention, settings), _overlaps(in_force, names, stated, settings)]
+    issues = [
+        _not_known_yet(rows, moments, names),
+        _ends_note(rows, convention, settings),
+        _overlaps(in_force, names, stated, settings),
+        _unnamed(in_force, names),
+    ]
     contradictions = {"contracts": [issue for issue in issues if issue]}
     if conflict := _contradictions(stated.assign(contracts=sums), names):
         contradictions["customers"] = [conflict]
@@ -404,7 +414,7 @@ def _contracts_of(
     query = "SELECT client_id FROM accounts ORDER BY 1"
     names = [name for (name,) in connection.execute(query).fetchall()]
     scope = pd.DataFrame({"k": np.arange(len(names), dtype=np.int32), "client_id": names})
-    rows = prepared(run(connection, "metrics/contract_rows", {"scope": scope}))
+    rows = prepared(run(connection, "metrics/contract_rows", {"scope": scope}), settings)
     at = (day - dt.date(1970, 1, 1)).days
     moments = pd.DataFrame({"k": np.arange(len(names)), "day": at})
     return scope, rows, end_convention(rows, settings.contract_ends), moments
@@ -448,6 +458,42 @@ def _overlaps(
         f"{later:,.0f} by the later ones alone{beside}"
     )
     return Issue(text, len(several), min(clients), kind="note", rows=False, clients=clients)
+
+
+def _not_known_yet(rows: pd.DataFrame, moments: pd.DataFrame, names: list[str]) -> Issue | None:
+    """Contracts that had begun, but say that they were recorded or signed after the portfolio's last day."""
+    day = moments["day"].max()
+    late = rows[(rows["known"] > day) & (rows["starts"] <= day)]
+    if not len(late):
+        return None
+    clients = {names[k]: int(count) for k, count in late.groupby("k").size().items()}
+    text = (
+        f"{len(late):,} contracts that had begun were recorded or signed after the portfolio's last day, and are not "
+        f"known on it, for example of {min(clients)}"
+    )
+    return Issue(text, len(late), min(clients), kind="note", rows=False, clients=clients)
+
+
+def _unnamed(in_force: pd.DataFrame, names: list[str]) -> Issue | None:
+    """Customers of whose contracts in force one has lost its id: their ARR is unknown."""
+    several = in_force[in_force.duplicated("k", keep=False)]
+    lost = several[several["unnamed"]]
+    if not len(lost):
+        return None
+    clients = {names[k]: int(count) for k, count in lost.groupby("k").size().items()}
+    text = (
+        f"{len(lost):,} contracts without a contract_id run beside others that have one: they may be versions of those, so that "
+        f"ARR and seats are not measured by contracts, for example of {min(clients)}"
+    )
+    return Issue(
+        text,
+        len(lost),
+        min(clients),
+        kind="note",
+        column="contract_id",
+        rows=False,
+        clients=clients,
+    )
 
 
 def _contradictions(stated: pd.DataFrame, names: list[str]) -> Issue | None:

@@ -16,7 +16,7 @@ IssueKind = Literal["dropped", "repeated", "version", "conflict", "emptied", "no
 # rows of these kinds are no loss: another row stands for them
 HARMLESS = ("repeated", "version", "conflict")
 # lines of a CSV file below its last row, without its columns: no loss
-FOOTER = "the line below the last row does not have the header's columns"
+FOOTER = "the line below the last row is none: a sum, or without the header's columns"
 ZONE = "customers.timezone"
 
 

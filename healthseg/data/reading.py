@@ -28,7 +28,9 @@ PERCENT = "%"
 # values of a column of events that decide how its dates are read: reading all of a large file twice takes too long
 _SAMPLE_ROWS = 20_000
 # written out, since engines have other words for classes of characters
-_SPACES = "[ \t\n\f\r\u00a0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u3000\ufeff]+"
+_SPACES = "[ \t\n\f\r\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+# letters that nobody sees: soft hyphens and joints of no width, within ids also those that join letters
+_UNSEEN, _UNSEEN_IN_IDS = "[\u00ad\u200b\u2060\ufeff]+", "[\u00ad\u200b-\u200d\u2060\ufeff]+"
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _DATES = {
@@ -50,7 +52,7 @@ _NO_ANSWER = ("offered", "unoffered", "Offered", "Unoffered", "unrated", "not ra
 # dates that systems write for "no date"; those of other years before 1990 or after 2200 are impossible
 _NO_DATE = (
     "DATE '0001-01-01'", "DATE '1601-01-01'", "DATE '1753-01-01'", "DATE '1899-12-30'", "DATE '1899-12-31'",
-    "DATE '1900-01-01'", "DATE '1969-12-31'", "DATE '1970-01-01'",
+    "DATE '1900-01-01'", "DATE '1969-12-31'", "DATE '1970-01-01'", "DATE '2099-12-31'",
 )  # fmt: skip
 _NO_DATE_FROM = "DATE '2900-01-01'"
 
@@ -97,7 +99,9 @@ def text_of(column: Column, raw: str, settings: DataSettings) -> str:
         f"STRLEN({text}) = LENGTH({text}) AND NOT CONTAINS({text}, '  ') AND NOT CONTAINS({text}, CHR(9)) "
         f"AND NOT CONTAINS({text}, CHR(10)) AND NOT CONTAINS({text}, CHR(13))"
     )
-    spaced = f"regexp_replace(nfc_normalize({text}), {quoted(_SPACES)}, ' ', 'g')"
+    unseen = quoted(_UNSEEN_IN_IDS if is_id(column) else _UNSEEN)
+    seen = f"regexp_replace(nfc_normalize({text}), {unseen}, '', 'g')"
+    spaced = f"regexp_replace({seen}, {quoted(_SPACES)}, ' ', 'g')"
     return f"TRIM(CASE WHEN {plain} THEN {text} ELSE {spaced} END)"
 
 
@@ -107,7 +111,13 @@ def present_text(column: Column, text: str, settings: DataSettings) -> str:
     value = text
     if is_id(column):
         whole = f"ENDS_WITH({text}, '.0') AND regexp_full_match({text}, '\\d+\\.0')"
-        value = f"CASE WHEN {whole} THEN LEFT({text}, LENGTH({text}) - 2) ELSE {text} END"
+        # as workbooks keep numbers as text: '007 and ="007"
+        marked = f'regexp_full_match({text}, \'="[^"]+"\')'
+        value = (
+            f"CASE WHEN {whole} THEN LEFT({text}, LENGTH({text}) - 2) "
+            f"WHEN {marked} THEN SUBSTR({text}, 3, LENGTH({text}) - 3) "
+            f"WHEN STARTS_WITH({text}, '''') THEN SUBSTR({text}, 2) ELSE {text} END"
+        )
         words += [f"{word}.0" for word in settings.missing_words if word.isdigit()]
     missing = f"STRLEN({text}) <= {max(len(word.encode()) for word in words)} AND {text} IN ({', '.join(map(quoted, words))})"
     return f"CASE WHEN {missing} THEN NULL ELSE {value} END"
@@ -270,15 +280,22 @@ def is_day_number(text: str) -> str:
     return f"regexp_full_match({text}, '(19|20)\\d{{6}}')"
 
 
+def is_workbook_day(text: str) -> str:
+    """Whether a text is a day of 1990 to 2099 as workbooks count them, from the end of 1899, with its part of a day."""
+    return f"regexp_full_match({text}, '(3[3-9]|[4-6]\\d|7[0-2])\\d{{3}}(\\.\\d+)?')"
+
+
 def instant_of(text: str, reading: str | None) -> str:
-    """A moment in UTC from text: ISO 8601, 20250930, seconds since 1970 or their thousandths, and in the formats of the reading."""
+    """A moment in UTC from text: ISO 8601 (also with a decimal comma), 20250930, a workbook's day, seconds since 1970 or their
+    thousandths, and in the formats of the reading."""
     count = f"TRY_CAST({text} AS BIGINT)"
     factors = {10: "* 1000000", 13: "* 1000", 16: "", 19: "// 1000"}
     cases = " ".join(f"WHEN {size} THEN {count} {factor}" for size, factor in factors.items())
     iso = (
         f"CASE WHEN regexp_matches({text}, {quoted(_ISO)}) "
-        f"THEN TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' "
+        f"THEN TRY_CAST(REPLACE({text}, ',', '.') AS TIMESTAMPTZ) AT TIME ZONE 'UTC' "
         f"WHEN {is_day_number(text)} THEN TRY_STRPTIME({text}, '%Y%m%d') "
+        f"WHEN {is_workbook_day(text)} THEN MAKE_TIMESTAMP(CAST(ROUND((TRY_CAST({text} AS DOUBLE) - 25569) * 86400) AS BIGINT) * 1000000) "
         f"WHEN {is_epoch(text)} THEN MAKE_TIMESTAMP(CASE STRLEN({text}) {cases} END) END"
     )
     if reading is None:

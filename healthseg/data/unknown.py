@@ -16,6 +16,8 @@ EFFECTS = {
     "customers.currency": "the amount is in `reporting_currency`, if one is set",
     "customer_changes.value": "the change says nothing; an amount that can't be read leaves ARR unmeasured",
     "contracts.ends_on": "the contract is open; where it can't be read, ARR, seats and renewal are not measured",
+    "contracts.contract_id": "rows with the same start and end are versions of one; where most contracts have an id, ARR and seats are not "
+    "measured beside another contract",
     "contracts.seats": "its seats are not measured",
     "events.user_id": "activity counts, users do not",
     "events.feature": "the event is of no feature",
@@ -30,6 +32,7 @@ EFFECTS = {
     "tickets.resolved_at": "the ticket is open",
     "tickets.csat": "no answer; where it can't be read, the customer's CSAT is not measured",
     "surveys.score": "the row is not used; CSAT answers whose scale is unclear (`csat_scale`) are not measured",
+    "surveys.user_id": "a respondent of its own; where most answers have a user, the best answer is left out",
     "invoices.paid_on": "the invoice is unpaid",
     "arr_changes.arr": "0 where the reason is churn; else the row is not used",
     "entitlements.ends_on": "the entitlement continues",

@@ -89,16 +89,42 @@ def _answers(count: Counting, spans: Spans, column: str) -> np.ndarray:
     return count.at_ends(spans, lambda length: count.distinct("nps_spells", column, length))
 
 
+def respondents_lost(count: Counting) -> np.ndarray:
+    """By customer, 1 where an NPS answer has lost its user: most of the table's have one."""
+    marks = np.zeros(len(count.clients))
+    if count.has("surveys"):
+        rows, least = count.rows("nps_spells"), count.portfolio.settings.identified_min_share
+        lost = (rows["anonymous"] > 0) & (rows["named"] >= least * rows["stated"])
+        marks[rows.loc[lost, "k"].unique().astype(np.int64)] = 1.0
+    return marks
+
+
+def doubtful(count: Counting, spans: Spans) -> np.ndarray:
+    """How many answers have lost their user (``identified_min_share``): each may be an earlier one of another respondent."""
+    rows = count.rows("nps_spells").head(1)
+    least = count.portfolio.settings.identified_min_share
+    lost = bool((rows["named"] >= least * rows["stated"]).any())
+    return _answers(count, spans, "anonymous") if lost else np.zeros(len(spans.k), dtype=np.int64)
+
+
 def nps_respondents(count: Counting, spans: Spans) -> np.ndarray:
-    return _answers(count, spans, "n").astype(float) if count.has("surveys") else _absent(spans)
+    if not count.has("surveys"):
+        return _absent(spans)
+    return (_answers(count, spans, "n") - doubtful(count, spans)).astype(float)
 
 
 def nps(count: Counting, spans: Spans) -> np.ndarray:
-    """100 × (share of 9–10 − share of 0–6); NaN of fewer respondents than ``survey_min_answers``."""
+    """100 × (share of 9–10 − share of 0–6); NaN of fewer respondents than ``survey_min_answers``.
+
+    For each answer that has lost its user the best one is left out: whoever it was of, NPS is no lower.
+    """
     if not count.has("surveys"):
         return _absent(spans)
-    score = _answers(count, spans, "promoters") - _answers(count, spans, "detractors")
-    n = _answers(count, spans, "n")
+    names = ("promoters", "detractors", "n")
+    promoters, detractors, n = (_answers(count, spans, name) for name in names)
+    drop = np.minimum(doubtful(count, spans), n)
+    n, beyond = n - drop, np.maximum(drop - (n - detractors), 0)
+    score = np.maximum(promoters - drop, 0) - (detractors - beyond)
     return where(n >= count.portfolio.settings.survey_min_answers, ratio(100 * score, n))
 
 

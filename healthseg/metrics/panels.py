@@ -19,6 +19,7 @@ from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.metrics import catalog, own
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
+from healthseg.metrics.communication import respondents_lost
 from healthseg.metrics.counting import (
     Counting,
     ObservedDays,
@@ -30,6 +31,7 @@ from healthseg.metrics.counting import (
 )
 from healthseg.metrics.money import in_reporting_currency
 from healthseg.metrics.profile import STATIC, profile, tiers
+from healthseg.metrics.usage import unknown_users
 from healthseg.periods import as_date
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier")
 # Of so many dates that are needed together there is one file, too, which is read in a fraction of the time.
 MANY_DATES = 8
 PANELS_IN_MEMORY = 4
+# days in which a user without a name may have been active
+DAYS_OF_USERS = 30
 # customers: up to here a date is counted for all, also where a few are needed
 WHOLE_UP_TO = 2_000
 # parts of a panel for each thread of a cluster: a lost one costs little, and the last ones end together
@@ -206,7 +210,18 @@ def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) 
     for column in sorted(catalog.averaged(catalog.built_in()) & set(emptied)):
         hidden = frame["client_id"].isin(emptied[column])
         frame[f"{catalog.LOST}{column}"] = hidden.astype(float)
+    for column, marks in _users_lost(count, k, day).items():
+        if marks.any():
+            frame[f"{catalog.LOST}{column}"] = marks.astype(float)
     return _typed(frame[frame["tenure_days"] >= 0].reset_index(drop=True))
+
+
+def _users_lost(count: Counting, k: np.ndarray, day: np.ndarray) -> dict[str, np.ndarray]:
+    """By column, 1 where a user is unknown on whom figures may rest: of an answer, or of an event of the last days."""
+    lost = {"surveys.user_id": respondents_lost(count)[k]}
+    if count.has("events"):
+        lost["events.user_id"] = count.at(unknown_users(count, DAYS_OF_USERS), k, day + 1)
+    return lost
 
 
 def _counted(

@@ -113,7 +113,9 @@ def _read(portfolio: Portfolio) -> Statements:
         for name in ("contract", "arr", "change", "stage")
     }
     settings = portfolio.settings
-    contract_rows = contracts.prepared(rows["contract"], _losses(portfolio, clients, rows))
+    contract_rows = contracts.prepared(
+        rows["contract"], settings, _losses(portfolio, clients, rows)
+    )
     convention = contracts.end_convention(contract_rows, settings.contract_ends)
     moments = contracts.boundaries(contract_rows).sort_values(["k", "day"], ignore_index=True)
     sums = contracts.contracts_at(contract_rows, convention, moments, settings, rates_of(portfolio))

@@ -14,6 +14,7 @@ from healthseg.data.behind import ROWS, rows_of
 from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import catalog
 from healthseg.metrics.adoption import usable_features
+from healthseg.metrics.communication import doubtful
 from healthseg.metrics.counting import (
     ObservedDays,
     Spans,
@@ -93,8 +94,13 @@ RECOUNT = {
         "tickets_resolved",
         "((rows['resolved_at'].dt.floor('s') - rows['opened_at'].dt.floor('s')).dt.total_seconds() / 3600).median()",
     ),
-    "nps": ("nps", "100 * ((rows['score'] >= 9).mean() - (rows['score'] <= 6).mean())"),
-    "nps_respondents": ("nps", "len(rows)"),
+    # of answers that have lost their user as many are left out, the best ones
+    "nps": (
+        "nps",
+        "(lambda score: 100 * ((score >= 9).mean() - (score <= 6).mean()))"
+        "(rows['score'].sort_values().iloc[: len(rows) - doubtful])",
+    ),
+    "nps_respondents": ("nps", "len(rows) - doubtful"),
     "csat": ("csat", "rows['score'].mean()"),
     "csat_responses": ("csat", "len(rows)"),
     "invoices_issued": ("invoices", "len(rows)"),
@@ -215,6 +221,9 @@ def _names(
         ].nunique()
         last = pd.Series([pd.Timestamp(end - DAY)])
         (names["unknown"],) = _unknown_users(portfolio, client_id, last, (end - start).days)
+    elif name in ("nps", "nps_respondents"):
+        spans = Spans(np.zeros(1, np.int64), *(np.array([epoch_day(day)]) for day in (start, end)))
+        names["doubtful"] = int(doubtful(counting(portfolio, [client_id], start, end), spans)[0])
     elif name == "resurrected_users":
         names["before"] = pd.Timestamp(start - (end - start))
     elif name in ("features_adopted", "feature_adoption_rate"):

@@ -292,8 +292,12 @@ def _reach(
         share: np.ndarray | float = lost > 0
         if table == "events":
             users = np.nan_to_num(columns.get("monthly_active_users", np.zeros(1)))
-            share = (lost > 0) / (1 + users) + lost / max(settings.max_customer_loss_share, 1e-9)
+            unnamed = np.asarray(columns.get(f"{catalog.LOST}events.user_id", 0.0))
+            share = np.maximum(lost > 0, unnamed) / (1 + users)
+            share = share + lost / max(settings.max_customer_loss_share, 1e-9)
             latest = 100.0 * (lost > 0) if entry and entry.format == "days" else 0.0
+        if table == "surveys":
+            share = np.maximum(share, columns.get(f"{catalog.LOST}surveys.user_id", 0.0))
         reach = np.maximum(reach, 100 * np.minimum(1, share))
     return reach, np.maximum(reach, latest)
 

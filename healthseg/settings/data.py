@@ -154,6 +154,9 @@ class DataSettings(Frozen):
     max_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     # a customer that loses more of its rows of a table has that table's metrics withheld
     max_customer_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # where at least this share of contracts has a contract_id (of NPS answers a user_id), one without it is a loss, not the way
+    # the table is kept: it may be a version of another contract, or an earlier answer of another respondent
+    identified_min_share: Annotated[float, Field(gt=0, le=1)] = 0.95
     # `check --strict` fails where a table lost more of its rows, or of the values of a column
     strict_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     # events after a gap of more days are impossible dates if they are no larger a share of all rows: a slip of the
@@ -180,7 +183,9 @@ class DataSettings(Frozen):
     # words that databases and scripts write for no value, in any column of words
     missing_words: tuple[str, ...] = (
         "NULL", "Null", "null", "NONE", "None", "none", "NaN", "nan", "NAN", "NaT", "N/A", "n/a", "#N/A", "\\N",
-        "(null)", "<null>", "<NA>", "undefined",
+        "(null)", "<null>", "<NA>", "undefined", "n.a.", "N.A.",
+        "(blank)", "(Blank)", "(empty)", "(none)", "(None)", "(not set)",
+        "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!",
         "nil", "NIL", "Nil", "-", "--", "\u2013", "\u2014",
     )  # fmt: skip
     # other systems' words for the allowed ones, by column; given ones are added to these

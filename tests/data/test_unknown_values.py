@@ -102,3 +102,51 @@ def test_a_count_that_cannot_be_used_leaves_the_own_baseline_unmeasured(tmp_path
     rows = panel(portfolio, [portfolio.data_until]).set_index("client_id")
     assert rows["usage_vs_own_baseline"].isna().to_dict() == {"a": True, "b": False}
     assert rows["person_events_28d"].notna().all()
+
+
+def test_a_contract_that_lost_its_id_adds_no_arr(tmp_path):
+    """An amendment from 100 to 60, ids known of all others: without its id ARR is not 160 but unknown by contracts."""
+    rows = [("a", "A", "2024-01-01", 100), ("a", None, "2024-07-01", 60)]
+    rows += [(f"c{number}", f"C{number}", "2024-01-01", 10) for number in range(20)]
+    contracts = pd.DataFrame(rows, columns=["client_id", "contract_id", "starts_on", "arr"])
+    contracts.assign(ends_on="2025-12-31").to_csv(tmp_path / "contracts.csv", index=False)
+    customers = pd.DataFrame({"client_id": contracts["client_id"].unique()})
+    customers.assign(signup_date="2024-01-01").to_csv(tmp_path / "customers.csv", index=False)
+    portfolio = hs.Portfolio.open(tmp_path, {"data_until": "2025-01-31"})
+    arr = panel(portfolio, [portfolio.data_until]).set_index("client_id")["arr"]
+    assert pd.isna(arr["a"]) and arr["c1"] == 10
+    assert "without a contract_id run beside others" in portfolio.check().to_text()
+    contracts.assign(ends_on="2025-12-31", contract_id=None).to_csv(
+        tmp_path / "contracts.csv", index=False
+    )
+    without = hs.Portfolio.open(tmp_path, {"data_until": "2025-01-31"})
+    assert panel(without, [without.data_until]).set_index("client_id")["arr"]["a"] == 160
+
+
+def test_an_answer_that_lost_its_user_raises_no_nps(tmp_path):
+    """Of b, u1 gave a 9 and later a 0. Without the user of the latter, both would count as respondents."""
+    answers = [("a", f"u{number}", "2025-01-15", score) for number, score in enumerate([10, 9, 3])]
+    answers += [
+        ("b", f"u{number}", "2025-01-15", score) for number, score in enumerate([7, 9, 6, 8])
+    ]
+    answers += [("b", "u1", "2025-01-20", 0)]
+    answers += [(f"c{number % 5}", f"u{number}", "2025-01-10", 8) for number in range(20)]
+    columns = ["client_id", "user_id", "responded_at", "score"]
+    surveys = pd.DataFrame(answers, columns=columns).assign(kind="nps")
+    customers = pd.DataFrame({"client_id": surveys["client_id"].unique()})
+    customers.assign(signup_date="2024-01-01").to_csv(tmp_path / "customers.csv", index=False)
+
+    def nps() -> pd.Series:
+        surveys.to_csv(tmp_path / "surveys.csv", index=False)
+        portfolio = hs.Portfolio.open(tmp_path, {"data_until": "2025-01-31"})
+        return panel(portfolio, [portfolio.data_until]).set_index("client_id")["nps_365d"]
+
+    clean = nps()
+    assert clean["b"] == -50
+    surveys.loc[7, "user_id"] = None
+    lost = nps()
+    assert lost["b"] == -50  # of 7, 9, 6, 8 and 0 the 9 is left out
+    assert lost.drop("b").equals(clean.drop("b"))
+    surveys.loc[surveys["client_id"] == "b", "user_id"] = None
+    anonymous = nps()  # a sixth has no user: that is how this table is kept
+    assert anonymous["b"] == pytest.approx(100 * (1 - 2) / 5)

@@ -10,12 +10,14 @@ WITH answers AS (
 ), kept AS (
   SELECT k, user_id, day, score FROM answers WHERE user_id IS NULL OR place = 1
 ), spells AS (
-  SELECT k, day, score,
+  SELECT k, day, score, user_id,
     CASE WHEN user_id IS NULL THEN NULL ELSE LEAD(day) OVER (PARTITION BY k, user_id ORDER BY day) END AS following
   FROM kept
 )
 SELECT k, day, following, COUNT(*) AS n,
   COUNT(CASE WHEN score >= 9 THEN 1 END) AS promoters,
-  COUNT(CASE WHEN score <= 6 THEN 1 END) AS detractors
+  COUNT(CASE WHEN score <= 6 THEN 1 END) AS detractors,
+  COUNT(CASE WHEN user_id IS NULL THEN 1 END) AS anonymous,
+  (SELECT COUNT(user_id) FROM surveys WHERE kind = 'nps') AS named, (SELECT COUNT(*) FROM surveys WHERE kind = 'nps') AS stated
 FROM spells
 GROUP BY 1, 2, 3
