@@ -17,13 +17,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
-from benchmarks import _attacks_by_file, _attacks_by_query, _attacks_by_surface  # noqa: E402
+from benchmarks import (  # noqa: E402
+    _attacks_by_file,
+    _attacks_by_place,
+    _attacks_by_query,
+    _attacks_by_surface,
+)
 from benchmarks._attacks import Attack, run  # noqa: E402
 
 ATTACKS: list[Attack] = [
     *_attacks_by_query.ATTACKS,
     *_attacks_by_file.ATTACKS,
     *_attacks_by_surface.ATTACKS,
+    *_attacks_by_place.ATTACKS,
 ]
 
 

@@ -53,7 +53,7 @@ _LIMITS = {
     "files": resource.RLIMIT_NOFILE,
     "size": resource.RLIMIT_FSIZE,
 }
-_SECONDS = 120.0
+_SECONDS = 300.0
 _NOT_OURS = re.compile(r"Traceback \(most recent|unexpected \w+|Error: ")
 
 

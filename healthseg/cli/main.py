@@ -34,7 +34,7 @@ from healthseg.cli import (
     tools,
     trust,
 )
-from healthseg.cli.options import ERROR, Parser, print_json, require_addresses
+from healthseg.cli.options import ERROR, Parser, print_json, printable, require_addresses
 from healthseg.errors import CalculationError, HealthsegError, machine_fault
 
 MODULES = (
@@ -138,7 +138,7 @@ def _refused(problem: HealthsegError, parsed: argparse.Namespace) -> int:
     if parsed.command_name == "run" or getattr(parsed, "json", False):
         print_json(problem.to_dict())
     else:
-        print(f"healthseg {parsed.command_name}: {problem.message}", file=sys.stderr)
+        print(printable(f"healthseg {parsed.command_name}: {problem.message}"), file=sys.stderr)
     return ERROR
 
 

@@ -19,6 +19,7 @@ from healthseg.cli.options import (
     json_option,
     missing_extra,
     portfolio_option,
+    printable,
     show,
 )
 
@@ -102,4 +103,4 @@ def _date(text: str | None) -> dt.date | None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)

@@ -247,7 +247,13 @@ def _sqlite(path: Path, label: str) -> Iterator[sqlite3.Connection]:
             connection.execute("BEGIN")
             yield connection
     except sqlite3.Error as problem:
-        if getattr(problem, "sqlite_errorname", "").startswith(_PASSING):
+        name = getattr(problem, "sqlite_errorname", "")
+        if name.startswith(
+            "SQLITE_READONLY"
+        ):  # its journal is to be rolled back first, which only its own program does
+            way = "open it once with the program that writes it"
+            raise not_now(label, "its last change was cut short", way) from None
+        if name.startswith(_PASSING):
             raise not_now(label, str(problem)) from None
         raise Refused(f"{label} cannot be read as a SQLite file: {problem}") from None
 

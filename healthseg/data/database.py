@@ -10,9 +10,11 @@ import contextlib
 import hashlib
 import re
 import shutil
+import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -263,11 +265,19 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A file of others is not written: not even its journal is rolled back, which may name another file."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
 def _engine(address: str) -> DatabaseEngine:
     import sqlalchemy
 
     shown = without_password(address)
-    options = {} if address.startswith("sqlite") else {"pool_pre_ping": True}
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if address.startswith("sqlite:///"):
+        path = Path(address.removeprefix("sqlite:///").partition("?")[0])
+        options = {"creator": partial(_read_only, path), "poolclass": sqlalchemy.NullPool}
     # the driver that the extra "mysql" installs
     address = re.sub("^(mysql|mariadb)://", r"\1+pymysql://", address)
     try:

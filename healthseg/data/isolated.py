@@ -79,6 +79,13 @@ def _sqlite(job: dict[str, Any]) -> None:
         connection.commit()
 
 
+def _workbook(job: dict[str, Any]) -> None:
+    """Whether a workbook can be opened within the limits."""
+    import python_calamine
+
+    python_calamine.CalamineWorkbook.from_path(job["path"])
+
+
 def plain(words: str) -> str:
     """The engine's words without the kind of error before them."""
     return re.sub(r"^[A-Z][\w ]* Error: ", "", words)
@@ -92,7 +99,7 @@ def _kind_of(error: Exception) -> str:
     return kinds.get(name, "content")
 
 
-_DO = {"duckdb": _duckdb, "sqlite": _sqlite}
+_DO = {"duckdb": _duckdb, "sqlite": _sqlite, "workbook": _workbook}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -79,6 +79,11 @@ def copy_sqlite(label: str, path: Path, name: str, target: Path) -> None:
     _run(label, job, [path])
 
 
+def open_workbook(label: str, path: Path) -> None:
+    """Opens a workbook of before 2007, which lays out all of its sheets; raises as ``copy_query`` where it may not."""
+    _run(label, {"kind": "workbook", "path": str(path), "file_bytes": 0}, [path])
+
+
 def _run(label: str, job: dict[str, Any], files: Iterable[Path]) -> None:
     import psutil
 

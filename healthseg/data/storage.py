@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import sys
 import tempfile
 import time
@@ -28,6 +29,9 @@ from healthseg.settings.base import fingerprint
 FOLDER = ".healthseg"
 TEMPORARY = "."  # the first letter of names that are being written
 _STATES = "files.json"
+# with which a journal of SQLite ends that names the journal of several databases
+_NAMED_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+_STEPS_BETWEEN_LOOKS, _LONGEST_VALUE = 10_000, 1 << 28
 _LARGE_BYTES = 16_000_000
 _BLOCK_BYTES = 1_000_000
 _WRITER = re.compile(r"\.(?P<machine>[0-9a-f]{8})\.(?P<process>\d+)\.\d+")
@@ -56,12 +60,49 @@ def cache_folder() -> Path:
 def root_for(folder: Path, identity: str, *, local: bool = True) -> Path:
     """The folder of derived data and ledger: the portfolio's own, else one in the cache named by ``identity``."""
     own = folder / FOLDER
-    # a link would have us write where whoever made the portfolio wants
-    if local and not own.is_symlink() and writable(own if own.is_dir() else folder):
+    if local and not _is_linked(own) and writable(own if own.is_dir() else folder):
         return folder
     root = cache_folder() / fingerprint(identity)
     root.mkdir(parents=True, exist_ok=True)
     return root
+
+
+def _is_linked(own: Path) -> bool:
+    """Whether a folder of derived data is none, or has links: we would write where whoever made the portfolio wants."""
+    if own.is_symlink() or (own.exists() and not own.is_dir()):
+        return True
+    # links to folders are among those that are listed, and not entered
+    return any(os.path.islink(f"{top}/{name}") for top, names, _ in os.walk(own) for name in names)
+
+
+def leads_elsewhere(database: Path) -> Path | None:
+    """Which of an SQLite file's own files is a link or a pipe, or a journal of several databases, of which SQLite
+    deletes the file that it names; None where all are plain. A portfolio of others can bring such files along."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        path = database.with_name(database.name + ending)
+        if path.is_symlink() or path.is_fifo():
+            return path
+    # the one that was looked at last
+    with contextlib.suppress(OSError), open(path, "rb") as journal:
+        journal.seek(-len(_NAMED_JOURNAL), os.SEEK_END)
+        if journal.read() == _NAMED_JOURNAL:
+            return path
+    return None
+
+
+def remove_database(database: Path) -> None:
+    """Removes an SQLite file and those beside it; of a link the link."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(OSError):
+            database.with_name(database.name + ending).unlink()
+
+
+def bound_sqlite(connection: sqlite3.Connection, seconds: float) -> None:
+    """Ends what a connection does after so many seconds: a file of others may hold a view without an end."""
+    end = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+    connection.execute("PRAGMA trusted_schema = OFF")
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from healthseg.data.storage import FOLDER, sweep, writing
+from healthseg.data.storage import FOLDER, leads_elsewhere, sweep, writing
 from healthseg.errors import CalculationError
 
 SUBFOLDERS = ("events", "mixpanel")
@@ -64,10 +64,28 @@ def write(portfolio: Path, state: SyncState) -> None:
         temporary.write_text(json.dumps(vars(state), indent=1, sort_keys=True), encoding="utf-8")
 
 
+def _refuse_links(portfolio: Path) -> None:
+    """Raises CalculationError where what is fetched would be written elsewhere."""
+    own, target = portfolio / FOLDER, folder_of(portfolio)
+    folders = [own, own / "mixpanel", target, *target.parents]
+    linked = [
+        path
+        for path in folders
+        if path.is_relative_to(portfolio) and path != portfolio and path.is_symlink()
+    ]
+    if path := next(iter(linked), leads_elsewhere(own / "mixpanel.lock")):
+        raise CalculationError(
+            f"{path} leads elsewhere, and what is fetched is written into the portfolio alone: remove it",
+            parameter="portfolio",
+            value_provided=str(path),
+        )
+
+
 @contextlib.contextmanager
 def alone(portfolio: Path) -> Iterator[None]:
     """Holds the portfolio's sync for this process; ends with the process, however that ends."""
     folder = portfolio / FOLDER
+    _refuse_links(portfolio)
     folder.mkdir(parents=True, exist_ok=True)
     lock = sqlite3.connect(folder / "mixpanel.lock", timeout=0, isolation_level=None)
     try:

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import functools
 import itertools
+import lzma
 import re
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from healthseg.data.isolation import open_workbook
 from healthseg.data.sources import CHUNK_BYTES, Refused, SourcePart, column_names, split_name
 from healthseg.errors import hint
 from healthseg.settings.in_force import input_limits
@@ -26,6 +28,8 @@ _TITLE_ROWS = 20
 HEADER_LINE = b"header_line"
 _REFERENCE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{0,8})([0-9]{1,12})["']""")
 _ROW = re.compile(rb"<(?:\w+:)?row\b")
+# with which a workbook of before 2007 begins
+_OLD = bytes.fromhex("d0cf11e0a1b11ae1")
 _LONGEST_REFERENCE, _LONGEST_TAG = 64, 1 << 16
 _CELL = re.compile(rb"<(?:\w+:)?c\b")
 
@@ -50,7 +54,11 @@ def _workbook(path: Path, label: str) -> Any:
     import python_calamine
 
     with _explained(label):
-        if zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            old = file.read(len(_OLD)) == _OLD
+        if old:
+            open_workbook(label, path)
+        else:
             _require_modest(path, label)
         return python_calamine.CalamineWorkbook.from_path(str(path))
 
@@ -64,7 +72,15 @@ def _explained(label: str) -> Iterator[None]:
         yield
     except python_calamine.PasswordError:
         raise Refused(f"{label} is protected by a password: save it without one") from None
-    except (python_calamine.CalamineError, ValueError, zipfile.BadZipFile, zlib.error) as problem:
+    except (RuntimeError, lzma.LZMAError) as problem:
+        raise Refused(f"{label} is packed in a way that is not read: {problem}") from None
+    except (
+        python_calamine.CalamineError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+    ) as problem:
         raise Refused(f"{label} is not an Excel workbook: {problem}") from None
     except BaseException as problem:
         # what the library did not expect in a file ends it with an exception of this name alone
@@ -79,12 +95,13 @@ def _require_modest(path: Path, label: str) -> None:
     unpacked, most = 0, limits.workbook_mb * 1_000_000
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            # what it says of itself may be a lie: the library that reads it goes by what there is
+            member.file_size, member.CRC = most + 1, None  # type: ignore[assignment]
             area = _CellArea()
             with archive.open(member) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     unpacked += len(chunk)
-                    if "/worksheets/" in member.filename:
-                        area.add(chunk)
+                    area.add(chunk)  # a sheet may have any name
                     if unpacked > most:
                         raise _too_large(
                             label, f"unpacks to more than {limits.workbook_mb:,} MB", "WORKBOOK_MB"

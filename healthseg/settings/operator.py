@@ -52,6 +52,14 @@ class InputLimits(Frozen):
     unpacked_times: Annotated[float, Field(ge=1)] = 100.0
     # exports of every field of a system have some ten thousands
     columns: Annotated[int, Field(ge=1)] = 50_000
+    # of a portfolio, on the pages of adoption: each takes 20 ms of the processor
+    features: Annotated[int, Field(ge=1)] = 2_000
+    # who could have used what, on the page of patterns: each of a customer's users with each feature takes 45 bytes
+    uses: Annotated[int, Field(ge=1)] = 30_000_000
+    # of one of a ledger's tables: 10,000 customers that change their stage thirty times. A million take minutes
+    ledger_rows: Annotated[int, Field(ge=1)] = 300_000
+    # a ledger's file, with what is yet to be merged into it
+    ledger_mb: Annotated[int, Field(ge=1)] = 2_000
     # a worksheet as it lies in memory, blank cells included: a million rows of twelve columns
     sheet_cells: Annotated[int, Field(ge=1)] = 12_000_000
     # a workbook's parts, unpacked

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.errors import ClientNotFound, InvalidParameters
+from healthseg.errors import CalculationError, ClientNotFound, InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.counting import customers
 from healthseg.metrics.families import rolled_up
@@ -26,6 +26,7 @@ from healthseg.scoring.churn.expected import (
     simulate_churn,
 )
 from healthseg.scoring.scored_panel import scorecard_rows
+from healthseg.settings.in_force import input_limits
 from healthseg.statistics.rates import percentages, student_errors
 from healthseg.tools.values import number, plain_figures, word
 
@@ -475,3 +476,20 @@ def share(part: Any, total: Any) -> float | None:
     """``part`` ÷ ``total``, None where either is missing or the total is zero."""
     above, below = number(part), number(total)
     return None if above is None or not below else above / below
+
+
+def require_modest(features: int, users: int = 1) -> None:
+    """Raises CalculationError for features that are none, but names of pages or of records, of which there is no end."""
+    limits = input_limits()
+    for count, most, words, name in (
+        (features, limits.features, "features", "FEATURES"),
+        (features * users, limits.uses, "pairs of a user and a feature", "USES"),
+    ):
+        if count > most:
+            raise CalculationError(
+                f"there are {count:,} {words}, and {most:,} are compared: name features rather than pages or records in "
+                f"events, or allow more by HEALTHSEG_INPUT_LIMITS__{name}",
+                parameter="events.feature",
+                value_provided=count,
+                validation_rule=f"at most {most:,} {words}",
+            )

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _attacks, _attacks_by_file, _attacks_by_query, _attacks_by_surface
+from benchmarks import (
+    _attacks,
+    _attacks_by_file,
+    _attacks_by_place,
+    _attacks_by_query,
+    _attacks_by_surface,
+)
 from healthseg.cli import main as cli
 
 ATTACKS = {
@@ -16,6 +22,7 @@ ATTACKS = {
         *_attacks_by_query.ATTACKS,
         *_attacks_by_file.ATTACKS,
         *_attacks_by_surface.ATTACKS,
+        *_attacks_by_place.ATTACKS,
     )
 }
 # what a command in a process of its own has to show
@@ -32,6 +39,16 @@ FELL = {
     "consent to what cannot be read",
     "the password of po stgresql://u:PASSWORD@host/x",
     "the password of a scheduler",
+    "a ledger's journal that names a file outside",
+    "a cache's journal that names a file outside",
+    "an address' journal that names a file outside",
+    "a ledger that leads to another one",
+    "a ledger that leads to no file",
+    "derived folders that lead outside",
+    "two cells at the ends of a sheet elsewhere",
+    "a workbook: an old workbook whose sectors go in a circle",
+    "a workbook: parts in a secret writing",
+    "a draft of a file named 4",
 }
 OF_FILES = [attack.name for attack in _attacks_by_file.ATTACKS]
 # the others take minutes of a machine, or are like these
@@ -41,7 +58,7 @@ QUICK = [
     if (attack.wants in ("files", "network", "code") or name in FELL)
     and name not in ALONE
     and (name not in OF_FILES or OF_FILES.index(name) % 3 == 0)
-    and (attack not in _attacks_by_surface.ATTACKS or name in FELL)
+    and (attack not in [*_attacks_by_surface.ATTACKS, *_attacks_by_place.ATTACKS] or name in FELL)
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import sqlite3
 
@@ -9,6 +10,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from healthseg.data import response_cache
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError, HealthsegError, InvalidParameters
@@ -170,6 +172,48 @@ def test_a_ledger_of_others_runs_nothing(tmp_path, statements, reason):
     for use in (ledger.stage_events, ledger.verify, lambda: ledger.record_settings("b", {})):
         with pytest.raises(DataRetrievalError, match=reason):
             use()
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal"])
+def test_a_ledger_whose_files_lead_elsewhere_is_neither_read_nor_written(tmp_path, ending):
+    ledger = Ledger(tmp_path / "portfolio" / FILE_NAME, lambda: AT)
+    ledger.path.parent.mkdir()
+    ledger.record_settings("a", {})
+    path, other = ledger.path.with_name(FILE_NAME + ending), tmp_path / "other"
+    if path.exists():
+        path.rename(other)
+    path.symlink_to(other)
+    before = other.read_bytes() if other.exists() else None
+    for use in (ledger.verify, lambda: ledger.record_settings("b", {})):
+        with pytest.raises(DataRetrievalError, match="leads to another file"):
+            use()
+    assert (other.read_bytes() if other.exists() else None) == before
+
+
+def test_a_ledger_of_more_rows_than_are_read_is_refused_with_the_setting(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / FILE_NAME, lambda: AT)
+    for number in range(3):
+        ledger.record_settings(f"{number}", {})
+    monkeypatch.setenv("HEALTHSEG_INPUT_LIMITS__LEDGER_ROWS", "2")
+    with pytest.raises(
+        DataRetrievalError, match=r"3 rows in one table, and 2 are read.*__LEDGER_ROWS"
+    ):
+        ledger.verify()
+    monkeypatch.setenv("HEALTHSEG_INPUT_LIMITS__LEDGER_ROWS", "3")
+    assert ledger.verify()["settings_in_force"] == 3
+
+
+def test_cached_responses_without_an_end_are_as_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(response_cache, "_LONGEST_SECONDS", 0.1)
+    cache = response_cache.ResponseCache(tmp_path)
+    cache.path.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(cache.path)) as connection:
+        connection.execute(
+            "CREATE VIEW checked_responses AS WITH RECURSIVE x(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM x) SELECT "
+            "(SELECT COUNT(*) FROM x) AS key, '{}' AS response, 0 AS computed_at, 9 AS until, 1 AS crc32"
+        )
+    assert cache.get("key", 5.0) is None
+    assert not cache.put("key", "{}", 5.0, 60)
 
 
 def test_a_view_of_ones_own_beside_a_ledgers_tables_is_left_alone(tmp_path):

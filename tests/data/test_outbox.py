@@ -260,6 +260,20 @@ def test_a_line_that_a_killed_run_wrote_but_did_not_record_stays_one(tmp_path):
     assert len(path.read_text(encoding="utf-8").splitlines()) == 1
 
 
+def test_a_file_of_the_portfolio_that_leads_outside_is_not_written(tmp_path):
+    folder, other = tmp_path / "portfolio", tmp_path / "other.txt"
+    folder.mkdir()
+    (folder / "out.jsonl").symlink_to(other)
+    with pytest.raises(Undelivered, match="leads outside of the portfolio"):
+        deliverer(Handler(kind="file", path="out.jsonl"), folder)(message())
+    assert not other.exists()
+
+
+def test_a_name_makes_no_link_in_teams():
+    body = delivery._teams(message(subject="[renew](https://evil.example)", text="x"))
+    assert "](" not in json.dumps(body)
+
+
 def test_a_file_that_cannot_be_written_is_a_reason(ledger, tmp_path):
     outbox.put(ledger, [message()])
     report = run(ledger, settings(Handler(kind="file", path="no/folder/out.jsonl")), tmp_path)

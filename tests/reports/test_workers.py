@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,8 @@ import pytest
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.reports import portfolios
-from healthseg.reports.batches import cells, engine, local, workers
+from healthseg.reports.batches import cells, engine, local, plan, workers
+from healthseg.reports.batches.job import make_report
 from healthseg.settings.operator import ReportSettings
 from tests.reports.notebooks import AT, job, no_portfolio, notebook, outcomes
 
@@ -266,28 +268,54 @@ def test_files_that_a_notebook_left_open_are_written(tmp_path):
     assert target.read_text() == "all of it"
 
 
-def _pids(jobs, folder: Path, **settings) -> list[str]:
-    done = outcomes(jobs, count=1, **settings)
-    assert [outcome.status for outcome in done] == ["ok"] * len(jobs)
-    notebooks = [nbformat.read(folder / "out" / f"{each.name}.ipynb", 4) for each in jobs]
-    return [_text(made) for made in notebooks]
+def _process(state: object, tell: object) -> int:
+    return os.getpid()
 
 
-def test_a_worker_lives_on_and_is_replaced_after_so_many_reports(tmp_path):
-    jobs = [job(tmp_path, name, "import os; os.getpid()") for name in "abcd"]
-    first, second, third, fourth = _pids(jobs, tmp_path, worker_reports=3)
+def _process_with_a_thread(state: object, tell: object) -> int:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return os.getpid()
+
+
+def _done(tasks, setup=no_portfolio, **settings) -> list:
+    """What tasks returned that one worker after another did."""
+    ended = workers.run_tasks(tasks, 1, setup, ReportSettings(**settings))
+    return [event.value for _, event, *_ in sorted(ended, key=lambda each: each[0])]
+
+
+def test_a_worker_lives_on_and_is_replaced_after_so_many_reports():
+    first, second, third, fourth = _done([_process] * 4, worker_reports=3)
     assert first == second == third != fourth
 
 
-def test_a_worker_that_has_grown_or_has_threads_left_is_replaced(tmp_path):
-    code = ("import os; os.getpid()", "x = 1; os.getpid()")
-    jobs = [job(tmp_path, name, *code) for name in "ab"]
-    assert len(set(_pids(jobs, tmp_path, worker_memory_mb=10))) == 2
-    thread = (
-        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
+def test_a_worker_that_has_grown_or_has_threads_left_is_replaced():
+    assert len(set(_done([_process] * 2, worker_memory_mb=10))) == 2
+    assert len(set(_done([_process_with_a_thread, _process]))) == 2
+
+
+def test_what_a_team_s_notebook_sets_in_a_library_is_not_there_for_the_next_one(tmp_path):
+    leaves = job(
+        tmp_path, "a", "import pandas, healthseg\npandas.left = healthseg.left = 'acme'\n1"
     )
-    jobs = [job(tmp_path, name, f"import os; {thread}", "os.getpid()") for name in "cd"]
-    assert len(set(_pids(jobs, tmp_path))) == 2
+    shows = job(
+        tmp_path,
+        "b",
+        "import pandas, healthseg\nhasattr(pandas, 'left') or hasattr(healthseg, 'left')",
+    )
+    assert [outcome.status for outcome in outcomes([leaves, shows], count=1)] == ["ok"] * 2
+    assert _text(nbformat.read(tmp_path / "out" / f"{shows.name}.ipynb", 4)) == "False"
+
+
+def test_a_notebook_of_the_package_is_known_by_its_content(tmp_path):
+    ours = plan.notebook("calculate_health_score", "a")
+    same, other = tmp_path / "same.ipynb", tmp_path / "other.ipynb"
+    same.write_bytes(ours.read_bytes())
+    other.write_bytes(ours.read_bytes() + b" ")
+    assert [plan.is_ours(str(path)) for path in (ours, same, other)] == [True, True, False]
+
+
+def _report(job, portfolio, tell):
+    return make_report(job, AT, portfolio)
 
 
 def _opened(folder: str) -> Portfolio:
@@ -310,8 +338,8 @@ def test_the_notebooks_of_a_worker_share_its_open_portfolio(small_portfolio, tmp
         for each in jobs
     ]
     setup = partial(_opened, str(small_portfolio.folder))
-    done = list(local.run_jobs(jobs, 1, AT, setup, ReportSettings()))
-    assert [outcome.status for _, outcome in done] == ["ok", "ok"], done
+    done = _done([partial(_report, each) for each in jobs], setup)
+    assert [outcome.status for outcome in done] == ["ok", "ok"], done
     texts = [_text(nbformat.read(tmp_path / "out" / f"{each.name}.ipynb", 4)) for each in jobs]
     assert texts == [f"(True, {n}, '{small_portfolio.folder.name}')" for n in (2, 3)]
 

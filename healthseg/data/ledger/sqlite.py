@@ -20,8 +20,9 @@ from sqlalchemy.pool import NullPool
 
 from healthseg.data.ledger import schema
 from healthseg.data.ledger.schema import LATEST
-from healthseg.data.storage import temporary_name
+from healthseg.data.storage import leads_elsewhere, temporary_name
 from healthseg.errors import DataRetrievalError
+from healthseg.settings.in_force import input_limits
 
 _WAL_PAUSE_SECONDS = 0.02
 _CANNOT_BE_WRITTEN = "make its folder writable, or work on a copy of the portfolio"
@@ -103,6 +104,7 @@ class SqliteDatabase:
             connection.commit()
 
     def _open(self, mode: str) -> sqlite3.Connection:
+        self._refuse_what_leads_elsewhere()
         connection = sqlite3.connect(
             uri(self.path, mode), uri=True, timeout=self.busy_seconds, isolation_level=None
         )
@@ -118,6 +120,14 @@ class SqliteDatabase:
             )
         with self._engines[mode].connect() as connection:
             yield connection
+
+    def _refuse_what_leads_elsewhere(self) -> None:
+        if path := leads_elsewhere(self.path):
+            raise DataRetrievalError(
+                f"{path} leads to another file, and a ledger's files are plain ones: remove it, or restore the ledger from "
+                "a backup (healthseg ledger restore)",
+                path=str(path),
+            )
 
     def backup(self, target: Path) -> None:
         """A copy in one consistent state, while others may write."""
@@ -187,6 +197,27 @@ class SqliteDatabase:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             schema.upgrade(connection)
             connection.commit()
+        self._refuse_beyond_limits(connection)
+
+    def _refuse_beyond_limits(self, connection: Connection) -> None:
+        """A ledger of others may have rows without end; the numbers of rows are whole, and each is there once."""
+        limits = input_limits()
+        queries = [f"SELECT MAX(seq) - MIN(seq) + 1 FROM {name}" for name in schema.HISTORY]
+        rows = max(connection.exec_driver_sql(query).scalar() or 0 for query in queries)
+        files = [self.path.with_name(self.path.name + ending) for ending in ("", "-wal")]
+        size = sum(path.stat().st_size for path in files if path.exists()) // 1_000_000
+        connection.rollback()
+        for count, most, words, name in (
+            (rows, limits.ledger_rows, "rows in one table", "LEDGER_ROWS"),
+            (size, limits.ledger_mb, "MB", "LEDGER_MB"),
+        ):
+            if count > most:
+                raise DataRetrievalError(
+                    f"the ledger {self.path} has {count:,} {words}, and {most:,} are read: allow more by "
+                    f"HEALTHSEG_INPUT_LIMITS__{name}",
+                    path=str(self.path),
+                    validation_rule=f"HEALTHSEG_INPUT_LIMITS__{name}",
+                )
 
     def _foreign(self, connection: Connection) -> list[str]:
         """Views in place of a ledger's tables, other columns, triggers and indices on them: they run when it is used."""

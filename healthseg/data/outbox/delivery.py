@@ -164,10 +164,13 @@ def _escaped(text: str) -> str:
 
 
 def _teams(message: Message) -> dict[str, object]:
-    """The body that the webhooks of Microsoft Teams read: an adaptive card."""
+    """The body that the webhooks of Microsoft Teams read: an adaptive card, in which no name makes a link."""
+    subject, text = (
+        str(message.payload[part]).replace("](", "] (") for part in ("subject", "text")
+    )
     blocks = [
-        {"type": "TextBlock", "text": message.payload["subject"], "weight": "bolder", "wrap": True},
-        {"type": "TextBlock", "text": message.payload["text"], "wrap": True},
+        {"type": "TextBlock", "text": subject, "weight": "bolder", "wrap": True},
+        {"type": "TextBlock", "text": text, "wrap": True},
     ]
     kind = "application/vnd.microsoft.card.adaptive"
     content = {"type": "AdaptiveCard", "version": "1.4", "body": blocks}
@@ -187,6 +190,10 @@ def _to_file(handler: Handler, message: Message, folder: Path) -> None:
     A run that was killed may have written the line without recording that: it is then among the last, and stays one.
     """
     path = folder / str(handler.path)
+    if not Path(str(handler.path)).is_absolute() and not path.resolve().is_relative_to(
+        folder.resolve()
+    ):  # a portfolio of others can have a link of this name
+        raise Undelivered(f"{path} leads outside of the portfolio")
     line = json.dumps(_body(message), ensure_ascii=False, sort_keys=True) + "\n"
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:

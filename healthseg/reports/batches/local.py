@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from healthseg.reports.batches import job as reports
 from healthseg.reports.batches import workers
 from healthseg.reports.batches.job import Job, ReportOutcome
-from healthseg.reports.batches.workers import Lost
+from healthseg.reports.batches.workers import Finished, Lost
 from healthseg.settings.operator import ReportSettings
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ def run_jobs(
     ``setup`` returns the open portfolio in the worker. With ``fail_fast`` no report is begun after one that failed.
     """
     count = max(1, min(count or os.cpu_count() or 1, len(jobs)))
-    tasks = [partial(_report, job, at) for job in jobs]
+    from healthseg.reports.batches import plan  # which workers need not load
 
-    def go_on(event: workers.Finished | Lost) -> bool:
-        return not fail_fast or (isinstance(event, workers.Finished) and event.value.ok)
+    tasks = [partial(_report, job, at, plan.is_ours(job.notebook)) for job in jobs]
+
+    def go_on(event: Finished | Lost) -> bool:
+        return not fail_fast or (isinstance(event, Finished) and event.value.ok)
 
     done = workers.run_tasks(tasks, count, setup, settings, check, go_on)
     for index, event, cell, seconds, peak_mb in done:
@@ -48,9 +50,15 @@ def run_jobs(
 
 
 def _report(
-    job: Job, at: dt.datetime, portfolio: Portfolio | None, tell: Callable[[object], None]
-) -> ReportOutcome:
-    return reports.make_report(job, at, portfolio, tell)
+    job: Job,
+    at: dt.datetime,
+    is_ours: bool,
+    portfolio: Portfolio | None,
+    tell: Callable[[object], None],
+) -> ReportOutcome | Finished:
+    """The outcome. A notebook that is not the package's may have changed what its process holds: nothing comes after it."""
+    outcome = reports.make_report(job, at, portfolio, tell)
+    return outcome if is_ours else Finished(outcome, retires=True)
 
 
 def opened_portfolio(portfolio: Portfolio) -> Portfolio:

@@ -103,6 +103,12 @@ def notebooks() -> Path:
     raise CalculationError("the notebooks are not installed with this package")
 
 
+@functools.cache
+def is_ours(path: str) -> bool:
+    """Whether a notebook is one of the package's, by its content: a copy that was not changed is as well."""
+    return _digest(Path(path)) in {_digest(each) for each in notebooks().rglob("*.ipynb")}
+
+
 def notebook(tool: str, client: str | None) -> Path:
     """A tool's notebook for a customer, or for the portfolio; it may not be there."""
     if tool in OVERVIEWS:

@@ -38,7 +38,8 @@ LOOKS_BETWEEN_FAMILIES = 5  # finding a process' descendants reads all of /proc
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
 _DIE_WITH_PARENT, _ADOPT_ORPHANS = 1, 36
 
-# A task gets what the set-up returned, and a function that tells the starter how far it is.
+# A task gets what the set-up returned, and a function that tells the starter how far it is. It returns its value, or
+# ``Finished`` where its worker is good for no other task.
 Task = Callable[[Any, Callable[[object], None]], Any]
 
 
@@ -275,8 +276,9 @@ def main(descriptor: int, starter: int) -> None:
         for done in range(1, settings.worker_reports + 1):
             value = connection.recv()(state, partial(_tell, connection, owner))
             _end_unless(owner)
-            retires = not _tidy(settings) or done == settings.worker_reports
-            connection.send(Finished(value, retires))
+            ended = value if isinstance(value, Finished) else Finished(value)
+            retires = ended.retires or not _tidy(settings) or done == settings.worker_reports
+            connection.send(Finished(ended.value, retires))
             if retires:
                 return
 

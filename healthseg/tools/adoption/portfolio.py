@@ -42,7 +42,7 @@ from healthseg.tools.adoption.result import (
     PortfolioAdoption,
 )
 from healthseg.tools.base import Figure
-from healthseg.tools.context import DAY, CustomerContext, chosen_warnings
+from healthseg.tools.context import DAY, CustomerContext, chosen_warnings, require_modest
 from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class AdoptionRequest:
         only: str | None = None,
     ) -> None:
         self.usage = FeatureUsage.of(portfolio, as_of, period_days, only)
+        require_modest(len(self.usage.features))
         self.category, self.include_funnel = category, include_funnel
         self.effects = (
             adoption_effects(portfolio, as_of, period_days, self.usage.messages_known)

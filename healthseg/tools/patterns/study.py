@@ -45,6 +45,7 @@ from healthseg.metrics import panels
 from healthseg.metrics.feature_timelines import feature_timelines
 from healthseg.metrics.profile import customers_as_of
 from healthseg.settings import fingerprint
+from healthseg.tools.context import require_modest
 from healthseg.tools.patterns.result import (
     HypothesisCounts,
     HypothesisFigures,
@@ -206,6 +207,8 @@ class Study:
     def _used(self, start: dt.date) -> pd.DataFrame:
         scope = self.scope
         if scope.kind == SINGLE:
+            days = self.feature_days
+            require_modest(days["feature"].nunique(), days["user_id"].nunique())
             return features_used_by_users(self.feature_days, start)
         windows = pd.DataFrame({"client_id": scope.clients, "start": start, "end": scope.end})
         before = pd.DataFrame(columns=["client_id", "start", "end"])
