@@ -1,4 +1,4 @@
-"""Every kind of page under axe-core, in one run: eight reports each, the index and the digest of alerts.
+"""Every kind of page under axe-core, in one run: eight reports each, the board, customer 360, the index and the digest of alerts.
 
     npm pack axe-core && tar xzf axe-core-*.tgz
     HEALTHSEG_AXE=package/axe.min.js python benchmarks/reports_axe.py [--clients 250]

@@ -20,7 +20,11 @@ from healthseg.tools import TOOLS, portfolio_health
 from tests.reports.pages import NAVIGATION, NOTEBOOKS
 
 AT = dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC)
-REPORTS = [f"{kind}-{tool}" for kind in ("customer", "portfolio") for tool in TOOLS]
+REPORTS = [
+    *(f"{kind}-{tool}" for kind in ("customer", "portfolio") for tool in TOOLS),
+    "overview-board",
+    "overview-customer_360",
+]
 KINDS = [*REPORTS, "index", "alerts"]
 
 

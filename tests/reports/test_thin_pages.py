@@ -8,8 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from healthseg.charts import formats
+from healthseg.data.portfolio import Portfolio
+from healthseg.integrations.alerts.run import evaluate
 from healthseg.reports.html.export import UNANSWERED
 from healthseg.reports.pages import overview_spec, page_spec
+from healthseg.settings.in_force import in_force
 from tests.reports.every_page import report
 from tests.reports.pages import Read
 
@@ -23,7 +27,7 @@ PAGES = [
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> dict[str, Read]:
+def folder(tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("thin")
     count = 30
     customers = pd.DataFrame(
@@ -39,6 +43,11 @@ def pages(tmp_path_factory) -> dict[str, Read]:
         }
     )
     customers.to_csv(folder / "customers.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(folder) -> dict[str, Read]:
     return {tool: Read(report(kind, tool, folder, "c01")) for kind, tool in PAGES}
 
 
@@ -75,3 +84,33 @@ def test_the_board_names_who_churned_and_says_why_revenue_is_not_known(pages):
     questions = {section.name: section.question for section in overview_spec("board").sections}
     assert questions["churned"] in headings and questions["retention"] not in headings
     assert "Customer 00 Ltd" in board.text and UNANSWERED in headings
+
+
+def test_amounts_of_two_currencies_are_not_added_up_on_the_board(pages):
+    text = pages["board"].text
+    assert "29 live customers; 1 customer churned in a year" in text
+    assert "revenue retention is unknown: several currencies and no rates" in text
+    assert "NRR over a year" not in text and "Net change of each customer" not in text
+
+
+def test_a_manager_without_a_name_is_said_to_be_a_manager():
+    assert [formats.manager(name) for name in ("csm_05", "7", "ann", "Ada Lind", "a1@x.org")] == [
+        *("Manager csm_05", "Manager 7", "ann", "Ada Lind", "a1@x.org")
+    ]
+
+
+def test_alerts_need_no_events(folder):
+    alerts = evaluate(Portfolio.open(folder), in_force(str(folder), {}).alerts)
+    assert ("c01", "notice_given") in {(alert.client_id, alert.rule) for alert in alerts}
+
+
+def test_a_portfolio_without_live_customers_says_so_in_one_line(tmp_path):
+    gone = {"client_id": ["c1"], "name": ["Gone Ltd"], "signup_date": ["2023-05-01"]}
+    pd.DataFrame({**gone, "churned_on": ["2024-02-01"]}).to_csv(
+        tmp_path / "customers.csv", index=False
+    )
+    for kind, tool in PAGES:
+        page = Read(report(kind, tool, tmp_path, "c1"))
+        assert [text for level, text in page.headings if level == 2][:1] == [UNANSWERED], tool
+        assert page.text.count("The portfolio has no live customers: ") == 1, tool
+        assert " – 0" not in page.text and "of 0 " not in page.text, tool

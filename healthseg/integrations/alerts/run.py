@@ -39,7 +39,7 @@ THRESHOLDS = {
     "usage_decline": "usage_decline_percent",
     "overdue_invoice": "overdue_days",
 }
-ANOMALY, STUCK, DECLINE = "anomaly", "stuck_stage", "usage_decline"
+ANOMALY, STUCK, DECLINE, INACTIVE = "anomaly", "stuck_stage", "usage_decline", "inactive"
 SEVERITY = {ANOMALY: "high", STUCK: "medium"}
 OVER = ".over"  # after a rule's name in the ledger: it holds no longer
 NEW, GOES_ON, QUIET, ENDED = "new", "goes on", "quiet", "over"
@@ -118,7 +118,13 @@ def evaluate(portfolio: Portfolio, settings: AlertSettings) -> list[RaisedAlert]
         *_of_usage(portfolio, settings, day),
         *_of_stages(portfolio, settings, day),
     ]
-    # the same fall of usage, as two tools see it, is one alert
+    # the same fall of usage, as two tools see it, is one alert; without users there is no fall to tell of
+    inactive = {alert.client_id for alert in alerts if alert.rule == INACTIVE}
+    alerts = [
+        alert
+        for alert in alerts
+        if not (alert.rule in (ANOMALY, DECLINE) and alert.client_id in inactive)
+    ]
     fallen = {alert.client_id for alert in alerts if alert.rule == ANOMALY}
     alerts = [
         alert for alert in alerts if not (alert.rule == DECLINE and alert.client_id in fallen)
@@ -156,9 +162,8 @@ def _of_health(
 
 
 def _of_usage(portfolio: Portfolio, settings: AlertSettings, day: dt.date) -> Iterator[RaisedAlert]:
-    rows = (
-        registry.portfolio_response(USAGE, portfolio, {}).breaking_away if settings.anomaly else []
-    )
+    seen = settings.anomaly and portfolio.has("events")
+    rows = registry.portfolio_response(USAGE, portfolio, {}).breaking_away if seen else []
     for row in rows:
         text = f"Usage fell sharply: {row['reason']}"
         yield RaisedAlert(
@@ -306,7 +311,7 @@ def _message(
         and not to
     ):
         handler = None
-    lines = [_line(alert, settings) for alert in alerts]
+    lines = _lines(alerts, settings)
     payload = {
         "subject": _subject(alerts, first, day),
         "text": "\n".join((*lines, "", _closing(settings))).strip(),
@@ -340,16 +345,34 @@ def _subject(alerts: list[RaisedAlert], first: bool, day: dt.date) -> str:
     customers = counted(len({alert.client_id for alert in alerts}), "customer")
     counts = {status: sum(alert.status == status for alert in alerts) for status in ANNOUNCED}
     words = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    start = "What holds at the start" if first else "Alerts"
-    return f"{start}, {formats.day(day)}: {words}, at {customers}"
+    if first:
+        return f"First alerts, {formats.day(day)}: {len(alerts)} at {customers}"
+    return f"Alerts, {formats.day(day)}: {words}, at {customers}"
 
 
-def _line(alert: RaisedAlert, settings: AlertSettings) -> str:
-    """An alert as a line of a message."""
-    link = _link(alert, settings)
-    text = f"{alert.name} ({alert.severity}, {alert.status}): {alert.text}"
-    since = f", since {formats.day(alert.since)}" if alert.status != NEW else ""
-    return f"- {text}{since}{f' {link}' if link else ''}"
+def _lines(alerts: list[RaisedAlert], settings: AlertSettings) -> list[str]:
+    """The alerts as lines of a message: a paragraph a customer, the most severe first."""
+    by_customer: dict[str, list[RaisedAlert]] = {}
+    for alert in alerts:
+        by_customer.setdefault(alert.client_id, []).append(alert)
+    lines: list[str] = []
+    for own in by_customer.values():
+        link = _link(own[0], settings)
+        lines += [*([""] if lines else []), f"{own[0].name}{f': {link}' if link else ''}"]
+        lines += [_line(alert) for alert in own]
+    return lines
+
+
+def _line(alert: RaisedAlert) -> str:
+    """An alert as a line of a message.
+
+    >>> _line(RaisedAlert("a", "Acme", STUCK, "low", "It is over", ENDED, dt.date(2025, 3, 1))).replace("\\xa0", " ")
+    '- over: stuck stage, since 1 Mar 2025'
+    """
+    since = "" if alert.status == NEW else f", since {formats.day(alert.since)}"
+    if alert.status == ENDED:
+        return f"- over: {formats.words(alert.rule)}{since}"
+    return f"- {alert.severity}: {formats.prose(alert.text)}{since}"
 
 
 def _link(alert: RaisedAlert, settings: AlertSettings) -> str | None:
