@@ -294,7 +294,7 @@ PORTFOLIO = Page(
                     },
                     "Customers that adopt least",
                     "customers",
-                    limit=10,
+                    limit=6,
                 ),
                 Points("low_adoption_features", _barriers, title="{feature:Words}"),
             ),
@@ -371,7 +371,7 @@ PORTFOLIO = Page(
                     "adoption_patterns",
                     {
                         "Path": "pattern",
-                        "Of customers, %": "percentage:number.1",
+                        "Of customers": "{percentage:number}%",
                         "What sets it apart": "characteristics:prose",
                         "Half had value by day": "avg_time_to_value:number",
                         "Retained for a year": "retention_rate:percent",
