@@ -197,7 +197,7 @@ _NAMES = {
 }
 
 
-_ACRONYM = re.compile(r"\b(?:api|sso|sdk|csv|pdf|nps|csat|crm|arr)\b")
+_ACRONYM = re.compile(r"\b(?:api|sso|sdk|csv|pdf|nps|csat|crm|arr|nrr|grr)\b")
 
 
 def words(name: Any) -> str:

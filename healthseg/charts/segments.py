@@ -39,7 +39,7 @@ def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     """How large is each segment? Its share of the customers, and beneath it its share of the ARR."""
     title = "Share of customers and of ARR"
     if not len(frame):
-        return theme.nothing(title, "There are no customers to part.")
+        return theme.nothing(title, "There are no customers to divide.")
     paint = colours(frame["segment"].tolist())
     items = []
     for row in frame.to_dict("records"):
@@ -104,7 +104,7 @@ def differences(frame: pd.DataFrame) -> theme.Picture:
     stands = frame[frame["significant"].astype(bool)].head(MOST) if len(frame) else frame
     if not len(stands):
         tried = (
-            f"{len(frame)} comparisons were made; none stands"
+            f"{len(frame)} comparisons were made; none is significant"
             if len(frame)
             else "there was nothing to compare"
         )

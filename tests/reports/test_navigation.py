@@ -49,6 +49,14 @@ def test_a_name_on_a_portfolio_page_leads_to_the_customers_page_else_to_its_card
     ]
 
 
+def test_a_churned_customer_leads_to_its_page_where_there_is_one():
+    links = Atlas(NAMES, {"gone": frozenset({HEALTH})}).navigation(None, HEALTH)
+    href = "../customers/gone/calculate_health_score.html"
+    assert links.linked('<a data-client="gone">Gone</a>') == (
+        f'<a class="hs-customer" href="{href}">Gone</a>'
+    )
+
+
 def test_a_customer_named_in_a_sentence_leads_to_its_page():
     links = Atlas(
         {"a": "Acme", "ab": "Acme & Sons", "t1": "Twin Ltd", "t2": "Twin Ltd", "x": "Ox"},

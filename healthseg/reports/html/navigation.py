@@ -176,7 +176,9 @@ class Atlas:
         index = f"{top}index.html"
         home, here = PageLink("Portfolio", index), _label(client, tool)
         if client is None:
-            pages = {name: self._href(name, index, top) for name in self.customers}
+            having = (name for name in self.pages if name is not None)  # of churned customers too
+            named = dict.fromkeys((*self.customers, *having))
+            pages = {name: self._href(name, index, top) for name in named}
             return Navigation(
                 index,
                 (home, PageLink(here)),
