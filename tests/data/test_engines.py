@@ -72,7 +72,7 @@ def postgresql(postgres, monkeypatch):
     return PostgresTables(postgres, monkeypatch)
 
 
-@pytest.fixture(params=["duckdb", "postgresql", "spark"])
+@pytest.fixture(params=["duckdb", "postgresql", pytest.param("spark", marks=pytest.mark.slow)])
 def engine(request, tmp_path, monkeypatch):
     """Each engine in turn."""
     if request.param == "duckdb":
