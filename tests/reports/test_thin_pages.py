@@ -90,6 +90,8 @@ def test_amounts_of_two_currencies_are_not_added_up_on_the_board(pages):
     text = pages["board"].text
     assert "29 live customers; 1 customer churned in a year" in text
     assert "revenue retention is unknown: several currencies and no rates" in text
+    assert "The largest was" not in text
+    assert re.search(r"Customer 01 Ltd .*USD\s13k", text)
     assert "NRR over a year" not in text and "Net change of each customer" not in text
 
 

@@ -180,6 +180,8 @@ class BoardOfPortfolio:
     def churned_customers(self) -> list[ChurnedCustomer]:
         """Who churned within a year, the most ARR first."""
         rows = churned_in_year(self.portfolio, self.as_of)
+        if not self.money.addable:  # amounts of several currencies have no order
+            rows = rows.assign(arr=float("nan"))
         return [ChurnedCustomer.of_row(row) for row in records(rows)]
 
     # -- what comes ----------------------------------------------------------------------------
@@ -250,6 +252,7 @@ class BoardOfPortfolio:
                     override=overriding[0].text if overriding else None,
                     churn_probability=rounded(self.context.churn["probability"][client]),
                     arr=play.arr,
+                    currency=play.currency,
                     expected_churned_arr=round(float(order[client]), 2),
                     days_to_renewal=number(live["days_to_renewal"].get(client)),
                     play=play.text,

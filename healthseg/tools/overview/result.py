@@ -174,6 +174,7 @@ class SavedAccount(Row):
     override: str | None = Field(description="What overrides the score, in words")
     churn_probability: float | None = Field(description="Probability of churn in the horizon")
     arr: float | None = Field(description="ARR")
+    currency: str | None = Field(description="Currency of its amounts")
     expected_churned_arr: float = Field(description="Probability × ARR")
     days_to_renewal: float | None = Field(description="Days to the renewal")
     play: str = Field(description="What to do first")
