@@ -50,13 +50,15 @@ CONTRADICTIONS_SHOWN = 20
 class EndConvention:
     """Whether ``ends_on`` is a contract's last day (inclusive), as the portfolio's contracts show it day by day.
 
-    Consecutive contracts decide: the next one starts on the day after the end, or on the end itself. Without any, terms
-    of whole months do (1 January to 31 December, or to 1 January).
+    Consecutive contracts decide: the next one starts on the day after the end, or on the end itself. Where they do not by
+    more than one, which may be an accident, terms of whole months count too (1 January to 31 December, or to 1 January).
     """
 
     setting: str
     known: np.ndarray  # days on which evidence became known, sorted
-    balance: np.ndarray  # inclusive less exclusive evidence by then, of pairs or else of terms
+    balance: (
+        np.ndarray
+    )  # inclusive less exclusive evidence by then, of pairs, or of these and terms
     counts: dict[str, int]
 
     def inclusive(self, day: np.ndarray) -> np.ndarray:
@@ -92,7 +94,6 @@ def end_convention(rows: pd.DataFrame, setting: str) -> EndConvention:
     parts.append(pd.DataFrame({"known": ended["known"], "pair": 0, "sign": whole})[whole != 0])
     evidence = pd.concat(parts).sort_values("known", kind="stable")
     pairs = (evidence["sign"] * evidence["pair"]).cumsum().to_numpy()
-    seen = evidence["pair"].cumsum().to_numpy() > 0
     terms = (evidence["sign"] * (1 - evidence["pair"])).cumsum().to_numpy()
     counts = {
         f"{word}_{name}": int(((evidence["sign"] == sign) & (evidence["pair"] == pair)).sum())
@@ -100,7 +101,8 @@ def end_convention(rows: pd.DataFrame, setting: str) -> EndConvention:
         for name, pair in (("pairs", 1), ("terms", 0))
     }
     known = evidence["known"].to_numpy(dtype=np.int64)
-    return EndConvention(setting, known, np.where(seen, pairs, terms).astype(float), counts)
+    balance = np.where(np.abs(pairs) > 1, pairs, pairs + terms)
+    return EndConvention(setting, known, balance.astype(float), counts)
 
 
 def _whole_months(rows: pd.DataFrame) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from healthseg.data.contracts import end_convention
 from healthseg.data.portfolio import Portfolio
 from healthseg.metrics.money import money, uncontracted
 from healthseg.metrics.profile import profiles
@@ -406,3 +407,20 @@ def test_whether_a_customer_churned_is_unknown_where_its_day_cannot_be_read():
     assert portfolio.quality.arr == {"x": 100.0}
     (line,) = [text for text in portfolio.quality.of("x").summary if "churned_on" in text]
     assert "whether 1 customer churned is unknown" in line
+
+
+def test_one_accidental_pair_does_not_turn_the_ends_of_all_contracts():
+    """Six years that end on the day after their last, and a contract that happens to begin a day after another's end."""
+    years = [(client, 0.0, 366.0) for client in range(6)]
+    rows = pd.DataFrame(
+        [*years, (6, 0.0, 100.0), (6, 101.0, 300.0)], columns=["k", "starts", "ends"]
+    )
+    rows = rows.assign(known=rows["starts"].astype(int), starts=rows["starts"].astype(int))
+    assert end_convention(rows[6:], "detect").word == "inclusive"  # nothing else is known
+    days = pd.Timestamp("2024-01-01") - pd.Timestamp("1970-01-01")
+    moved = rows.assign(
+        starts=rows["starts"] + days.days,
+        ends=rows["ends"] + days.days,
+        known=rows["known"] + days.days,
+    )
+    assert end_convention(moved, "detect").word == "exclusive"
