@@ -26,13 +26,13 @@ from healthseg.data.copies import plain_words
 from healthseg.data.engine import create_offsets
 from healthseg.data.losses import Issue, IssueKind, TableReport, refusal, refused_for_losses
 from healthseg.data.midnights import Midnights
-from healthseg.data.ratings import UNCLEAR, scale_note, with_scale
+from healthseg.data.ratings import scale_note, with_scale
 from healthseg.data.reading import number_of, number_reading
 from healthseg.data.sources import Refused, SourcePart, not_now, quoted, scan
 from healthseg.data.tables import Column, Table
 from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, line_of, numbered
 from healthseg.errors import machine_fault
-from healthseg.settings.data import DataSettings
+from healthseg.settings.data import UNCLEAR, DataSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -275,7 +275,10 @@ def _account(
         *doubts({label: layout for label, (_, layout) in layouts.items()}),
         *(_other_spelling(connection, faults[UNKNOWN].total) if UNKNOWN in faults else []),
     ]
-    if settings.csat_scale == UNCLEAR:  # no fault of the table, which has more than these answers
+    if UNCLEAR in (
+        settings.csat_scale,
+        settings.nps_scale,
+    ):  # no fault of the table, which has more than these answers
         issues = [
             replace(issue, kind="conflict") if issue.column == "score" else issue
             for issue in issues

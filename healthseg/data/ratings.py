@@ -1,4 +1,4 @@
-"""Which scale are CSAT answers given on? One for all files of a table, as its values or a setting say; they become 1 to 5."""
+"""Which scale are answers given on? One for all files of a table, as its values or a setting say; CSAT becomes 1 to 5."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import duckdb
 
 from healthseg.data.tables import Table
 from healthseg.data.validation import reasons
-from healthseg.settings.data import CSAT_SCALES, DataSettings
+from healthseg.settings.data import CSAT_SCALES, UNCLEAR, DataSettings
 
 # by table, the column with the answers and which rows have them
 _ANSWERS = {"tickets": ("csat", "TRUE"), "surveys": ("score", "kind = 'csat'")}
-UNCLEAR = "unclear"
 _STANDARD = "1-5"
 # slips leave a scale as it is: values that no scale but 0 to 100 has (99 for none), and values of a slightly larger scale
 _FAR_SHARE, _NEAR_SHARE, _LEAST_ROWS = 0.1, 0.01, 20
 _NEAR = 10
+# of so many NPS answers one is above 7, unless they are of a scale that ends there
+_NPS_PASSIVE = 7
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ def with_scale(
     low, high = settings.csat_range
     outside = f"fault = 0 AND {rows} AND ({column} < {low} OR {column} > {high})"
     if table.name == "surveys":
+        settings = _with_nps_scale(connection, settings)
         number = _scale_reason(table, settings)
+        if settings.nps_scale == UNCLEAR:
+            outside = f"({outside}) OR (fault = 0 AND kind = 'nps')"
         connection.execute(f"UPDATE loaded SET fault = {number} WHERE {outside}")
     else:
         bit = 1 << table.names.index(column)
@@ -91,6 +95,16 @@ def with_scale(
         made = f"1 + ({column} - {low}) * 4.0 / {high - low}"
         connection.execute(f"UPDATE loaded SET {column} = {made} WHERE fault = 0 AND {rows}")
     return settings
+
+
+def _with_nps_scale(connection: duckdb.DuckDBPyConnection, settings: DataSettings) -> DataSettings:
+    if settings.nps_scale != "detect":
+        return settings
+    ((count, highest),) = connection.execute(
+        "SELECT COUNT(*), MAX(score) FROM loaded WHERE fault = 0 AND kind = 'nps'"
+    ).fetchall()
+    unclear = count >= _LEAST_ROWS and highest <= _NPS_PASSIVE
+    return settings.model_copy(update={"nps_scale": UNCLEAR if unclear else "0-10"})
 
 
 def _scale_reason(table: Table, settings: DataSettings) -> int:

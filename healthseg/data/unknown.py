@@ -31,7 +31,7 @@ EFFECTS = {
     "tickets.severity": "an open ticket of unknown severity is open, and `open_high_tickets` is not measured",
     "tickets.resolved_at": "the ticket is open",
     "tickets.csat": "no answer; where it can't be read, the customer's CSAT is not measured",
-    "surveys.score": "the row is not used; CSAT answers whose scale is unclear (`csat_scale`) are not measured",
+    "surveys.score": "the row is not used; answers whose scale is unclear (`csat_scale`, `nps_scale`) are not measured",
     "surveys.user_id": "a respondent of its own; where most answers have a user, the best answer is left out",
     "invoices.paid_on": "the invoice is unpaid",
     "arr_changes.arr": "0 where the reason is churn; else the row is not used",

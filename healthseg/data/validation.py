@@ -309,9 +309,12 @@ def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
             "count",
         )
     if table.name == "surveys":
+        nps_low, nps_high = settings.nps_range
+        unclear = "none is above 7; say in the setting nps_scale if they are of 0 to 10"
+        nps = unclear if nps_low > nps_high else "whole, 0 to 10"
         yield Reason(
-            f"score is outside its scale (nps: whole, 0 to 10; csat: {_csat_words(settings)})",
-            "kind = 'nps' AND (score > 10 OR score <> FLOOR(score)) "
+            f"score is outside its scale (nps: {nps}; csat: {_csat_words(settings)})",
+            f"kind = 'nps' AND (score < {nps_low} OR score > {nps_high} OR score <> FLOOR(score)) "
             f"OR kind = 'csat' AND (score < {settings.csat_range[0]} OR score > {settings.csat_range[1]})",
             "score",
         )

@@ -130,6 +130,8 @@ SYNONYMS: dict[str, dict[str, str]] = {
 CSAT_SCALES: dict[str, tuple[int, int]] = {
     "0-1": (0, 1), "1-5": (1, 5), "1-7": (1, 7), "1-10": (1, 10), "0-100": (0, 100),
 }  # fmt: skip
+# the scale of answers that fit several
+UNCLEAR = "unclear"
 
 
 class DataSettings(Frozen):
@@ -195,6 +197,8 @@ class DataSettings(Frozen):
     formats: dict[str, Literal["1,234.56", "1.234,56", "day first", "month first"]] = {}
     # on which scale CSAT is answered; "detect" reads it from the values of the whole table. Answers are made 1 to 5
     csat_scale: Literal["detect", "0-1", "1-5", "1-7", "1-10", "0-100"] = "detect"
+    # NPS is answered from 0 to 10; "detect" leaves many answers of which none is above 7 unmeasured: they are of another scale
+    nps_scale: Literal["detect", "0-10"] = "detect"
 
     @property
     def csat_range(self) -> tuple[float, float]:
@@ -202,6 +206,11 @@ class DataSettings(Frozen):
         if self.csat_scale == "detect":
             return 0, 100
         return CSAT_SCALES.get(self.csat_scale, (1, 0))
+
+    @property
+    def nps_range(self) -> tuple[float, float]:
+        """The lowest and highest NPS answer; nothing lies within it where the scale is unclear."""
+        return (1, 0) if self.nps_scale == UNCLEAR else (0, 10)
 
     @field_validator("synonyms")
     @classmethod

@@ -89,3 +89,16 @@ def test_an_unclear_scale_of_surveys_leaves_nps():
     whole = opened([("csat", 20), ("csat", 80), ("csat", 100), *nps], "surveys").table("surveys")
     assert sorted(whole.loc[whole["kind"] == "csat", "score"]) == [1.8, 4.2, 5.0]
     assert set(whole.loc[whole["kind"] == "nps", "score"]) == {3.0, 9.0, 10.0}
+
+
+def test_many_nps_answers_of_which_none_is_above_seven_are_of_another_scale():
+    """Of 0 to 5 the best is 5: read as 0 to 10, all would be detractors."""
+    answers = [("nps", 3 + number % 3) for number in range(20)]
+    portfolio = opened([*answers, ("csat", 4)], "surveys")
+    assert list(portfolio.table("surveys")["kind"]) == ["csat"]
+    (issue,) = portfolio.reports["surveys"].issues
+    assert (issue.count, issue.kind) == (20, "conflict") and "nps_scale" in issue.reason
+    for others in (answers[1:], [*answers, ("nps", 8)]):
+        assert len(opened(others, "surveys").table("surveys")) == len(others)
+    stated = opened(answers, "surveys", nps_scale="0-10").table("surveys")
+    assert sorted(stated["score"].unique()) == [3.0, 4.0, 5.0]
