@@ -25,8 +25,8 @@ reports: $(READY) | $(DEMO) ## the demo portfolio's reports: the whole portfolio
 	$(BIN)/healthseg report --portfolio data/demo --overview --riskiest 5 --out reports
 	@echo "Open $(CURDIR)/reports/index.html"
 
-test: lint | $(DEMO) ## lint, then the tests and doctests but the slow ones, and the tour
-	$(TESTS) -m 'not slow'
+test: lint | $(DEMO) ## lint, then the tests and doctests but the slow ones
+	$(TESTS) -m 'not slow' tests healthseg
 
 slow: $(READY) | $(DEMO) ## the tests that take long, and every notebook; CI runs them as well
 	$(TESTS) -m slow

@@ -35,9 +35,9 @@ collect_ignore = ["public_program.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Notebooks are slow, but for the tour."""
+    """Notebooks are slow: the first of them calculates the whole demo portfolio."""
     for item in items:
-        if item.path.suffix == ".ipynb" and item.path.name != "tour.ipynb":
+        if item.path.suffix == ".ipynb":
             item.add_marker(pytest.mark.slow)
 
 

@@ -48,6 +48,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", WITH_CODE, ids=ids)
 def test_every_block_of_python_runs_in_its_order(path: Path, folder: Path, monkeypatch) -> None:
     """The blocks of a page share their names, as the cells of a notebook do."""

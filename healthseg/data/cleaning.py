@@ -136,17 +136,23 @@ def _load(
         rejected |= take_rejects(connection, "bad_lines", [part])
         lines = tuple(line for line, _ in rejected.get(part.label, ()))
         layouts[part.label] = part, replace(layout, rejected=lines)
-    for label, row, text in _beside_rows(connection, table):
+    for label, row, text in _beside_rows(connection, table, layouts):
         line = line_of(*layouts[label], row) or row
         rejected[label] = sorted({*rejected.get(label, ()), (line, text)})
     return layouts, rejected
 
 
-def _beside_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> list[tuple[str, int, str]]:
-    """Takes rows out of ``loaded`` that are none: blank ones, which leave no trace, and totals below the others (file, row, text)."""
-    columns = ", ".join(f'CAST("{name}" AS VARCHAR)' for name in table.names)
-    blank = f"fault > 0 AND mask = 0 AND COALESCE({columns}) IS NULL"
-    connection.execute(f"DELETE FROM loaded WHERE {blank}")
+def _beside_rows(
+    connection: duckdb.DuckDBPyConnection, table: Table, layouts: Layouts
+) -> list[tuple[str, int, str]]:
+    """Takes rows out of ``loaded`` that are none: blank ones of CSV files and sheets, which leave no trace, and totals below
+    the others (file, row, text)."""
+    sheets = [label for label, (part, _) in layouts.items() if part.format in ("csv", "xlsx")]
+    if sheets:
+        columns = ", ".join(f'CAST("{name}" AS VARCHAR)' for name in table.names)
+        blank = f"fault > 0 AND mask = 0 AND COALESCE({columns}) IS NULL"
+        files = ", ".join(map(quoted, sheets))
+        connection.execute(f"DELETE FROM loaded WHERE {blank} AND file IN ({files})")
     if "client_id" not in table.names:
         return []
     total = f"fault > 0 AND regexp_full_match(LOWER(client_id), {quoted(_TOTAL)})"
@@ -275,10 +281,8 @@ def _account(
         *doubts({label: layout for label, (_, layout) in layouts.items()}),
         *(_other_spelling(connection, faults[UNKNOWN].total) if UNKNOWN in faults else []),
     ]
-    if UNCLEAR in (
-        settings.csat_scale,
-        settings.nps_scale,
-    ):  # no fault of the table, which has more than these answers
+    if UNCLEAR in (settings.csat_scale, settings.nps_scale):
+        # no fault of the table, which has more than these answers
         issues = [
             replace(issue, kind="conflict") if issue.column == "score" else issue
             for issue in issues

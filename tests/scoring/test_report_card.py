@@ -244,6 +244,7 @@ def card(portfolio):
     return report_card(portfolio, draws=40)
 
 
+@pytest.mark.slow
 def test_the_card_of_a_portfolio_holds_scores_against_what_happened(card):
     accuracy = card.frame("accuracy").set_index("score")
     assert accuracy.loc["weighted_composite", "auc"] > 0.65 > accuracy.loc["base_rate", "auc"]
@@ -259,6 +260,7 @@ def test_the_card_of_a_portfolio_holds_scores_against_what_happened(card):
         card.frame("moon")
 
 
+@pytest.mark.slow
 def test_leavers_are_distinct_customers_on_every_frame(card):
     rows = card.frame("rows")
     lost = rows.loc[rows["outcome"] == 1, "client_id"].nunique()
@@ -274,6 +276,7 @@ def test_leavers_are_distinct_customers_on_every_frame(card):
     assert capture["caught"] == top.loc[top["outcome"] == 1, "client_id"].nunique()
 
 
+@pytest.mark.slow
 def test_the_base_rate_is_that_of_the_tier_which_every_response_shows(portfolio, card):
     rows = card.frame("rows")
     day = rows["date"].iloc[-1]
@@ -284,6 +287,7 @@ def test_the_base_rate_is_that_of_the_tier_which_every_response_shows(portfolio,
     assert of_day["probability_base_rate"].tolist() == of_day["tier"].map(rates).tolist()
 
 
+@pytest.mark.slow
 def test_the_card_in_plain_words_counts_distinct_customers_and_alarms(card):
     rows = card.frame("rows").sort_values("date")
     lost = rows[rows["event_on"].notna() & rows["weighted_composite"].notna()]
@@ -301,6 +305,7 @@ def test_the_card_in_plain_words_counts_distinct_customers_and_alarms(card):
     )
 
 
+@pytest.mark.slow
 def test_what_was_predicted_is_held_against_what_happened(card):
     table = card.frame("predictions")
     rows, horizon = card.frame("rows"), pd.Timedelta(days=card.horizon_days)
@@ -324,6 +329,7 @@ def test_what_was_predicted_is_held_against_what_happened(card):
     assert (pd.to_datetime(table["model"]) <= pd.to_datetime(table["predicted_on"])).all()
 
 
+@pytest.mark.slow
 def test_recorded_predictions_are_judged_beside_the_rebuilt_ones(portfolio, card, tmp_path):
     folder = tmp_path / "copy"  # with the models that the card has fitted
     shutil.copytree(portfolio.root, folder)
@@ -365,6 +371,7 @@ def test_a_portfolio_of_which_nobody_left_and_bad_parameters_are_refused():
         report_card(portfolio, component_weights={"moon": 1})
 
 
+@pytest.mark.slow
 def test_the_card_its_weights_and_ranks_are_a_response_of_the_interfaces(portfolio, card):
     response = registry.response("score_report_card", portfolio, {"accounts": 10})
     reply = response.to_dict()
