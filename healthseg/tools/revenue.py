@@ -94,8 +94,8 @@ class PredictedAndHappened(Part):
 
     predicted_on: dt.date = Field(description="The day of the predictions")
     until: dt.date = Field(description="The end of the horizon")
-    expected: float | None = Field(description="Expected churned customers")
-    churned: int = Field(description="Customers that churned")
+    expected: float | None = Field(description="Customers expected to churn or give notice")
+    churned: int = Field(description="Customers that churned, or gave notice")
 
 
 class ScoresBeforeChurn(Part):

@@ -113,14 +113,20 @@ def test_the_outcome_says_on_which_side_of_the_range_it_lies() -> None:
 def test_what_was_predicted_stands_beside_what_happened(board) -> None:
     past = board.predicted
     assert (past.until - past.predicted_on).days == 90
-    assert past.churned == 0 or past.churned_arr == 50_000
+    assert (past.churned, past.churned_arr) == (1, 50_000)
     days = [(row.predicted_on, row.until) for row in board.predictions]
     assert all(earlier[1] == later[0] for later, earlier in itertools.pairwise(days))
     assert board.predictions[0] == past and len(days) <= 4
 
 
+def test_a_notice_within_the_horizon_is_what_was_predicted() -> None:
+    noticed = CUSTOMERS.assign(notice_on=[None, "2025-06-01", None, None])
+    past = portfolio_board(tiny_portfolio(EVENTS, noticed, arr_changes=CHANGES)).predicted
+    assert (past.churned, past.churned_arr) == (2, 100_000)
+
+
 def test_past_predictions_say_how_to_read_the_next_one(board) -> None:
-    """Expected 100 and churned 60 in two quarters: more than a quarter too high; 60 and 100 too low."""
+    """Expected 100 and churned 60 in two quarters, below both ranges: too high; 60 and 100 too low; one range alone tells nothing."""
 
     def together(*quarters: tuple[float, float]) -> PastPredictions | None:
         rows = [
@@ -128,19 +134,24 @@ def test_past_predictions_say_how_to_read_the_next_one(board) -> None:
                 update={
                     "expected_arr": expected,
                     "churned_arr": churned,
-                    "outcome": "within" if expected == churned else "below",
+                    "outcome": _outcome(churned, expected, expected),
                 }
             )
             for expected, churned in quarters
         ]
         return past_predictions(rows, 1.25)
 
-    high, low = together((60.0, 20.0), (40.0, 40.0)), together((60.0, 90.0), (0.0, 10.0))
+    high, low = together((60.0, 25.0), (40.0, 35.0)), together((60.0, 90.0), (0.0, 10.0))
     assert high is not None and (high.expected_arr, high.churned_arr) == (100.0, 60.0)
-    assert (high.reads, high.within, high.quarters) == ("too high", 1, 2)
+    assert (high.reads, high.within, high.quarters) == ("too high", 0, 2)
     assert low is not None and low.reads == "too low"
-    near = together((50.0, 60.0), (50.0, 50.0))
-    assert near is not None and near.reads == "about right"
+    for quarters in (
+        ((50.0, 60.0), (50.0, 50.0)),
+        ((60.0, 20.0), (40.0, 40.0)),
+        ((50.0, 52.0), (50.0, 55.0)),
+    ):
+        near = together(*quarters)
+        assert near is not None and near.reads == "about right"
     assert together((50.0, 60.0)) is None
 
 

@@ -98,14 +98,14 @@ def _predicted_lead(board: Any) -> tuple[str, ...]:
     past = board.predicted
     if past.expected_arr is None or past.churned_arr is None:
         return (
-            "{predicted.churned:number customer} churned since {predicted.predicted_on:day}; what was expected then is "
+            "{predicted.churned:number customer} churned or gave notice since {predicted.predicted_on:day}; what was expected then is "
             "unknown",
         )
     return (
-        "On {predicted.predicted_on:day}, {predicted.expected_arr:brief_money} was expected to churn by "
+        "On {predicted.predicted_on:day}, {predicted.expected_arr:brief_money} was expected to churn or give notice by "
         "{predicted.until:day} ({predicted.lower:brief_money} to {predicted.upper:brief_money}); "
         "{predicted.churned_arr:brief_money} did, " + OUTCOMES.get(past.outcome, ""),
-        "{predicted.expected:number.1} customers were expected to churn, {predicted.churned:number} did",
+        "{predicted.expected:number.1} customers were expected to, {predicted.churned:number} did",
         _past_lead(board.past_predictions),
     )
 
@@ -115,7 +115,7 @@ def _past_lead(past: Any) -> str:
         return ""
     return (
         "Over the last {past_predictions.quarters:number} predictions, {past_predictions.expected_arr:brief_money} was "
-        "expected and {past_predictions.churned_arr:brief_money} churned; {past_predictions.within:number} of "
+        "expected and {past_predictions.churned_arr:brief_money} churned or gave notice; {past_predictions.within:number} of "
         "{past_predictions.quarters:number} ranges held. " + READINGS[past.reads]
     )
 

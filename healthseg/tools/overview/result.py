@@ -140,13 +140,15 @@ class RenewalWindow(Row):
 
 
 class PredictedArr(PredictedAndHappened):
-    """The ARR that was expected to churn, by what was known then, against what churned."""
+    """The ARR that was expected to churn, by what was known then, against what churned or gave notice."""
 
     interval_level: float = Field(description="Level of the interval")
     expected_arr: float | None = Field(description="Expected churned ARR")
     lower: float | None = Field(description="Lower end of its interval")
     upper: float | None = Field(description="Upper end of its interval")
-    churned_arr: float | None = Field(description="Their last known ARR")
+    churned_arr: float | None = Field(
+        description="ARR on the day of the prediction of those that churned or gave notice"
+    )
     outcome: Literal["below", "within", "above"] | None = Field(
         description="Where the churned ARR lies of the interval"
     )
