@@ -12,6 +12,7 @@ from healthseg.charts.canvas import at
 
 BLUE = theme.BAND_COLOURS["champion"]
 SMALL = 11
+LONGEST_NAME = 275.0
 Row = dict[str, Any]
 
 
@@ -65,7 +66,8 @@ def heat_map(
         if record[column] in heads and record[row] in names
     ]
     room = left or min(
-        220.0, 16 + max(canvas.text_width(name, canvas.PHONE_LETTER) for name in names.values())
+        LONGEST_NAME + 10,
+        16 + max(canvas.text_width(name, canvas.PHONE_LETTER) for name in names.values()),
     )
     height = cell * len(down)
     x, y = canvas.span(0, len(across)), canvas.pixels(height)
@@ -127,7 +129,7 @@ def _names(
 ) -> list[Any]:
     """The rows' names at the left, the columns' above, by turns on as many lines, or, with ``foot``, below."""
     rows = [
-        {"y": cell * (index + 0.5), "text": formats.fitted(name, 210)}
+        {"y": cell * (index + 0.5), "text": formats.fitted(name, LONGEST_NAME)}
         for index, name in enumerate(names.values())
     ]
     columns = [

@@ -70,15 +70,20 @@ def percent_axis(reach: float) -> Axis:
 
 
 def profile(frame: pd.DataFrame) -> theme.Picture:
-    """What is each segment like? Its median in each metric, against the portfolio's: blue higher, vermilion lower."""
+    """What is each segment like? Its median in each metric in which they differ, against the portfolio's: blue better, vermilion
+    worse, grey where neither is."""
     title = "Medians, against all customers"
     if not len(frame) or frame["segment"].nunique() < 2:
         return theme.nothing(title, "There is one segment only: nothing to compare it with.")
     own = set(frame.loc[frame["ingredient"].astype(bool), "label"])
+    strength = frame["distance"].astype(float).abs()
+    frame = frame.assign(strength=strength + 1e-9)[
+        strength.groupby(frame["label"]).transform("max") > 0
+    ]
     return heat.heat_map(
-        frame.assign(strength=frame["distance"].astype(float).abs() + 1e-9),
+        frame,
         title,
-        "Above or below the portfolio's median, the stronger the farther; * what defines the segments",
+        "Blue: better than the portfolio's median, orange: worse, the stronger the farther; * what defines the segments",
         "No metric is known.",
         "label",
         "segment",
@@ -92,7 +97,7 @@ def profile(frame: pd.DataFrame) -> theme.Picture:
             name: formats.fitted(name, 400 / frame["segment"].nunique())
             for name in dict.fromkeys(frame["segment"])
         },
-        colour=lambda cell: BLUE if cell["distance"] > 0 else RED,
+        colour=lambda cell: {1.0: BLUE, -1.0: RED}.get(cell["favourable"], theme.FAINT),
         cell=30,
         strongest=2.0,
     )

@@ -253,13 +253,15 @@ def spread(values: pd.Series) -> float:
 def profile_frame(
     rows: pd.DataFrame, segments: pd.Series, names: list[str], ingredients: frozenset[str]
 ) -> pd.DataFrame:
-    """Segment × metric: both medians, and their distance in robust standard deviations."""
+    """Segment × metric: both medians, their distance in robust standard deviations, and whether it is ``favourable``: 1, −1, or
+    0 where neither more nor less is better."""
     described, table = described_metrics(), []
     for metric in dict.fromkeys([*sorted(ingredients & set(rows.columns)), *PROFILE]):
         if metric not in described or rows[metric].notna().sum() <= 2:
             continue
         values = rows[metric].astype(float)
         scale, everyone = spread(values.dropna()), float(values.median())
+        better = {"higher": 1.0, "lower": -1.0}.get(described[metric].better or "", 0.0)
         for name in names:
             own = values[segments == name].dropna()
             if len(own) and scale > 0:
@@ -273,6 +275,7 @@ def profile_frame(
                         "median": median,
                         "portfolio_median": everyone,
                         "distance": (median - everyone) / scale,
+                        "favourable": better * float(np.sign(median - everyone)),
                         "text": written(metric, median),
                         "ingredient": metric in ingredients,
                     }
@@ -285,6 +288,7 @@ def profile_frame(
         "median",
         "portfolio_median",
         "distance",
+        "favourable",
         "text",
         "ingredient",
     ]
