@@ -67,6 +67,15 @@ class EndConvention:
         position = np.searchsorted(self.known, day, side="right")
         return np.r_[0.0, self.balance][position] > 0
 
+    def turns(self) -> np.ndarray:
+        """The days from which ends are read otherwise than before.
+
+        >>> EndConvention("detect", np.array([5, 5, 9, 12]), np.array([1.0, 2.0, 1.0, 0.0]), {}).turns().tolist()
+        [5, 12]
+        """
+        reading = self.inclusive(self.known)
+        return self.known[reading != np.r_[False, reading[:-1]]] if len(self.known) else self.known
+
     @property
     def word(self) -> str:
         """inclusive or exclusive, by all that is known."""
@@ -165,10 +174,13 @@ def _lost(rows: pd.DataFrame, losses: pd.DataFrame | None) -> pd.Series:
     return known.groupby(pairs["row"]).min().reindex(rows.index).astype(float)
 
 
-def boundaries(rows: pd.DataFrame) -> pd.DataFrame:
-    """The days (k, day) on which what is in force may change."""
+def boundaries(rows: pd.DataFrame, convention: EndConvention) -> pd.DataFrame:
+    """The days (k, day) on which what is in force may change, and from which terms that repeat are read otherwise."""
     names = ("starts", "known", "ends", "replaced", "lost")
     days = [*(rows[name] for name in names), rows["ends"] + 1]
+    repeated = rows[rows["auto_renews"].eq(1) & rows["ends"].notna()]
+    for turn in convention.turns():
+        days.append(pd.Series(float(turn), index=repeated.index[repeated["known"] < turn]))
     frame = pd.concat([pd.DataFrame({"k": rows["k"], "day": day}) for day in days]).dropna()
     return frame.astype(np.int64).drop_duplicates(ignore_index=True)
 

@@ -117,7 +117,9 @@ def _read(portfolio: Portfolio) -> Statements:
         rows["contract"], settings, _losses(portfolio, clients, rows)
     )
     convention = contracts.end_convention(contract_rows, settings.contract_ends)
-    moments = contracts.boundaries(contract_rows).sort_values(["k", "day"], ignore_index=True)
+    moments = contracts.boundaries(contract_rows, convention).sort_values(
+        ["k", "day"], ignore_index=True
+    )
     sums = contracts.contracts_at(contract_rows, convention, moments, settings, rates_of(portfolio))
     in_order = sums.sort_values(["k", "day"], ignore_index=True)
     return Statements(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from typing import Any
 
 import pandas as pd
@@ -424,3 +425,14 @@ def test_one_accidental_pair_does_not_turn_the_ends_of_all_contracts():
         known=rows["known"] + days.days,
     )
     assert end_convention(moved, "detect").word == "exclusive"
+
+
+def test_terms_that_repeat_are_read_as_ends_are_on_the_day_that_is_asked_for():
+    """The first quarter with its last day is three months, without it 89 days; from June on the ends of others say which."""
+    columns = "client_id starts_on ends_on arr auto_renews"
+    quarter = ("a", "2025-01-01", "2025-03-31", 1_200, True)
+    days = ["2025-05-01", "2025-06-01", "2025-07-01", "2025-08-01"]
+    others = [("b", *term, 100, False) for term in itertools.pairwise(days)]
+    alone = on(portfolio_of(contracts=frame(columns, quarter)), "a", "2025-07-15")
+    beside = on(portfolio_of(contracts=frame(columns, quarter, *others)), "a", "2025-07-15")
+    assert (alone["days_to_renewal"], beside["days_to_renewal"]) == (77, 72)
