@@ -49,8 +49,11 @@ class Uncontracted(BaseModel):
         )
         words = quantity(days, "days")
         if client_id is None:
-            who = "1 customer is" if len(rows) == 1 else f"{len(rows)} customers are"
-            text = f"{who} past the end of the contract without a new one ({amounts} ARR), for up to {words}"
+            single = len(rows) == 1
+            who, since = (
+                ("1 customer is", "for") if single else (f"{len(rows)} customers are", "for up to")
+            )
+            text = f"{who} past the end of the contract without a new one ({amounts} ARR), {since} {words}"
         else:
             text = f"Uncontracted for {words}: the contract ended without a new one ({amounts} ARR)"
         clients = rows["client_id"].astype(str).tolist()

@@ -145,7 +145,7 @@ CUSTOMER = Page(
                         "When": "date:day",
                     },
                     label="people",
-                    empty="No user stands out, and nobody rated the product low in a year.",
+                    empty="No user accounts for a large share of the usage, and none gave a low NPS rating in a year.",
                 ),
             ),
             absent=lambda page: (

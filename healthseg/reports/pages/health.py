@@ -227,8 +227,8 @@ def _outlook(health: HealthScore) -> tuple[str, ...]:
         f"{{{ahead}.lower:number}} to {{{ahead}.upper:number}})"
         if health.predicted_scores
         else "",
-        "No forecast of the past was better than no change, which was off by "
-        "{forecast.mean_absolute_error:number.1} points on average of {forecast.origins:number date}"
+        "No method has forecast better than assuming that the score stays where it is, which was off by "
+        "{forecast.mean_absolute_error:number.1} points on average ({forecast.origins:number date})"
         if tested and health.forecast and health.forecast.method == "no change"
         else "On {forecast.origins:number past forecast} it was off by "
         "{forecast.mean_absolute_error:number.1} points on average, a forecast of no change by "

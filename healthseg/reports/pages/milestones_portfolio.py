@@ -321,7 +321,7 @@ PORTFOLIO = Page(
                         ),
                         "q": "q:number.3",
                     },
-                    "Retained {retention_days:number day} after the due day: share, interval, customers",
+                    "Retention after the due day: share, interval, customers",
                     label="milestones",
                 ),
             ),

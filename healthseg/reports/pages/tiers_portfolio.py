@@ -244,7 +244,7 @@ PORTFOLIO = Page(
                         "Renewal": "window:Words",
                         "Customers": "customers:number",
                         "ARR": "arr:brief_money",
-                        "Expected churned ARR": "expected:brief_money",
+                        "Expected to churn in 90 days": "expected:brief_money",
                         "Range": "{lower:brief_money} to {upper:brief_money}",
                     },
                     label="windows",

@@ -245,8 +245,8 @@ class LifecycleOfPortfolio:
             "days": position.day,
             "share_still_in": position.still_in,
             "typical_days": typical,
-            "reason": f"{position.day} days in {spell.stage.replace('_', ' ')}; half leave it by day {typical:.0f}, "
-            f"and after {position.stuck_from:.0f} days {share:.0f}% are left",
+            "reason": f"{position.day} days in {spell.stage.replace('_', ' ')}; half exit by day {typical:.0f}, "
+            f"and {share:.0f}% are still in it after {position.stuck_from:.0f} days",
         }
 
     def moves(self) -> pd.DataFrame:

@@ -24,7 +24,7 @@
     const heads = Array.from(table.tHead.rows[0].cells), more = box.querySelector(".hs-more input");
     let rows = Array.from(body.rows), first = 0;
     const paged = rows.length > PAGE;
-    const back = make("button", { type: "button" }, "‹ Back"), forth = make("button", { type: "button" }, "On ›");
+    const back = make("button", { type: "button" }, "‹ Previous"), forth = make("button", { type: "button" }, "Next ›");
     const where = make("span", {}), pager = make("p", { class: "hs-pager" }, back, where, forth);
     const show = () => {
       const open = !more || more.checked;
