@@ -83,7 +83,7 @@ def profile(frame: pd.DataFrame) -> theme.Picture:
     return heat.heat_map(
         frame,
         title,
-        "Blue: better than the portfolio's median, orange: worse, the stronger the farther; * what defines the segments",
+        "Better or worse than the portfolio's median, the stronger the farther; * what defines the segments",
         "No metric is known.",
         "label",
         "segment",

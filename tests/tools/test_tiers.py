@@ -485,3 +485,13 @@ def test_lifetime_value_follows_from_arr_and_the_tiers_rate(year):
     shorter = result.frame("customers").set_index("client_id")["lifetime_value"]
     assert (shorter < known.set_index("client_id")["lifetime_value"]).all()
     assert (shorter <= known.set_index("client_id")["arr"]).all()
+
+
+@pytest.mark.parametrize(("enterprise", "verb"), [(1, "add 2 managers"), (3, "move 2 managers")])
+def test_managers_are_moved_where_another_tier_has_too_many(enterprise, verb):
+    names = [f"m{number}" for number in range(1 + enterprise)]
+    tiers, hours = ["SMB"] + ["Enterprise"] * enterprise, [2.0] + [100.0] * enterprise
+    csms = pd.DataFrame({"csm_id": names, "tier": tiers, "capacity_hours": hours})
+    portfolio = portfolio_of([20_000] * 5 + [300_000] * 2, tables={"csms": csms})
+    actions = hs.segment_by_value_tier(portfolio).recommended_actions_detail
+    assert any(f"SMB: {verb}" in rule.text for rule in actions)

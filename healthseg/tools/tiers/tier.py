@@ -205,6 +205,7 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
         "need": int(staffing["need"]),
         "gap": gap,
         "spare": None if gap is None else -gap,
+        "spare_elsewhere": int(-run.staffing["gap"].dropna().astype(int).clip(upper=0).sum()),
         "available_hours": number(staffing["available_hours"]),
         "hours_each": staffing["hours_each"],
         "ready": state.expansion_ready_count,
