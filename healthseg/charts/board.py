@@ -84,7 +84,7 @@ def _prediction(row: Mapping[str, Any], currency: str | None) -> BarRow:
     words = [formats.brief_money(amount, currency) for amount in (expected, churned)]
     return BarRow(
         formats.day(row["until"]),
-        f"{words[0]} expected · {words[1]} churned",
+        f"{words[0]} expected · {words[1]} happened",
         bars=(Bar(lower, upper, BLUE, 0.3, 17),),
         dot=expected,
         dot_colour=BLUE,

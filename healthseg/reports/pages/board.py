@@ -131,9 +131,9 @@ READINGS = {
 
 
 OUTCOMES = {
-    "below": "less than the range allows: the prediction was too high",
+    "below": "less than the range allows",
     "within": "within the range: the prediction held",
-    "above": "more than the range allows: the prediction was too low",
+    "above": "more than the range allows",
 }
 
 
