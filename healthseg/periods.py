@@ -11,12 +11,15 @@ import datetime as dt
 import functools
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from healthseg.errors import InvalidParameters
 
 UTC = dt.UTC
 DAY_SECONDS = 86_400
+_TICK = dt.timedelta(microseconds=1)
 DAYS_A_MONTH = 30.4375  # a twelfth of 365.25 days
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
@@ -217,3 +220,53 @@ def local_hours(start: dt.datetime, end: dt.datetime, zone: str) -> list[tuple[i
     clock = ZoneInfo(zone)
     first, last = (int(moment.replace(tzinfo=clock).timestamp()) for moment in (start, end))
     return [(epoch, dt.datetime.fromtimestamp(epoch, clock)) for epoch in range(first, last, 3600)]
+
+
+MOMENT_RULE = "a date YYYY-MM-DD, or an instant such as 2025-10-10T14:23:45Z"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A day of the account's clock with its first and last instant; both are the instant where one was given."""
+
+    day: dt.date
+    first: dt.datetime
+    last: dt.datetime
+
+
+def moment(value: Any, zone: str, parameter: str) -> Moment:
+    """A date or an instant; a time without a zone is UTC's. Raises InvalidParameters for anything else.
+
+    >>> day = moment("2025-10-10", "Europe/Berlin", "effective_at")
+    >>> day.first.isoformat(), day.last.isoformat()
+    ('2025-10-09T22:00:00+00:00', '2025-10-10T21:59:59.999999+00:00')
+    >>> moment("2025-10-10T23:30:00Z", "Europe/Berlin", "as_of").day.isoformat()
+    '2025-10-11'
+    """
+    try:
+        parsed = dt.datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+        if isinstance(value, str) and len(value.strip()) == len("2025-10-10"):
+            parsed = parsed.date()
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dt.datetime):
+        at = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        return Moment(at.astimezone(ZoneInfo(zone)).date(), at, at)
+    if isinstance(parsed, dt.date):
+        first = dt.datetime.combine(parsed, dt.time(), ZoneInfo(zone)).astimezone(UTC)
+        return Moment(parsed, first, end_of_day_utc(parsed, zone) - _TICK)
+    raise InvalidParameters(
+        f"{parameter} {str(value)[:80]!r} is not a moment: give {MOMENT_RULE}",
+        parameter=parameter,
+        value_provided=str(value)[:200],
+        validation_rule=MOMENT_RULE,
+    )
+
+
+def utc_text(at: dt.datetime) -> str:
+    """An instant as responses write it, in UTC.
+
+    >>> utc_text(dt.datetime(2025, 10, 10, 14, 23, 45, tzinfo=UTC))
+    '2025-10-10T14:23:45Z'
+    """
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

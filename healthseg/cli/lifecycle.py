@@ -49,17 +49,17 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Print the plan; with ``--apply`` the outcome of each move."""
     from healthseg.metrics.stages import of_lifecycle
     from healthseg.reports import portfolios
-    from healthseg.tools.lifecycle import criteria
+    from healthseg.tools.lifecycle.moves import apply, plan
 
     opened = portfolios.open_portfolio(arguments.portfolio)
     portfolio = of_lifecycle(opened, arguments.lifecycle)
     clients = [portfolio.client(client)["client_id"] for client in arguments.client] or None
     as_of = portfolio.as_of(arguments.as_of)
-    steps = criteria.plan(portfolio, as_of, clients, present=arguments.as_of is None)
+    steps = plan(portfolio, as_of, clients, present=arguments.as_of is None)
     head: dict[str, Any] = {"as_of": as_of.isoformat(), "applied": arguments.apply}
     if not arguments.apply:
         return _show(arguments, {**head, "moves": [step.to_dict() for step in steps]})
-    moves = criteria.apply(portfolio, steps, notify_team=not arguments.no_notify)
+    moves = apply(portfolio, steps, notify_team=not arguments.no_notify)
     manual = [
         {**step.to_dict(), "outcome": "left to a person"} for step in steps if not step.automatic
     ]

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.engine import run
-from healthseg.data.losses import Issue
+from healthseg.data.losses import Issue, note_on_customers
 from healthseg.data.rates import Rates, rates
 from healthseg.settings.data import DataSettings
 
@@ -453,6 +453,10 @@ def _ends_note(
     return Issue(text, int(rows["ends"].notna().sum()), kind="note", column="ends_on", rows=False)
 
 
+def _rows_by_client(rows: pd.DataFrame, names: list[str]) -> dict[str, int]:
+    return {names[k]: int(count) for k, count in rows.groupby("k").size().items()}
+
+
 def _overlaps(
     in_force: pd.DataFrame, names: list[str], stated: pd.DataFrame, settings: DataSettings
 ) -> Issue | None:
@@ -462,7 +466,7 @@ def _overlaps(
         return None
     added = several["arr"].sum()
     later = several.drop_duplicates("k", keep="last")["arr"].sum()
-    clients = {names[k]: int(count) for k, count in several.groupby("k").size().items()}
+    clients = _rows_by_client(several, names)
     own = stated["customers"].reindex(several["k"].unique())
     beside = f"; the table customers has {own.sum():,.0f}" if own.notna().any() else ""
     reading = "which add up" if settings.overlap == "add" else "of which the later one counts"
@@ -471,7 +475,7 @@ def _overlaps(
         f"{who} several contracts at once, {reading}: ARR of {added:,.0f} in all, "
         f"{later:,.0f} by the later ones alone{beside}"
     )
-    return Issue(text, len(several), min(clients), kind="note", rows=False, clients=clients)
+    return note_on_customers(text, clients)
 
 
 def _not_known_yet(rows: pd.DataFrame, moments: pd.DataFrame, names: list[str]) -> Issue | None:
@@ -480,12 +484,12 @@ def _not_known_yet(rows: pd.DataFrame, moments: pd.DataFrame, names: list[str]) 
     late = rows[(rows["known"] > day) & (rows["starts"] <= day)]
     if not len(late):
         return None
-    clients = {names[k]: int(count) for k, count in late.groupby("k").size().items()}
+    clients = _rows_by_client(late, names)
     text = (
         f"{len(late):,} contracts that had begun were recorded or signed after the portfolio's last day, and are not "
         f"known on it, for example of {min(clients)}"
     )
-    return Issue(text, len(late), min(clients), kind="note", rows=False, clients=clients)
+    return note_on_customers(text, clients)
 
 
 def _unnamed(in_force: pd.DataFrame, names: list[str]) -> Issue | None:
@@ -494,20 +498,12 @@ def _unnamed(in_force: pd.DataFrame, names: list[str]) -> Issue | None:
     lost = several[several["unnamed"]]
     if not len(lost):
         return None
-    clients = {names[k]: int(count) for k, count in lost.groupby("k").size().items()}
+    clients = _rows_by_client(lost, names)
     text = (
         f"{len(lost):,} contracts without a contract_id run beside others that have one: they may be versions of those, so that "
         f"ARR and seats are not measured by contracts, for example of {min(clients)}"
     )
-    return Issue(
-        text,
-        len(lost),
-        min(clients),
-        kind="note",
-        column="contract_id",
-        rows=False,
-        clients=clients,
-    )
+    return note_on_customers(text, clients, "contract_id")
 
 
 def _contradictions(stated: pd.DataFrame, names: list[str]) -> Issue | None:

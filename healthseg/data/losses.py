@@ -54,6 +54,14 @@ class Issue:
         return head + self.reason + (f":{where}" if where else "")
 
 
+def note_on_customers(text: str, clients: Mapping[str, int], column: str | None = None) -> Issue:
+    """A note on rows that are read all the same, with how many there are of each customer."""
+    rows = sum(clients.values())
+    return Issue(
+        text, rows, min(clients), kind="note", column=column, rows=False, clients=dict(clients)
+    )
+
+
 @dataclass(frozen=True)
 class TableReport:
     """The accounting of one table: ``read == kept + dropped``.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.engine import run
-from healthseg.data.losses import Issue
+from healthseg.data.losses import Issue, note_on_customers
 from healthseg.settings.data import DataSettings
 
 
@@ -117,12 +117,4 @@ def rate_issue(
         f"fx has no rate {path}: the ARR of "
         f"{len(clients):,} customers is in no total and no value tier, for example {min(clients)}"
     )
-    return Issue(
-        text,
-        len(lacking),
-        min(clients),
-        kind="note",
-        column="currency",
-        rows=False,
-        clients=clients,
-    )
+    return note_on_customers(text, clients, "currency")

@@ -139,9 +139,9 @@ def test_a_customers_response_conforms_to_the_reference(demo, conform):
 
 
 def test_the_plan_to_advance_moves_exactly_those_whose_criteria_are_met(demo):
-    from healthseg.tools.lifecycle import criteria
+    from healthseg.tools.lifecycle.moves import plan
 
-    steps = {step.client_id: step for step in criteria.plan(demo, demo.data_until)}
+    steps = {step.client_id: step for step in plan(demo, demo.data_until)}
     for client in demo.table("customers")["client_id"].head(20):
         coming = manage_lifecycle_stages(
             demo, client, "get_stage", as_of=demo.data_until

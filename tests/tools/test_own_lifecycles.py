@@ -12,7 +12,7 @@ from healthseg.errors import HealthsegError, InvalidParameters
 from healthseg.metrics import panels
 from healthseg.metrics.stages import of_lifecycle
 from healthseg.reports import portfolio_page
-from healthseg.tools.lifecycle.criteria import apply, plan
+from healthseg.tools.lifecycle.moves import apply, plan
 from tests.tools.lifecycle_portfolios import at, changes, portfolio_of
 
 JOURNEY = {

@@ -1,8 +1,7 @@
-"""Criteria of the next stage: the figures they read, which hold, what contradicts a record, which moves follow."""
+"""Criteria of the next stage: the figures they read, which hold, and what contradicts a record."""
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import functools
 import math
@@ -15,16 +14,13 @@ import pandas as pd
 
 from healthseg.errors import InvalidParameters
 from healthseg.metrics import panels
-from healthseg.metrics.counting import customers, epoch_day
+from healthseg.metrics.counting import epoch_day
 from healthseg.metrics.milestones import states
-from healthseg.metrics.stages import StageSpell, history, in_force, spells, zones
-from healthseg.periods import end_of_day_utc
 from healthseg.rules.expressions import Condition
 from healthseg.scoring import score_panel
 from healthseg.scoring.scored_panel import with_todays_values
 from healthseg.settings.lifecycle import Criterion, Edge
 from healthseg.statistics.robust import theil_sen
-from healthseg.tools.lifecycle.moves import LONGEST_REASON, TRANSITION, RequestedMove, record_move
 from healthseg.tools.lifecycle.result import Disagreement, SuggestedStage
 from healthseg.tools.values import number
 
@@ -423,137 +419,3 @@ def suggestion(
         ((stage, why) for holds, stage, why in by_rule if holds), ("active", "it is used")
     )
     return SuggestedStage(stage=stage, text=why)
-
-
-# -- moves that follow ---------------------------------------------------------------------
-
-ACTOR = "rule"
-
-
-@dataclass(frozen=True)
-class PlannedMove:
-    """A move whose criteria are met: customer, stages, and what holds."""
-
-    client_id: str
-    name: str
-    source: str
-    target: str
-    since: dt.date
-    reason: str
-    automatic: bool
-    lifecycle: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "client_id": self.client_id,
-            "name": self.name,
-            "from_stage": self.source,
-            "to_stage": self.target,
-            "in_stage_since": self.since.isoformat(),
-            "because": self.reason,
-            "automatic": self.automatic,
-        }
-
-    def request(self) -> RequestedMove:
-        """The transition; for the same time in the stage it is the same request again."""
-        prefix = "-".join(filter(None, ("advance", self.lifecycle, self.client_id)))
-        return RequestedMove(
-            self.client_id,
-            self.target,
-            TRANSITION,
-            reason=self.reason[:LONGEST_REASON],
-            automated=True,
-            actor=ACTOR,
-            expected=self.source,
-            request_id=f"{prefix}-{self.since:%Y%m%d}-{self.source}-{self.target}"[:100],
-        )
-
-
-def current_spells(
-    portfolio: Portfolio, as_of: dt.date | None, known_by: dt.datetime | None = None
-) -> dict[str, StageSpell]:
-    """Each customer's time in its stage at the end of ``as_of`` (None: by all that is recorded), by client_id."""
-    known, zone = history(portfolio), zones(portfolio)
-    limits = {
-        name: None if as_of is None else end_of_day_utc(as_of, name) for name in set(zone.values())
-    }
-    by_client = {
-        client: spells(in_force(changes, limits[zone[client]], known_by))
-        for client, changes in known.by_client.items()
-        if client in zone
-    }
-    return {client: rows[-1] for client, rows in sorted(by_client.items()) if rows}
-
-
-def plan(
-    portfolio: Portfolio, as_of: dt.date, only: Iterable[str] | None = None, present: bool = False
-) -> list[PlannedMove]:
-    """Of each live customer the first of its stage's edges whose criteria are met at ``as_of``.
-
-    Its stage is that of ``as_of``; with ``present`` the one it is in by all that is recorded.
-    """
-    edges: dict[str, list[Edge]] = {}
-    for edge in portfolio.settings.lifecycle.edges:
-        edges.setdefault(edge.source, []).append(edge)
-    spells_now = current_spells(portfolio, None if present else as_of)
-    if only is not None:
-        spells_now = {client: spell for client, spell in spells_now.items() if client in set(only)}
-    names_needed = needed(portfolio.settings.lifecycle.edges)
-    days = portfolio_days(
-        portfolio,
-        as_of,
-        names_needed,
-        {client: spell.start for client, spell in spells_now.items()},
-    )
-    names = _names(portfolio)
-    steps = (
-        _step(
-            client,
-            names[client],
-            spells_now[client],
-            edges.get(spells_now[client].stage, []),
-            days[client],
-        )
-        for client in sorted(days)
-    )
-    name = portfolio.settings.lifecycle.name
-    return [dataclasses.replace(step, lifecycle=name) for step in steps if step is not None]
-
-
-def _step(
-    client: str, name: str, spell: StageSpell, edges: list[Edge], days: list[DayFigures]
-) -> PlannedMove | None:
-    for edge in edges:
-        states = [criterion_state(each, days, trend=False) for each in edge.criteria]
-        if all_met(states):
-            reason = "; ".join(state.criterion.text for state in states)
-            return PlannedMove(
-                client, name, edge.source, edge.target, spell.start, reason, edge.automatic
-            )
-    return None
-
-
-def apply(
-    portfolio: Portfolio, steps: Iterable[PlannedMove], notify_team: bool = True
-) -> list[dict[str, Any]]:
-    """Makes the automatic moves, each in its own transaction, and says what became of each.
-
-    The outcome is moved, unchanged (made before), or refused with the reason, where the customer was moved meanwhile.
-    """
-    return [_applied(portfolio, step, notify_team) for step in steps if step.automatic]
-
-
-def _applied(portfolio: Portfolio, step: PlannedMove, notify_team: bool) -> dict[str, Any]:
-    try:
-        move = record_move(portfolio, zones(portfolio)[step.client_id], step.request(), notify_team)
-    except InvalidParameters as problem:
-        return {**step.to_dict(), "outcome": "refused", "reason": problem.message}
-    return {**step.to_dict(), "outcome": "moved" if move.changed else "unchanged"}
-
-
-def _names(portfolio: Portfolio) -> Mapping[str, str]:
-    known = customers(portfolio)
-    return {
-        client: client if pd.isna(name) else str(name)
-        for client, name in (known["name"] if "name" in known else known["client_id"]).items()
-    }

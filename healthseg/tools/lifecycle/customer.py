@@ -23,6 +23,7 @@ from healthseg.metrics.stages import (
     portfolio_time_in_stage,
     spells,
 )
+from healthseg.periods import Moment, utc_text
 from healthseg.scoring.overrides import why_no_score
 from healthseg.settings.lifecycle import Edge
 from healthseg.tools.base import Figure, Interval, TriggeredRule
@@ -37,7 +38,7 @@ from healthseg.tools.lifecycle.criteria import (
     needed,
     suggestion,
 )
-from healthseg.tools.lifecycle.moves import CORRECTION, Moment, Move, utc_text
+from healthseg.tools.lifecycle.moves import CORRECTION, Move
 from healthseg.tools.lifecycle.result import (
     CriterionDetail,
     Disagreement,

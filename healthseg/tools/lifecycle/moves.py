@@ -1,9 +1,8 @@
-"""Changes of stage: requested moves, their check and record in one transaction, and the messages they trigger."""
+"""Changes of stage: requested or planned by the criteria, checked and recorded in one transaction with their messages."""
 
 from __future__ import annotations
 
 import datetime as dt
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,29 @@ import pandas as pd
 
 from healthseg import rules as rule_engine
 from healthseg.errors import InvalidParameters
-from healthseg.metrics.counting import EPOCH
+from healthseg.metrics.counting import EPOCH, customers
 from healthseg.metrics.milestone_plan import DayCount
 from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import customer_as_of
-from healthseg.metrics.stages import StageChange, history, in_force, of_event
+from healthseg.metrics.stages import (
+    StageChange,
+    StageSpell,
+    history,
+    in_force,
+    of_event,
+    spells,
+    zones,
+)
 from healthseg.periods import UTC, end_of_day_utc, local_day
 from healthseg.settings import Settings, fingerprint
-from healthseg.settings.lifecycle import Action, Lifecycle
+from healthseg.settings.lifecycle import Action, Edge, Lifecycle
+from healthseg.tools.lifecycle.criteria import (
+    DayFigures,
+    all_met,
+    criterion_state,
+    needed,
+    portfolio_days,
+)
 from healthseg.tools.values import word
 
 if TYPE_CHECKING:
@@ -254,93 +268,6 @@ def _refused(
     )
 
 
-def checked_text(reason: str | None) -> str | None:
-    """A reason that can be recorded: at most 2,000 characters, all printable.
-
-    >>> checked_text("went live")
-    'went live'
-    """
-    if reason is None:
-        return None
-    rule = f"at most {LONGEST_REASON:,} characters, no control characters"
-    if len(reason) > LONGEST_REASON:
-        raise InvalidParameters(
-            f"transition_reason has {len(reason):,} characters; it may have {LONGEST_REASON:,}",
-            parameter="transition_reason",
-            value_provided=reason[:80],
-            validation_rule=rule,
-        )
-    odd = next(
-        (
-            letter
-            for letter in reason
-            if unicodedata.category(letter) in ("Cc", "Cs")
-            or letter in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-        ),
-        None,
-    )
-    if odd is not None:
-        raise InvalidParameters(
-            f"transition_reason holds the control character U+{ord(odd):04X}: leave it out",
-            parameter="transition_reason",
-            value_provided=repr(reason[:80]),
-            validation_rule=rule,
-        )
-    return reason
-
-
-# -- moments -----------------------------------------------------------------------------
-
-MOMENT_RULE = "a date YYYY-MM-DD, or an instant such as 2025-10-10T14:23:45Z"
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A day of the account's clock with its first and last instant; both are the instant where one was given."""
-
-    day: dt.date
-    first: dt.datetime
-    last: dt.datetime
-
-
-def moment(value: Any, zone: str, parameter: str) -> Moment:
-    """A date or an instant; a time without a zone is UTC's. Raises InvalidParameters for anything else.
-
-    >>> day = moment("2025-10-10", "Europe/Berlin", "effective_at")
-    >>> day.first.isoformat(), day.last.isoformat()
-    ('2025-10-09T22:00:00+00:00', '2025-10-10T21:59:59.999999+00:00')
-    >>> moment("2025-10-10T23:30:00Z", "Europe/Berlin", "as_of").day.isoformat()
-    '2025-10-11'
-    """
-    try:
-        parsed = dt.datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
-        if isinstance(value, str) and len(value.strip()) == len("2025-10-10"):
-            parsed = parsed.date()
-    except ValueError:
-        parsed = None
-    if isinstance(parsed, dt.datetime):
-        at = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-        return Moment(at.astimezone(ZoneInfo(zone)).date(), at, at)
-    if isinstance(parsed, dt.date):
-        first = dt.datetime.combine(parsed, dt.time(), ZoneInfo(zone)).astimezone(UTC)
-        return Moment(parsed, first, end_of_day_utc(parsed, zone) - _TICK)
-    raise InvalidParameters(
-        f"{parameter} {str(value)[:80]!r} is not a moment: give {MOMENT_RULE}",
-        parameter=parameter,
-        value_provided=str(value)[:200],
-        validation_rule=MOMENT_RULE,
-    )
-
-
-def utc_text(at: dt.datetime) -> str:
-    """An instant as responses write it, in UTC.
-
-    >>> utc_text(dt.datetime(2025, 10, 10, 14, 23, 45, tzinfo=UTC))
-    '2025-10-10T14:23:45Z'
-    """
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 # -- messages ----------------------------------------------------------------------------
 
 
@@ -442,3 +369,149 @@ def record_move(portfolio: Portfolio, zone: str, request: RequestedMove, notify_
     signup = pd.Timestamp(customer["signup_date"]).date()
     rules_in_force = portfolio.settings.lifecycle
     return move(portfolio.ledger(), imported, zone, signup, rules_in_force, request, announce)
+
+
+# -- moves that follow ---------------------------------------------------------------------
+
+ACTOR = "rule"
+
+
+@dataclass(frozen=True)
+class PlannedMove:
+    """A move whose criteria are met: customer, stages, and what holds."""
+
+    client_id: str
+    name: str
+    source: str
+    target: str
+    since: dt.date
+    reason: str
+    automatic: bool
+    lifecycle: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "client_id": self.client_id,
+            "name": self.name,
+            "from_stage": self.source,
+            "to_stage": self.target,
+            "in_stage_since": self.since.isoformat(),
+            "because": self.reason,
+            "automatic": self.automatic,
+        }
+
+    def request(self) -> RequestedMove:
+        """The transition; for the same time in the stage it is the same request again."""
+        prefix = "-".join(filter(None, ("advance", self.lifecycle, self.client_id)))
+        return RequestedMove(
+            self.client_id,
+            self.target,
+            TRANSITION,
+            reason=self.reason[:LONGEST_REASON],
+            automated=True,
+            actor=ACTOR,
+            expected=self.source,
+            request_id=f"{prefix}-{self.since:%Y%m%d}-{self.source}-{self.target}"[:100],
+        )
+
+
+def current_spells(
+    portfolio: Portfolio, as_of: dt.date | None, known_by: dt.datetime | None = None
+) -> dict[str, StageSpell]:
+    """Each customer's time in its stage at the end of ``as_of`` (None: by all that is recorded), by client_id."""
+    known, zone = history(portfolio), zones(portfolio)
+    limits = {
+        name: None if as_of is None else end_of_day_utc(as_of, name) for name in set(zone.values())
+    }
+    by_client = {
+        client: spells(in_force(changes, limits[zone[client]], known_by))
+        for client, changes in known.by_client.items()
+        if client in zone
+    }
+    return {client: rows[-1] for client, rows in sorted(by_client.items()) if rows}
+
+
+def plan(
+    portfolio: Portfolio, as_of: dt.date, only: Iterable[str] | None = None, present: bool = False
+) -> list[PlannedMove]:
+    """Of each live customer the first of its stage's edges whose criteria are met at ``as_of``.
+
+    Its stage is that of ``as_of``; with ``present`` the one it is in by all that is recorded.
+    """
+    edges: dict[str, list[Edge]] = {}
+    for edge in portfolio.settings.lifecycle.edges:
+        edges.setdefault(edge.source, []).append(edge)
+    spells_now = current_spells(portfolio, None if present else as_of)
+    if only is not None:
+        spells_now = {client: spell for client, spell in spells_now.items() if client in set(only)}
+    names_needed = needed(portfolio.settings.lifecycle.edges)
+    days = portfolio_days(
+        portfolio,
+        as_of,
+        names_needed,
+        {client: spell.start for client, spell in spells_now.items()},
+    )
+    names = _names(portfolio)
+    steps = (
+        _step(
+            client,
+            names[client],
+            spells_now[client],
+            edges.get(spells_now[client].stage, []),
+            days[client],
+            portfolio.settings.lifecycle.name,
+        )
+        for client in sorted(days)
+    )
+    return [step for step in steps if step is not None]
+
+
+def _step(
+    client: str,
+    name: str,
+    spell: StageSpell,
+    edges: list[Edge],
+    days: list[DayFigures],
+    lifecycle: str,
+) -> PlannedMove | None:
+    for edge in edges:
+        states = [criterion_state(each, days, trend=False) for each in edge.criteria]
+        if all_met(states):
+            reason = "; ".join(state.criterion.text for state in states)
+            return PlannedMove(
+                client,
+                name,
+                edge.source,
+                edge.target,
+                spell.start,
+                reason,
+                edge.automatic,
+                lifecycle,
+            )
+    return None
+
+
+def apply(
+    portfolio: Portfolio, steps: Iterable[PlannedMove], notify_team: bool = True
+) -> list[dict[str, Any]]:
+    """Makes the automatic moves, each in its own transaction, and says what became of each.
+
+    The outcome is moved, unchanged (made before), or refused with the reason, where the customer was moved meanwhile.
+    """
+    return [_applied(portfolio, step, notify_team) for step in steps if step.automatic]
+
+
+def _applied(portfolio: Portfolio, step: PlannedMove, notify_team: bool) -> dict[str, Any]:
+    try:
+        move = record_move(portfolio, zones(portfolio)[step.client_id], step.request(), notify_team)
+    except InvalidParameters as problem:
+        return {**step.to_dict(), "outcome": "refused", "reason": problem.message}
+    return {**step.to_dict(), "outcome": "moved" if move.changed else "unchanged"}
+
+
+def _names(portfolio: Portfolio) -> Mapping[str, str]:
+    known = customers(portfolio)
+    return {
+        client: client if pd.isna(name) else str(name)
+        for client, name in (known["name"] if "name" in known else known["client_id"]).items()
+    }

@@ -29,14 +29,9 @@ from healthseg.settings.lifecycle import Lifecycle
 from healthseg.statistics.rates import wilson
 from healthseg.tools.base import TriggeredRule
 from healthseg.tools.context import chosen_customers, chosen_warnings
-from healthseg.tools.lifecycle.criteria import (
-    contract_figures,
-    contracts,
-    current_spells,
-    disagreements,
-    plan,
-)
+from healthseg.tools.lifecycle.criteria import contract_figures, contracts, disagreements
 from healthseg.tools.lifecycle.customer import TOOL, PositionOnCurve, position_on_curve
+from healthseg.tools.lifecycle.moves import current_spells, plan
 from healthseg.tools.lifecycle.result import PortfolioLifecycle
 from healthseg.tools.values import records
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import unicodedata
 from typing import Annotated, Any, Literal
 
 import pandas as pd
@@ -12,17 +13,15 @@ from pydantic import Field
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters, hint, require_known
 from healthseg.metrics.stages import history, of_lifecycle, zones
-from healthseg.periods import as_date
+from healthseg.periods import Moment, as_date, moment
 from healthseg.tools.base import ClientId, Day, Only, tool
 from healthseg.tools.lifecycle.criteria import refuse_unmet
 from healthseg.tools.lifecycle.customer import CustomerStage
 from healthseg.tools.lifecycle.moves import (
     CORRECTION,
+    LONGEST_REASON,
     TRANSITION,
-    Moment,
     RequestedMove,
-    checked_text,
-    moment,
     record_move,
 )
 from healthseg.tools.lifecycle.portfolio import LifecycleOfPortfolio
@@ -256,6 +255,41 @@ def _refuse_changes(action: str, values: dict[str, Any]) -> None:
                 value_provided=str(value)[:200],
                 validation_rule="only with update_stage or transition",
             )
+
+
+def checked_text(reason: str | None) -> str | None:
+    """A reason that can be recorded: at most 2,000 characters, all printable.
+
+    >>> checked_text("went live")
+    'went live'
+    """
+    if reason is None:
+        return None
+    rule = f"at most {LONGEST_REASON:,} characters, no control characters"
+    if len(reason) > LONGEST_REASON:
+        raise InvalidParameters(
+            f"transition_reason has {len(reason):,} characters; it may have {LONGEST_REASON:,}",
+            parameter="transition_reason",
+            value_provided=reason[:80],
+            validation_rule=rule,
+        )
+    odd = next(
+        (
+            letter
+            for letter in reason
+            if unicodedata.category(letter) in ("Cc", "Cs")
+            or letter in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        ),
+        None,
+    )
+    if odd is not None:
+        raise InvalidParameters(
+            f"transition_reason holds the control character U+{ord(odd):04X}: leave it out",
+            parameter="transition_reason",
+            value_provided=repr(reason[:80]),
+            validation_rule=rule,
+        )
+    return reason
 
 
 def _checked_actor(actor: str | None, automated: bool) -> str:
