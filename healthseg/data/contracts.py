@@ -23,12 +23,6 @@ from healthseg.settings.data import DataSettings
 
 # pairs of a day and a contract that are compared at once: bounds the memory
 PAIRS_AT_ONCE = 2_000_000
-# shorter contracts roll on: their end is no renewal
-ROLLING_DAYS = 60
-# a contract that begins so many days before or after the end of a term follows the one that would have renewed by itself
-SUCCESSOR_DAYS = 60
-# with less of its ARR, and another plan, it is an add-on unless it begins on the very day
-SUCCESSOR_MIN_ARR_SHARE = 0.5
 NUMBERS = (
     "arr",
     "seats",
@@ -186,24 +180,24 @@ def boundaries(rows: pd.DataFrame, convention: EndConvention) -> pd.DataFrame:
 
 
 def known_versions(
-    rows: pd.DataFrame, convention: EndConvention, moments: pd.DataFrame
+    rows: pd.DataFrame, convention: EndConvention, moments: pd.DataFrame, settings: DataSettings
 ) -> pd.DataFrame:
     """Pairs of a moment (``at``: its row) and a contract's standing version that had begun by then, with ``stop`` (the
     first day without it, inf while it is open) and ``in_force``.
 
     A contract that renews by itself runs on by whole terms, until the customer is lost or another contract follows it: one
-    that begins within ``SUCCESSOR_DAYS`` of the end of a term.
+    that begins within ``successor_days`` of the end of a term.
     """
     pairs = moments.reset_index(names="at").merge(rows, on="k")
     pairs = pairs[(pairs["starts"] <= pairs["day"]) & (pairs["known"] <= pairs["day"])]
     pairs = pairs[~pairs.duplicated(["at", "version"], keep="last")]
     pairs = pairs[~(pairs["replaced"] <= pairs["day"])]
     stop = pairs["ends"] + convention.inclusive(pairs["day"].to_numpy())
-    pairs = _renewed(pairs.assign(stop=stop.fillna(np.inf)))
+    pairs = _renewed(pairs.assign(stop=stop.fillna(np.inf)), settings)
     return pairs.assign(in_force=pairs["stop"] > pairs["day"])
 
 
-def _renewed(pairs: pd.DataFrame) -> pd.DataFrame:
+def _renewed(pairs: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
     """The pairs with the present terms of contracts that renewed by themselves; ``months`` and ``length`` are those of a
     term (0 of contracts that don't). One that another contract followed is left out."""
     # an open contract's term ends with the day of renewal, or on the day before it
@@ -225,11 +219,12 @@ def _renewed(pairs: pd.DataFrame) -> pd.DataFrame:
     gap = others["starts_other"] - others["stop"]
     phase = gap % others["length"]
     distance = np.minimum(phase, others["length"] - phase)
-    near = distance <= SUCCESSOR_DAYS
+    near = distance <= settings.successor_days
     # a small contract of another plan that begins on another day is an add-on: it runs beside the renewed one
-    small = others["arr_other"] < SUCCESSOR_MIN_ARR_SHARE * others["arr"]
+    small = others["arr_other"] < settings.successor_min_arr_share * others["arr"]
     beside = small & (distance > 1) & (others["plan"] != others["plan_other"])
-    followed = others.loc[later & near & ~beside & (gap >= -SUCCESSOR_DAYS), "row"].unique()
+    followed = later & near & ~beside & (gap >= -settings.successor_days)
+    followed = others.loc[followed, "row"].unique()
     pairs, over = pairs.drop(index=followed), over.drop(index=followed)
     stop = rolled(over["stop"], 0, over)
     for name in ("ends", "renews"):
@@ -318,7 +313,7 @@ def _sums(
     settings: DataSettings,
     fx: Rates | None,
 ) -> pd.DataFrame:
-    known = known_versions(rows, convention, moments)
+    known = known_versions(rows, convention, moments, settings)
     if not len(known):
         return contracts_at(rows.iloc[:0], convention, moments, settings)
     any_in_force = known.groupby("at")["in_force"].transform("any")
@@ -341,7 +336,7 @@ def _sums(
     frame["recorded"] = np.fmax(frame["since"], chosen.groupby("at")["known"].max())
     frame["ended"] = ended.where(~in_force)
     frame["lapsed"] = frame["ended"].where(~_signed(rows, frame))
-    own = frame["renews"].fillna(frame["ends"].where(frame["term"] >= ROLLING_DAYS))
+    own = frame["renews"].fillna(frame["ends"].where(frame["term"] >= settings.rolling_term_days))
     frame["renews"] = own.where(in_force, frame["ends"])
     return frame.reset_index(drop=True)
 
@@ -394,7 +389,7 @@ def contract_issues(
     """How contracts are read on the portfolio's last day: ends, overlaps, and where they contradict other tables."""
     scope, rows, convention, moments = _contracts_of(connection, day, settings)
     names = scope["client_id"].tolist()
-    known = known_versions(rows, convention, moments)
+    known = known_versions(rows, convention, moments, settings)
     in_force = known[known["in_force"]]
     stated = run(connection, "checks/arr_stated", {"scope": scope}).set_index("k")
     fx = rates(run(connection, "checks/fx", {}), settings.reporting_currency)

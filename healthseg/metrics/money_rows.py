@@ -125,7 +125,8 @@ def _contracts(
 ) -> pd.DataFrame:
     """The contracts in force, else those that ended last."""
     moments = pd.DataFrame({"k": k, "day": epoch_day(date)})
-    known = standing(known_versions(history.contract_rows, history.convention, moments), settings)
+    versions = known_versions(history.contract_rows, history.convention, moments, settings)
+    known = standing(versions, settings)
     keys = known["contract_id"].astype(object)
     return pd.DataFrame(
         {

@@ -12,6 +12,8 @@ from healthseg.settings.base import Frozen
 
 # characters of a text that are read: ids and names have tens, and the engine takes several times the length of the others
 LONGEST_TEXT = 10_000
+# the churn model's terms that renew in every step are these, too
+ROLLING_TERM_DAYS = 60
 
 
 def _synonyms(meanings: dict[str, str]) -> dict[str, str]:
@@ -147,6 +149,12 @@ class DataSettings(Frozen):
     overlap: Literal["add", "replace"] = "add"
     # whether ends_on is a contract's last day, or the day after it; "detect" reads it from consecutive contracts
     contract_ends: Literal["detect", "inclusive", "exclusive"] = "detect"
+    # contracts of shorter terms roll on: their end is no renewal
+    rolling_term_days: Annotated[int, Field(ge=0)] = ROLLING_TERM_DAYS
+    # a contract that begins so many days before or after the end of a term follows the one that would have renewed by
+    # itself; with less of its ARR, and another plan, it is an add-on unless it begins on the very day
+    successor_days: Annotated[int, Field(ge=0)] = 60
+    successor_min_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     # an account whose parent's ARR rises by most of its own at about the time that it ends was merged into it
     merger_days: Annotated[int, Field(ge=0)] = 31
     merger_min_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -2,7 +2,7 @@
 
 Renewals are steps' columns: in how many steps the next one is due, counted from the step's start. A renewal that
 lies before the step has been signed, since the customer is retained: the next is a term later. Contracts of fewer
-than ``MONTHLY_DAYS`` renew in every step.
+than ``ROLLING_TERM_DAYS`` renew in every step.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from healthseg.settings.data import ROLLING_TERM_DAYS
+
 RENEWAL, TENURE = "renewal", "tenure"
 SUBJECTS = {RENEWAL: "days_to_renewal", TENURE: "tenure_days"}
 # metrics that only these columns read
 KNOWN_AHEAD = frozenset(
     {"days_to_renewal", "contract_term_days", "contract_auto_renews", "tenure_days"}
 )
-MONTHLY_DAYS = 60
 ASSUMED_TERM_DAYS = 365
 SHORT_DAYS, LONG_DAYS = 120, 300  # of a term, exclusive
 TENURE_DAYS = (30, 60, 90, 120, 180, 270, 365, 730)
@@ -58,7 +59,7 @@ def timing_values(
         "overdue": steps <= 0,
         "due of short": _within(steps, 0, 1) & (term < SHORT_DAYS),
         "due of long": _within(steps, 0, 1) & (term > LONG_DAYS),
-        "monthly": term < MONTHLY_DAYS,
+        "monthly": term < ROLLING_TERM_DAYS,
         "term": np.log1p(np.nan_to_num(term)) / 6,
         "due by itself": _within(steps, 0, 1) * (renews - 0.5),
         "by itself": renews - 0.5,
@@ -80,7 +81,7 @@ def _renewal(
     """Steps until the renewal, the term in days (NaN: unknown), and whether it renews by itself (½: unknown)."""
     days = _column(rows, "days_to_renewal", np.nan)
     term = _column(rows, "contract_term_days", np.nan)
-    days = np.where(term < MONTHLY_DAYS, np.nan, days)
+    days = np.where(term < ROLLING_TERM_DAYS, np.nan, days)
     later, passed = days - ahead * step_days, ahead * step_days >= days
     each = np.where(np.isnan(term), ASSUMED_TERM_DAYS, term)
     signed = passed & (days > 0)
