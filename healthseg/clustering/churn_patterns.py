@@ -317,3 +317,15 @@ class QuarterRetention:
         return RetentionWith(
             correlation, rates[0], rates[1], int(sides[0].sum()), int(sides[1].sum())
         )
+
+    def shares_showing(self, shown: np.ndarray) -> tuple[float | None, float | None]:
+        """Share of the customer-quarters that show it, of customers retained for the horizon and of those that churned."""
+        x = shown[self.month]
+        sides = [np.isfinite(x) & (self.retained == value) for value in (1, 0)]
+        retained, churned = (float(x[side].mean()) if side.any() else None for side in sides)
+        return retained, churned
+
+    def mean_of_retained(self, counts: np.ndarray) -> float | None:
+        """The mean over customer-quarters retained for the horizon of a count by month row."""
+        kept = counts[self.month][self.retained == 1]
+        return float(kept.mean()) if len(kept) else None

@@ -37,7 +37,7 @@ def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(portfol
     page = figure_check.markup_of(shown) + shown.footer().markup
     assert figure_check.faults(shown) == []
     assert "<script>" not in page and "&lt;script&gt;" in page
-    assert "What follows: not measured" in page and shown.opening().facts["verdict"]
+    assert "What precedes churn: not measured" in page and shown.opening().facts["verdict"]
 
 
 def test_the_portfolios_page_shows_all_its_sections_and_says_what_is_not_measured(portfolio):

@@ -302,7 +302,7 @@ def test_barriers_are_topics_with_three_tickets_and_nothing_without_tickets():
         "login: 4 of 6 tickets (67%)"
     ]
     assert low[0].improvement_strategies == [
-        "Fix what its tickets are about: 4 of 6 concern “login”"
+        "Take “login” to the product team and tell customers what comes of it: 4 of its 6 tickets are about it"
     ]
     bare = track_feature_adoption(tiny_portfolio(events, customers, features=features))
     assert (

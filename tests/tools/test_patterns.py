@@ -245,6 +245,22 @@ def test_one_customers_churn_patterns_are_patterns_of_the_portfolio(of_customer,
     assert all(risk.shown_by_customer for risk in of_customer.risk_patterns or [])
 
 
+def test_a_customer_stands_beside_those_that_stayed(of_customer, of_portfolio, live, portfolio):
+    shown = [each for each in of_customer.behaviours if each.shown_by_customer]
+    standing, warned = of_customer.standing, [each for each in shown if each.kind == "risk"]
+    assert of_customer.behaviours[: len(shown)] == shown  # its own come first
+    assert (standing.warning_signs, standing.strengths) == (len(warned), len(shown) - len(warned))
+    assert {each.sign for each in of_customer.behaviours} == {sign.name for sign in SIGNS}
+    # the mean number of warning signs is the sum of their shares, where each is always measured
+    shares = sum(each.among_retained for each in of_portfolio.behaviours if each.kind == "risk")
+    assert 0 < standing.warning_signs_of_retained <= shares + 0.05
+    idle = next(each for each in of_customer.behaviours if each.sign == "idle_seats")
+    assert idle.figure.endswith("%") and idle.among_churned > idle.among_retained
+    actions = of_customer.next_actions
+    assert actions and {action.client_id for action in actions} == {live[0]}
+    assert of_portfolio.standing is None and of_portfolio.next_actions == []
+
+
 def test_a_segment_is_analyzed_by_its_id(of_segment, segment):
     assert of_segment.analysis_scope.segment_name == segment.segment_name
     assert of_segment.customers_analyzed == segment.customer_count
@@ -328,7 +344,7 @@ def test_a_churned_customer_is_shown_as_of_its_last_day(portfolio):
         portfolio, "single_customer", client_id=churned["client_id"]
     )
     assert response.analysis_period.end_date == pd.Timestamp(churned["churned_on"]).date()
-    assert response.warnings[0].startswith("churned on")
+    assert response.warnings[0].startswith("churned on") and response.next_actions == []
 
 
 def test_a_pattern_has_the_same_id_in_every_call(of_portfolio, of_customer):
@@ -354,8 +370,12 @@ def test_every_sign_has_a_label_and_advice():
     assert all(sign.label and sign.advice for sign in SIGNS)
 
 
-def test_the_verdict_counts_the_patterns_that_hold(of_portfolio):
+def test_the_verdict_counts_the_patterns_of_behaviour_that_hold_but_no_hours(of_portfolio):
+    patterns, by_type = of_portfolio.identified_patterns, of_portfolio.testing.by_type
+    behaviours = [pattern for pattern in patterns if pattern.pattern_type != "temporal"]
+    assert of_portfolio.testing.behaviours == sum(by_type.values()) - by_type["temporal"]
+    assert len(behaviours) < len(patterns)  # this portfolio has working hours
     assert (
-        f"{len(of_portfolio.identified_patterns)} of {of_portfolio.testing.hypotheses} patterns that were tested hold up"
+        f"{len(behaviours)} of {of_portfolio.testing.behaviours} patterns of behaviour hold up"
         in of_portfolio.verdict()
     )

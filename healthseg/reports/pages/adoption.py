@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from healthseg.charts.adoption import STAGES as FUNNEL_STAGES
 from healthseg.reports.pages.common import CUSTOMER_ABOUT, portfolio_about
 from healthseg.reports.spec import (
     Block,
@@ -12,6 +13,7 @@ from healthseg.reports.spec import (
     Chart,
     Columns,
     Missing,
+    Note,
     Page,
     Points,
     Row,
@@ -33,33 +35,42 @@ METHOD_FACTS = {
 }
 UNITS = "Units are {adoption_funnel.unit}; each stage includes the next"
 NO_FUNNEL = Missing("The funnel", "adoption_funnel", "not requested")
+
+
+def _stage(row: Row) -> str:
+    """A stage of the funnel, by the chart's name for it."""
+    return FUNNEL_STAGES[row["stage"]]
+
+
 STAGES: Columns = {
-    "Stage": "stage:Words",
+    "Stage": _stage,
     "Pairs": "units:number",
     "Of all": Cell("share:percent", bar=True),
     "Of the stage before": "of_before:percent",
 }
 
 
-def _why(feature: Row) -> str:
-    expected = ". Expected: {expected_impact:prose}" if feature["expected_impact"] else ""
-    return "{reason:prose}" + expected
-
-
 NEXT_FEATURES = Points(
     "recommendations",
     "{recommended_actions:two_steps}",
     title="{feature:Words}",
-    under=_why,
+    under="{reason:prose}",
     ordered=True,
 )
 
 
-def _next_blocks(adoption: FeatureAdoption) -> tuple[Block, ...]:
-    """The features to promote, and the reason where their impact is unknown."""
+def _next_blocks(adoption: FeatureAdoption | PortfolioAdoption) -> tuple[Block, ...]:
+    """The features to promote, and once what telling customers of a feature brought, or why that is unknown."""
     why = "$.recommendations[*].expected_impact"
-    unknown = Missing("The expected impact", why=why)
-    return NEXT_FEATURES, *((unknown,) if why in adoption.not_measured else ())
+    if why in adoption.not_measured:
+        return NEXT_FEATURES, Missing("The expected impact", why=why)
+    known = [at for at, part in enumerate(adoption.recommendations) if part.expected_impact]
+    if not known:
+        return (NEXT_FEATURES,)
+    effect = f"recommendations[{known[0]}].expected_impact"
+    return NEXT_FEATURES, Note(
+        (f"Expected of telling customers about a feature: {{{effect}:prose}}",)
+    )
 
 
 def _category(name: str) -> str:
@@ -119,7 +130,7 @@ CUSTOMER = Page(
     sections=(
         Section(
             "used",
-            "How much of what it pays for does it use?",
+            "How much of what it pays for is in use?",
             (
                 "Adopted means {rule}",
                 "{feature_adoption_summary[*].adopted_features:total} of "
@@ -146,7 +157,7 @@ CUSTOMER = Page(
         ),
         Section(
             "depth",
-            "How deep does it go?",
+            "How far do users get with a feature?",
             (UNITS,),
             (
                 NO_FUNNEL,
@@ -162,7 +173,7 @@ CUSTOMER = Page(
                 ),
             ),
         ),
-        Section("next", "What next?", blocks=_customer_next),
+        Section("next", "Which feature comes next?", blocks=_customer_next),
         Section(
             "fast",
             "How fast does it adopt, compared with others?",
@@ -257,13 +268,13 @@ PORTFOLIO = Page(
     sections=(
         Section(
             "next",
-            "What to do?",
+            "What to do about little adopted features?",
             lambda adoption: () if adoption.recommendations else ("No action is due",),
-            (NEXT_FEATURES,),
+            _next_blocks,
         ),
         Section(
             "adoption",
-            "What is adopted, and how deep?",
+            "Which features are adopted, and how widely?",
             ("Adopted means {rule}; of the customers that could use the feature",),
             (
                 Chart(
@@ -345,7 +356,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "abandoned",
-            "What is abandoned?",
+            "Which features are dropped?",
             _abandoned,
             (
                 Chart("kept"),
@@ -364,7 +375,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "paths",
-            "Are there distinct paths?",
+            "How do customers adopt?",
             _paths,
             (
                 Table(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import CUSTOMER_ABOUT
+from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS_OF_CUSTOMER
 from healthseg.reports.spec import (
     Block,
     Card,
     Cell,
     Chart,
-    Fold,
     Missing,
     Note,
     Page,
@@ -24,7 +24,6 @@ from healthseg.reports.spec import (
 if TYPE_CHECKING:
     from healthseg.tools.patterns.result import EngagementPatterns
 
-TRIED = "of {testing.hypotheses:number} tried"
 METHOD = (
     "{testing.hypotheses:number pattern} were tested as one family. A pattern is reported if it has a "
     "false-discovery q of at most {testing.max_q:significant}, recurs on held-out time "
@@ -100,14 +99,6 @@ def brief(pattern: Row) -> str:
             "{evidence.rate_with:percent.1} of the customers with it churned within a month, "
             "{evidence.base_rate:percent.1} of the others"
         )
-    elif pattern["pattern_type"] == "temporal":
-        usual = "day" if pattern["key"].startswith("day:") else "hour"
-        share = (
-            "{evidence.lift:number.1} times"
-            if pattern["evidence"]["lift"] >= 1
-            else "{evidence.lift:percent} of"
-        )
-        says = f"{share} the use of a usual {usual}"
     return says + advice(pattern)
 
 
@@ -123,7 +114,7 @@ def timing(patterns: EngagementPatterns) -> tuple[str, ...]:
         "The busiest days are {temporal_patterns.peak_activity_days:list}"
         if temporal.peak_activity_days
         else "",
-        "People are most active at {temporal_patterns.peak_activity_hours:list}"
+        "People are most active at {temporal_patterns.peak_activity_hours:list}: a good time to reach them"
         if temporal.peak_activity_hours
         else "",
         "" if peaks else "No day or hour is a significant peak",
@@ -149,90 +140,125 @@ def unusual(patterns: EngagementPatterns) -> tuple[Block, ...]:
     return (UNUSUAL,) if patterns.anomalies else (Note(("No day was unusual",)),)
 
 
-def _particular(patterns: EngagementPatterns) -> tuple[Block, ...]:
-    if not patterns.identified_patterns:
-        return ()
-    strongest = _strongest
+def _others(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    """Orders, bundles, messages and tickets that hold up at this customer; hours have a picture of their own."""
     return (
-        Points("identified_patterns", brief, "{pattern_name}", sort=strongest),
-        Fold(
-            "Each with its figures",
-            (Points("identified_patterns", with_figures, "{pattern_name}", sort=strongest),),
+        Points(
+            "identified_patterns",
+            brief,
+            "{pattern_name}",
+            where=is_other,
+            sort=lambda pattern: -pattern["evidence"]["lift"],
+            empty="Nothing of its features, messages or tickets follows a pattern.",
         ),
     )
 
 
-def _strongest(pattern: Row) -> tuple[bool, float]:
-    return pattern["pattern_type"] == "temporal", -pattern["evidence"]["lift"]
+def is_other(pattern: Row) -> bool:
+    return pattern["pattern_type"] not in ("temporal", "risk", "success")
 
 
-def _customer_actions(patterns: EngagementPatterns) -> tuple[Block, ...]:
-    risks = patterns.risk_patterns or []
-    if not patterns.recommended_actions and not any(
-        risk.recommended_intervention for risk in risks
-    ):
-        return (Note(("No rule asks for anything",)),)
+def _is_shown(kind: str) -> Callable[[Row], bool]:
+    return lambda row: bool(row["shown_by_customer"]) and row["kind"] == kind
+
+
+COMPARED: dict[str, Text | Cell] = {
+    "This customer": "figure:prose",
+    "Customers that stayed": "among_retained:percent",
+    "Customers that churned": "among_churned:percent",
+    "Churned in 90 days with it": "churned_with:percent",
+    "Without it": "churned_without:percent",
+}
+
+
+def _different(patterns: EngagementPatterns) -> tuple[str, ...]:
+    standing = patterns.standing
+    if standing is None:
+        return ()
+    if not standing.warning_signs:
+        return ("It shows none of the warning signs that were tested",)
+    alone = [row for row in patterns.behaviours or [] if row.shown_by_customer and row.significant]
     return (
-        Points("recommended_actions", "{page_item:prose}", ordered=True),
-        Points(
-            "risk_patterns",
-            "{recommended_intervention:prose}",
-            "{pattern}",
-            where=lambda risk: risk["recommended_intervention"],
+        "It shows {standing.warning_signs:number warning sign}; customers that stayed show "
+        "{standing.warning_signs_of_retained:number.1} on average",
+        "Those that are marked announce churn by themselves"
+        if alone
+        else "None of them announces churn by itself in this portfolio: read them together, as reasons to ask",
+    )
+
+
+def _different_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    if patterns.behaviours is None:
+        return (Missing("What precedes churn", "behaviours"),)
+    name = Cell(
+        lambda row: "{behaviour} (announces churn)" if row["significant"] else "{behaviour}",
+        under="{advice:prose}",
+    )
+    return (
+        Table(
+            "behaviours",
+            {"Warning sign, and what helps": name, **COMPARED},
+            label="warning signs",
+            where=_is_shown("risk"),
         ),
+        Table(
+            "behaviours",
+            {
+                "Strength, and what to make of it": Cell("behaviour", under="{advice:prose}"),
+                **COMPARED,
+            },
+            label="strengths",
+            where=_is_shown("success"),
+        ),
+        *(
+            (Chart("risk", Table("risk_patterns", SIGNS, label="signs")),)
+            if patterns.risk_patterns
+            else ()
+        ),
+    )
+
+
+def _customer_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
+    unusual_days = Card(
+        "Unusual days", "{anomalies:count?0}", "in {analysis_period.days:number day}"
+    )
+    if patterns.standing is None:
+        return (unusual_days,)
+    return (
+        Card(
+            "Warning signs",
+            "{standing.warning_signs:number}",
+            "{standing.warning_signs_of_retained:number.1} on average at customers that stayed",
+        ),
+        Card("Strengths", "{standing.strengths:number}", "signs of customers that stay"),
+        Card(
+            "Churn in 90 days",
+            "{standing.churn_probability:percent}",
+            "portfolio’s median {standing.median_probability:percent}",
+        ),
+        unusual_days,
     )
 
 
 CUSTOMER = Page(
     tool="analyze_engagement_patterns",
     kind="Engagement patterns",
-    summary="One customer's patterns: what is particular about it, what usually follows, when people "
-    "are active, which days were unusual, and what to do.",
+    summary="One customer's patterns: what it does differently from customers that stayed, what that "
+    "means, what to do, when people are active and which days were unusual.",
     title="{analysis_scope.customer_name}",
     about=(CUSTOMER_ABOUT.replace("{client_id}", "{analysis_scope.client_id}"),),
-    cards=(
-        Card("Patterns", "{identified_patterns:count}", TRIED),
-        Card("Signs of churn", "{risk_patterns:count?0}", "on the last weekly date"),
-        Card("Unusual days", "{anomalies:count?0}", "in {analysis_period.days:number day}"),
-    ),
+    cards=_customer_cards,
     sections=(
+        Section("actions", "Next actions", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
         Section(
-            "particular",
-            "What is particular about this customer?",
-            lambda patterns: (
-                (
-                    "Patterns of the portfolio that it shows, the strongest first, and those within it",
-                )
-                if patterns.identified_patterns
-                else (
-                    "It shows none of the portfolio’s patterns, and no significant ones of its own",
-                )
-            ),
-            _particular,
+            "different",
+            "How does it differ from customers that stayed?",
+            _different,
+            _different_blocks,
         ),
-        Section(
-            "follows",
-            "What usually follows?",
-            lambda patterns: (
-                ()
-                if patterns.risk_patterns is None
-                else (
-                    "The rate is of other customers with the same sign that churned or gave notice",
-                )
-                if patterns.risk_patterns
-                else ("It shows no sign that precedes churn in this portfolio",)
-            ),
-            lambda patterns: (
-                (Missing("What follows", "risk_patterns"),)
-                if patterns.risk_patterns is None
-                else (Chart("risk", Table("risk_patterns", SIGNS, label="signs")),)
-                if patterns.risk_patterns
-                else ()
-            ),
-        ),
-        Section("timing", "When are people active?", timing, activity),
-        Section("unusual", "What was unusual, and did all customers see it?", blocks=unusual),
-        Section("actions", "What to do?", blocks=_customer_actions),
+        Section("particular", "Which habits does it have?", blocks=_others),
+        Section("timing", "When are its users active?", timing, activity),
+        Section("unusual", "Which days were unusual?", blocks=unusual),
     ),
     method=METHOD,
     method_facts=METHOD_FACTS,

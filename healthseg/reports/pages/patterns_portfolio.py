@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import WHAT_TO_DO, portfolio_about
+from healthseg.reports.pages.common import WHAT_TO_DO
 from healthseg.reports.pages.patterns import (
     METHOD,
     METHOD_FACTS,
     SIGNS,
-    TRIED,
     activity,
+    is_other,
     timing,
     unusual,
     with_figures,
 )
 from healthseg.reports.spec import (
+    LARGEST,
     Block,
     Card,
     Cell,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 SIGNS_SHOWN = 3
+SIGNS_LISTED = 6
 SIGNS_OF_ALL: dict[str, Text | Cell] = {
     "Of churned customers’ weeks": "among_leavers:percent",
     "Of retained customers’ weeks": "among_stayers:percent",
@@ -44,10 +46,31 @@ SIGNS_OF_ALL: dict[str, Text | Cell] = {
 }
 
 
+def _counted(patterns: EngagementPatterns) -> str:
+    """Over how many days, and how many of them churned by their end."""
+    over = "seen in {analysis_period.days:number day}"
+    return (
+        f"{over}; {{churned_in_window:number}} churned since"
+        if patterns.churned_in_window
+        else over
+    )
+
+
+def _about(patterns: EngagementPatterns) -> str:
+    before = patterns.excluded.get("churned")
+    return "As of {as_of:day}" + (
+        " · not counted: {excluded.churned:number} that churned before" if before else ""
+    )
+
+
 def _portfolio_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
     cards = [
-        Card("Patterns that hold up", "{identified_patterns:count}", TRIED),
-        Card("Customers", "{customers_analyzed:number}", "in {analysis_period.days:number day}"),
+        Card(
+            "Patterns of behaviour",
+            "{testing.behaviours_held:number}",
+            "of {testing.behaviours:number} tried hold up",
+        ),
+        Card("Customers", "{customers_analyzed:number}", _counted),
     ]
     if patterns.predictive_insights is not None:
         cards += [
@@ -95,31 +118,34 @@ def _likely(customer: Row) -> str:
     return "ready to expand" if customer["ready_to_expand"] else ""
 
 
+SIGN_RATES: dict[str, Text | Cell] = {
+    "Warning sign": Cell("behaviour", under="{advice:prose}"),
+    "Churned in 90 days with it": Cell("churned_with:percent", bar=LARGEST),
+    "Without it": "churned_without:percent",
+    "Customers that stayed": "among_retained:percent",
+    "Have it now": "shown_now:number",
+}
+
+
+def _is_telling(row: Row) -> bool:
+    """Whether more customers churned with the sign than without it."""
+    return row["kind"] == "risk" and (row["churned_with"] or 0) > (row["churned_without"] or 0)
+
+
 def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
     if patterns.risk_patterns is None:
         return (Missing("What precedes churn", "risk_patterns"),)
-    named = (
-        Heading(
-            "Which customers show a sign now"
-            if patterns.risk_patterns
-            else "Which customers the churn model names"
-        ),
-        Note((_named,)),
-        Table(
-            "frames.customers",
-            {
-                "Customer": "name",
-                "Signs": lambda row: "{count:number}" if row["count"] else "",
-                "Which": _signs,
-                "By the model": _likely,
-                "Churn in 90 days": "churn_probability:percent",
-                "ARR": "arr:brief_money",
-            },
-            label="customers",
-        ),
-    )
     if not patterns.risk_patterns:
-        return named
+        return (
+            Table(
+                "behaviours",
+                SIGN_RATES,
+                "The signs after which most customers churned",
+                "signs",
+                where=_is_telling,
+                limit=SIGNS_LISTED,
+            ),
+        )
     return (
         Chart("risk", Table("risk_patterns", {**SIGNS, **SIGNS_OF_ALL}, label="signs")),
         Chart("lead"),
@@ -134,28 +160,60 @@ def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
                 ),
             ),
         ),
-        *named,
     )
 
 
-def _named(patterns: EngagementPatterns) -> str:
+def _churn_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
+    if patterns.risk_patterns is None:
+        return ()
+    if not patterns.risk_patterns:
+        return (
+            "No single sign announces churn by more than chance; the nearest are below, as reasons to ask",
+        )
+    insights = patterns.predictive_insights
+    if insights and insights.timing_days:
+        return ("The best time to act: {predictive_insights.optimal_intervention_timing}",)
+    return ()
+
+
+NEXT = Table(
+    "frames.customers",
+    {
+        "Customer": "name",
+        "Signs": lambda row: "{count:number}" if row["count"] else "",
+        "Which": _signs,
+        "By the model": _likely,
+        "Churn in 90 days": "churn_probability:percent",
+        "ARR": "arr:brief_money",
+    },
+    label="customers",
+)
+
+
+def _next(patterns: EngagementPatterns) -> tuple[str, ...]:
     """How many customers the list has, and why they are on it."""
     if not len(patterns.frame("customers")):
-        return "No customer shows a significant sign of churn"
-    if patterns.risk_patterns:
-        return "{frames.customers:count customer} show one of {risk_patterns:count sign}, or are named by the model"
-    return (
-        "No single sign announces churn here; by all figures together, "
-        "{predictive_insights.likely_churn_candidates:number customer} are at least twice as likely to churn as the average one, and "
-        "{predictive_insights.likely_expansion_candidates:number} are ready to expand"
+        return ("No customer stands out",)
+    named = (
+        "By all figures together, {predictive_insights.likely_churn_candidates:number customer} are at least twice as "
+        "likely to churn as the average one, and {predictive_insights.likely_expansion_candidates:number} are ready to "
+        "expand",
+        "Of {predictive_insights.confidence_n:number} named on earlier dates, "
+        "{predictive_insights.confidence_score:percent} churned within 90 days",
     )
+    if patterns.risk_patterns:
+        return (
+            "{frames.customers:count customer} show one of {risk_patterns:count sign}, or are named by the model",
+            *named,
+        )
+    return named
 
 
 def _retained(patterns: EngagementPatterns) -> tuple[Block, ...]:
     if patterns.success_patterns is None:
         return (Missing("What precedes retention", "success_patterns"),)
     if not patterns.success_patterns:
-        text = "No habit that was tested goes with retention once customers of equal size, tenure and tier are compared"
+        text = "No habit that was tested goes with retention among customers of equal size, tenure and tier"
         return (Note((text,)),)
     return (
         Table(
@@ -289,14 +347,14 @@ def _helps(patterns: EngagementPatterns) -> tuple[str, ...]:
             f'{{not_measured["{why}"]:sentence}}',
         )
     return (
-        f"When a score was low, it recovered in {{{path}.success_rate:percent}} of {{{path}.treated:number case}} with an "
-        f"intervention in the first 30 days, and in {{{path}.matched_success_rate:percent}} of similar cases without one",
-        f"The difference is {{{path}.difference:points point}} ({{{path}.difference_lower:points}} to "
-        f"{{{path}.difference_upper:points}}); managers step in where it looks worst, so it does not show that "
+        f"When a score was low, it recovered in {{{path}.success_rate:percent.1}} of {{{path}.treated:number case}} with an "
+        f"intervention in the first 30 days, and in {{{path}.matched_success_rate:percent.1}} of similar cases without one",
+        f"The difference is {{{path}.difference:points.1 point}} ({{{path}.difference_lower:points.1}} to "
+        f"{{{path}.difference_upper:points.1}}); managers step in where it looks worst, so it does not show that "
         "interventions harm"
         if _worse_with(patterns)
-        else f"The difference is {{{path}.difference:points point}} ({{{path}.difference_lower:points}} to "
-        f"{{{path}.difference_upper:points}})",
+        else f"The difference is {{{path}.difference:points.1 point}} ({{{path}.difference_lower:points.1}} to "
+        f"{{{path}.difference_upper:points.1}})",
     )
 
 
@@ -310,49 +368,39 @@ PORTFOLIO = Page(
         if patterns.analysis_scope.segment_name
         else "The portfolio’s patterns"
     ),
-    about=(portfolio_about,),
+    about=(_about,),
     cards=_portfolio_cards,
     sections=(
         WHAT_TO_DO,
+        Section("churn", "What precedes churn?", _churn_lead, _churn),
+        Section("next", "Which customers may churn or expand next?", _next, (NEXT,)),
         Section(
             "significant",
-            "Which patterns hold up, and how strong are they?",
+            "Which patterns of behaviour hold up?",
             (
-                "{identified_patterns:count} of {testing.hypotheses:number} patterns that were tried are more than chance",
-                "Each shows again in later data and in resampled customers",
+                "{testing.behaviours_held:number} of {testing.behaviours:number} patterns that were tried are more than chance",
+                "Hours and weekdays are shown below, as a picture",
             ),
             (
                 Chart("patterns"),
                 Fold(
                     "Each pattern in words",
-                    (Points("identified_patterns", _whole, "{pattern_name}"),),
+                    (Points("identified_patterns", _whole, "{pattern_name}", where=is_other),),
                 ),
             ),
         ),
-        Section(
-            "churn",
-            "What precedes churn, and how early?",
-            lambda patterns: (
-                ("The best time to act: {predictive_insights.optimal_intervention_timing}",)
-                if patterns.risk_patterns is not None
-                and patterns.predictive_insights
-                and patterns.predictive_insights.timing_days
-                else ()
-            ),
-            _churn,
-        ),
-        Section("retention", "What precedes retention?", blocks=_retained),
+        Section("retention", "What do customers that stay have in common?", blocks=_retained),
         Section(
             "features",
-            "Which features are used together, or one after the other?",
+            "Which features go together?",
             blocks=_features,
         ),
         Section("personas", "Who are the users?", _personas, _persona_blocks),
-        Section("reach", "When and how to reach people?", timing, _reach),
-        Section("unusual", "What was unusual, and did all customers see it?", blocks=unusual),
+        Section("reach", "When and how do we reach users?", timing, _reach),
+        Section("unusual", "Which days were unusual?", blocks=unusual),
         Section(
             "interventions",
-            "Do interventions at customers with low scores help?",
+            "Does stepping in help customers with low scores?",
             _helps,
             (
                 Table(
@@ -371,7 +419,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "not_significant",
-            "What was tried and does not hold up?",
+            "Which patterns did not hold up?",
             lambda patterns: () if len(patterns.frame("rejected")) else ("Nothing else came near",),
             (
                 Fold(

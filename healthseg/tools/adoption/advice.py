@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
+from healthseg.metrics.counting import customers
 from healthseg.metrics.feature_times import FeatureTimes
 from healthseg.rules import TriggeredRule
 from healthseg.scoring.adoption_effects import OVERALL, Effects
@@ -147,12 +148,22 @@ def portfolio_figures(
         "not_adopted": len(without),
         "untold": untold,
         "untold_percent": None if untold is None else _ratio(untold, len(without)),
+        "untold_names": _names(usage, without.loc[unaware, "client_id"]),
         "once": once,
         "once_percent": _ratio(once, int((pairs["days_ever"] >= 1).sum())),
         "abandoned": outcome["abandoned"],
         "abandoned_percent": _ratio(outcome["abandoned"], outcome["adopters"]),
         **voice_figures(row, found_barriers),
     }
+
+
+def _names(usage: FeatureUsage, clients: pd.Series) -> str:
+    """The customers' names, those with the most seats first."""
+    known = customers(usage.portfolio).reindex(clients)
+    names = known["name"] if "name" in known else pd.Series(known.index, known.index)
+    seats = usage.live["seats"].reindex(clients).astype(float)
+    order = seats.sort_values(ascending=False, kind="stable").index
+    return rules.listed(names.reindex(order).fillna(pd.Series(order, order)).astype(str))
 
 
 def voice_figures(row: Mapping[str, Any], hindrances: list[Barrier] | None) -> dict[str, Any]:
@@ -184,6 +195,18 @@ def percent(share: Any) -> float | None:
 def low_features(
     usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes, tested: Effects | None
 ) -> list[LowFeature]:
+    """The little adopted features with their barriers and what to do."""
+    parts = []
+    rows = _little_adopted(usage, frame)
+    for row in rows.sort_values(["rate", "feature"], kind="stable").to_dict("records"):
+        hindrances = barriers(usage, row["feature"])
+        figures = portfolio_figures(usage, row, times, hindrances)
+        held = rules.triggered(TOOL, "action", figures, usage.settings.rules)
+        parts.append(low_feature(row, hindrances, promoted(usage, tested, row["feature"], held)))
+    return parts
+
+
+def _little_adopted(usage: FeatureUsage, frame: pd.DataFrame) -> pd.DataFrame:
     """Features under the setting's share, released long enough, that enough customers could use."""
     settings = usage.settings
     released_by = pd.Timestamp(usage.as_of) - pd.Timedelta(
@@ -191,14 +214,7 @@ def low_features(
     )
     aged = frame["released_on"].isna() | (frame["released_on"] <= released_by)
     enough = frame["customers"] >= settings.adoption_min_customers
-    rows = frame[(frame["rate"] < settings.low_adoption_share) & aged & enough]
-    parts = []
-    for row in rows.sort_values(["rate", "feature"], kind="stable").to_dict("records"):
-        hindrances = barriers(usage, row["feature"])
-        figures = portfolio_figures(usage, row, times, hindrances)
-        held = rules.triggered(TOOL, "action", figures, usage.settings.rules)
-        parts.append(low_feature(row, hindrances, promoted(usage, tested, row["feature"], held)))
-    return parts
+    return frame[(frame["rate"] < settings.low_adoption_share) & aged & enough]
 
 
 def low_feature(
@@ -219,29 +235,31 @@ def low_feature(
 def portfolio_recommendations(
     usage: FeatureUsage, frame: pd.DataFrame, times: FeatureTimes, tested: Effects | None
 ) -> list[Recommendation]:
-    """Features furthest below the upper quarter of the tiers, for which a rule says what to do; not those whose adoption
-    is associated with churn."""
+    """What to promote: the little adopted features, then those furthest below the upper quarter of the tiers in
+    proportion, where a rule says what to do; not those whose adoption is associated with churn."""
+    little = set(_little_adopted(usage, frame)["feature"])
     least = usage.settings.adoption_min_customers
     tiers = usage.pairs.assign(tier=usage.pairs["client_id"].map(usage.live["tier"].astype(object)))
     ranked = []
     for row in frame.to_dict("records"):
         target, count = _upper_quarter(tiers[tiers["feature"] == row["feature"]], least)
         gap = None if target is None or number(row["rate"]) is None else target - row["rate"]
-        if target is None or gap is None or gap <= 0 or row["customers"] < least:
+        low = row["feature"] in little
+        if row["customers"] < least or (not low and (gap is None or gap <= 0)):
             continue
         hindrances = barriers(usage, row["feature"])
         figures = portfolio_figures(usage, row, times, hindrances)
         held = rules.triggered(TOOL, "action", figures, usage.settings.rules)
         held = promoted(usage, tested, row["feature"], held)
         if held:
-            reason = (
-                f"{100 * row['rate']:.0f}% of the customers have adopted it, {100 * target:.0f}% in the tiers "
-                f"that use it most (n = {count} tiers)"
-            )
+            reason = f"{100 * row['rate']:.0f}% of {row['customers']} customers have adopted it"
+            if target is not None:
+                reason += f", {100 * target:.0f}% in the tiers that use it most (n = {count} tiers)"
             part = recommendation(usage, row, target, held, tested, reason)
-            ranked.append((-gap * row["customers"], part.feature, part))
+            behind = gap / target if gap and target else 0.0
+            ranked.append((not low, row["rate"] if low else -behind, part.feature, part))
     most = usage.settings.recommendations_max_count
-    return [part for *_, part in sorted(ranked, key=lambda entry: entry[:2])][:most]
+    return [part for *_, part in sorted(ranked, key=lambda entry: entry[:3])][:most]
 
 
 def _upper_quarter(pairs: pd.DataFrame, least: int) -> tuple[float | None, int]:

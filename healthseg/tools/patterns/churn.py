@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 from healthseg.charts.formats import percent
 from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.churn_patterns import ORDER, USED
-from healthseg.clustering.churn_signs import BY_NAME, RISK, SIGNS, SUCCESS
+from healthseg.clustering.churn_signs import BY_NAME, CHANGES, RISK, SIGNS, SUCCESS, Sign
 from healthseg.clustering.pattern_words import description, features_of, pattern_name
 from healthseg.clustering.sequences import ARROW
 from healthseg.metrics import panels
@@ -30,6 +31,8 @@ from healthseg.statistics.spells import (
 from healthseg.tools.base import Figure
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.patterns.result import (
+    Behaviour,
+    BehaviourStanding,
     ChurnOutcome,
     EarlySign,
     PredictiveInsights,
@@ -39,7 +42,8 @@ from healthseg.tools.patterns.result import (
     TreatedSpells,
 )
 from healthseg.tools.patterns.study import SEGMENT, Study, StudyScope, pattern_in_groups
-from healthseg.tools.values import rounded
+from healthseg.tools.segmenters import written
+from healthseg.tools.values import number, rounded
 
 RECOVERY_SHARES = (
     "success_rate",
@@ -223,6 +227,56 @@ class ChurnPatterns:
             shown_by_customer=None if self.client_id is None else True,
         )
 
+    # -- behaviours --------------------------------------------------------------------------
+
+    def behaviours(self) -> list[Behaviour]:
+        """Every sign that was tested, significant or not: those that the customer shows first, then the strongest."""
+        significant = set(self.rows["key"])
+        rows = [self._behaviour(sign, sign.name in significant) for sign in SIGNS]
+        return sorted(rows, key=_first_shown)
+
+    def _behaviour(self, sign: Sign, significant: bool) -> Behaviour:
+        by_month = sign.shown(self.study.months, self.settings)
+        rates = self.study.retention.with_and_without(by_month)
+        retained, churned = self.study.retention.shares_showing(by_month)
+        now, client, own = self.showing(sign.name), self.client_id, None
+        if client is not None:
+            own = self.weeks[self._is_last_week & (self.weeks["client_id"] == client)]
+        return Behaviour(
+            sign=sign.name,
+            behaviour=sign.label,
+            kind=sign.kind,
+            significant=significant,
+            figure=None if own is None or own.empty else _own_figure(sign, own.iloc[0]),
+            shown_by_customer=None if client is None else client in now,
+            shown_now=len(now),
+            among_retained=rounded(retained),
+            among_churned=rounded(churned),
+            churned_with=None if rates.rate_with is None else rounded(1 - rates.rate_with),
+            churned_without=None if rates.rate_without is None else rounded(1 - rates.rate_without),
+            n_with=rates.n_with,
+            n_without=rates.n_without,
+            advice=sign.advice,
+        )
+
+    def standing(self) -> BehaviourStanding | None:
+        """How many signs the customer shows, and how many customers that were retained showed."""
+        if self.client_id is None:
+            return None
+        months, scope = self.study.months, self.study.scope
+        signs = [sign.shown(months, self.settings) == 1 for sign in SIGNS if sign.kind == RISK]
+        chance = PortfolioContext.of(self.study.portfolio, scope.as_of).churn["probability"]
+        own = Counter(sign.kind for sign in SIGNS if self.client_id in self.showing(sign.name))
+        return BehaviourStanding(
+            warning_signs=own[RISK],
+            strengths=own[SUCCESS],
+            warning_signs_of_retained=rounded(
+                self.study.retention.mean_of_retained(np.sum(signs, axis=0)), 1
+            ),
+            churn_probability=rounded(number(chance.get(self.client_id))),
+            median_probability=rounded(number(chance.median())),
+        )
+
     # -- impact ------------------------------------------------------------------------------
 
     def impact(self, kind: str, key: str, row: dict[Any, Any], scope: StudyScope) -> str | None:
@@ -273,6 +327,24 @@ class ChurnPatterns:
         if not total > 0:
             return None
         return float(known[known.index.isin(list(client_ids))].sum()) / total
+
+
+def _first_shown(row: Behaviour) -> tuple[bool, bool, bool, float]:
+    """Shown by the customer first, warning signs before strengths, significant ones, the larger difference."""
+    difference = abs((row.churned_with or 0.0) - (row.churned_without or 0.0))
+    return not row.shown_by_customer, row.kind != RISK, not row.significant, -difference
+
+
+def _own_figure(sign: Sign, row: pd.Series) -> str:
+    """A customer's figures behind a sign, in words."""
+    texts = []
+    for metric, _, _ in sign.parts:
+        value = number(row[metric])
+        if metric in CHANGES and value is not None:
+            texts.append(f"{percent(value)} of four weeks before")
+        else:
+            texts.append(written(metric, value))
+    return ", ".join(texts)
 
 
 # -- from at risk to healthy ---------------------------------------------------------------------

@@ -29,6 +29,7 @@ from healthseg.metrics.counting import customers
 from healthseg.settings import fingerprint
 from healthseg.tools.base import Figure, Part
 from healthseg.tools.context import PortfolioContext
+from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.patterns import engagement
 from healthseg.tools.patterns.churn import ChurnPatterns, predictive_insights, recovery_rates
 from healthseg.tools.patterns.result import (
@@ -157,6 +158,7 @@ class PatternRequest:
             analysis_id=f"pattern_{self._inputs()}",
             analysis_scope=self._scope(),
             customers_analyzed=len(scope.clients),
+            churned_in_window=self._churned_in_window(),
             analysis_period=PatternWindow(
                 start_date=scope.start,
                 end_date=scope.end,
@@ -180,12 +182,15 @@ class PatternRequest:
             persona_evidence=evidence,
             success_patterns=Figure(None, few) if few else self.churn.successes,
             risk_patterns=Figure(None, few) if few else self.churn.risks,
+            behaviours=Figure(None, few) if few else self.churn.behaviours(),
+            standing=Figure(None if few else self.churn.standing(), few or NO_CUSTOMER),
             anomalies=_or_not_requested(self.unusual),
             pattern_transitions={MOVE: recovery},
             predictive_insights=_or_not_requested(self.ahead),
             engagement_optimization=_opportunities(figures),
             recommended_actions=[rule.text for rule in actions],
             recommended_actions_detail=actions,
+            next_actions=self._next_actions(),
             not_measured=_reasons_of(recovery, no_recovery),
         )
         return result.with_frames(**self._frames(result))
@@ -201,6 +206,17 @@ class PatternRequest:
             client_id=Figure(scope.client_id, NO_CUSTOMER),
             customer_name=Figure(scope.customer_name, NO_CUSTOMER),
         )
+
+    def _churned_in_window(self) -> int:
+        context = PortfolioContext.of(self.portfolio, self.scope.as_of)
+        return len(set(self.scope.clients) - set(context.live.index))
+
+    def _next_actions(self) -> list[NextAction]:
+        """The customer's own, the first ones; none of the portfolio's or a segment's, none after its churn."""
+        if self.scope.client_id is None or self.scope.churned:
+            return []
+        known = NextActions.of(self.portfolio, self.scope.as_of)
+        return known.customer(self.scope.client_id)[: self.portfolio.settings.next_actions_shown]
 
     def _fingerprint(self) -> str:
         segments = self.scope.segment_id is not None and self.portfolio.has_ledger
@@ -342,9 +358,6 @@ class PatternRequest:
                 "timing_days": self.ahead.timing_days,
                 "timing_sign": self.ahead.timing_sign,
             }
-        if not isinstance(self.times, Figure):
-            hours = self.times.peak_activity_hours or []
-            figures |= {"peaks": len(hours), "peak_hours": ", ".join(hours) or None}
         recovery, _ = self.recovery
         return figures | {
             "treated": recovery.treated,

@@ -7,11 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from healthseg.charts.formats import percent
 from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
+from healthseg.tools.next_actions import NextAction
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
+
+
+NAMED = 3
+
+
+def lower_first(text: str) -> str:
+    """Text within a sentence.
+
+    >>> lower_first("Usage falls"), lower_first("NPS below zero")
+    ('usage falls', 'NPS below zero')
+    """
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 Lower = Annotated[float | None, Field(description="Lower end of its interval")]
@@ -93,6 +107,8 @@ class RejectedPattern(Part):
 class HypothesisCounts(Part):
     hypotheses: int = Field(description="Hypotheses tried in the call, tested as one family")
     by_type: dict[str, int] = Field(description="Hypotheses by kind")
+    behaviours: int = Field(description="Hypotheses but for those of hours and weekdays")
+    behaviours_held: int = Field(description="Those of them that are reported")
     passed: int = Field(description="Those that are significant and recur on held-out time")
     below_confidence: int = Field(description="Those that passed and recur in too few resamples")
     max_q: float = Field(description="Largest false-discovery rate")
@@ -244,6 +260,37 @@ class RiskPattern(Part):
     within: WithinGroups
 
 
+class Behaviour(Part):
+    sign: str = Field(description="The sign's name")
+    behaviour: str = Field(description="What is measured, in words")
+    kind: str = Field(description="risk (a warning sign) or success (a strength)")
+    significant: bool = Field(description="Whether it alone goes with churn or retention")
+    figure: str | None = Field(description="The customer's own figure")
+    shown_by_customer: ShownByCustomer
+    shown_now: int = Field(description="Customers that show it on the last weekly date")
+    among_retained: float | None = Field(
+        description="Share of customer-quarters that were retained that show it"
+    )
+    among_churned: float | None = Field(
+        description="Share of customer-quarters that churned that show it"
+    )
+    churned_with: float | None = Field(description="Churned within the horizon with it")
+    churned_without: float | None = Field(description="Churned within the horizon without it")
+    n_with: int = Field(description="Customer-quarters with it")
+    n_without: int = Field(description="Customer-quarters without it")
+    advice: str = Field(description="What may be done")
+
+
+class BehaviourStanding(Part):
+    warning_signs: int = Field(description="Warning signs that the customer shows")
+    strengths: int = Field(description="Strengths that it shows")
+    warning_signs_of_retained: float | None = Field(
+        description="Mean number of warning signs at customers that were retained"
+    )
+    churn_probability: float | None = Field(description="Its probability of churn in 90 days")
+    median_probability: float | None = Field(description="The portfolio's median of it")
+
+
 class ActivityAnomaly(Part):
     anomaly_type: str = Field(description="unusual_spike or unusual_drop")
     date: dt.date = Field(description="First day")
@@ -323,6 +370,7 @@ class EngagementPatterns(Result):
     analysis_id: str = Field(description="Names data, settings, version and parameters")
     analysis_scope: AnalysisScope = Field(description="Which customers are analyzed")
     customers_analyzed: int = Field(description="Customers of the scope within the window")
+    churned_in_window: int = Field(description="Those among them that churned within the window")
     analysis_period: PatternWindow = Field(description="The window")
     pattern_categories: list[str] = Field(description="Categories of patterns")
     excluded: dict[str, int] = Field(description="Customers that are not counted, by reason")
@@ -337,6 +385,12 @@ class EngagementPatterns(Result):
     persona_evidence: PersonaEvidence | None = Field(description="Evidence for the personas")
     success_patterns: list[SuccessPattern] | None = Field(description="What precedes retention")
     risk_patterns: list[RiskPattern] | None = Field(description="What precedes churn")
+    behaviours: list[Behaviour] | None = Field(
+        description="Every sign that was tested, those that the customer shows first"
+    )
+    standing: BehaviourStanding | None = Field(
+        description="How many signs the customer shows, beside customers that were retained"
+    )
     anomalies: list[ActivityAnomaly] | None = Field(description="Unusual days, the largest first")
     pattern_transitions: dict[str, RecoveryRates] | None = Field(
         description="Recovery of low scores with and without interventions"
@@ -345,6 +399,7 @@ class EngagementPatterns(Result):
     engagement_optimization: list[OptimizationOpportunity] = Field(description="Opportunities")
     recommended_actions: list[str] = Field(description="Texts of the triggered actions")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The triggered actions")
+    next_actions: list[NextAction] = Field(description="The customer's own next actions")
 
     @property
     def client_id(self) -> str | None:
@@ -353,8 +408,9 @@ class EngagementPatterns(Result):
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import patterns
 
+        held = self.frame("held")
         return {
-            "patterns": patterns.lifts(self.frame("held")),
+            "patterns": patterns.lifts(held[held["type"] != "temporal"]),
             "risk": patterns.risks(self.frame("risk")),
             "lead": patterns.leads(self.frame("lead")),
             "personas": patterns.personas(self.frame("personas")),
@@ -365,24 +421,41 @@ class EngagementPatterns(Result):
     def verdict(self) -> str:
         scope = self.analysis_scope
         subject = scope.customer_name or scope.segment_name
-        count, tried = len(self.identified_patterns), self.testing.hypotheses
+        text = "; ".join(self._of_customer() if self.client_id else self._of_customers())
+        return text if subject is None else f"{subject}: {text}"
+
+    def _of_customer(self) -> list[str]:
+        """How many signs it shows beside customers that were retained, which, and how likely churn is."""
+        standing, parts = self.standing, []
+        if standing is None:
+            return ["too little is known of churned customers to say what precedes churn"]
+        shown = [each.behaviour for each in self.behaviours or [] if each.shown_by_customer]
+        warned = [lower_first(name) for name in shown[: min(standing.warning_signs, NAMED)]]
+        parts.append(counted(standing.warning_signs, "warning sign"))
+        if standing.warning_signs_of_retained is not None:
+            parts[0] += f" ({standing.warning_signs_of_retained:.1f} at customers that stayed)"
+        if warned:
+            parts[0] += f": {', '.join(warned)}"
+        if standing.churn_probability is not None:
+            parts.append(f"churn in 90 days {percent(standing.churn_probability)}")
+        return parts
+
+    def _of_customers(self) -> list[str]:
         insights, parts = self.predictive_insights, []
         churning = insights.likely_churn_candidates if insights else 0
-        if self.client_id and churning:
-            parts.append("at least twice as likely to churn as the average customer")
-        elif churning:
+        if churning:
             verb = "is" if churning == 1 else "are"
             parts.append(
                 f"{counted(churning, 'customer')} {verb} at least twice as likely to churn as the average one"
             )
         if self.risk_patterns:
-            parts.append(f"the strongest sign of churn: {self.risk_patterns[0].pattern.lower()}")
-        elif self.client_id:
-            parts.append("no sign that precedes churn")
-        verb = "show here" if self.client_id else "hold up"
-        parts.append(f"{count} of {tried:,} patterns that were tested {verb}")
-        text = "; ".join(parts)
-        return text if subject is None else f"{subject}: {text}"
+            parts.append(
+                f"the strongest sign of churn: {lower_first(self.risk_patterns[0].pattern)}"
+            )
+        parts.append(
+            f"{self.testing.behaviours_held} of {self.testing.behaviours:,} patterns of behaviour hold up"
+        )
+        return parts
 
     def summary(self) -> dict[str, Any]:
         names = {

@@ -78,6 +78,7 @@ class StudyScope:
     members: Callable[[dt.date], set[str] | None] = lambda date: None
     client_id: str | None = None
     customer_name: str | None = None
+    churned: bool = False
     segment_id: str | None = None
     segment_name: str | None = None
     excluded: dict[str, int] = field(default_factory=dict)
@@ -451,6 +452,8 @@ def hypothesis_counts(study: Study, min_confidence: float) -> HypothesisCounts:
     return HypothesisCounts(
         hypotheses=len(rows),
         by_type={kind: int(n) for kind, n in rows["kind"].value_counts().sort_index().items()},
+        behaviours=int((rows["kind"] != "temporal").sum()),
+        behaviours_held=int((study.significant(min_confidence)["kind"] != "temporal").sum()),
         passed=int(rows["passes"].sum()),
         below_confidence=int(below.sum()),
         max_q=study.settings.effects_max_q,

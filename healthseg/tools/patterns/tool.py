@@ -177,6 +177,7 @@ def _customer_scope(portfolio: Portfolio, client_id: str, as_of: dt.date, days: 
         last,
         client_id=client_id,
         customer_name=context.name,
+        churned=context.churned_on is not None,
         warnings=(*warnings, *shortened),
     )
 
