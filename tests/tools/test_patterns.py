@@ -245,7 +245,7 @@ def test_one_customers_churn_patterns_are_patterns_of_the_portfolio(of_customer,
     assert all(risk.shown_by_customer for risk in of_customer.risk_patterns or [])
 
 
-def test_a_customer_stands_beside_those_that_stayed(of_customer, of_portfolio, live, portfolio):
+def test_a_customer_stands_beside_retained_customers(of_customer, of_portfolio, live, portfolio):
     shown = [each for each in of_customer.behaviours if each.shown_by_customer]
     standing, warned = of_customer.standing, [each for each in shown if each.kind == "risk"]
     assert of_customer.behaviours[: len(shown)] == shown  # its own come first

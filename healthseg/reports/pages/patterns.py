@@ -164,8 +164,8 @@ def _is_shown(kind: str) -> Callable[[Row], bool]:
 
 COMPARED: dict[str, Text | Cell] = {
     "This customer": "figure:prose",
-    "Customers that stayed": "among_retained:percent",
-    "Customers that churned": "among_churned:percent",
+    "Retained customers": "among_retained:percent",
+    "Churned customers": "among_churned:percent",
     "Churned in 90 days with it": "churned_with:percent",
     "Without it": "churned_without:percent",
 }
@@ -179,7 +179,7 @@ def _different(patterns: EngagementPatterns) -> tuple[str, ...]:
         return ("It shows none of the warning signs that were tested",)
     alone = [row for row in patterns.behaviours or [] if row.shown_by_customer and row.significant]
     return (
-        "It shows {standing.warning_signs:number warning sign}; customers that stayed show "
+        "It shows {standing.warning_signs:number warning sign}; retained customers show "
         "{standing.warning_signs_of_retained:number.1} on average",
         "Those that are marked announce churn by themselves"
         if alone
@@ -228,9 +228,9 @@ def _customer_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
         Card(
             "Warning signs",
             "{standing.warning_signs:number}",
-            "{standing.warning_signs_of_retained:number.1} on average at customers that stayed",
+            "{standing.warning_signs_of_retained:number.1} on average at retained customers",
         ),
-        Card("Strengths", "{standing.strengths:number}", "signs of customers that stay"),
+        Card("Strengths", "{standing.strengths:number}", "signs of retention"),
         Card(
             "Churn in 90 days",
             "{standing.churn_probability:percent}",
@@ -243,7 +243,7 @@ def _customer_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
 CUSTOMER = Page(
     tool="analyze_engagement_patterns",
     kind="Engagement patterns",
-    summary="One customer's patterns: what it does differently from customers that stayed, what that "
+    summary="One customer's patterns: what it does differently from retained customers, what that "
     "means, what to do, when people are active and which days were unusual.",
     title="{analysis_scope.customer_name}",
     about=(CUSTOMER_ABOUT.replace("{client_id}", "{analysis_scope.client_id}"),),
@@ -252,7 +252,7 @@ CUSTOMER = Page(
         Section("actions", "Next actions", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
         Section(
             "different",
-            "How does it differ from customers that stayed?",
+            "How does it differ from retained customers?",
             _different,
             _different_blocks,
         ),

@@ -122,7 +122,7 @@ SIGN_RATES: dict[str, Text | Cell] = {
     "Warning sign": Cell("behaviour", under="{advice:prose}"),
     "Churned in 90 days with it": Cell("churned_with:percent", bar=LARGEST),
     "Without it": "churned_without:percent",
-    "Customers that stayed": "among_retained:percent",
+    "Retained customers": "among_retained:percent",
     "Have it now": "shown_now:number",
 }
 
@@ -389,7 +389,7 @@ PORTFOLIO = Page(
                 ),
             ),
         ),
-        Section("retention", "What do customers that stay have in common?", blocks=_retained),
+        Section("retention", "What do retained customers have in common?", blocks=_retained),
         Section(
             "features",
             "Which features go together?",

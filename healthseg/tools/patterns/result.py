@@ -433,7 +433,7 @@ class EngagementPatterns(Result):
         warned = [lower_first(name) for name in shown[: min(standing.warning_signs, NAMED)]]
         parts.append(counted(standing.warning_signs, "warning sign"))
         if standing.warning_signs_of_retained is not None:
-            parts[0] += f" ({standing.warning_signs_of_retained:.1f} at customers that stayed)"
+            parts[0] += f" ({standing.warning_signs_of_retained:.1f} at retained customers)"
         if warned:
             parts[0] += f": {', '.join(warned)}"
         if standing.churn_probability is not None:
