@@ -31,6 +31,8 @@ ROWS = {
     "nps": "SELECT * FROM surveys WHERE client_id = $client AND kind = 'nps' AND responded_day >= $start "
     "AND responded_day < $end QUALIFY user_id IS NULL OR ROW_NUMBER() OVER (PARTITION BY user_id "
     "ORDER BY responded_at DESC, score DESC) = 1 ORDER BY responded_at, score",
+    "nps_each": "SELECT * FROM surveys WHERE client_id = $client AND kind = 'nps' AND responded_day >= $start "
+    "AND responded_day < $end ORDER BY responded_at, score",
     "csat": "SELECT 'surveys' AS source_table, responded_day AS day, score FROM surveys WHERE client_id = $client "
     "AND kind = 'csat' AND responded_day >= $start AND responded_day < $end UNION ALL SELECT 'tickets', resolved_day, csat "
     "FROM tickets WHERE client_id = $client AND csat IS NOT NULL AND resolved_day >= $start AND resolved_day < $end "

@@ -86,24 +86,30 @@ def _absent(spans: Spans) -> np.ndarray:
 
 
 def _answers(count: Counting, spans: Spans, column: str) -> np.ndarray:
-    return count.at_ends(spans, lambda length: count.distinct("nps_spells", column, length))
+    each = count.portfolio.settings.nps_of == "answers"
+    return count.at_ends(spans, lambda length: count.distinct("nps_spells", column, length, each))
+
+
+def _users_lost(count: Counting) -> pd.Series:
+    """By row of NPS answers, whether one without a user has lost it: most of the table's have one, and whose it is counts."""
+    rows, settings = count.rows("nps_spells"), count.portfolio.settings
+    told_apart = settings.nps_of == "respondents"
+    return told_apart & (rows["named"] >= settings.identified_min_share * rows["stated"])
 
 
 def respondents_lost(count: Counting) -> np.ndarray:
     """By customer, 1 where an NPS answer has lost its user: most of the table's have one."""
     marks = np.zeros(len(count.clients))
     if count.has("surveys"):
-        rows, least = count.rows("nps_spells"), count.portfolio.settings.identified_min_share
-        lost = (rows["anonymous"] > 0) & (rows["named"] >= least * rows["stated"])
+        rows = count.rows("nps_spells")
+        lost = (rows["anonymous"] > 0) & _users_lost(count)
         marks[rows.loc[lost, "k"].unique().astype(np.int64)] = 1.0
     return marks
 
 
 def doubtful(count: Counting, spans: Spans) -> np.ndarray:
     """How many answers have lost their user (``identified_min_share``): each may be an earlier one of another respondent."""
-    rows = count.rows("nps_spells").head(1)
-    least = count.portfolio.settings.identified_min_share
-    lost = bool((rows["named"] >= least * rows["stated"]).any())
+    lost = bool(_users_lost(count).any())
     return _answers(count, spans, "anonymous") if lost else np.zeros(len(spans.k), dtype=np.int64)
 
 
@@ -376,7 +382,7 @@ METRICS = (
         "NPS points",
         short="NPS",
         definition="100 × (share 9–10 − share 0–6) of each respondent's latest NPS in 365 days; answers without "
-        "user_id count each; missing of fewer than 3 respondents (`survey_min_answers`)",
+        "user_id count each (all answers do with `nps_of` answers); missing of fewer than 3 respondents (`survey_min_answers`)",
         question="Would its users recommend the product?",
         format="signed",
         better="higher",

@@ -359,8 +359,8 @@ class Counting:
         """Distinct users in the ``length`` days before each day, ``[customer, day]``."""
         return self.distinct("user_spells", "n", length)
 
-    def distinct(self, name: str, column: str, length: int) -> np.ndarray:
-        """A count of things seen in the ``length`` days before each day, ``[customer, day]``."""
+    def distinct(self, name: str, column: str, length: int, each: bool = False) -> np.ndarray:
+        """A count of things seen in the ``length`` days before each day, ``[customer, day]``; ``each``: seen again, twice."""
 
         def build() -> np.ndarray:
             frame = self.rows(name)
@@ -369,12 +369,14 @@ class Counting:
                 len(self.clients),
                 frame["k"].to_numpy(),
                 frame["day"].to_numpy(),
-                frame["following"].to_numpy(dtype=np.float64),
+                np.full(len(frame), np.nan)
+                if each
+                else frame["following"].to_numpy(dtype=np.float64),
                 frame[column].to_numpy(dtype=np.int64),
                 length,
             )
 
-        return self.once(("distinct", name, column, length), build)
+        return self.once(("distinct", name, column, length, each), build)
 
     def at(self, table: np.ndarray, k: np.ndarray, day: np.ndarray) -> np.ndarray:
         """A cumulative table's value by the beginning of ``day``."""

@@ -185,6 +185,8 @@ def trace_span(
     source, formula = RECOUNT[name]
     if name in OF_PROGRAMS and is_api_only(portfolio, client_id, start, end):
         source = "api_events"
+    if source == "nps" and portfolio.settings.nps_of == "answers":
+        source = "nps_each"
     first, names = _names(portfolio, name, client_id, start, end)
     rows = rows_of(portfolio, source, client_id, first, end)
     if "days" in names and source in ("person_events", "api_events"):

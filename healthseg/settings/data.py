@@ -167,6 +167,9 @@ class DataSettings(Frozen):
     # where at least this share of contracts has a contract_id (of NPS answers a user_id), one without it is a loss, not the way
     # the table is kept: it may be a version of another contract, or an earlier answer of another respondent
     identified_min_share: Annotated[float, Field(gt=0, le=1)] = 0.95
+    # respondents: of each respondent the latest NPS answer counts; where many answers have no user, one that loses its own may
+    # raise NPS. answers: each counts, whoever gave it, so that a lost user changes nothing
+    nps_of: Literal["respondents", "answers"] = "respondents"
     # `check --strict` fails where a table lost more of its rows, or of the values of a column
     strict_loss_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     # events after a gap of more days are impossible dates if they are no larger a share of all rows: a slip of the

@@ -150,3 +150,33 @@ def test_an_answer_that_lost_its_user_raises_no_nps(tmp_path):
     surveys.loc[surveys["client_id"] == "b", "user_id"] = None
     anonymous = nps()  # a sixth has no user: that is how this table is kept
     assert anonymous["b"] == pytest.approx(100 * (1 - 2) / 5)
+
+
+def test_where_all_answers_count_no_lost_user_moves_nps(tmp_path):
+    """Half of the answers have no user. u1 of a gave a 9, then a 0: without the 0's user both would be latest answers."""
+    answers = [
+        ("a", "u1", "2025-01-05", 9),
+        ("a", "u1", "2025-01-20", 0),
+        ("a", "u1", "2025-01-20", 7),
+    ]
+    answers += [
+        ("a", None, "2025-01-06", 10),
+        ("a", None, "2025-01-07", 3),
+        ("a", "u2", "2025-01-08", 10),
+    ]
+    columns = ["client_id", "user_id", "responded_at", "score"]
+    surveys = pd.DataFrame(answers, columns=columns).assign(kind="nps")
+    customers = pd.DataFrame({"client_id": ["a"], "signup_date": ["2024-01-01"]})
+    settings = {"data_until": "2025-01-31", "nps_of": "answers"}
+
+    def nps(frame: pd.DataFrame, settings: dict[str, str]) -> float:
+        portfolio = hs.Portfolio.open({"customers": customers, "surveys": frame}, settings)
+        return panel(portfolio, [portfolio.data_until])["nps_365d"].item()
+
+    assert nps(surveys, settings) == pytest.approx(100 * (3 - 2) / 6)
+    for row in surveys.index[surveys["user_id"].notna()]:
+        lost = surveys.copy()
+        lost.loc[row, "user_id"] = None
+        assert nps(lost, settings) == nps(surveys, settings)
+    # of u1 alone the 7 is the latest, and of nobody 10 and 3 count each
+    assert nps(surveys, {"data_until": "2025-01-31"}) == pytest.approx(100 * (2 - 1) / 4)
