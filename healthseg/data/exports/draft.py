@@ -42,6 +42,9 @@ _DERIVED_FROM = {
     "tickets": "opened_at",
 }
 
+# names that accounts for tests often have
+_LIKE_TESTS = r"(?i)(^|[^a-z])(tests?|testing|sandbox|dummy|demo|do not use)([^a-z]|$)"
+
 
 @dataclass
 class Draft:
@@ -252,7 +255,15 @@ def _mapped_columns(survey: Survey, item: Recognised, mapped: MappedTable) -> Dr
     if mapped.ask:
         draft.questions.append(mapped.ask)
         draft.comments.append(f"DECIDE: {mapped.ask}")
+    _leave_out(survey, item, draft)
     _add_filter(survey, item, mapped, draft)
+    for rows, question in mapped.asked.items():
+        _ask_about(survey, item, draft, rows, question)
+    if mapped.table == "customers" and (name := draft.sql_of("name")):
+        question = "have a name as tests have: are they customers? else leave them out by their id"
+        _ask_about(
+            survey, item, draft, f"regexp_matches({text_of(name)}, {quoted(_LIKE_TESTS)})", question
+        )
     return draft
 
 
@@ -267,9 +278,36 @@ def _is_asked(survey: Survey, item: Recognised, column: MappedColumn, choice: st
     return not survey.has(f"SELECT 1 FROM {item.source.relation} AS t WHERE {marked}")
 
 
+def _leave_out(survey: Survey, item: Recognised, draft: DraftTable) -> None:
+    """The system's rows that are never read, such as deleted ones, are left out."""
+    for template, why in item.export.left_out.items():
+        reading = resolve(survey, item.source, template)
+        if reading is None or reading.sql is None:
+            continue
+        rows = survey.value(f"SELECT COUNT(*) FROM {item.source.relation} AS t WHERE {reading.sql}")
+        draft.where.append(f"NOT COALESCE({reading.sql}, FALSE)")
+        if rows:
+            draft.comments.append(f"{rows:,} of {item.source.rows:,} rows are left out: {why}")
+
+
+def _ask_about(
+    survey: Survey, item: Recognised, draft: DraftTable, rows: str, question: str
+) -> None:
+    """A question about some of the rows that count, where there are any."""
+    reading = resolve(survey, item.source, rows)
+    if reading is None or reading.sql is None:
+        return
+    where = " AND ".join([*draft.where, reading.sql])
+    count = survey.value(f"SELECT COUNT(*) FROM {item.source.relation} AS t WHERE {where}")
+    if count:
+        draft.questions.append(f"{count:,} rows {question}")
+        draft.comments.append(f"DECIDE: {count:,} rows {question}")
+
+
 def _add_filter(survey: Survey, item: Recognised, mapped: MappedTable, draft: DraftTable) -> None:
     """Only the rows that the mapping is about, unless none is."""
-    reading = resolve(survey, item.source, mapped.only) if mapped.only else None
+    readings = (resolve(survey, item.source, choice) for choice in mapped.only)
+    reading = next((reading for reading in readings if reading), None)
     if reading is None or reading.sql is None:
         return
     rows = survey.value(f"SELECT COUNT(*) FROM {item.source.relation} AS t WHERE {reading.sql}")

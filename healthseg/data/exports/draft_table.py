@@ -41,6 +41,10 @@ class DraftTable:
     def is_decided(self) -> bool:
         return all(column.sql is not None for column in self.columns)
 
+    def sql_of(self, name: str) -> str | None:
+        """The expression of a column, where it has one."""
+        return next((column.sql for column in self.columns if column.name == name), None)
+
     def query(self, indent: str = "") -> str:
         """The query as it is written to the file, with comments; undecided columns are comments alone."""
         if self.derived:

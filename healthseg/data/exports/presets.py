@@ -1,7 +1,7 @@
 """Presets: how the exports of common systems are recognised, and how they become the contract's tables.
 
 Each system is a TOML file under ``presets/``. ``{Column}`` in an expression is a column of the export, whatever its
-case, blanks and punctuation; ``{Column:day}``, ``{Column:time}`` and ``{Column:number}`` read it as such.
+case, blanks and punctuation; ``{Column:day}``, ``{Column:time}``, ``{Column:number}`` and ``{Column:yes}`` read it as such.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from healthseg.data.exports.readings import Reading, read_dates, read_numbers
+from healthseg.data.exports.readings import EMPTY, Reading, read_dates, read_numbers, text_of
 from healthseg.data.exports.survey import ExportTable, Survey, plain
 
-_SLOT = re.compile(r"\{([^{}]+?)(?::(day|time|number))?\}")
+_SLOT = re.compile(r"\{([^{}]+?)(?::(day|time|number|yes))?\}")
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,23 @@ class MappedColumn:
 
 @dataclass(frozen=True)
 class MappedTable:
+    """``asked``: questions by the rows about which they are asked, where there are any."""
+
     table: str
     columns: Mapping[str, MappedColumn]
-    only: str = ""
+    only: tuple[str, ...] = ()
     only_why: str = ""
     last: str = ""
     ask: str = ""
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ExportPreset:
-    """One file of a system. ``customer`` and ``person`` say whose row it is; ``customers``: a row is a customer."""
+    """One file of a system. ``customer`` and ``person`` say whose row it is; ``customers``: a row is a customer.
+
+    ``left_out`` says which rows of the system are never read, such as deleted ones, and why.
+    """
 
     system: str
     name: str
@@ -58,6 +64,7 @@ class ExportPreset:
     rank: int = 50
     remark: str = ""
     found_in: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,10 +95,11 @@ def _export(system: Mapping[str, Any], content: Mapping[str, Any]) -> ExportPres
         MappedTable(
             table["table"],
             {name: _column(value) for name, value in table["columns"].items()},
-            table.get("only", ""),
+            _texts(table.get("only", ())),
             table.get("only_why", ""),
             table.get("last", ""),
             table.get("ask", ""),
+            table.get("asked", {}),
         )
         for table in content.get("tables", ())
     )
@@ -107,6 +115,7 @@ def _export(system: Mapping[str, Any], content: Mapping[str, Any]) -> ExportPres
         content.get("rank", system.get("rank", 50)),
         content.get("remark", ""),
         system["documented_in"],
+        system.get("left_out", {}),
     )
 
 
@@ -156,7 +165,10 @@ def resolve(survey: Survey, source: ExportTable, template: str) -> Reading | Non
         if expression is None:
             return None
         readings[slot, kind] = read_as(survey, source, expression, kind)
-    seen = "; ".join(dict.fromkeys(reading.seen for reading in readings.values() if reading.seen))
+    texts = dict.fromkeys(reading.seen for reading in readings.values())
+    if len(texts) > 1:  # empty only where all of its columns are
+        texts.pop(EMPTY, None)
+    seen = "; ".join(text for text in texts if text)
     undecided = [key for key, reading in readings.items() if reading.sql is None]
     if not undecided:
         return Reading(
@@ -184,6 +196,8 @@ def read_as(survey: Survey, source: ExportTable, expression: str, kind: str) -> 
         return read_numbers(survey, source, expression)
     if kind in ("day", "time"):
         return read_dates(survey, source, expression, day=kind == "day")
+    if kind == "yes":
+        return Reading(f"(LOWER({text_of(expression)}) IN ('true', 't', 'yes', 'y', '1'))")
     return Reading(expression)
 
 
