@@ -50,6 +50,12 @@ CROSS_CHECKS = {
         "{n:,} customers whose churn differs between churned_on, arr_changes and stage_changes, "
         "for example {example}",
     ),
+    "users_of_two_spellings": CrossCheck(
+        "events",
+        "{n:,} customers have users whose ids differ in upper and lower case alone, each of which counts, "
+        "for example {example}",
+        kind="note",
+    ),
     "many_contents": CrossCheck(
         "messages",
         "messages.content is meant as a category: {n:,} values are too many or too long, "

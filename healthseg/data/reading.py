@@ -32,6 +32,8 @@ _SPACES = "[ \t\n\f\r\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 # letters that nobody sees: soft hyphens and joints of no width, within ids also those that join letters
 _UNSEEN, _UNSEEN_IN_IDS = "[\u00ad\u200b\u2060\ufeff]+", "[\u00ad\u200b-\u200d\u2060\ufeff]+"
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
+# ISO 8601's basic format with a time: 20250303T100530Z
+_BASIC = r"((?:19|20)\d{2})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?)"
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _DATES = {
     "other": ("%Y/%m/%d", "%d.%m.%Y", "%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
@@ -42,13 +44,19 @@ _FOUR_DIGITS = r"(^|\D)\d{4}(\D|$)"
 # what stands around a number: currency signs and codes, a percent sign, spaces and apostrophes between thousands
 _CURRENCY = r"[€$£¥₹]|^[A-Z]{3}|[A-Z]{3}$"
 _AROUND = rf"%|{_CURRENCY}"
+# as India writes lakhs and crores: 12,50,000
+_INDIAN = r"[1-9]\d?(,\d{2})+,\d{3}"
 _NUMBERS = {
-    US: r"^[+-]?(\d+|[1-9]\d{0,2}(,\d{3})+)?(\.\d*)?([eE][+-]?\d+)?$",
+    US: rf"^[+-]?(\d+|[1-9]\d{{0,2}}(,\d{{3}})+|{_INDIAN})?(\.\d*)?([eE][+-]?\d+)?$",
     EUROPEAN: r"^[+-]?(\d+|[1-9]\d{0,2}(\.\d{3})+)?(,\d*)?$",
 }
 _WHOLE_TEXT = r"^[+-]?\d+(\.0{1,2})?([eE]\+?\d+)?$"
 # words of a rating that was not given
 _NO_ANSWER = ("offered", "unoffered", "Offered", "Unoffered", "unrated", "not rated", "no response")
+_YES = (
+    "true t yes y 1 1.0 on enabled wahr ja j oui vrai sí si sim verdadero verdadeiro vero".split()
+)
+_NO = "false f no n 0 0.0 off disabled falsch nein non faux não nao falso nee".split()
 # dates that systems write for "no date"; those of other years before 1990 or after 2200 are impossible
 _NO_DATE = (
     "DATE '0001-01-01'", "DATE '1601-01-01'", "DATE '1753-01-01'", "DATE '1899-12-30'", "DATE '1899-12-31'",
@@ -211,8 +219,8 @@ def rating_of(text: str, words: str, settings: DataSettings) -> str:
 def boolean_of(text: str) -> str:
     lower = f"LOWER({text})"
     return (
-        f"CASE WHEN {lower} IN ('true', 't', 'yes', 'y', '1', '1.0', 'on') THEN TRUE "
-        f"WHEN {lower} IN ('false', 'f', 'no', 'n', '0', '0.0', 'off') THEN FALSE END"
+        f"CASE WHEN {lower} IN ({', '.join(map(quoted, _YES))}) THEN TRUE "
+        f"WHEN {lower} IN ({', '.join(map(quoted, _NO))}) THEN FALSE END"
     )
 
 
@@ -271,13 +279,18 @@ def whole_of(text: str, reading: str | None, digits: str | None = None) -> str:
 
 
 def is_epoch(text: str) -> str:
-    """Whether a text is a count of seconds since 1970, or of their thousandths, millionths or billionths."""
-    return f"regexp_full_match({text}, '\\d{{10}}(\\d{{3}}){{0,3}}')"
+    """Whether a text is a count of seconds since 1970, or of their thousandths, millionths or billionths, with decimals or without."""
+    return f"regexp_full_match({text}, '\\d{{10}}(\\d{{3}}){{0,3}}(\\.\\d+)?')"
 
 
 def is_day_number(text: str) -> str:
     """Whether a text is a day of eight digits, 20250930 (ISO 8601's basic format)."""
     return f"regexp_full_match({text}, '(19|20)\\d{{6}}')"
+
+
+def is_basic_instant(text: str) -> str:
+    """Whether a text is a moment in ISO 8601's basic format, 20250303T100530Z."""
+    return f"regexp_full_match({text}, {quoted(_BASIC)})"
 
 
 def is_workbook_day(text: str) -> str:
@@ -288,15 +301,26 @@ def is_workbook_day(text: str) -> str:
 def instant_of(text: str, reading: str | None) -> str:
     """A moment in UTC from text: ISO 8601 (also with a decimal comma), 20250930, a workbook's day, seconds since 1970 or their
     thousandths, and in the formats of the reading."""
-    count = f"TRY_CAST({text} AS BIGINT)"
-    factors = {10: "* 1000000", 13: "* 1000", 16: "", 19: "// 1000"}
+    whole = f"SPLIT_PART({text}, '.', 1)"
+    count, part = (
+        f"TRY_CAST({whole} AS BIGINT)",
+        f"TRY_CAST('0' || SUBSTR({text}, STRLEN({whole}) + 1) AS DOUBLE)",
+    )
+    factors = {
+        10: f"* 1000000 + CAST(ROUND({part} * 1000000) AS BIGINT)",
+        13: f"* 1000 + CAST(ROUND({part} * 1000) AS BIGINT)",
+        16: "",
+        19: "// 1000",
+    }
     cases = " ".join(f"WHEN {size} THEN {count} {factor}" for size, factor in factors.items())
     iso = (
         f"CASE WHEN regexp_matches({text}, {quoted(_ISO)}) "
         f"THEN TRY_CAST(REPLACE({text}, ',', '.') AS TIMESTAMPTZ) AT TIME ZONE 'UTC' "
         f"WHEN {is_day_number(text)} THEN TRY_STRPTIME({text}, '%Y%m%d') "
+        f"WHEN {is_basic_instant(text)} "
+        f"THEN TRY_CAST(regexp_replace({text}, {quoted(_BASIC)}, '\\1-\\2-\\3 \\4:\\5:\\6') AS TIMESTAMPTZ) AT TIME ZONE 'UTC' "
         f"WHEN {is_workbook_day(text)} THEN MAKE_TIMESTAMP(CAST(ROUND((TRY_CAST({text} AS DOUBLE) - 25569) * 86400) AS BIGINT) * 1000000) "
-        f"WHEN {is_epoch(text)} THEN MAKE_TIMESTAMP(CASE STRLEN({text}) {cases} END) END"
+        f"WHEN {is_epoch(text)} THEN MAKE_TIMESTAMP(CASE STRLEN({whole}) {cases} END) END"
     )
     if reading is None:
         return iso
@@ -415,6 +439,7 @@ def _number_counts(
         f"SELECT text, times, {bare('text')} AS digits FROM {_values(column, relation, settings)}"
     )
     sign = f"NULLIF(regexp_extract(text, {quoted(_CURRENCY)}), '')"
+    sign = f"REPLACE(REPLACE(REPLACE({sign}, '€', 'EUR'), '£', 'GBP'), '₹', 'INR')"
     return _counts(
         connection,
         f"SELECT text, times, digits, {us} AS us, {european} AS eu, {sign} AS sign FROM ({inner})",

@@ -27,6 +27,7 @@ from healthseg.data.reading import (
     boolean_of,
     currency_of,
     instant_of,
+    is_basic_instant,
     is_epoch,
     is_id,
     lookup_of,
@@ -166,7 +167,7 @@ def _parse_date(column: Column, name: str, text: str, raw: str, layout: Layout) 
         if column.name in layout.day_only:  # the day as it is written, whatever the offset
             moment, at_midnight = f"TRY_CAST(LEFT({text}, 10) AS TIMESTAMP)", "TRUE"
         midnight = (
-            f"CASE WHEN NOT CONTAINS({text}, ':') AND NOT {is_epoch(text)} THEN 2 "
+            f"CASE WHEN NOT CONTAINS({text}, ':') AND NOT {is_epoch(text)} AND NOT {is_basic_instant(text)} THEN 2 "
             f"WHEN {at_midnight} THEN 1 ELSE 0 END"
         )
         return Parsed(moment, present, midnight)

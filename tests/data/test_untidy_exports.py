@@ -104,3 +104,53 @@ def test_a_contract_until_the_end_of_the_century_is_open(tmp_path):
         contracts="client_id,starts_on,ends_on,arr\na,2025-01-01,2099-12-31,7",
     )
     assert portfolio.table("contracts")["ends_on"].isna().all()
+
+
+def test_yes_and_no_in_other_words(tmp_path):
+    rows = zip(("Ja", "Nein", "Oui", "non", "Sí", "Enabled", "disabled"), "abcdefg", strict=True)
+    lines = [f"{name},{YEAR},5,{word}" for word, name in rows]
+    portfolio = opened(
+        tmp_path,
+        customers="client_id,signup_date\n" + "\n".join(f"{name},2024-01-01" for name in "abcdefg"),
+        contracts="client_id,starts_on,ends_on,arr,auto_renews\n" + "\n".join(lines),
+    )
+    renews = portfolio.table("contracts").set_index("client_id")["auto_renews"]
+    assert [name for name in "abcdefg" if renews[name]] == ["a", "c", "e", "f"]
+
+
+def test_numbers_in_lakhs_are_read(tmp_path):
+    rows = [("a", '"12,50,000.00"'), ("b", '"90,000.50"'), ("c", '"2,00,00,000.00"')]
+    _, read = contracts_of(tmp_path, rows, "a b c")
+    assert read == {"a": 1_250_000, "b": 90_000.5, "c": 20_000_000}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1741000530.0", "2025-03-03 11:15:30"),
+        ("1741000530.25", "2025-03-03 11:15:30.250000"),
+        ("1741000530250.5", "2025-03-03 11:15:30.250500"),
+        ("20250303T111530Z", "2025-03-03 11:15:30"),
+        ("20250303T121530.25+0100", "2025-03-03 11:15:30.250000"),
+    ],
+)
+def test_instants_of_programs_are_read(tmp_path, written, read):
+    portfolio = opened(
+        tmp_path,
+        customers="client_id,signup_date\na,2024-01-01",
+        tickets=f"ticket_id,client_id,opened_at,severity\nt,a,{written},low",
+    )
+    assert str(portfolio.table("tickets")["opened_at"].item()) == read
+    assert "calendar days" not in portfolio.check().to_text()
+
+
+def test_users_of_two_spellings_are_named_and_not_merged(tmp_path):
+    users = ("Ana@x.example", "ana@x.example", "b", "b")
+    events = "\n".join(f"a,2025-03-1{n} 10:00:00,{user}" for n, user in enumerate(users))
+    portfolio = opened(
+        tmp_path,
+        customers="client_id,signup_date\na,2024-01-01\nc,2024-01-01",
+        events=f"client_id,occurred_at,user_id\n{events}\nc,2025-03-11 09:00:00,b",
+    )
+    (line,) = (line for line in portfolio.check().to_text().splitlines() if "differ in" in line)
+    assert "1 customers have users" in line or "1 customer" in line
