@@ -54,9 +54,12 @@ _WHOLE_TEXT = r"^[+-]?\d+(\.0{1,2})?([eE]\+?\d+)?$"
 # words of a rating that was not given
 _NO_ANSWER = ("offered", "unoffered", "Offered", "Unoffered", "unrated", "not rated", "no response")
 _YES = (
-    "true t yes y 1 1.0 on enabled wahr ja j oui vrai sí si sim verdadero verdadeiro vero".split()
-)
-_NO = "false f no n 0 0.0 off disabled falsch nein non faux não nao falso nee".split()
+    "true", "t", "yes", "y", "1", "1.0", "on", "enabled", "wahr", "ja", "j", "oui", "vrai", "sí", "si", "sim", "verdadero",
+    "verdadeiro", "vero",
+)  # fmt: skip
+_NO = (
+    "false", "f", "no", "n", "0", "0.0", "off", "disabled", "falsch", "nein", "non", "faux", "não", "nao", "nee", "falso",
+)  # fmt: skip
 # dates that systems write for "no date"; those of other years before 1990 or after 2200 are impossible
 _NO_DATE = (
     "DATE '0001-01-01'", "DATE '1601-01-01'", "DATE '1753-01-01'", "DATE '1899-12-30'", "DATE '1899-12-31'",
