@@ -259,10 +259,14 @@ def _mapped_columns(survey: Survey, item: Recognised, mapped: MappedTable) -> Dr
     _add_filter(survey, item, mapped, draft)
     for rows, question in mapped.asked.items():
         _ask_about(survey, item, draft, rows, question)
-    if mapped.table == "customers" and (name := draft.sql_of("name")):
+    if mapped.table == "customers" and (called := draft.sql_of("name")):
         question = "have a name as tests have: are they customers? else leave them out by their id"
         _ask_about(
-            survey, item, draft, f"regexp_matches({text_of(name)}, {quoted(_LIKE_TESTS)})", question
+            survey,
+            item,
+            draft,
+            f"regexp_matches({text_of(called)}, {quoted(_LIKE_TESTS)})",
+            question,
         )
     return draft
 
