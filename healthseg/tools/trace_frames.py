@@ -82,17 +82,29 @@ def candidates(result: Any, portfolio: Portfolio, path: str, value: Any) -> Iter
         query = f'result.frame("{counted.frame}")'
         if counted.frame not in result.frames:
             query = f"{counted.frame} on {result.as_of}"
-        if counted.where:
-            column, _, field = counted.where.partition("=")
-            group = match[1] if field == "{1}" else nearest_field(result, path, field)
-            if rows is None or column not in rows or group is None:
+        if rows is not None and counted.where:
+            column, group = _condition(result, path, counted.where, match)
+            if column and (group is None or column not in rows):
                 continue
-            rows = rows[_slugs(rows[column]) == _slug(group)].reset_index(drop=True)
-            query = f"{query}; {column} = {group!r}"
+            if column:
+                rows = rows[_slugs(rows[column]) == _slug(group)].reset_index(drop=True)
+                query = f"{query}; {column} = {group!r}"
         if rows is not None:
             yield _trace(result, portfolio, path, value, counted.kind, query, formula, rows)
     if (looked_up := _row(result, portfolio, path, value)) is not None:
         yield looked_up
+
+
+def _condition(result: Any, path: str, where: str, match: re.Match[str]) -> tuple[str, Any]:
+    """The column, and its value in the rows that count (None: it is not known); "" where all count."""
+    column, group = "", None
+    for condition in where.split("|"):
+        column, _, field = condition.partition("=")
+        column = match[1] if column == "{1}" else column
+        group = match[1] if field == "{1}" else nearest_field(result, path, field)
+        if group is not None:
+            break
+    return column, group
 
 
 def of_frame(result: Any, portfolio: Portfolio, path: str) -> Trace | None:
@@ -109,7 +121,12 @@ def of_frame(result: Any, portfolio: Portfolio, path: str) -> Trace | None:
     value = frame[match[3]].iloc[place]
     value = value.item() if hasattr(value, "item") else value
     movement = next(
-        (each.formula for each in counted_figures() if each.path == rf"retention\.{match[3]}"), ""
+        (
+            each.formula
+            for each in counted_figures()
+            if re.fullmatch(each.path, f"retention.{match[3]}")
+        ),
+        "",
     )
     if match[1] == "revenue_by_month" and movement and not pd.isna(value):
         month = frame["month"].iloc[place].date()
@@ -225,9 +242,12 @@ def _live(result: Any, portfolio: Portfolio) -> pd.DataFrame:
 
 
 def _everyone(result: Any, portfolio: Portfolio) -> pd.DataFrame:
+    """All customers of the portfolio; ``live`` and ``stage`` are of those that had signed up."""
     rows = PortfolioContext.of(portfolio, result.as_of).everyone(result.as_of)
-    rows = rows.drop(columns="client_id", errors="ignore").rename_axis("client_id").reset_index()
-    return rows[["client_id", "live", "stage"]]
+    known = portfolio.table("customers")[["client_id", "signup_date"]]
+    return known.merge(
+        rows[["live", "stage"]], left_on="client_id", right_index=True, how="left"
+    ).assign(signup_date=lambda frame: pd.to_datetime(frame["signup_date"]))
 
 
 def _moves(result: Any, portfolio: Portfolio) -> pd.DataFrame:

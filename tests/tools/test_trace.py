@@ -221,3 +221,12 @@ def test_a_converted_figure_recounts_from_its_rows_with_their_rates(tmp_path):
         trace = result.trace(path)
         again = eval(trace.formula, {"pd": pd, "np": np, "rows": trace.rows})
         assert again == pytest.approx(trace.value, abs=1e-4), path
+
+
+def test_customers_that_had_not_begun_are_counted_by_their_day_of_signup(tmp_path):
+    days = {"A": "2025-01-01", "B": "2025-02-01", "C": "2025-09-01"}
+    customers = pd.DataFrame({"client_id": list(days), "signup_date": list(days.values())})
+    portfolio = hs.Portfolio.open({"customers": customers})
+    excluded = hs.portfolio_health(portfolio, as_of="2025-06-30").trace("excluded.not_started")
+    assert (excluded.kind, excluded.value, excluded.holds()) == ("counted", 1, True)
+    assert excluded.rows.set_index("client_id")["signup_date"].max() == pd.Timestamp("2025-09-01")
