@@ -1,10 +1,14 @@
 """Do the 90% intervals hold the true probability of nine customers in ten?
 
-    python benchmarks/churn_coverage.py [--portfolios 50]
+    python benchmarks/churn_coverage.py [--portfolios 50] [--sizes 60 120 250] [--windows]
 
 Portfolios of 60, 120 and 250 customers after 12 months; every customer at risk on that day, once. Where the gate says yes,
 the interval is the model's; where it says no, the range that the base rate finds plausible for one customer. Truth is
 the probability given what is measured. Exit status 1 where a pooled share leaves 84 to 96%.
+
+``--windows``: of portfolios by the law ``terms`` of ``_worlds``, the customers that renew within 180 days: how many are expected to
+churn or give notice by then, by their probability within 180 days and within 90, with the range, how many did, and
+how many by the law.
 """
 
 from __future__ import annotations
@@ -16,9 +20,12 @@ import time
 
 import numpy as np
 import pandas as pd
-from _churn_portfolios import rows_of
+from _churn_portfolios import rows_of, rows_of_law
+from _worlds import live_through, make_world, truth
 
 from healthseg.scoring.churn.base_rates import BaseRates, base_rates
+from healthseg.scoring.churn.candidates import outcomes
+from healthseg.scoring.churn.expected import simulate_churn
 from healthseg.scoring.churn.model import ChurnModel
 from healthseg.settings import Settings
 
@@ -82,12 +89,63 @@ def study(clients: int, seed: int, months: int = MONTHS) -> pd.DataFrame:
     )
 
 
+def window(seed: int, days: int = 180) -> dict[str, float]:
+    """Of the customers that renew within ``days``: expected, its range, what happened, what the law expects."""
+    rows = rows_of_law("terms", seed)
+    until = pd.Timestamp(np.unique(rows["date"])[MONTHS])
+    past = rows[rows["date"] <= until].assign(
+        event_on=lambda frame: frame["event_on"].where(frame["event_on"] <= until)
+    )
+    model = ChurnModel.fit(past, until.date(), Settings())
+    due = rows[(rows["date"] == until) & rows["days_to_renewal"].between(0, days)]
+    due = due.sort_values("client_id").set_index("client_id", drop=False)
+    line = {"portfolio": seed, "customers": len(due), "tested": max(model.judged)}
+    if not model.eligible:
+        return line
+    predicted = model.predict(due, [90, days])
+    sums = predicted.groupby("horizon_days")["probability"].sum()
+    table = predicted[predicted["horizon_days"] == days].set_index("client_id")
+    table = table.rename(columns={"log_odds_sd": "own_sd"})
+    ones = pd.Series(1.0, index=due.index)
+    drawn = simulate_churn(table.assign(shared_sd=0.0, gave_notice=False), ones, 10_000, seed)
+    world = make_world("terms", seed, 300)
+    engagement, friction, _ = live_through(world)
+    by_law = truth(world, engagement, friction, (days,))
+    by_law = by_law[by_law["date"] == until].set_index("client_id")[f"p{days}"]
+    happened = outcomes(due.reset_index(drop=True), rows["date"].max().date(), days, 0)
+    counts = drawn.arr(ones)
+    return line | {
+        "within 90": sums[90],
+        "expected": sums[days],
+        "lower": counts.quantile(0.05),
+        "upper": counts.quantile(0.95),
+        "happened": float(happened.sum()),
+        "law": float(by_law.reindex(due.index).sum()),
+    }
+
+
+def windows(portfolios: int) -> int:
+    table = pd.DataFrame([window(seed) for seed in range(1, portfolios + 1)])
+    print(table.round(1).to_string(index=False))
+    print(table.sum(min_count=1).round(1).drop(["portfolio", "tested"]).to_string())
+    inside = table["happened"].between(table["lower"], table["upper"])
+    print(f"within the range: {inside.sum()} of {table['expected'].notna().sum()}")
+    return int(inside.mean() < 0.7)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--portfolios", type=int, default=50)
+    parser.add_argument("--first", type=int, default=0, help="portfolios to leave out")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[clients for clients, _ in SIZES])
+    parser.add_argument("--windows", action="store_true")
     options, started = parser.parse_args(), time.monotonic()
+    if options.windows:
+        return windows(options.portfolios)
+    chosen = [(clients, first) for clients, first in SIZES if clients in options.sizes]
+    portfolios = range(options.first, options.first + options.portfolios)
     results = pd.concat(
-        [study(clients, first + at) for clients, first in SIZES for at in range(options.portfolios)]
+        [study(clients, first + at) for clients, first in chosen for at in portfolios]
     )
     by = results.groupby(["clients", "gate", "horizon_days"]).agg(
         portfolios=("seed", "nunique"),

@@ -1,6 +1,6 @@
 """What analyze_engagement_patterns finds in portfolios whose truth is known, over many seeds.
 
-    python benchmarks/patterns_truth.py [--seeds 20] [--clients N] [--scenario NAME]... [--events light]
+    python benchmarks/patterns_truth.py [--seeds 20] [--first 1] [--clients N] [--scenario NAME]... [--events light]
 
 null: portfolios with any pattern reported; default: planted orders, bundles (Jaccard >= .8) and personas (adjusted Rand
 index >= .8) that are flagged detectable, and what else is reported of features; effects: features and the order that
@@ -37,7 +37,7 @@ FEATURES = frozenset({"feature_usage"})
 def portfolios(
     scenario: str, options: argparse.Namespace
 ) -> Iterator[tuple[int, hs.Portfolio, Path]]:
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first, options.first + options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             make_demo(
                 folder, clients=options.clients, seed=seed, scenario=scenario, events=options.events
@@ -224,6 +224,7 @@ def _holds_truth(habits: pd.DataFrame, truth: pd.DataFrame) -> pd.Series:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--clients", type=int)
     parser.add_argument("--events", default="light")
     parser.add_argument("--scenario", action="append", choices=("null", "default", "effects"))

@@ -9,7 +9,7 @@ from scipy import special, stats
 
 from healthseg.scoring import base_rates
 from healthseg.scoring.churn.base_rates import STEP_DAYS, OwnProbability, exposure
-from healthseg.scoring.churn.expected import simulate_churn
+from healthseg.scoring.churn.expected import simulate_churn, simulate_horizons
 from healthseg.settings import Settings
 
 AS_OF, START = dt.date(2025, 6, 30), dt.date(2024, 1, 1)
@@ -273,6 +273,22 @@ def test_the_simulated_arr_that_churns_has_the_expected_mean():
     assert drawn.draws.mean() == pytest.approx(drawn.expected, rel=0.06)
     parts = [draws.arr(arr[["c"]]), draws.arr(arr[["b", "a"]])]
     assert sum(part.draws for part in parts).tolist() == drawn.draws.tolist()
+
+
+def test_who_churns_within_a_horizon_churns_within_a_longer_one():
+    table = pd.DataFrame(
+        {"probability": [0.02, 0.1, 0.3], "shared_sd": 0.3, "own_sd": 0.8, "gave_notice": False},
+        index=["a", "b", "c"],
+    )
+    tiers, ones = pd.Series("SMB", index=table.index), pd.Series(1.0, index=table.index)
+    month = table.loc[["b"]]
+    later = table.assign(probability=1 - (1 - table["probability"]) ** 6)
+    drawn = simulate_horizons([month, table, later], tiers, 5_000, 3)
+    counts = [draws.arr(ones[draws.probabilities.index]).draws for draws in drawn]
+    assert (counts[0] <= counts[1]).all() and (counts[1] <= counts[2]).all()
+    assert [count.mean() for count in counts] == pytest.approx([0.1, 0.42, 1.4656], abs=0.02)
+    alone = simulate_churn(table, tiers, 5_000, 3)
+    assert counts[1].tolist() == alone.arr(ones).draws.tolist()
 
 
 def test_customers_of_a_tier_churn_together_and_those_of_others_do_not():

@@ -25,6 +25,7 @@ from healthseg.scoring.churn.candidates import (
     outcomes,
     rows_at_risk,
 )
+from healthseg.scoring.churn.expected import simulate_churn
 from healthseg.scoring.churn.model import ChurnModel
 from healthseg.scoring.churn.trees import BoostedTrees, boost, boosting
 from healthseg.settings import Settings, settings
@@ -369,8 +370,9 @@ def test_few_losses_keep_the_prior():
     assert fitted.undirected is None and fitted.boosted is None
 
 
-def renewing(seed=5, clients=260, months=14):
-    """(rows, renewal in this step): half have a term of a year and churn at its end alone, half go on by the month."""
+def renewing(seed=5, clients=260, months=14, notice_days=0):
+    """(rows, renewal in this step): half have a term of a year and churn at its end alone, or so many days before it;
+    half go on by the month."""
     rng = np.random.default_rng(seed)
     frame, _ = panel(clients, months, seed)
     number = frame["client_id"].str[1:].astype(int)
@@ -380,7 +382,7 @@ def renewing(seed=5, clients=260, months=14):
     frame["days_to_renewal"] = until.where(annual)
     frame["contract_term_days"] = np.where(annual, 360.0, 30.0)
     frame["tenure_days"] += number * 37 % 900
-    due = annual & (until < 30).to_numpy()
+    due = annual & (until - notice_days).between(0, 29).to_numpy()
     chance = np.where(due, 0.35, np.where(annual, 0.0, 0.02))
     frame["chance"] = chance
     lost = frame[rng.random(len(frame)) < chance].groupby("client_id")["date"].min()
@@ -409,6 +411,34 @@ def test_churn_that_waits_for_the_renewal_is_foretold_for_the_step_that_holds_it
     third = quarter["days_to_renewal"].between(60, 89)
     assert quarter.loc[third, "probability"].mean() == pytest.approx(0.35, abs=0.12)
     assert quarter.loc[quarter["days_to_renewal"] > 90, "probability"].mean() < 0.03
+
+
+def test_a_longer_horizon_never_has_the_smaller_probability():
+    """Also where a renewal falls into the part of a step that the shorter one leaves out: it is a danger a month ahead."""
+    rows, _ = renewing(clients=140, months=13, notice_days=30)
+    model = ChurnModel.fit(rows, as_of(13), Settings())
+    assert model.eligible
+    rows = rows[rows["date"] == rows["date"].max()]
+    predicted = model.predict(rows, range(3, 367, 11))
+    by_days = predicted.pivot(index="client_id", columns="horizon_days", values="probability")
+    assert by_days.diff(axis=1).iloc[:, 1:].min().min() >= 0
+
+
+def test_renewals_of_half_a_year_are_expected_to_churn_as_often_as_the_law_says(renewals):
+    """Each of those that renew within 180 days does so once, and churns then with a chance of 0.35."""
+    rows, model = renewals
+    rows = rows[rows["date"] == rows["date"].max()].set_index("client_id", drop=False)
+    due = rows[rows["days_to_renewal"].between(0, 180)]
+    tables = {}
+    for days, own in model.predict(due, [90, 180]).groupby("horizon_days"):
+        own = own.set_index("client_id").rename(columns={"log_odds_sd": "own_sd"})
+        tables[days] = own.assign(shared_sd=0.0, gave_notice=False)
+    expected = tables[180]["probability"].sum()
+    assert len(due) > 30 and expected == pytest.approx(0.35 * len(due), rel=0.2)
+    assert tables[90]["probability"].sum() < 0.7 * expected
+    ones = pd.Series(1.0, index=due.index)
+    drawn = simulate_churn(tables[180], ones, 4_000, 1).arr(ones)
+    assert drawn.quantile(0.05) < 0.35 * len(due) < drawn.quantile(0.95)
 
 
 def test_a_renewal_within_the_horizon_is_a_risk_and_adds_up_with_the_other_parts(renewals):

@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 
 from healthseg.metrics.money import PARTS
+from healthseg.metrics.panels import tiers_at
+from healthseg.reports.pages.common import window_notes
+from healthseg.scoring.churn.expected import portfolio_base_rates
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.base import Figure
 from healthseg.tools.overview.board import _outcome, past_predictions
@@ -166,3 +169,71 @@ def test_an_empty_past_has_no_retention_and_says_why() -> None:
     board = portfolio_board(tiny_portfolio([("a", "2025-03-03 09:00", "u1")]))
     assert board.nrr is None and board.not_measured["$.nrr"]
     assert "retention is unknown: the ARR of a year ago is not known" in board.verdict()
+
+
+@pytest.fixture(scope="module")
+def renewing():
+    """Four months of events, one loss in May; of three live customers one gave notice and renews in 20 days, the others in
+    80 and 170."""
+    clients, last = ["leaves", "soon", "later", "lost"], pd.Timestamp("2025-06-29")
+    events = [
+        (client, f"{day:%Y-%m-%d} 09:00", f"{client}1")
+        for client in clients
+        for day in pd.date_range("2025-03-01", last, freq="2D")
+        if not (client == "lost" and day >= pd.Timestamp("2025-05-20"))
+    ]
+    customers = pd.DataFrame(
+        {
+            "client_id": clients,
+            "signup_date": "2024-01-01",
+            "churned_on": [None, None, None, "2025-05-20"],
+            "notice_on": ["2025-06-20", None, None, None],
+        }
+    )
+    ends = [last + pd.Timedelta(days=days) for days in (20, 80, 170)]
+    contracts = pd.DataFrame(
+        {
+            "client_id": clients[:3],
+            "starts_on": "2024-07-01",
+            "ends_on": ends,
+            "arr": [1e3, 2e3, 4e3],
+        }
+    )
+    return tiny_portfolio(events, customers, contracts=contracts)
+
+
+def test_a_window_of_renewals_has_the_churn_expected_by_its_own_end(renewing) -> None:
+    board = portfolio_board(renewing)
+    windows = {row.window: row for row in board.renewals if row.band == "all"}
+    day = dt.date(2025, 6, 29)
+    tier = tiers_at(renewing, {"soon": day})["soon"]
+    rates = portfolio_base_rates(renewing, day, 90, 93).of("soon", tier)
+    chance = rates.set_index("horizon_days")["probability"].round(4)
+    assert 0.1 < chance[90] < chance[93] < 0.7
+    for name, days in (("next 30 days", 30), ("next 60 days", 60)):  # the one that gave notice
+        row = windows[name]
+        assert (row.customers, row.horizon_days, row.note) == (1, days, "")
+        assert (row.expected_customers, row.expected, row.lower, row.upper) == (1, 1e3, 1e3, 1e3)
+    for name, days in (("next 90 days", 90), ("2025 Q3", 93)):
+        row = windows[name]
+        assert (row.customers, row.horizon_days) == (2, days)
+        assert row.expected_customers == pytest.approx(1 + chance[days])
+        assert row.expected == pytest.approx(1e3 + 2e3 * chance[days], abs=0.2)
+        assert (row.lower, row.upper) == (1e3, 3e3)
+
+
+def test_nothing_is_expected_beyond_the_days_for_which_customers_were_watched(renewing) -> None:
+    board = portfolio_board(renewing)
+    row = next(row for row in board.renewals if row.window == "next 180 days")
+    assert (row.customers, row.arr, row.horizon_days) == (3, 7e3, 180)
+    assert (row.expected_customers, row.expected, row.lower, row.upper) == (None,) * 4
+    assert row.note == "not measured beyond 121 days, as long as customers were watched"
+    assert board.not_measured["$.renewals[*].expected"] == row.note
+    rows = [dict(row) for row in board.renewals]
+    at = [
+        n for n, row in enumerate(rows) if row["note"] and row["band"] == "all" and row["customers"]
+    ]
+    assert [rows[n]["window"] for n in at] == ["next 180 days", "2025 Q4"]
+    assert window_notes(rows, "renewals") == (
+        f"{{renewals[{at[0]}].window}} and {{renewals[{at[1]}].window}}: {{renewals[{at[0]}].note}}",
+    )

@@ -172,8 +172,10 @@ def _columns(basis: str | None) -> tuple[IndexColumn, ...]:
     """The columns; without a probability of churn the ARR is weighted by the score, and the heading says so."""
     if not (basis or "").startswith("probability"):
         return COLUMNS
+    horizon = str(basis).removeprefix("probability of churn in ").removesuffix(" × ARR")
+    heading = f"Expected churned ARR, {horizon}"  # whatever window of renewals is chosen
     return tuple(
-        replace(column, heading="Expected churned ARR") if column.key == "at_stake" else column
+        replace(column, heading=heading) if column.key == "at_stake" else column
         for column in COLUMNS
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from healthseg.metrics.money import PARTS
-from healthseg.reports.pages.common import portfolio_about
+from healthseg.reports.pages.common import portfolio_about, window_notes
 from healthseg.reports.spec import Card, Cell, Chart, Facts, Fold, Missing, Page, Section, Table
 
 BAND_WORDS = "band:Words"
@@ -56,11 +56,12 @@ def _renewing(board: Any) -> tuple[str, ...]:
     """The window of the horizon in a sentence."""
     window = f"next {board.horizon_days} days"
     at = [n for n, row in enumerate(board.renewals) if row.window == window and _of_all(dict(row))]
-    return tuple(
+    windows = tuple(
         f"{{renewals[{n}].arr:brief_money}} ARR at {{renewals[{n}].customers:number customer}} renews in the "
-        f"{{renewals[{n}].window}}; {{renewals[{n}].expected:brief_money}} of it is expected to churn"
+        f"{{renewals[{n}].window}}; {{renewals[{n}].expected:brief_money}} of it is expected to churn by then"
         for n in at
     )
+    return (*windows, *window_notes([dict(row) for row in board.renewals], "renewals"))
 
 
 def _without_money(board: Any) -> str:
@@ -274,7 +275,7 @@ PORTFOLIO = Page(
                         "Renewal": "window:Words",
                         "Customers": "customers:number",
                         "ARR": "arr:brief_money",
-                        "Expected to churn in 90 days": "expected:brief_money",
+                        "Expected to churn by its end": "expected:brief_money",
                         "Range": "{lower:brief_money} to {upper:brief_money}",
                     },
                     label="windows",
@@ -291,7 +292,7 @@ PORTFOLIO = Page(
                                 "Band": BAND_WORDS,
                                 "Customers": "customers:number",
                                 "ARR": "arr:brief_money",
-                                "Expected to churn in 90 days": "expected:brief_money",
+                                "Expected to churn by its end": "expected:brief_money",
                             },
                             label="windows and bands",
                             where=_of_bands,
@@ -322,7 +323,9 @@ PORTFOLIO = Page(
     method=(
         "NRR and GRR compare the ARR of the customers of a year before with what they pay now; all amounts are at the rates of "
         "{as_of:day}",
-        "Expected churn is probability × ARR in the next {horizon_days:number day}; ranges come from simulated quarters",
+        "Expected churn is probability × ARR in the next {horizon_days:number day}; ranges come from simulations",
+        "Of renewals it is the probability of churn or notice by the end of their window; of what is overdue or "
+        "uncontracted, within {horizon_days:number day}",
         "The prediction is rebuilt from what was known on its day",
     ),
     sure=(

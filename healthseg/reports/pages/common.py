@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from healthseg.charts.formats import is_missing
 from healthseg.reports.spec import Points, Row, Section
+from healthseg.rules import listed
 
 NEXT_ACTIONS = Points(
     "recommendations_detail", "{text:prose}", ordered=True, empty="No action is due."
@@ -46,6 +47,18 @@ def portfolio_about(result: Any) -> str:
         if customers
     ]
     return "As of {as_of:day}" + (f" · not counted: {'; '.join(why)}" if why else "")
+
+
+def window_notes(rows: Sequence[Row], path: str) -> tuple[str, ...]:
+    """Of which windows of renewals, by their path, the expected churn is extrapolated, or not measured, and why."""
+    windows: dict[str, list[int]] = {}
+    for at, row in enumerate(rows):
+        if row["band"] == "all" and row["customers"] and row["note"]:
+            windows.setdefault(row["note"], []).append(at)
+    return tuple(
+        f"{listed((f'{{{path}[{at}].window}}' for at in positions), len(positions))}: {{{path}[{positions[0]}].note}}"
+        for positions in windows.values()
+    )
 
 
 def largest_first(column: str) -> Callable[[Row], float]:

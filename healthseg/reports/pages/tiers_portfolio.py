@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import WHAT_TO_DO, largest_first, portfolio_about
+from healthseg.reports.pages.common import (
+    WHAT_TO_DO,
+    largest_first,
+    portfolio_about,
+    window_notes,
+)
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -28,7 +33,8 @@ METHOD = (
     "within a year",
     "Net retention is this year’s ARR of last year’s customers over last year’s, gross retention "
     "without their expansion",
-    "ARR that may churn is simulated from each customer’s probability of churn",
+    "ARR that may churn is simulated from each customer’s probability of churn; of what renews in a window, "
+    "of churn or notice by its end",
     "Managers needed are the tier’s hours over a manager’s hours a month, both settings where the csms "
     "table doesn’t say",
 )
@@ -237,14 +243,17 @@ PORTFOLIO = Page(
         Section(
             "renewals",
             "What renews, and when?",
-            blocks=(
+            lambda tiers: window_notes(
+                tiers.frame("renewal_windows").to_dict("records"), "frames.renewal_windows"
+            ),
+            (
                 Table(
                     "frames.renewal_windows",
                     {
                         "Renewal": "window:Words",
                         "Customers": "customers:number",
                         "ARR": "arr:brief_money",
-                        "Expected to churn in 90 days": "expected:brief_money",
+                        "Expected to churn by its end": "expected:brief_money",
                         "Range": "{lower:brief_money} to {upper:brief_money}",
                     },
                     label="windows",

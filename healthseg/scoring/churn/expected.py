@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,10 @@ CUSTOMERS_AT_ONCE, YEAR_DAYS = 100, 365
 COLUMNS = ["probability", "lower", "upper", "shared_sd", "own_sd", "gave_notice", "method"]
 
 
-def portfolio_base_rates(
-    portfolio: Portfolio, as_of: dt.date, horizon_days: int | None = None
-) -> BaseRates:
+def portfolio_base_rates(portfolio: Portfolio, as_of: dt.date, *horizon_days: int) -> BaseRates:
     """The tiers' base rates of churn, as known at ``as_of``; of ``horizon_days`` (default: ``churn_horizon_days``) too."""
     settings = portfolio.settings
-    horizon = horizon_days or settings.churn_horizon_days
+    wanted = sorted(set(horizon_days)) or [settings.churn_horizon_days]
 
     def build() -> BaseRates:
         customers = spells_as_of(portfolio, as_of)
@@ -48,31 +47,73 @@ def portfolio_base_rates(
             tier[spells.index] = spells["client_id"].map(names).to_numpy(dtype=object)
         customers = customers.assign(tier=tier)
         customers = customers.drop(columns=training.unrecorded_dates(portfolio))
-        horizons = sorted({*HORIZONS, horizon})
+        horizons = sorted({*HORIZONS, *wanted})
         return base_rates(customers, as_of, portfolio.first_event_day, settings, horizons)
 
     def stored() -> BaseRates:
-        inputs = [as_of, horizon, portfolio.content(as_of), settings.fingerprint]
+        inputs = [as_of, *wanted, portfolio.content(as_of), settings.fingerprint]
         return BaseRates.from_dict(
             portfolio.cache.get("base_rates", inputs, lambda: build().to_dict())
         )
 
-    return portfolio.cache.get("base_rates_of", (as_of, horizon), stored, disk=False)
+    return portfolio.cache.get("base_rates_of", (as_of, *wanted), stored, disk=False)
 
 
 def churn_probabilities(portfolio: Portfolio, as_of: dt.date, live: pd.DataFrame) -> pd.DataFrame:
-    """By live customer: the probability of churn within the horizon, its range, and its spread.
+    """By live customer: the probability of churn within ``churn_horizon_days``, its range, and its spread.
 
     ``live`` are the panel's rows of the live customers, by client_id. ``shared_sd`` is the
     uncertainty of the rate that customers of a tier share, ``own_sd`` that of the customer around
     it, both on log odds. A customer that gave notice has probability 1; NaN where the portfolio
     has no rate.
     """
-    settings, rates = portfolio.settings, portfolio_base_rates(portfolio, as_of)
+    horizon = portfolio.settings.churn_horizon_days
+    return churn_by_horizon(portfolio, as_of, live, [horizon])[horizon]
+
+
+def churn_by_horizon(
+    portfolio: Portfolio, as_of: dt.date, live: pd.DataFrame, horizons: Sequence[int]
+) -> dict[int, pd.DataFrame]:
+    """``churn_probabilities`` within each horizon in days; of a longer one they are never smaller."""
+    rates = portfolio_base_rates(portfolio, as_of, *horizons)
+    frames = {days: _by_base_rate(rates, days, live, portfolio.settings) for days in horizons}
+    frames = _by_model(portfolio, as_of, frames)
+    for days, frame in frames.items():
+        notice = frame.index.isin(rates.gone)
+        frame.loc[notice, ["probability", "lower", "upper"]] = 1.0
+        frame.loc[notice, ["shared_sd", "own_sd"]] = 0.0
+        frames[days] = frame.assign(gave_notice=notice)
+    return frames
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far ahead probabilities of churn say something.
+
+    ``known_days``: as long as customers have been watched, and at least ``churn_horizon_days``; ``tested_days``: as far as
+    held-out dates could judge the model. Between both the model's hazard is extrapolated; a base rate has no such part.
+    """
+
+    known_days: int
+    tested_days: int
+
+
+def reach(portfolio: Portfolio, as_of: dt.date) -> Reach:
+    """How far ahead what is known at ``as_of`` reaches."""
+    first, least = portfolio.first_event_day, portfolio.settings.churn_horizon_days
+    known = least if first is None else max((as_of - first).days + 1, least)
+    model = training.churn_model(portfolio, as_of)
+    return Reach(known, min(known, max(model.judged)) if model.eligible else known)
+
+
+def _by_base_rate(
+    rates: BaseRates, horizon_days: int, live: pd.DataFrame, settings: ChurnSettings
+) -> pd.DataFrame:
+    """The tiers' base rates as the probabilities of their customers."""
     frame = pd.DataFrame(np.nan, index=live.index, columns=COLUMNS[:5])
     frame = frame.assign(gave_notice=False, method=rates.method)
     if rates.frame is not None:
-        table = rates.frame[rates.frame["horizon_days"] == settings.churn_horizon_days]
+        table = rates.frame[rates.frame["horizon_days"] == horizon_days]
         table = table.set_index("tier")
         tier = live["tier"].astype(object).where(live["tier"].isin(table.index), THE_PORTFOLIO)
         for name in ("probability", "lower", "upper"):
@@ -83,26 +124,26 @@ def churn_probabilities(portfolio: Portfolio, as_of: dt.date, live: pd.DataFrame
         )
         frame["shared_sd"] = _log_odds_sd(lower, upper, settings.interval_level)
         frame["own_sd"] = settings.churn_spread_log_odds
-    frame = _by_model(portfolio, as_of, frame)
-    notice = frame.index.isin(rates.gone)
-    frame.loc[notice, ["probability", "lower", "upper"]] = 1.0
-    frame.loc[notice, ["shared_sd", "own_sd"]] = 0.0
-    return frame.assign(gave_notice=notice)
+    return frame
 
 
-def _by_model(portfolio: Portfolio, as_of: dt.date, frame: pd.DataFrame) -> pd.DataFrame:
+def _by_model(
+    portfolio: Portfolio, as_of: dt.date, frames: dict[int, pd.DataFrame]
+) -> dict[int, pd.DataFrame]:
     """The customers' own probabilities, where the churn model passed its gate."""
     model = training.churn_model(portfolio, as_of)
-    if not model.eligible:
-        return frame
-    own = training.predictions(portfolio, as_of, frame.index.tolist())
-    own = own[own["horizon_days"] == portfolio.settings.churn_horizon_days].set_index("client_id")
-    for name in ("probability", "lower", "upper"):
-        frame.loc[own.index, name] = own[name]
-    frame.loc[own.index, "own_sd"] = own["log_odds_sd"]
-    frame.loc[own.index, "shared_sd"] = 0.0
-    frame.loc[own.index, "method"] = f"hazard_{model.kind}"
-    return frame
+    if not model.eligible or not frames:
+        return frames
+    clients = next(iter(frames.values())).index.tolist()
+    predicted = training.predictions(portfolio, as_of, clients, list(frames))
+    for days, frame in frames.items():
+        own = predicted[predicted["horizon_days"] == days].set_index("client_id")
+        for name in ("probability", "lower", "upper"):
+            frame.loc[own.index, name] = own[name]
+        frame.loc[own.index, "own_sd"] = own["log_odds_sd"]
+        frame.loc[own.index, "shared_sd"] = 0.0
+        frame.loc[own.index, "method"] = f"hazard_{model.kind}"
+    return frames
 
 
 def lifetime_values(
@@ -202,24 +243,40 @@ def simulate_churn(
     Rows and series are indexed by client_id. Each draw picks the tiers' rates, then every
     customer's own probability around them, then who churns, each independently.
     """
+    return simulate_horizons([probabilities], tiers, draws, seed)[0]
+
+
+def simulate_horizons(
+    tables: Sequence[pd.DataFrame], tiers: pd.Series, draws: int, seed: int
+) -> list[SimulatedChurn]:
+    """Who churns within each of several horizons, of the customers of its table (``simulate_churn``).
+
+    The draws are the same for all: who churns within a horizon churns within a longer one.
+    """
     rng = np.random.default_rng([seed, 13])
-    known = probabilities["probability"].notna().to_numpy()
-    table = probabilities[known]
-    tier = pd.factorize(tiers.reindex(table.index).astype(object), use_na_sentinel=False)[0]
+    known = [table[table["probability"].notna()] for table in tables]
+    drawn = tiers.index[tiers.index.isin(set().union(*(table.index for table in known)))]
+    tier = pd.factorize(tiers[drawn].astype(object), use_na_sentinel=False)[0]
     rates = rng.standard_normal((tier.max(initial=0) + 1, draws), dtype=np.float32)
-    shared, own = table["shared_sd"].to_numpy(), table["own_sd"].to_numpy()
-    centre = _centre(table["probability"].to_numpy(dtype=float), np.hypot(shared, own))
-    columns = [each.astype(np.float32)[:, None] for each in (centre, shared, own)]
-    bits = np.zeros((len(probabilities), -(-draws // 8)), dtype=np.uint8)
-    rows = np.flatnonzero(known)
-    for start in range(0, len(rows), CUSTOMERS_AT_ONCE):
+    bits = [np.zeros((len(table), -(-draws // 8)), dtype=np.uint8) for table in tables]
+    columns = []
+    for table in known:
+        shared, own = table["shared_sd"].to_numpy(), table["own_sd"].to_numpy()
+        centre = _centre(table["probability"].to_numpy(dtype=float), np.hypot(shared, own))
+        columns.append([each.astype(np.float32)[:, None] for each in (centre, shared, own)])
+    for start in range(0, len(drawn), CUSTOMERS_AT_ONCE):
         part = slice(start, start + CUSTOMERS_AT_ONCE)
-        middle, common, around = (each[part] for each in columns)
-        odds = around * rng.standard_normal((len(middle), draws), dtype=np.float32)
-        odds += middle + common * rates[tier[part]]
-        churns = rng.random(odds.shape, dtype=np.float32) < expit(odds)
-        bits[rows[part]] = np.packbits(churns, axis=1)
-    return SimulatedChurn(probabilities, bits, draws)
+        clients, shape = drawn[part], (len(drawn[part]), draws)
+        around = rng.standard_normal(shape, dtype=np.float32)
+        common, chance = rates[tier[part]], rng.random(shape, dtype=np.float32)
+        for at, table in enumerate(known):
+            has = clients.isin(table.index)
+            row = table.index.get_indexer(clients[has])
+            centre, shared, own = (column[row] for column in columns[at])
+            odds = own * around[has] + (centre + shared * common[has])
+            churns = np.packbits(chance[has] < expit(odds), axis=1)
+            bits[at][tables[at].index.get_indexer(clients[has])] = churns
+    return [SimulatedChurn(table, own, draws) for table, own in zip(tables, bits, strict=True)]
 
 
 def _centre(probability: np.ndarray, spread: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -263,18 +264,35 @@ class ChurnModel:
 
     def steps(self, rows: pd.DataFrame, horizon_days: float) -> tuple[np.ndarray, np.ndarray]:
         """Rows × steps of the horizon: calibrated log odds, and the share of the step that counts."""
+        return self._steps_of(rows)(horizon_days)
+
+    def _steps_of(self, rows: pd.DataFrame) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
+        """``steps`` by horizon; horizons share their steps. Part of a step counts for no more than all of it, so that a
+        longer horizon never has the smaller probability: with a renewal late in it, or in the next one, it could."""
         fitted, calibration = self.ready()
-        steps = horizon_days / self.step_days
-        values, odds, weights = fitted.values(rows, self.config), [], []
-        for ahead in range(int(np.ceil(steps))):
-            share = min(1.0, steps - ahead)
-            step = StepAhead(self.step_days, ahead, share)
-            values = values_ahead(rows, values, fitted.predictors, step)
-            timing, raw = fitted.timing(values), fitted.log_odds(values)
-            odds.append(calibration.log_odds(fitted.base, timing, raw, ahead))
+        values = fitted.values(rows, self.config)
+
+        @functools.cache
+        def step(ahead: int, share: float) -> tuple[np.ndarray, np.ndarray]:
+            of_step = StepAhead(self.step_days, ahead, share)
+            known = values_ahead(rows, values, fitted.predictors, of_step)
+            timing, raw = fitted.timing(known), fitted.log_odds(known)
+            odds = np.round(calibration.log_odds(fitted.base, timing, raw, ahead), DECIMALS)
             is_due = has_renewal(rows, self.step_days, ahead, share)
-            weights.append(np.where(is_due, 1.0, share))
-        return np.round(np.stack(odds, axis=1), DECIMALS), np.stack(weights, axis=1)
+            weight = np.where(is_due, 1.0, share)
+            if share == 1:
+                return odds, weight
+            whole = step(ahead, 1.0)[0]
+            exceeds = weight * np.logaddexp(0, odds) > np.logaddexp(0, whole)
+            return np.where(exceeds, whole, odds), np.where(exceeds, 1.0, weight)
+
+        def of_horizon(horizon_days: float) -> tuple[np.ndarray, np.ndarray]:
+            steps = horizon_days / self.step_days
+            parts = [step(ahead, min(1.0, steps - ahead)) for ahead in range(int(np.ceil(steps)))]
+            odds, weights = zip(*parts, strict=True)
+            return np.stack(odds, axis=1), np.stack(weights, axis=1)
+
+        return of_horizon
 
     def predict(self, rows: pd.DataFrame, horizons: Sequence[int] = HORIZONS) -> pd.DataFrame:
         """The probability that each row's customer is lost within each horizon (days), with its interval.
@@ -288,8 +306,9 @@ class ChurnModel:
         settings, parts = self.config, []
         keys = rows[["client_id", "date"]].reset_index(drop=True)
         reach = scipy.special.ndtri((1 + settings.interval_level) / 2) * sd
+        steps_of = self._steps_of(rows)
         for horizon in horizons:
-            steps, weights = self.steps(rows, horizon)
+            steps, weights = steps_of(horizon)
             lower, estimate, upper = (
                 -np.expm1(survival(steps + shift[:, None], weights))
                 for shift in (-reach, np.zeros(len(rows)), reach)

@@ -8,7 +8,7 @@ changes none before it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,17 +49,22 @@ def churn_model(portfolio: Portfolio, as_of: dt.date) -> ChurnModel:
     return _model(portfolio, dates[-1])
 
 
-def predictions(portfolio: Portfolio, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
+def predictions(
+    portfolio: Portfolio, as_of: dt.date, clients: list[str], horizons: Sequence[int] = ()
+) -> pd.DataFrame:
     """Predictions by the model in force (``ChurnModel.predict``) for live customers without notice.
 
+    The horizons are at least ``HORIZONS`` and ``churn_horizon_days`` where they hold those asked for, else those asked for.
     CalculationError where the gate refuses a model.
     """
-    horizons = sorted({*HORIZONS, portfolio.settings.churn_horizon_days})
+    usual = {*HORIZONS, portfolio.settings.churn_horizon_days}
+    days = sorted(usual if usual >= set(horizons) else set(horizons))
 
     def predict(rows: pd.DataFrame) -> pd.DataFrame:
-        return churn_model(portfolio, as_of).predict(rows, horizons)
+        return churn_model(portfolio, as_of).predict(rows, days)
 
-    return _of_customers(portfolio, as_of, clients, "churn_predictions", predict)
+    inputs = [] if set(days) == usual else [days]
+    return _of_customers(portfolio, as_of, clients, "churn_predictions", predict, inputs)
 
 
 def explanations(portfolio: Portfolio, as_of: dt.date, clients: list[str]) -> pd.DataFrame:
@@ -78,13 +83,16 @@ def _of_customers(
     clients: list[str],
     name: str,
     compute: Callable[[pd.DataFrame], pd.DataFrame],
+    inputs: Sequence[Any] = (),
 ) -> pd.DataFrame:
     """In a portfolio that is counted as a whole, computed for all customers at once, and cached."""
     known = customers(portfolio).index.tolist()
     if len(known) > panels.WHOLE_UP_TO:
         return compute(rows_of(portfolio, as_of, clients))
     table = portfolio.cache.get(
-        name, _inputs(portfolio, as_of), lambda: compute(rows_of(portfolio, as_of, known))
+        name,
+        [*_inputs(portfolio, as_of), *inputs],
+        lambda: compute(rows_of(portfolio, as_of, known)),
     )
     return table[table["client_id"].isin(clients)].reset_index(drop=True)
 

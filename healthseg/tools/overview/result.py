@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_YEAR = "no ARR of a year before is known"
 NO_ARR = "no ARR is known, or several currencies and no rates"
 NO_SCORE = "no score was known on that day"
+NO_CHURN = "no churn rate is known"
 
 
 class RecordToClose(Part):
@@ -71,9 +72,13 @@ class Row(Part):
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Self:
         known = {name: row.get(name) for name in cls.model_fields}
-        for name, reason in cls.missing.items():
+        for name, reason in cls.reasons(row).items():
             known[name] = Figure(None, reason) if known[name] is None else known[name]
         return cls(**known)
+
+    @classmethod
+    def reasons(cls, row: dict[str, Any]) -> dict[str, str]:
+        return cls.missing
 
 
 class MonthOfRevenue(Row):
@@ -128,15 +133,32 @@ class ChurnedCustomer(Row):
 class RenewalWindow(Row):
     """What renews in a window, of a health band or of all."""
 
-    missing: ClassVar[dict[str, str]] = dict.fromkeys(("arr", "expected", "lower", "upper"), NO_ARR)
+    missing: ClassVar[dict[str, str]] = {
+        "arr": NO_ARR,
+        "expected_customers": NO_CHURN,
+        **dict.fromkeys(("expected", "lower", "upper"), f"{NO_CHURN}, or {NO_ARR}"),
+    }
     window: str = Field(description="next 30 days, a quarter, overdue or uncontracted")
     kind: str = Field(description="days, quarter, overdue or uncontracted")
     band: str = Field(description="Health band, not scored, or all")
     customers: int = Field(description="Customers")
     arr: float | None = Field(description="Their ARR")
-    expected: float | None = Field(description="ARR expected to churn within the horizon")
+    expected_customers: float | None = Field(
+        description="Customers expected to churn or give notice by the window's end"
+    )
+    expected: float | None = Field(description="ARR expected to churn by the window's end")
     lower: float | None = Field(description="Lower end of its interval")
     upper: float | None = Field(description="Upper end of its interval")
+    horizon_days: int = Field(description="Days until the window's end; churn_horizon_days without")
+    note: str = Field(
+        description="Where the end lies beyond what was tested, or is known; else empty"
+    )
+
+    @classmethod
+    def reasons(cls, row: dict[str, Any]) -> dict[str, str]:
+        if not row["note"].startswith("not measured"):
+            return cls.missing
+        return {**dict.fromkeys(cls.missing, row["note"]), "arr": NO_ARR}
 
 
 class PredictedArr(PredictedAndHappened):
