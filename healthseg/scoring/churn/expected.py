@@ -15,6 +15,7 @@ from healthseg.metrics import panels
 from healthseg.metrics.spells import spells_as_of
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.base_rates import HORIZONS, THE_PORTFOLIO, BaseRates, base_rates
+from healthseg.settings import Settings
 from healthseg.settings.churn import ChurnSettings
 from healthseg.statistics.outcomes import event_of_rows
 from healthseg.statistics.rates import standard_errors
@@ -107,7 +108,7 @@ def reach(portfolio: Portfolio, as_of: dt.date) -> Reach:
 
 
 def _by_base_rate(
-    rates: BaseRates, horizon_days: int, live: pd.DataFrame, settings: ChurnSettings
+    rates: BaseRates, horizon_days: int, live: pd.DataFrame, settings: Settings
 ) -> pd.DataFrame:
     """The tiers' base rates as the probabilities of their customers."""
     frame = pd.DataFrame(np.nan, index=live.index, columns=COLUMNS[:5])
