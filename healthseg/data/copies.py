@@ -310,23 +310,29 @@ def write_chunks(
 
 
 def write_frame(name: str, values: Any, target: Path) -> None:
-    """Writes a DataFrame or an Arrow table to a Parquet file. Raises InvalidParameters for anything else."""
+    """Writes a DataFrame (a named index is a column) or an Arrow table to a Parquet file.
+
+    Raises InvalidParameters for anything else.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from healthseg.data import columns as arrow
 
     pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(values, pandas.DataFrame):
-        table = arrow.frame(values)
-    elif hasattr(values, "__arrow_c_stream__"):
-        table = arrow.table(pa.table(values))
-    else:
+    try:
+        if pandas is not None and isinstance(values, pandas.DataFrame):
+            of_index = [level for level in values.index.names if level not in (None, *values)]
+            table = arrow.frame(values.reset_index(level=of_index) if of_index else values)
+        else:
+            table = arrow.table(pa.table(values))
+    except (TypeError, ValueError):
         raise InvalidParameters(
             f"table {name} is a {type(values).__name__}: expected a DataFrame, an Arrow table or the path of a file",
             parameter="portfolio",
             value_provided=name,
-        )
+        ) from None
+    table = table.rename_columns([str(column).strip() for column in table.column_names])
     twice = {column for column in table.column_names if table.column_names.count(column) > 1}
     if twice:
         raise InvalidParameters(

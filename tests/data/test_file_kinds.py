@@ -240,6 +240,10 @@ def _dtypes() -> dict[str, dict]:
             name: frame.convert_dtypes(dtype_backend="pyarrow") for name, frame in plain.items()
         },
         "ids as numbers": {**plain, "customers": numpy_ids},
+        "ids as the index, names with blanks": {
+            **plain,
+            "customers": plain["customers"].rename(columns="{} ".format).set_index("client_id "),
+        },
     }
 
 
@@ -260,6 +264,7 @@ def test_frames_are_recognised_by_their_content(tmp_path, monkeypatch):
     [
         ({"customer": pd.DataFrame()}, "did you mean customers"),
         ({"customers": [1]}, "a list: expected a DataFrame"),
+        ({"customers": pd.Series(["a"])}, "a Series: expected a DataFrame"),
         ({}, "empty dictionary"),
         ({"customers": "nowhere.csv"}, "is not the file of a table"),
         ({"customers": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "column a more than once"),
