@@ -25,6 +25,7 @@ from healthseg.data.facts import FACTS
 from healthseg.data.portfolio import Portfolio
 from healthseg.demo.portfolio import make_demo
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters
+from healthseg.metrics.panels import panel
 from tests.data.engine_tables import DuckDBTables, PostgresTables, SparkTables
 
 dbapi = pytest.importorskip("adbc_driver_postgresql.dbapi")
@@ -398,6 +399,37 @@ def test_the_rows_behind_a_figure_are_fetched_for_one_customer(postgresql, tmp_p
         rows_of(each, "person_events", *window) for each in (counted, expected)
     )
     assert len(actual_rows) > 50 and actual_rows.astype(str).equals(expected_rows.astype(str))
+
+
+USERS_OF_A_WEEK = "SELECT client_id, count(DISTINCT user_id) AS value FROM events WHERE occurred_day > $date - 7 GROUP BY 1"
+TICKETS_A_USER = """WITH people AS (SELECT client_id, count(DISTINCT user_id) AS users FROM events GROUP BY 1)
+SELECT client_id, count(*) / any_value(users) AS value FROM tickets JOIN people USING (client_id)
+WHERE opened_day <= $date GROUP BY 1"""
+
+
+def test_a_teams_query_reads_tables_that_lie_in_an_engine(engine, tmp_path):
+    """Berlin has three users and two tickets, one of them after the first day that is asked for."""
+    opened = instants("2025-03-31 08:00:00", "2025-04-06 08:00:00", "2025-10-25 08:00:00")
+    tickets = {
+        "ticket_id": ["1", "2", "3"],
+        "client_id": ["berlin", "berlin", "la"],
+        "opened_at": opened,
+    }
+    tables = {
+        "customers": customers(**ZONES),
+        "events": around_changes_of_the_clock(),
+        "tickets": pa.table(tickets),
+    }
+    own = {"users": {"sql": USERS_OF_A_WEEK}, "tickets_a_user": {"sql": TICKETS_A_USER}}
+    days = [dt.date(2025, 4, 2), dt.date(2025, 4, 6)]
+    counted, expected = (
+        panel(each.with_settings({"metrics": own}), days).set_index(["client_id", "date"])
+        for each in both(engine, tmp_path, tables)
+    )
+    assert counted[list(own)].equals(expected[list(own)])
+    berlin = counted.loc["berlin"]
+    assert list(berlin["users"]) == [3, 3]
+    assert list(berlin["tickets_a_user"]) == pytest.approx([1 / 3, 2 / 3])
 
 
 @pytest.mark.parametrize(

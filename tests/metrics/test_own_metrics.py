@@ -188,6 +188,29 @@ def test_a_stated_value_caps_a_score_with_its_reason_until_it_expires(folder):
     assert not hs.calculate_health_score(portfolio, "c10", as_of="2025-06-19").caps
 
 
+def test_a_stated_value_chooses_a_scorecard_until_it_expires(folder):
+    """The way to raise a score: what misjudges the customer weighs less, and an override never has a floor."""
+    stated = [{"client_id": "c1", "since": "2025-06-01", "until": "2025-06-25"}]
+    settings = {
+        "data_until": LAST.isoformat(),
+        "metrics": {"seasonal": {"stated": stated, "empty": 0}},
+    }
+    plain = hs.Portfolio.open(folder, settings)
+    variant = {"when": "seasonal >= 1", "components": {"usage": {"weight": 0.01}}}
+    judged = hs.Portfolio.open(folder, settings | {"scorecard_variants": [variant]})
+
+    def usage_weight(portfolio: hs.Portfolio, day: str) -> float:
+        health = hs.calculate_health_score(portfolio, "c1", as_of=day)
+        return health.component_weights["usage_weight"]
+
+    usual = usage_weight(plain, "2025-06-24")
+    assert usage_weight(judged, "2025-06-24") < 0.05 < usual
+    assert usage_weight(judged, "2025-06-25") == usage_weight(judged, "2025-05-31") == usual
+    with pytest.raises(InvalidParameters, match="floor"):
+        overrides = {"up": {"metric": "seasonal", "at_least": 1, "floor": 70, "text": "x"}}
+        hs.Portfolio.open(folder, settings | {"overrides": overrides})
+
+
 def test_a_query_over_events_that_lie_in_an_engine_reads_them(folder, tmp_path, monkeypatch):
     file, stem = tmp_path / "warehouse.duckdb", f"{folder.as_posix()}/"
     with duckdb.connect(str(file)) as warehouse:
