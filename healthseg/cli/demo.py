@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             events=arguments.events,
         )
     except InvalidParameters as problem:
-        parser.error(problem.message)
+        rule = problem.details.get("validation_rule", "")
+        parser.error(problem.message + (f"; {rule}" if rule.startswith("one of ") else ""))
     if arguments.json:
         print_json({"portfolio": arguments.out})
     else:

@@ -73,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parsed = command_parser().parse_args(arguments)
+    parsed, unread = command_parser().parse_known_args(arguments)
+    if unread:
+        parsed.parser.refuse(unread)
     with _terminable() as terminated:
         try:
             require_addresses()

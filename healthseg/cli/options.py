@@ -9,12 +9,15 @@ import importlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from healthseg.errors import CalculationError, near
 
 # characters that control a terminal, and those that turn the direction of what follows
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+# argparse's words for a value that an option does not take
+_UNWANTED = re.compile(r"argument (\S+): ignored explicit argument (.+)")
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 OK, ERROR = 0, 1
@@ -34,6 +37,22 @@ class Parser(argparse.ArgumentParser):
             way_out = f"did you mean {word}?" if word else "expected " + " or ".join(words)
             noun = action.dest.removesuffix("_name").replace("_", " ")
             self.error(f"there is no {noun} {value!r}; {way_out}")
+
+    def error(self, message: str) -> NoReturn:
+        if unwanted := _UNWANTED.fullmatch(message):
+            message = f"{unwanted[1]} takes no value: leave out {unwanted[2]}"
+        super().error(message)
+
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Wrong usage for words that a command does not take, with the nearest of its options."""
+        word = words[0].partition("=")[0]
+        taken = [name for action in self._actions for name in action.option_strings]
+        options = [name for name in taken if name not in ("-h", "--help")]
+        if not word.startswith("-"):
+            self.error(f"{word!r} is one word too many; see '{self.prog} --help'")
+        nearest = near(word, options) if len(word) > 2 else None
+        way_out = f"did you mean {nearest}?" if nearest else f"see '{self.prog} --help'"
+        self.error(f"there is no option {word!r}; {way_out}")
 
 
 def add_command(

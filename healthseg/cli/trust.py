@@ -36,6 +36,12 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     folder = Path(arguments.portfolio).expanduser()
     if is_store(arguments.portfolio):
         folder = mirrored(arguments.portfolio).path
+    elif not folder.exists():
+        raise DataRetrievalError(
+            f"there is nothing at {arguments.portfolio!r}: give the portfolio's folder",
+            parameter="portfolio",
+            value_provided=arguments.portfolio,
+        )
     folder = folder if folder.is_dir() else folder.parent
     allowed: dict[str, list[str]] = {}
     for path in (folder / name for name in trust.FILES):

@@ -204,10 +204,15 @@ def _options(field: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _kind(field: Mapping[str, Any]) -> str:
-    return " or ".join(
-        " | ".join(map(str, option["enum"])) if "enum" in option else option.get("type", "value")
+    kinds = [
+        " | ".join(map(str, option["enum"]))
+        if "enum" in option
+        else option.get("format") or option.get("type", "value")
         for option in _options(field)
-    )
+    ]
+    # a date may be given as text, which is no second kind
+    shown = [kind for kind in kinds if kind != "string" or "date" not in kinds]
+    return " or ".join(dict.fromkeys(shown))
 
 
 def _ranges(field: Mapping[str, Any]) -> list[str]:
