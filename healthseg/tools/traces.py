@@ -81,19 +81,6 @@ CUSTOMERS = {
     "top_user_share": "top_user_share_28d",
     "usage_ratio": "usage_vs_own_baseline",
 }
-# figures of a group: the result's list of its members, the column that holds the group, the expression
-GROUPS = {
-    r"value_tiers\[\d+\]\.customer_count": ("customers", "tier", "tier_name", "len(rows)"),
-    r"value_tiers\[\d+\]\.total_arr": ("customers", "tier", "tier_name", "rows['arr'].sum()"),
-    r"segments\[\d+\]\.customer_count": ("customers", "segment_id", "segment_id", "len(rows)"),
-    r"bands\.(\w+)": ("customers", "band", None, "len(rows)"),
-    r"overall_progress\.(completed|in_progress|overdue|not_started|skipped)_milestones": (
-        "milestones",
-        "status",
-        None,
-        "len(rows)",
-    ),
-}
 TABLE = {
     "current_stage": "stage_changes",
     "days_in_current_stage": "stage_changes",
@@ -240,7 +227,7 @@ def trace(result: Any, path: str) -> Trace:
         return known
     require_figure(path, list(values))
     value = values[path]
-    for find in (_group, _money, _counted):
+    for find in (_money, _counted):
         known = find(result, origin, path, value)
         if known is not None and (known.holds() if known.formula else len(known.rows)):
             return known
@@ -249,28 +236,6 @@ def trace(result: Any, path: str) -> Trace:
             if candidate.holds():
                 return candidate
     return _modelled(result, path, value)
-
-
-def _group(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
-    """A number of customers or milestones, or a sum over them, from the result's own list of them."""
-    for pattern, (frame, column, name, formula) in GROUPS.items():
-        match = re.fullmatch(pattern, path)
-        if match is None or value is None or frame not in result.frames:
-            continue
-        rows, group = (
-            result.frame(frame),
-            match[1] if name is None else parent_field(result, path, name),
-        )
-        if column not in rows:
-            return None
-        words = rows[column].astype("str").str.lower().str.replace(" ", "_")
-        rows = rows[words == str(group).lower().replace(" ", "_")].reset_index(drop=True)
-        query = f'result.frame("{frame}"); {column} = {group!r}'
-        end = result.as_of + DAY
-        return Trace(
-            path, value, "counted", description(result, path), None, end, query, formula, rows
-        )
-    return None
 
 
 def _money(result: Any, origin: Origin, path: str, value: Any) -> Trace | None:
