@@ -15,6 +15,8 @@ STATUSES = {
     "completed": BLUE,
     "in_progress": GREEN,
     "overdue": RED,
+    "late": RED,
+    "to_close": theme.FAINT,
     "not_started": theme.GRID,
     "skipped": theme.FAINT,
 }
@@ -211,7 +213,7 @@ def funnel(frame: pd.DataFrame) -> theme.Picture:
         items += [_step(row) for row in group.to_dict("records")]
     subtitle = (
         "Share of the live customers it applies to and who did not skip it; from the left: completed, in "
-        "progress, not started, overdue"
+        "progress, not started, records to close, overdue"
     )
     return rows(items, PERCENT, title, subtitle)
 
@@ -219,12 +221,12 @@ def funnel(frame: pd.DataFrame) -> theme.Picture:
 def _step(row: dict) -> BarRow:
     concerned = row["customers"] - row["skipped"]
     bars, at = [], 0.0
-    for status in ("completed", "in_progress", "not_started", "overdue"):
+    for status in ("completed", "in_progress", "not_started", "to_close", "late"):
         share = row[status] / concerned if concerned else 0.0
         if share:
             bars.append(Bar(at, at + share, STATUSES[status], thickness=14))
         at += share
-    late = f" · {formats.number(row['overdue'])} overdue" if row["overdue"] else ""
+    late = f" · {formats.number(row['late'])} overdue" if row["late"] else ""
     blocked = f", {formats.number(row['blocked'])} blocked" if row["blocked"] else ""
     return BarRow(
         formats.plain(row["name"]),

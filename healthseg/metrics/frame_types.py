@@ -39,7 +39,7 @@ _NAMES = {
     """,
     "flag": """
         action_required as_expected automated breaks_away complete found found_again gave_notice happened in_force
-        in_use ingredient likely_to_leave met passes peak placed ready_to_expand required significant since_or_earlier
+        in_use ingredient likely_to_leave long_overdue met passes peak placed ready_to_expand required significant since_or_earlier
         single_user stale undecided unusual milestones.blocked customers.ready
     """,
     "unsure": """
@@ -51,7 +51,7 @@ _NAMES = {
         not_started of on_time open other_n overdue overdue_required peers place power readopted regular returns right
         rows severe skipped span_id stays stuck total units unknown users_ever visit waiting week weekday
         histogram.active_days histogram.users kept.at_risk curves.at_risk category_curves.at_risk curve.at_risk
-        exits.at_risk curve.events exits.events funnel.blocked funnel.target_days criteria.days
+        exits.at_risk curve.events exits.events funnel.blocked funnel.late funnel.to_close funnel.target_days criteria.days
         revenue_by_month.cohort months.cohort distribution.low distribution.high paths.group actions.rank
         heatmap.person_events heatmap.user_hours cells.user_hours cohorts.reached held.support rejected.support
         adopters.users retention.users lead_times.warned months cohorts.live

@@ -23,6 +23,7 @@ from healthseg.rules.expressions import Condition
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
+    from healthseg.settings import Settings
 
 
 STATUSES = ("completed", "in_progress", "overdue", "not_started", "skipped")
@@ -39,7 +40,8 @@ def states(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     ``completed_day``, ``completed_by`` (hand, data), ``completed_at`` (UTC, where it has a time), ``days`` (from
     anchor_day to completion), ``since_began`` (from began_day to completion); ``skipped_day``; ``users`` needed and
     ``reached``, ``progress``; ``blocker``, ``blocked_day``, ``cleared_day`` (NaN of an open blocker), owner;
-    ``waits_for`` (dependencies that are open); ``watched`` (its days can be known); ``status``.
+    ``waits_for`` (dependencies that are open); ``watched`` (its days can be known); ``status``; ``to_close`` (overdue for
+    ``stale_record_days`` where nearly all else is completed: a record that was not maintained).
 
     >>> from healthseg.testing import tiny_portfolio
     >>> plan = pd.DataFrame({"milestone_id": ["kick", "use"], "name": ["Kick-off", "Use"], "category": "onboarding",
@@ -65,7 +67,8 @@ def _states(portfolio: Portfolio, as_of: dt.date, plan: MilestonePlan | None) ->
         return _nothing()
     count = DayCount.of(portfolio)
     rows = _with_users(_with_entries(rows, portfolio, as_of), portfolio, as_of, plan)
-    return _with_status(_with_targets(_with_dependencies(rows), portfolio, count), count)
+    rows = _with_status(_with_targets(_with_dependencies(rows), portfolio, count), count)
+    return _with_records_to_close(rows, portfolio.settings)
 
 
 def _nothing() -> pd.DataFrame:
@@ -102,7 +105,7 @@ def _nothing() -> pd.DataFrame:
         ],
         float,
     )
-    types |= dict.fromkeys(["live", "required", "watched", "blocked"], bool)
+    types |= dict.fromkeys(["live", "required", "watched", "blocked", "to_close"], bool)
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
 
 
@@ -346,3 +349,12 @@ def _with_status(rows: pd.DataFrame, count: DayCount) -> pd.DataFrame:
         waits_for=waits,
         elapsed=count.between(rows["anchor_day"], rows["day"]),
     )
+
+
+def _with_records_to_close(rows: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    by_client, status = rows["client_id"], rows["status"]
+    completed = (status == "completed").groupby(by_client).transform("sum")
+    planned = (status != "skipped").groupby(by_client).transform("sum")
+    old = (status == "overdue") & (rows["day"] - rows["target_day"] > settings.stale_record_days)
+    nearly_all = completed >= settings.stale_record_completed_share * planned
+    return rows.assign(to_close=old & nearly_all)

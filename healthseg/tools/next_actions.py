@@ -241,7 +241,7 @@ class NextActions:
 
     @cached_property
     def _open(self) -> pd.DataFrame:
-        """The live customers' milestones with days_overdue (NaN: not), and whether the record is stale."""
+        """The live customers' milestones with days_overdue (NaN: not), and of each customer how many it has."""
         rows = states(self.portfolio, self.as_of)
         rows = rows[rows["client_id"].isin(self.context.live.index)]
         late = rows["status"] == "overdue"
@@ -250,11 +250,7 @@ class NextActions:
         by_client = rows["client_id"]
         total = planned.groupby(by_client).transform("sum")
         completed = (rows["status"] == "completed").groupby(by_client).transform("sum")
-        settings = self.settings
-        stale = (days > settings.stale_record_days) & (
-            completed >= settings.stale_record_completed_share * total
-        )
-        return rows.assign(days_overdue=days, stale=stale, total=total, completed=completed)
+        return rows.assign(days_overdue=days, total=total, completed=completed)
 
     @cached_property
     def _rows_of(self) -> dict[str, np.ndarray]:
@@ -265,9 +261,9 @@ class NextActions:
         if client_id not in self._rows_of:
             return {}
         rows = self._open.iloc[self._rows_of[client_id]]
-        late = rows[rows["days_overdue"].notna() & rows["required"] & ~rows["stale"]]
+        late = rows[rows["days_overdue"].notna() & rows["required"] & ~rows["to_close"]]
         late = late.sort_values(["target_day", "milestone_id"], kind="stable")
-        blocked = rows[rows["blocked"].astype(bool) & ~rows["stale"]]
+        blocked = rows[rows["blocked"].astype(bool) & ~rows["to_close"]]
         figures: dict[str, Any] = {"overdue_required": len(late), "blocked": len(blocked)}
         if len(late):
             figures["overdue_milestone"] = str(late["name"].iloc[0])
@@ -281,7 +277,7 @@ class NextActions:
 
     def records(self) -> pd.DataFrame:
         """Milestones that stayed open in the records of customers that did nearly all: to close, not to act on."""
-        rows = self._open[self._open["stale"]].copy()
+        rows = self._open[self._open["to_close"]].copy()
         rows["milestone"] = rows["name"]
         rows["name"] = rows["client_id"].map(self.context.names)
         rows["owner"] = rows["client_id"].map(self._managers).astype(object)

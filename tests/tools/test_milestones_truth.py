@@ -119,12 +119,31 @@ def test_the_funnel_counts_the_same_as_the_customers_responses(demo, overall):
 
 
 def test_late_customers_with_required_milestones_come_first_by_arr(overall):
-    optional = [row["overdue_required"] == 0 for row in overall.late]
-    assert optional == sorted(optional) and overall.customers_late == optional.count(False)
-    required = [
-        row["arr"] for row in overall.late if row["overdue_required"] and row["arr"] is not None
-    ]
-    assert required == sorted(required, reverse=True)
+    current = [row for row in overall.late if not row["stale"]]
+    required = [row for row in current if row["overdue_required"]]
+    assert overall.customers_late == len(required)
+    assert overall.customers_late_optional == len(current) - len(required)
+    for long in (False, True):
+        rows = [row for row in current if row["long_overdue"] == long]
+        optional = [row["overdue_required"] == 0 for row in rows]
+        assert optional == sorted(optional)
+        arr = [row["arr"] for row in rows if row["overdue_required"] and row["arr"] is not None]
+        assert arr == sorted(arr, reverse=True)
+        assert all((row["worst_days"] > overall.record_days) == long for row in rows)
+
+
+def test_records_to_close_are_apart_from_what_is_late(demo, overall):
+    """Who completed 7 of 8 and left one open for half a year has a record to close, not a step to take."""
+    stale = [row["client_id"] for row in overall.late if row["stale"]]
+    assert overall.customers_to_close == len(stale) > 0
+    assert not {action.client_id for action in overall.next_actions} & set(stale)
+    assert sum(row["late"] + row["to_close"] for row in overall.funnel) == sum(
+        row["overdue"] for row in overall.funnel
+    )
+    own = hs.track_adoption_milestones(demo, stale[0])
+    assert own.overall_progress.on_track and own.overall_progress.records_to_close
+    assert "to close" in own.verdict() and "overdue" not in own.verdict()
+    assert own.recommendations[0].rules[0].rule == "close_record"
 
 
 def test_two_openings_give_the_same_bytes(demo_folder, demo, overall):

@@ -21,6 +21,19 @@ NEXT_ACTIONS_OF_CUSTOMER = Points(
     ordered=True,
     empty="Nothing is due for a customer that has churned.",
 )
+# of portfolios' results with ``next_actions``: whose first
+FIRST_ACTIONS = Points(
+    "next_actions",
+    "{text:prose}",
+    title="{name}",
+    under=lambda row: (
+        "{owner:manager?nobody assigned} · by {due_on:day?no date} · {why:prose}"
+        + ("" if " ARR" in row["why"] or row["arr"] is None else " · {arr:brief_money} ARR")
+    ),
+    severity="severity",
+    ordered=True,
+    empty="Nothing is urgent.",
+)
 # of results with ``recommended_actions`` as sentences
 WHAT_TO_DO = Section(
     "actions",

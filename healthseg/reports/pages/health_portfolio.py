@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from healthseg.charts import formats
 from healthseg.charts.theme import BANDS
-from healthseg.reports.pages.common import portfolio_about
+from healthseg.reports.pages.common import FIRST_ACTIONS, portfolio_about
 from healthseg.reports.pages.what_if import what_if
 from healthseg.reports.spec import (
     LARGEST,
@@ -20,7 +20,6 @@ from healthseg.reports.spec import (
     Heading,
     Note,
     Page,
-    Points,
     Section,
     Table,
 )
@@ -90,18 +89,6 @@ def _at_stake(health: PortfolioHealth) -> str:
 
 
 WHO = Cell("name", under="{reason:prose}")
-FIRST_ACTIONS = Points(
-    "next_actions",
-    "{text:prose}",
-    title="{name}",
-    under=lambda row: (
-        "{owner:manager?nobody assigned} · by {due_on:day?no date} · {why:prose}"
-        + ("" if " ARR" in row["why"] or row["arr"] is None else " · {arr:brief_money} ARR")
-    ),
-    severity="severity",
-    ordered=True,
-    empty="Nothing is urgent.",
-)
 
 
 def _attention(health: PortfolioHealth) -> tuple[str, ...]:

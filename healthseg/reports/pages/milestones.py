@@ -55,6 +55,12 @@ def _customer_cards(customer: AdoptionMilestones) -> tuple[Card, ...]:
             f"{{overall_progress.total_milestones:number}}{skipped}",
         ),
         Card(
+            "Records to close",
+            "{overall_progress.records_to_close:number}",
+            f"nearly all else is done{oldest}",
+        )
+        if progress.records_to_close and progress.records_to_close == progress.overdue_milestones
+        else Card(
             "Overdue",
             "{overall_progress.overdue_milestones:number}",
             f"{{overall_progress.overdue_required:number}} of them required{oldest}",
@@ -114,9 +120,12 @@ def _by(milestone: Row) -> str:
 def _late(customer: AdoptionMilestones) -> tuple[str, ...]:
     if customer.milestone_details is None:
         return ()
+    progress = customer.overall_progress
     overdue = "{overall_progress.overdue_milestones:number} overdue"
+    to_close = "{overall_progress.records_to_close:number} of them only to be closed in the records: nearly all else is done"
     return (
-        overdue if customer.overall_progress.overdue_milestones else "Nothing is overdue",
+        overdue if progress.overdue_milestones else "Nothing is overdue",
+        to_close if progress.records_to_close else "",
         "{blockers:count} blocked" if customer.blockers else "No milestone is blocked",
     )
 
@@ -125,7 +134,9 @@ def _how_late(milestone: Row) -> str:
     return "".join(
         (
             "" if milestone["required"] else "optional, ",
-            "overdue by {days_overdue:number day}",
+            "record to close, due {days_overdue:number day} ago"
+            if milestone["to_close"]
+            else "overdue by {days_overdue:number day}",
             "; blocked: {blocker:words}" if milestone["blocker"] else "",
             "; waits for {waits_for:list}" if milestone["waits_for"] else "",
         )

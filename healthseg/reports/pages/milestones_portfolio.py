@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import portfolio_about
+from healthseg.reports.figures import Text
+from healthseg.reports.pages.common import FIRST_ACTIONS, portfolio_about
 from healthseg.reports.pages.milestones import log_ranks
 from healthseg.reports.spec import (
     Block,
@@ -39,7 +40,7 @@ def _portfolio_cards(portfolio: PortfolioMilestones) -> tuple[Card, ...]:
         Card(
             "Late customers",
             "{customers_late:number}",
-            f"with a required milestone overdue{late}",
+            f"with a required milestone overdue, {{customers_long_overdue:number}} for more than {{record_days:number}} days{late}",
         ),
         Card("Blocked customers", "{customers_blocked:number}", "with a recorded blocker"),
         Card(
@@ -62,16 +63,17 @@ def _portfolio_cards(portfolio: PortfolioMilestones) -> tuple[Card, ...]:
 
 
 def _worst(portfolio: PortfolioMilestones) -> tuple[str, ...]:
-    overdue = [row["overdue"] for row in portfolio.funnel]
+    late = [row["late"] for row in portfolio.funnel]
     if not portfolio.funnel:
         return ()
-    if not max(overdue):
+    if not max(late):
         return ("Nothing is overdue",)
-    path = f"funnel[{overdue.index(max(overdue))}]"
+    path = f"funnel[{late.index(max(late))}]"
     return (
-        f"Most are overdue at “{{{path}.name}}”: {{{path}.overdue:number customer}}, "
+        f"Most are overdue at “{{{path}.name}}”: {{{path}.late:number customer}}, "
         f"{{{path}.waiting:number}} of them because an earlier one is open, "
         f"{{{path}.blocked:number}} blocked",
+        "Records to close are not counted" if portfolio.customers_to_close else "",
     )
 
 
@@ -145,11 +147,11 @@ def _unless(rows: list[Row], missing: Missing, *blocks: Block) -> tuple[Block, .
     return blocks if rows else (missing,)
 
 
-def _stale(row: Row) -> bool:
-    return bool(row["stale"])
+def _is_late(long_overdue: bool) -> Callable[[Row], bool]:
+    return lambda row: not row["stale"] and row["long_overdue"] == long_overdue
 
 
-def _late(caption: str, where: Callable[[Row], bool]) -> Table:
+def _late(caption: Text, where: Callable[[Row], bool], empty: str = "No customer.") -> Table:
     return Table(
         "late",
         {
@@ -168,7 +170,54 @@ def _late(caption: str, where: Callable[[Row], bool]) -> Table:
         caption,
         "customers",
         where=where,
-        empty="No customer.",
+        empty=empty,
+    )
+
+
+def _late_lead(portfolio: PortfolioMilestones) -> tuple[str, ...]:
+    if not portfolio.tracked_customers:
+        return ("Not known",)
+    if not portfolio.customers_late:
+        lead = "No customer is late with a required milestone"
+    elif portfolio.customers_long_overdue:
+        lead = (
+            "{customers_late:number customer} are late with a required milestone, "
+            "{customers_long_overdue:number} of them for more than {record_days:number day}"
+        )
+    else:
+        lead = "{customers_late:number customer} are late with a required milestone, none for more than {record_days:number day}"
+    return (
+        lead,
+        "{customers_late_optional:number} more are late with an optional one alone"
+        if portfolio.customers_late_optional
+        else "",
+    )
+
+
+def _late_blocks(portfolio: PortfolioMilestones) -> tuple[Block, ...]:
+    lists = [(row["stale"], row["long_overdue"]) for row in portfolio.late]
+    return (
+        _late("Lately due: talk to them", _is_late(False)),
+        *(
+            (
+                Fold(
+                    "Overdue for longer: restart the plan with them, or drop it",
+                    (_late("", _is_late(True)),),
+                ),
+            )
+            if (False, True) in lists
+            else ()
+        ),
+        *(
+            (
+                Fold(
+                    "Records to close: long overdue at customers that completed nearly all others",
+                    (_late("", lambda row: bool(row["stale"])),),
+                ),
+            )
+            if portfolio.customers_to_close
+            else ()
+        ),
     )
 
 
@@ -214,7 +263,10 @@ PORTFOLIO = Page(
         Section(
             "actions",
             "What to do?",
-            blocks=(Points("actions", "{text:prose}", ordered=True, empty="No action is due."),),
+            blocks=(
+                FIRST_ACTIONS,
+                Points("actions", "{text:prose}", heading="Across the portfolio"),
+            ),
             absent=_untracked,
         ),
         Section(
@@ -235,7 +287,8 @@ PORTFOLIO = Page(
                             "Completed": "completed:number",
                             "In progress": "in_progress:number",
                             "Not started": "not_started:number",
-                            "Overdue": "overdue:number",
+                            "Overdue": "late:number",
+                            "Records to close": "to_close:number",
                             "Skipped": "skipped:number",
                             "Blocked": "blocked:number",
                             "Half are done by day": "median_days:number",
@@ -284,20 +337,8 @@ PORTFOLIO = Page(
         Section(
             "late",
             "Who is late now?",
-            lambda portfolio: (
-                ()
-                if portfolio.late
-                else ("No customer is late",)
-                if portfolio.tracked_customers
-                else ("Not known",)
-            ),
-            (
-                _late("Open, the required and the most ARR first", lambda row: not _stale(row)),
-                Fold(
-                    "Records to close: long overdue at customers that completed nearly all others",
-                    (_late("", _stale),),
-                ),
-            ),
+            _late_lead,
+            _late_blocks,
             absent=_untracked,
         ),
         Section(

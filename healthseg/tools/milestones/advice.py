@@ -54,8 +54,8 @@ class OpenMilestones:
     # -- blockers ------------------------------------------------------------------------
 
     def blockers(self) -> list[MilestoneBlocker]:
-        """The recorded blockers that are not cleared, most severe and oldest first."""
-        parts = [self._blocker(row) for row in self.shown if row["blocked"]]
+        """The recorded blockers that are not cleared, records to close aside, most severe and oldest first."""
+        parts = [self._blocker(row) for row in self.shown if row["blocked"] and not row["to_close"]]
         return sorted(parts, key=_by_severity)
 
     def _blocker(self, row: Milestone) -> MilestoneBlocker:
@@ -92,17 +92,19 @@ class OpenMilestones:
 
     def _figures(self, row: Milestone) -> dict[str, Any]:
         """The named figures of an open milestone that the rules read."""
-        blocked, left, owner = bool(row["blocked"]), self.day.days_left(row), word(row["owner"])
-        overdue = row["status"] == "overdue"
+        left, owner, to_close = self.day.days_left(row), word(row["owner"]), bool(row["to_close"])
+        blocked = bool(row["blocked"]) and not to_close
+        late = row["status"] == "overdue"
         required = 0 if row["feature"] is None else int(row["users"])
         reached = integer(row["reached"]) if required else None
         owners_known = self.day.as_of >= self.day.portfolio.data_until
         return {
-            "overdue": int(overdue),
-            "days_overdue": -left if overdue else None,
-            "days_remaining": left if not overdue and np.isfinite(left) else None,
+            "overdue": int(late and not to_close),
+            "days_overdue": -left if late else None,
+            "days_remaining": left if not late and np.isfinite(left) else None,
             "started": int(np.isfinite(row["started_day"])),
             "required": int(row["required"]),
+            "to_close": int(to_close),
             "blocked": int(blocked),
             "blocker": _words(row["blocker"]) if blocked else None,
             "blocker_days": number(row["day"] - row["blocked_day"]) if blocked else None,
@@ -157,7 +159,13 @@ def _words(name: Any) -> str:
 
 
 def _urgency(row: Milestone) -> tuple[Any, ...]:
-    return (row["status"] != "overdue", not row["required"], row["target_day"], row["milestone_id"])
+    return (
+        row["to_close"],
+        row["status"] != "overdue",
+        not row["required"],
+        row["target_day"],
+        row["milestone_id"],
+    )
 
 
 def severity(day: MilestoneDay, row: Milestone) -> str:
@@ -295,6 +303,12 @@ def unknown_success(day: MilestoneDay, reason: str) -> SuccessProbability:
     )
 
 
+def _late(progress: MilestoneProgress) -> int | None:
+    if progress.overdue_milestones is None:
+        return None
+    return progress.overdue_milestones - (progress.records_to_close or 0)
+
+
 def success_figures(
     day: MilestoneDay,
     rows: Sequence[Milestone],
@@ -303,13 +317,14 @@ def success_figures(
     panel_row: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The named figures of a customer that the rules of success read."""
-    ages = [row["day"] - row["blocked_day"] for row in rows if row["blocked"]]
+    blocked = [row for row in rows if row["blocked"] and not row["to_close"]]
+    ages = [row["day"] - row["blocked_day"] for row in blocked]
     targets = {part.mark: part.target_days for part in value.detail}
     days, target = value.activation_days, targets.get("activation")
     return {
         **{f"{part.mark}_word": part.word for part in value.detail},
         "overdue_required": progress.overdue_required,
-        "overdue": progress.overdue_milestones,
+        "overdue": _late(progress),
         "completed": progress.completed_milestones,
         "total": progress.total_milestones,
         "blocked": len(ages),

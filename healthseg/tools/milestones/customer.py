@@ -156,7 +156,11 @@ class CustomerMilestones:
             reason = Figure(None, self.unknown)
             return MilestoneProgress(**dict.fromkeys(MilestoneProgress.model_fields, reason))
         counts = _counts(self.rows)
-        late = sum(row["status"] == "overdue" and row["required"] for row in self.rows)
+        to_close = sum(bool(row["to_close"]) for row in self.rows)
+        late = sum(
+            row["status"] == "overdue" and row["required"] and not row["to_close"]
+            for row in self.rows
+        )
         to_come = [row for row in self.rows if row["status"] in ("in_progress", "not_started")]
         due = [row["target_day"] for row in to_come if not np.isnan(row["target_day"])]
         return MilestoneProgress(
@@ -165,6 +169,7 @@ class CustomerMilestones:
             completion_rate=_completion_rate(counts),
             on_track=late == 0,
             overdue_required=late,
+            records_to_close=to_close,
             next_due=date_of(min(due, default=np.nan)),
         )
 
@@ -212,6 +217,7 @@ class CustomerMilestones:
             expected_completion_date=due if is_open else None,
             days_remaining=left if is_open and not overdue else None,
             days_overdue=-left if overdue and left is not None else None,
+            to_close=bool(row["to_close"]),
             elapsed_days=rounded(row["elapsed"], 1) if is_open else None,
             progress_percentage=Figure(
                 progress, "a person completes it, not use" if is_open else None

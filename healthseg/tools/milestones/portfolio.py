@@ -27,6 +27,7 @@ from healthseg.tools.milestones.milestone_day import (
     survival_curve,
 )
 from healthseg.tools.milestones.result import PortfolioMilestones
+from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ FUNNEL = [
     *MILESTONE,
     "customers",
     *STATUSES,
+    "late",
+    "to_close",
     "completed_share",
     "blocked",
     "waiting",
@@ -60,6 +63,7 @@ LATE = [
     "overdue",
     "worst",
     "worst_days",
+    "long_overdue",
     "stale",
     "blocker",
     "likelihood",
@@ -97,7 +101,8 @@ class MilestonesOfPortfolio:
         day, context, money = self.day, self.context, self.context.money
         funnel, blockers = self.funnel(), self.blockers()
         late, success, retention = self.late(), self.success(), self.retention()
-        late_clients = late.loc[late["overdue_required"] > 0, "client_id"]
+        current = late[~late["stale"].astype(bool)]
+        required = current[current["overdue_required"] > 0]
         cohorts, values = self.cohorts()
         ranks = {mark: self._log_rank(mark) for mark in day.marks}
         due, on_time = int(funnel["due"].sum()), int(funnel["on_time"].sum())
@@ -118,8 +123,12 @@ class MilestonesOfPortfolio:
             excluded=context.excluded(),
             currency=money.currency,
             day_kind=self.settings.milestone_days,
-            customers_late=len(late_clients),
-            customers_late_arr=self._arr(late_clients),
+            customers_late=len(required),
+            customers_late_arr=self._arr(required["client_id"]),
+            customers_long_overdue=int(required["long_overdue"].sum()),
+            customers_late_optional=len(current) - len(required),
+            customers_to_close=len(late) - len(current),
+            record_days=self.settings.stale_record_days,
             customers_blocked=self._blocked_customers,
             customers_done=done,
             customers_done_share=rounded(share(done, self.tracked)),
@@ -137,7 +146,8 @@ class MilestonesOfPortfolio:
             late=records(late),
             success=records(success),
             calibration=self.model.calibration if self.tracked else None,
-            actions=self._actions(funnel, blockers, late),
+            actions=self._actions(funnel, blockers, required),
+            next_actions=self._next_actions(current),
         ).with_frames(
             funnel=funnel,
             blockers=blockers,
@@ -166,7 +176,12 @@ class MilestonesOfPortfolio:
 
     @property
     def _blocked_customers(self) -> int:
-        return int(self.rows.loc[self.rows["blocked"].astype(bool), "client_id"].nunique())
+        return int(self.rows.loc[self._blocked, "client_id"].nunique())
+
+    @property
+    def _blocked(self) -> pd.Series:
+        """The milestones that a recorded blocker holds up, records to close aside."""
+        return self.rows["blocked"].astype(bool) & ~self.rows["to_close"].astype(bool)
 
     def _done(self) -> int:
         """Live customers that have all required onboarding and adoption milestones."""
@@ -198,35 +213,44 @@ class MilestonesOfPortfolio:
         return frame.rename_axis("client_id").reset_index()
 
     def late(self) -> pd.DataFrame:
-        """Customers with something overdue: those with a required one first, by ARR."""
+        """Customers with something overdue, records to close last: the lately due first, then those with a required one,
+        by ARR."""
         rows = self.rows[self.rows["status"] == "overdue"]
         if not len(rows):
-            return pd.DataFrame(columns=LATE).astype({"overdue_required": int, "overdue": int})
+            types = {"overdue_required": int, "overdue": int, "stale": bool, "long_overdue": bool}
+            return pd.DataFrame(columns=LATE).astype(types)
+        to_close = rows["to_close"].astype(bool)
+        parts = [
+            self._late(part).assign(stale=stale)
+            for stale, part in ((False, rows[~to_close]), (True, rows[to_close]))
+            if len(part)
+        ]
+        table = pd.concat(parts, ignore_index=True)
+        keys = table.assign(
+            optional=table["overdue_required"] == 0, negative_arr=-table["arr"].fillna(-1.0)
+        )
+        order = ["stale", "long_overdue", "optional", "negative_arr", "client_id"]
+        return keys.sort_values(order, kind="stable")[LATE].reset_index(drop=True)
+
+    def _late(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """A row for each customer of these overdue milestones."""
         order, ascending = ["required", "target_day", "milestone_id"], [False, True, True]
         rows = rows.sort_values(order, ascending=ascending, kind="stable")
         by_customer = rows.groupby("client_id")
         worst, clients = by_customer.first(), by_customer.first().index
         # the plan's order, not that of the worst
-        blocked = self.rows[(self.rows["status"] == "overdue") & self.rows["blocked"].astype(bool)]
+        blocked = rows.sort_index()[rows.sort_index()["blocked"].astype(bool)]
         blocker = blocked.groupby("client_id")["blocker"].first().reindex(clients).astype(object)
-        table = self._profiles(clients).assign(
+        days = (worst["day"] - worst["target_day"]).to_numpy(dtype=float)
+        return self._profiles(clients).assign(
             overdue_required=by_customer["required"].sum().to_numpy(dtype=np.int64),
             overdue=by_customer.size().to_numpy(),
             worst=worst["name"].to_numpy(dtype=object),
             worst_days=self.day.count.between(worst["target_day"], worst["day"]),
+            long_overdue=days > self.settings.stale_record_days,
             blocker=blocker.where(blocker.notna(), None).to_numpy(),
             likelihood=[_modelled(self.model.of(client)) for client in clients],
         )
-        planned = self.rows[self.rows["status"] != "skipped"].groupby("client_id").size()
-        done = self.rows[self.rows["status"] == "completed"].groupby("client_id").size()
-        share = (done.reindex(clients).fillna(0) / planned.reindex(clients)).to_numpy(dtype=float)
-        old = table["worst_days"].to_numpy(dtype=float) > self.settings.stale_record_days
-        table["stale"] = old & (share >= self.settings.stale_record_completed_share)
-        keys = table.assign(
-            optional=table["overdue_required"] == 0, negative_arr=-table["arr"].fillna(-1.0)
-        )
-        keys = keys.sort_values(["optional", "negative_arr", "client_id"], kind="stable")
-        return keys[LATE].reset_index(drop=True)
 
     def success(self) -> pd.DataFrame:
         """Customers whose outcome is open, the lowest probability first."""
@@ -264,7 +288,8 @@ class MilestonesOfPortfolio:
 
     def _step(self, rows: pd.DataFrame, times: pd.DataFrame) -> dict[str, Any]:
         counts = {name: int((rows["status"] == name).sum()) for name in STATUSES}
-        planned, overdue = len(rows) - counts["skipped"], rows["status"] == "overdue"
+        planned, to_close = len(rows) - counts["skipped"], rows["to_close"].astype(bool)
+        late = (rows["status"] == "overdue") & ~to_close
         due = (rows["target_day"] <= rows["day"]) & (rows["status"] != "skipped")
         median = NO_MEDIAN
         if len(times):
@@ -273,10 +298,12 @@ class MilestonesOfPortfolio:
             **{name: rows.iloc[0][name] for name in MILESTONE},
             "customers": len(rows),
             **counts,
+            "late": int(late.sum()),
+            "to_close": int(to_close.sum()),
             "completed_share": counts["completed"] / planned if planned else np.nan,
-            "blocked": int(rows["blocked"].sum()),
-            "waiting": int((overdue & rows["waits_for"].map(bool)).sum()),
-            "overdue_arr": self._arr(rows.loc[overdue, "client_id"]),
+            "blocked": int((rows["blocked"].astype(bool) & ~to_close).sum()),
+            "waiting": int((late & rows["waits_for"].map(bool)).sum()),
+            "overdue_arr": self._arr(rows.loc[late, "client_id"]),
             "due": int(due.sum()),
             "on_time": int((due & (rows["completed_day"] <= rows["target_day"])).sum()),
             "median_days": median.time,
@@ -340,7 +367,7 @@ class MilestonesOfPortfolio:
 
     def blockers(self) -> pd.DataFrame:
         """A row a blocker, most ARR first: customers that have it now, its days, its effect."""
-        rows = self.rows[self.rows["blocked"].astype(bool)]
+        rows = self.rows[self._blocked]
         names = sorted({*rows["blocker"], *self.day.effects}) if self.tracked else []
         parts = [self._blocker(name, rows[rows["blocker"] == name]) for name in names]
         columns = ("arr", "oldest_days", "usual_days", "factor", "lower", "upper", "q")
@@ -369,12 +396,11 @@ class MilestonesOfPortfolio:
     # -- actions -------------------------------------------------------------------------
 
     def _actions(
-        self, funnel: pd.DataFrame, blockers: pd.DataFrame, late: pd.DataFrame
+        self, funnel: pd.DataFrame, blockers: pd.DataFrame, required: pd.DataFrame
     ) -> list[TriggeredRule]:
         blocker = blockers.iloc[0] if blockers["customers"].head(1).gt(0).any() else None
-        worst = funnel.sort_values(["overdue", "milestone_id"], ascending=[False, True])
+        worst = funnel.sort_values("late", ascending=False, kind="stable")
         step = worst.iloc[0] if len(worst) else None
-        required = late[late["overdue_required"] > 0]
         figures = {
             "late": len(required),
             "first": required["name"].iloc[0] if len(required) else None,
@@ -382,10 +408,24 @@ class MilestonesOfPortfolio:
             "blocker": None if blocker is None else blocker["blocker"].replace("_", " "),
             "blocker_customers": 0 if blocker is None else int(blocker["customers"]),
             "stuck": None if step is None else step["name"],
-            "stuck_customers": 0 if step is None else int(step["overdue"]),
+            "stuck_customers": 0 if step is None else int(step["late"]),
             "stuck_waiting": 0 if step is None else int(step["waiting"]),
         }
         return rules.triggered(TOOL, "portfolio_action", figures, self.settings.rules)
+
+    def _next_actions(self, late: pd.DataFrame) -> list[NextAction]:
+        """What to do about the milestones of the first customers, in the order of the list."""
+        known, names = NextActions.of(self.day.portfolio, self.day.as_of), set(self.rows["name"])
+        actions: list[NextAction] = []
+        for client in late["client_id"]:
+            for action in known.customer(client):
+                figures = action.figures
+                about = figures.get("overdue_milestone") or figures.get("blocked_milestone")
+                if action.topic == "milestones" and about in names:
+                    actions.append(action)
+            if len(actions) >= self.settings.next_actions_shown:
+                break
+        return actions
 
 
 def _modelled(chance: SuccessChance) -> float:

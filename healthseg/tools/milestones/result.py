@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from healthseg.charts import formats
 from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
+from healthseg.tools.next_actions import NextAction
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -30,8 +32,15 @@ class MilestoneProgress(Part):
     not_started_milestones: int | None = Field(description="Not begun and not due yet")
     skipped_milestones: int | None = Field(description="Recorded as skipped")
     completion_rate: float | None = Field(description="Completed ÷ milestones not skipped")
-    on_track: bool | None = Field(description="Whether no required milestone is overdue")
-    overdue_required: int | None = Field(description="Required milestones that are overdue")
+    on_track: bool | None = Field(
+        description="Whether no required milestone is overdue, records to close aside"
+    )
+    overdue_required: int | None = Field(
+        description="Required milestones that are overdue, records to close aside"
+    )
+    records_to_close: int | None = Field(
+        description="Overdue for stale_record_days where nearly all else is completed"
+    )
     next_due: dt.date | None = Field(description="The next due date")
 
 
@@ -66,6 +75,7 @@ class MilestoneDetail(Part):
     expected_completion_date: dt.date | None = Field(description="Due date of an open milestone")
     days_remaining: float | None = Field(description="Days until it is due")
     days_overdue: float | None = Field(description="Days since it was due")
+    to_close: bool = Field(description="Whether it is a record to close, not a step to take")
     elapsed_days: float | None = Field(description="Days since the anchor, of an open milestone")
     progress_percentage: float | None = Field(
         description="Users reached ÷ users required, 0 to 1, where use completes it"
@@ -276,11 +286,15 @@ class AdoptionMilestones(Result):
         required = progress.total_milestones - (progress.skipped_milestones or 0)
         completed = progress.completed_milestones or 0
         text = f"{self.customer_name}: {completed} of {counted(required, 'milestone')} completed"
-        if progress.overdue_milestones:
-            text += f", {progress.overdue_milestones} overdue"
+        to_close = progress.records_to_close or 0
+        late = (progress.overdue_milestones or 0) - to_close
+        if late:
+            text += f", {late} overdue"
+        if to_close:
+            text += f", {counted(to_close, 'old record')} to close"
         if self.blockers:
             text += f", {len(self.blockers)} blocked"
-        on_track = not progress.overdue_milestones and required > completed
+        on_track = not late and required > completed + to_close
         return text + ("; on track" if on_track else "")
 
     def summary(self) -> dict[str, Any]:
@@ -310,8 +324,16 @@ class PortfolioMilestones(Result):
     excluded: dict[str, int] = Field(description="Customers not counted, by reason")
     currency: str | None = Field(description="Currency of ARR")
     day_kind: str = Field(description="calendar or business days")
-    customers_late: int = Field(description="Customers with a required milestone overdue")
+    customers_late: int = Field(
+        description="Customers with a required milestone overdue, records to close aside"
+    )
     customers_late_arr: float | None = Field(description="Their ARR")
+    customers_long_overdue: int = Field(
+        description="How many of them have it overdue for more than record_days"
+    )
+    customers_late_optional: int = Field(description="Customers with an optional one overdue alone")
+    customers_to_close: int = Field(description="Customers with records to close")
+    record_days: int = Field(description="Days after which an overdue record counts as old")
     customers_blocked: int = Field(description="Customers with a recorded blocker")
     customers_done: int = Field(
         description="Customers with all required onboarding and adoption milestones"
@@ -335,7 +357,10 @@ class PortfolioMilestones(Result):
     late: Rows = Field(description="Customers with overdue milestones")
     success: Rows = Field(description="Customers whose outcome is open, lowest probability first")
     calibration: SuccessCalibration | None = Field(description="How well the probability did")
-    actions: list[TriggeredRule] = Field(description="What to do")
+    actions: list[TriggeredRule] = Field(description="What to do across the portfolio")
+    next_actions: list[NextAction] = Field(
+        description="What to do next about customers' milestones"
+    )
 
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import milestones
@@ -353,10 +378,14 @@ class PortfolioMilestones(Result):
         if not self.tracked_customers:
             return "No milestones are recorded"
         customers = counted(self.tracked_customers, "customer")
-        return (
+        arr = formats.brief_money(self.customers_late_arr, self.currency)
+        with_arr = f", with {arr} ARR" if self.customers_late_arr else ""
+        text = (
             f"{self.customers_late} of {customers} {'is' if self.customers_late == 1 else 'are'} late with a "
-            f"required milestone; {self.customers_blocked} blocked"
+            f"required milestone{with_arr}; {self.customers_blocked} blocked"
         )
+        first = self.next_actions[0].name if self.next_actions else ""
+        return text + (f"; begin with {first}" if first else "")
 
     def summary(self) -> dict[str, Any]:
         return {
