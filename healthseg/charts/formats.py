@@ -94,6 +94,10 @@ def percent(share: Any, decimals: int = 0) -> str:
     return f"{number(100 * float(share), decimals)}%"
 
 
+# the key of amounts whose currency no table names
+NO_CURRENCY = "unknown"
+
+
 def money(amount: Any, currency: Any = None) -> str:
     """An amount with its currency, to the unit.
 
@@ -107,7 +111,7 @@ def money(amount: Any, currency: Any = None) -> str:
 
 def _with_currency(figure: str, currency: Any) -> str:
     """A figure behind its currency; the sign comes before both."""
-    if is_missing(currency):
+    if is_missing(currency) or currency == NO_CURRENCY:
         return figure
     sign = MINUS if figure.startswith(MINUS) else ""
     return f"{sign}{plain(currency, 8)}{JOIN}{figure.removeprefix(MINUS)}"

@@ -149,6 +149,21 @@ def counted(value: float, noun: str) -> str:
     return f"{value:,.0f} {noun}{'' if round(value) == 1 else 's'}"
 
 
+def joined(texts: Iterable[str]) -> str:
+    """Sentences as parts of one: only the first begins with a capital, save abbreviations.
+
+    >>> joined(["Renewal in 4 days", "An invoice is late", "NPS is 0"])
+    'Renewal in 4 days; an invoice is late; NPS is 0'
+    """
+    first, *rest = [*texts] or [""]
+    return "; ".join(
+        [
+            first,
+            *(text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}" for text in rest),
+        ]
+    )
+
+
 def listed(names: Iterable[str], most: int = 3) -> str:
     """The first names of a list, and how many more there are.
 

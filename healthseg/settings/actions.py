@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -21,6 +22,8 @@ class ActionSettings(Frozen):
     rules: dict[str, dict[str, dict[str, dict[str, Any] | bool]]] = {}
     # what a manager reads and does on a day
     next_actions_shown: Annotated[int, Field(ge=1)] = 5
+    # what the team decides over many customers: within a week where money is leaving, else with the month's planning
+    decision_days: dict[str, Days] = {"critical": 7, "high": 14, "medium": 30, "low": 60}
     # a business review a quarter where a manager has few customers, one a year where many
     review_days: dict[str, Days] = {
         "Enterprise": 90,
@@ -46,6 +49,13 @@ class ActionSettings(Frozen):
     # a year's expected churn is too high, or too low, where it is off by this factor: less is chance, since
     # a few large customers decide the sum
     prediction_off_ratio: Annotated[float, Field(gt=1)] = 1.25
+
+    def decide_by(self, as_of: dt.date) -> dict[str, dt.date]:
+        """By when the team decides on an action over many customers, by its severity."""
+        return {
+            severity: as_of + dt.timedelta(days=days)
+            for severity, days in self.decision_days.items()
+        }
 
     @field_validator("rules")
     @classmethod

@@ -177,6 +177,7 @@ class NextActions:
             "champion_percent": _percent(panel.get("champion_share")),
             "top_user_percent": _percent(panel.get("top_user_share_28d")),
             "seat_percent": _percent(panel.get("seat_utilisation")),
+            **_idle(panel, amount, currency),
         }
 
     def _day(self, days: float) -> dt.date:
@@ -335,6 +336,19 @@ def first_actions(context: CustomerContext, figures: Mapping[str, Any]) -> list[
     own = {name: figures[name] for name in SCORE_FIGURES}
     known = NextActions.of(context.portfolio, context.as_of)
     return known.customer(context.client_id, own)[: context.settings.next_actions_shown]
+
+
+def _idle(panel: Mapping[str, Any], arr: float | None, currency: str | None) -> dict[str, Any]:
+    """The seats that nobody uses, and their share of the ARR."""
+    seats, used = panel.get("seats"), panel.get("seat_utilisation")
+    if not seats or used is None or arr is None:
+        return {}
+    share = max(0.0, 1 - used)
+    return {
+        "idle_seats": seats * share,
+        "idle_arr": arr * share,
+        "idle_arr_words": formats.brief_money(arr * share, currency),
+    }
 
 
 def _percent(share: float | None) -> float | None:

@@ -49,8 +49,7 @@ def renewals(context: PortfolioContext) -> pd.DataFrame:
     ``churn_horizon_days``; ``renewal_windows`` has those of the windows), gave_notice.
     """
     rows, churn = context.live, context.churn
-    days = rows["days_to_renewal"].astype(float)
-    on = pd.Timestamp(context.as_of) + pd.to_timedelta(days, unit="D")
+    days, on = rows["days_to_renewal"].astype(float), renewal_days(rows, context.as_of)
     frame = pd.DataFrame(
         {
             "client_id": rows.index,
@@ -74,6 +73,11 @@ def renewals(context: PortfolioContext) -> pd.DataFrame:
     known = frame["days_to_renewal"].notna() | (frame["uncontracted_days"] >= 1)
     frame = frame[known].reset_index(drop=True)
     return frame.sort_values(["days_to_renewal", "client_id"], kind="stable", ignore_index=True)
+
+
+def renewal_days(rows: pd.DataFrame, as_of: dt.date) -> pd.Series:
+    """The day of each customer's renewal, NaT where it is unknown."""
+    return pd.Timestamp(as_of) + pd.to_timedelta(rows["days_to_renewal"].astype(float), unit="D")
 
 
 def _quarter(days: pd.Series) -> pd.Series:

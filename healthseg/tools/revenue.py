@@ -89,6 +89,25 @@ def _cohorts(spells: pd.DataFrame, as_of: dt.date, arr: dict[dt.date, pd.Series]
     return pd.DataFrame(rows, columns=COHORT_COLUMNS)
 
 
+def churned_between(customers: pd.DataFrame, start: dt.date, end: dt.date) -> list[dict[str, str]]:
+    """Who churned after ``start`` and by ``end``, the latest first; ``customers`` are by client_id."""
+    if "churned_on" not in customers:
+        return []
+    days = pd.to_datetime(customers["churned_on"])
+    days = days[(days > pd.Timestamp(start)) & (days <= pd.Timestamp(end))]
+    days = days.sort_values(ascending=False, kind="stable")
+    names = customers["name"] if "name" in customers else pd.Series(dtype=object)
+    named = [names.get(client) for client in days.index]
+    return [
+        {
+            "client_id": str(client),
+            "name": str(client if pd.isna(name) else name),
+            "churned_on": str(day.date()),
+        }
+        for name, (client, day) in zip(named, days.items(), strict=True)
+    ]
+
+
 class PredictedAndHappened(Part):
     """What was predicted on a day whose horizon is over, and what happened."""
 

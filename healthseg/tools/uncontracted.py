@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from healthseg.charts.formats import brief_money, quantity
@@ -51,7 +52,9 @@ class Uncontracted(BaseModel):
         if client_id is None:
             single = len(rows) == 1
             who, since = (
-                ("1 customer is", "for") if single else (f"{len(rows)} customers are", "for up to")
+                (f"{_name(portfolio, rows)} is", "for")
+                if single
+                else (f"{len(rows)} customers are", "for up to")
             )
             text = f"{who} past the end of the contract without a new one ({amounts} ARR), {since} {words}"
         else:
@@ -60,3 +63,11 @@ class Uncontracted(BaseModel):
         return cls(
             customers=len(rows), longest_days=days, arr=arr, client_ids=clients, summary=[text]
         )
+
+
+def _name(portfolio: Portfolio, rows: pd.DataFrame) -> str:
+    """The name of the only customer."""
+    client, table = str(rows["client_id"].iloc[0]), portfolio.table("customers")
+    names = table.set_index(table["client_id"].astype(str)).get("name")
+    name = None if names is None else names.get(client)
+    return client if name is None or pd.isna(name) else str(name)

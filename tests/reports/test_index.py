@@ -50,3 +50,35 @@ def test_a_managers_name_is_that_of_the_table_else_of_the_address():
     }
     portfolio = SimpleNamespace(has=lambda table: True, table=lambda table: pd.DataFrame(rows))
     assert portfolios.manager_names(portfolio) == {"a": "Ada Lind", "b": "Bo Berg", "e": "Cleo"}
+
+
+def test_without_an_earlier_run_the_index_says_what_changed_in_the_look_back(tmp_path):
+    rows = [
+        {
+            "client_id": client,
+            "name": name,
+            "score": score,
+            "change": change,
+            "risk_level": "low",
+            "arr": 9_000.0,
+        }
+        | {"currency": "EUR"}
+        for client, name, score, change in (
+            ("a", "Alder", 52, -11),
+            ("b", "Birch", 71, 20),
+            ("c", "Cedar", 80, 1),
+        )
+    ]
+    gone = [{"client_id": "d", "name": "Dune", "churned_on": str(samples.AS_OF)}]
+    result = samples.portfolio(customers=rows, churned_lately=gone)
+    changes = index.changes(result, {}, index.ReportFolder(tmp_path, tmp_path, [], {}))
+    names = {
+        group["name"]: [line["name"] for line in group["lines"]] for group in changes["groups"]
+    }
+    assert names == {
+        "Churned": ["Dune"],
+        "Now below 60": ["Alder"],
+        "Back at 60 or above": ["Birch"],
+    }
+    assert changes["groups"][1]["lines"][0]["text"].startswith("63 to 52, EUR")
+    assert [line["name"] for line in changes["moved"]] == ["Birch", "Alder"]

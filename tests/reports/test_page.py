@@ -12,6 +12,7 @@ from healthseg.charts import formats
 from healthseg.reports import layout
 from healthseg.reports.figures import Scope
 from healthseg.reports.html import scripting, writer
+from healthseg.reports.pages.common import churn_range, renewal_windows
 from healthseg.reports.spec import Card, Table
 from tests.reports import samples
 from tests.reports.hostile import HOSTILE
@@ -292,3 +293,21 @@ def test_inputs_that_are_missing_for_one_reason_share_a_line():
         text.count("not measured. No table") == 1
         and "Seats in use, Usage against own baseline, Features adopted, Stickiness" in text
     )
+
+
+def test_a_range_of_few_customers_does_not_read_as_an_error():
+    """Σ p × ARR may lie above the upper end, where most quarters see no churn."""
+    usual = {"lower": 0.0, "upper": 90.0, "expected": 30.0}
+    assert churn_range()(usual) == "{lower:brief_money} to {upper:brief_money}"
+    assert churn_range()(usual | {"upper": 0.0}) == "most likely none"
+    inner = {"at_risk": usual | {"upper": 0.0}}
+    assert churn_range("at_risk.", "none in 96%")(inner) == "none in 96%"
+
+
+def test_who_has_no_contract_is_listed_once():
+    kinds = {"days": 5, "overdue": 1, "uncontracted": 1}
+    rows = [{"kind": kind, "band": "all", "customers": size} for kind, size in kinds.items()]
+    listed = renewal_windows(rows)
+    assert [row["kind"] for row in rows if listed(row)] == ["days", "uncontracted"]
+    more = [*rows[:1], rows[1] | {"customers": 3}, rows[2]]
+    assert len([row for row in more if renewal_windows(more)(row)]) == 3

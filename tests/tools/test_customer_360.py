@@ -35,7 +35,7 @@ TICKETS = pd.DataFrame(
         ("t3", "b", "2025-03-10 10:00", "critical", "outage"),
     ],
     columns=["ticket_id", "client_id", "opened_at", "severity", "topic"],
-)
+).assign(resolved_at="2025-03-25 10:00", csat=[2, 5, 1], user_id=["a1", "a2", "b1"])
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,26 @@ def test_the_timeline_holds_severe_tickets_newest_first(portfolio) -> None:
     assert [(event.date, event.text) for event in events] == [
         (dt.date(2025, 3, 20), "High ticket: export")
     ]
+
+
+def test_who_rated_a_ticket_low_is_a_detractor(portfolio) -> None:
+    people = customer_360(portfolio, "a").contacts
+    low = [(person.user_id, person.text) for person in people if person.kind == "detractor"]
+    assert low == [("a1", "CSAT 2")]
+
+
+def test_the_verdict_says_why_and_what_is_paid() -> None:
+    signed = {
+        "contract_id": "c1",
+        "client_id": "a",
+        "starts_on": "2024-05-01",
+        "ends_on": "2025-04-30",
+    }
+    contracts = pd.DataFrame([signed | {"arr": 9_000, "seats": 8, "currency": "EUR"}])
+    portfolio = tiny_portfolio(EVENTS, CUSTOMERS, contracts=contracts)
+    verdict = hs.calculate_health_score(portfolio, "a").verdict().replace("\xa0", " ")
+    assert "; 2 of 8 seats were used in 30 days; " in verdict
+    assert verdict.endswith("; EUR 9,000 ARR renews on 30 Apr 2025, in 33 days")
 
 
 def test_a_churned_customer_is_shown_as_of_its_last_day_without_actions(portfolio) -> None:

@@ -117,7 +117,8 @@ def test_a_withheld_score_is_unknown_and_never_healthy(daily_events):
         sum(portfolio.bands.values()) == portfolio.scored_customers == 1
         and portfolio.total_customers == 2
     )
-    assert "withheld for 1 customer" in portfolio.not_measured["$.customers[*].score"]
+    why = portfolio.not_measured["$.customers[*].score"]
+    assert why.startswith("1 customer has no score, because too little is known of it")
     unknown = portfolio.frame("bands").loc[lambda rows: rows["band"] == "unknown"]
     assert unknown["customers"].iloc[-1] == 1
 

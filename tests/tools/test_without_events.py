@@ -119,9 +119,9 @@ def test_a_score_that_is_withheld_names_the_tables_that_would_bring_it(crm):
         f"withheld: nothing is known of usage and engagement; {would}"
     )
     assert str(health.verdict()).startswith(f"Beta: no score, 10% of the inputs are known; {would}")
-    assert "; renewal in 42 days" in health.verdict()
+    assert ", in 42 days" in health.verdict()
     whole = hs.portfolio_health(crm).not_measured["$.customers[*].score"]
-    assert whole.endswith(f"2 of whom too little is known; {would}")
+    assert whole.endswith(f"because too little is known of them; {would}")
     (day,) = (text for text in health.warnings if "last day of the data" in text)
     assert "it is 20 Sep 2025" in day
 

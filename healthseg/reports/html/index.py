@@ -52,6 +52,8 @@ class IndexColumn:
 ALERTS_FILE = "alerts.html"
 # A score that moved by this many points since the last run is named.
 LEAST_MOVE = 5
+# Moves that are shown before a reader opens the others.
+MOVES_SHOWN = 8
 STYLES = ("page.css", "pieces.css", "index.css")
 # Windows of the filter by renewal: its name, and the days from and to the renewal.
 RENEWALS = (
@@ -266,20 +268,83 @@ def _failure(line: Mapping[str, Any]) -> dict[str, str]:
 
 
 def changes(overview: Any, before: Mapping[str, Any], reports: ReportFolder) -> dict[str, Any]:
-    """What is different from the last run: new and lost customers, changed risks, scores that moved by 5 or more."""
-    earlier = before.get("customers") or {}
+    """What is different from the last run, or without one from the look-back's start: who gave notice, churned, fell below
+    the band Healthy or recovered, whose score moved by 5 or more."""
     rows = {row["client_id"]: row for row in overview.customers}
+    earlier = before.get("customers") or _look_back(overview)
     if not earlier:
         return {}
+    start = overview.as_of - dt.timedelta(days=overview.lookback_period_days)
+    since = dt.date.fromisoformat(str(before["as_of"])) if before.get("as_of") else start
     moved = [
         _moved(row, earlier[client], reports) for client, row in rows.items() if client in earlier
     ]
+    lines = sorted(filter(None, moved), key=lambda line: (-abs(line["points"]), line["name"]))
     return {
-        "since": formats.day(before["as_of"]) if before.get("as_of") else "the last run",
-        "moved": sorted(filter(None, moved), key=lambda line: (-abs(line["points"]), line["name"])),
-        "added": [formats.plain(rows[client]["name"]) for client in rows if client not in earlier],
+        "since": formats.day(since) if before.get("as_of") or not before else "the last run",
+        "groups": _groups(overview, earlier, rows, since, reports),
+        "moved": lines if before else lines[:MOVES_SHOWN],
+        "added": [formats.plain(rows[client]["name"]) for client in rows if client not in earlier]
+        if before
+        else [],
         "removed": [client for client in earlier if client not in rows],
     }
+
+
+def _look_back(overview: Any) -> dict[str, list[Any]]:
+    """Each customer's score at the look-back's start; its risk of then is not known, and taken as that of now."""
+    return {
+        row["client_id"]: [row["score"] - row["change"], row.get("risk_level")]
+        for row in overview.customers
+        if not (formats.is_missing(row["score"]) or formats.is_missing(row["change"]))
+    }
+
+
+def _groups(
+    overview: Any,
+    earlier: Mapping[str, Sequence[Any]],
+    rows: Mapping[str, Row],
+    since: dt.date,
+    reports: ReportFolder,
+) -> list[dict[str, Any]]:
+    """Lists of customers that need a look, each under its heading, empty ones left out."""
+    healthy = overview.band_edges[1]
+
+    def line(client: str, text: str, name: str = "") -> dict[str, str]:
+        links = (reports.href(client, tool) for tool in reports.tools)
+        shown = formats.plain(name or rows[client]["name"])
+        return {"name": shown, "href": next(filter(None, links), ""), "text": text}
+
+    def crossed(down: bool) -> list[dict[str, str]]:
+        lines = []
+        for client, row in rows.items():
+            then = earlier.get(client, (None, None))[0]
+            if then is None or formats.is_missing(row["score"]) or (then >= healthy) != down:
+                continue
+            if (row["score"] >= healthy) != down:
+                scores = f"{formats.number(then)} to {formats.number(row['score'])}"
+                arr = formats.brief_money(row["arr"], row.get("currency"))
+                lines.append(line(client, f"{scores}, {arr} ARR" if row["arr"] else scores))
+        return lines
+
+    notices = [
+        line(held.client_id, formats.day(held.since), held.name)
+        for held in overview.overrides.held
+        if held.override == "notice_given" and held.since and held.since > since
+    ]
+    churned = [
+        line(row["client_id"], formats.day(dt.date.fromisoformat(row["churned_on"])), row["name"])
+        for row in overview.churned_lately
+        if row["churned_on"] > str(since)
+    ]
+    below = f"Now below {healthy:.0f}"
+    groups = {
+        "Gave notice": notices,
+        "Churned": churned,
+        below: crossed(True),
+        f"Back at {healthy:.0f} or above": crossed(False),
+    }
+    return [{"name": name, "lines": lines} for name, lines in groups.items() if lines]
 
 
 def _moved(row: Row, before: Sequence[Any], reports: ReportFolder) -> dict[str, Any] | None:

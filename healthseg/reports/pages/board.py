@@ -6,7 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from healthseg.metrics.money import PARTS
-from healthseg.reports.pages.common import portfolio_about, window_notes
+from healthseg.reports.pages.common import (
+    churn_range,
+    portfolio_about,
+    renewal_windows,
+    window_notes,
+)
 from healthseg.reports.spec import Card, Cell, Chart, Facts, Fold, Missing, Page, Section, Table
 
 BAND_WORDS = "band:Words"
@@ -158,7 +163,7 @@ def _cards(board: Any) -> tuple[Card, ...]:
         if board.total_arr is not None
         else Card("Live customers", "{customers:number}"),
         *(retention if board.nrr is not None else ()),
-        churned if board.churned_arr is not None else counted,
+        churned if board.churned_arr else counted,
         *((expected,) if board.change.expected_churned_arr is not None else ()),
     )
 
@@ -213,7 +218,7 @@ PORTFOLIO = Page(
     kind="Board",
     summary="How revenue holds against target, who churned and why it was missed, what renews and what it may cost, "
     "whether the last prediction held, and which accounts to save.",
-    title="The board",
+    title="Board report",
     about=(portfolio_about,),
     cards=_cards,
     sections=(
@@ -268,7 +273,7 @@ PORTFOLIO = Page(
             "renewals",
             "What renews, and what may churn of it?",
             _renewing,
-            (
+            lambda board: (
                 Table(
                     "renewals",
                     {
@@ -276,10 +281,10 @@ PORTFOLIO = Page(
                         "Customers": "customers:number",
                         "ARR": "arr:brief_money",
                         "Expected to churn by its end": "expected:brief_money",
-                        "Range": "{lower:brief_money} to {upper:brief_money}",
+                        "Range": churn_range(),
                     },
                     label="windows",
-                    where=_of_all,
+                    where=renewal_windows(dict(row) for row in board.renewals),
                     empty="No renewal is known.",
                 ),
                 Fold(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from healthseg.charts.formats import is_missing
@@ -33,6 +33,15 @@ FIRST_ACTIONS = Points(
     severity="severity",
     ordered=True,
     empty="Nothing is urgent.",
+)
+# of portfolios' results with ``recommended_actions_detail`` and ``decide_by``: what the team decides, and by when
+DECISIONS = Points(
+    "recommended_actions_detail",
+    "{text:prose}",
+    under=lambda row: f"Head of customer success · by {{decide_by.{row['severity']}:day}}",
+    ordered=True,
+    empty="No action is due.",
+    limit=5,
 )
 # of results with ``recommended_actions`` as sentences
 WHAT_TO_DO = Section(
@@ -72,6 +81,35 @@ def window_notes(rows: Sequence[Row], path: str) -> tuple[str, ...]:
         f"{listed((f'{{{path}[{at}].window}}' for at in positions), len(positions))}: {{{path}[{positions[0]}].note}}"
         for positions in windows.values()
     )
+
+
+def churn_range(part: str = "", none: str = "") -> Callable[[Row], str]:
+    """The range of the ARR that may churn of a row, whose ``part`` has it; of few customers most quarters see no churn at all,
+    and a range of nothing to nothing beside an expected amount would read as an error: then ``none`` is said."""
+
+    def text(row: Row) -> str:
+        known = row
+        for name in part.split(".")[:-1]:
+            known = known[name]
+        if is_missing(known["upper"]) or is_missing(known["expected"]):
+            return ""
+        if known["upper"] < known["expected"]:
+            return none or "most likely none"
+        return f"{{{part}lower:brief_money}} to {{{part}upper:brief_money}}"
+
+    return text
+
+
+def renewal_windows(windows: Iterable[Row]) -> Callable[[Row], bool]:
+    """Which rows of the windows a table of all bands lists: those with customers, and nobody without a contract twice."""
+    sizes = {row["kind"]: row["customers"] for row in windows if row["band"] == "all"}
+    twice = sizes.get("overdue", 0) <= sizes.get("uncontracted", 0)
+
+    def listed(row: Row) -> bool:
+        known = row["band"] == "all" and row["customers"]
+        return bool(known and not (twice and row["kind"] == "overdue"))
+
+    return listed
 
 
 def largest_first(column: str) -> Callable[[Row], float]:

@@ -19,7 +19,11 @@ def _cards(page: Any) -> tuple[Card, ...]:
         "Milestones": page.milestones,
     }
     cards = (
-        Card("Health", "{health.current_health_score:number}", "{health.risk_level:words} risk"),
+        Card(
+            "Health",
+            "{health.current_health_score:number}",
+            "band {health.band:words} · risk level {health.risk_level:words}",
+        ),
         Card("ARR", "{health.customer.arr:brief_money}", "{health.customer.tier}"),
         Card(
             "Renewal in",
@@ -32,7 +36,9 @@ def _cards(page: Any) -> tuple[Card, ...]:
         Card(
             "Milestones",
             "{milestones.completed:number} of {milestones.total:number}",
-            "{milestones.overdue:number} overdue",
+            "{milestones.overdue:number} overdue"
+            if not (page.milestones and page.milestones.to_close)
+            else "{milestones.overdue:number} overdue, {milestones.to_close:count record} to close",
         ),
     )
     return tuple(card for card in cards if known[str(card.name)] is not None)
@@ -64,6 +70,8 @@ CUSTOMER = Page(
                 lambda page: (
                     "{health.risk_indicators:count risk} to look at"
                     if page.health.risk_indicators
+                    else "No risk stands out"
+                    if page.health.current_health_score is not None
                     else ""
                 ),
             ),
@@ -145,7 +153,7 @@ CUSTOMER = Page(
                         "When": "date:day",
                     },
                     label="people",
-                    empty="No user accounts for a large share of the usage, and none gave a low NPS rating in a year.",
+                    empty="No single user accounts for a large share of the usage, and nobody gave an NPS of 6 or less, or a CSAT of 2 or less, in a year.",
                 ),
             ),
             absent=lambda page: (
@@ -181,7 +189,7 @@ CUSTOMER = Page(
                         "Renewal": "{health.customer.renewal_on:day}",
                         "Uncontracted for": "{payment.uncontracted_days:number day}",
                         "Oldest overdue invoice": "{payment.worst_days_overdue:number day}",
-                        "Invoices paid on time": "{payment.paid_on_time_share_365d:percent}",
+                        "Paid in time, or at most 5 days late": "{payment.paid_on_time_share_365d:percent}",
                     }
                 ),
                 Table(
@@ -229,8 +237,13 @@ CUSTOMER = Page(
             "milestones",
             "What is open in its plan?",
             lambda page: (
-                ("No milestone is open",)
-                if page.milestones is not None and not page.milestones.open
+                (
+                    "No milestone is open" if not page.milestones.open else "",
+                    "Only to be closed in the records: {milestones.to_close:list}"
+                    if page.milestones.to_close
+                    else "",
+                )
+                if page.milestones is not None
                 else ()
             ),
             (

@@ -77,7 +77,7 @@ def _churn_card(health: HealthScore) -> Card:
         note = (
             f"{{churn_prediction.interval_level:percent}} interval {range_}; such customers {base}"
         )
-        change = "{churn_prediction.churn_risk_level} risk"
+        change = "{churn_prediction.churn_risk_level} churn risk"
     return Card(
         "Churn in {churn_prediction.horizon_days:number day}",
         _share("churn_prediction.churn_probability", risk.churn_probability),

@@ -79,7 +79,7 @@ def _money(
     health: PortfolioHealth, name: str, path: str, bar: bool | str = False
 ) -> dict[str, Cell]:
     """A column of amounts: a single currency is in the heading, several in the cells."""
-    if health.currency:
+    if health.currency and health.currency != formats.NO_CURRENCY:
         return {f"{name}, {formats.plain(health.currency, 8)}": Cell(f"{path}:number", bar=bar)}
     return {name: Cell(f"{path}:money")}
 
@@ -216,7 +216,7 @@ def _gaps(health: PortfolioHealth) -> tuple[str, ...]:
     worst = "; ".join(f"{{{path}.label}} ({{{path}.measured_share:percent}})" for path in inputs)
     if worst:
         reason = health.not_measured.get("$.customers[*].score", "")
-        return f"Least known: {worst}", f"Scores are {reason}" if reason else ""
+        return f"Least known: {worst}", reason
     return ("Every input is known for nine customers of ten",)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from healthseg.reports.figures import Text
-from healthseg.reports.pages.common import FIRST_ACTIONS, portfolio_about
+from healthseg.reports.pages.common import DECISIONS, FIRST_ACTIONS, portfolio_about
 from healthseg.reports.pages.milestones import log_ranks
 from healthseg.reports.spec import (
     Block,
@@ -151,7 +151,7 @@ def _is_late(long_overdue: bool) -> Callable[[Row], bool]:
     return lambda row: not row["stale"] and row["long_overdue"] == long_overdue
 
 
-def _late(caption: Text, where: Callable[[Row], bool], empty: str = "No customer.") -> Table:
+def _late(caption: str, where: Callable[[Row], bool], empty: str = "No customer.") -> Table:
     return Table(
         "late",
         {
@@ -265,7 +265,7 @@ PORTFOLIO = Page(
             "What to do?",
             blocks=(
                 FIRST_ACTIONS,
-                Points("actions", "{text:prose}", heading="Across the portfolio"),
+                replace(DECISIONS, rows="actions", heading="Across the portfolio"),
             ),
             absent=_untracked,
         ),

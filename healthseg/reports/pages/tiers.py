@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from healthseg.charts import formats
 from healthseg.reports.pages.common import NO_CUSTOMER, portfolio_about
 from healthseg.reports.pages.tiers_portfolio import METHOD, METHOD_FACTS, portfolio_cards
 from healthseg.reports.spec import (
@@ -18,18 +19,11 @@ from healthseg.reports.spec import (
     Section,
     Within,
 )
+from healthseg.tools.context import EXPANSION_RULES
 
 if TYPE_CHECKING:
     from healthseg.tools.tiers.result import CustomerValue, ValueTiers
 
-READINESS = {
-    "healthy": "Score of 80 or more",
-    "not_declining": "Score not declining",
-    "seats_in_use": "Nine of ten seats in use",
-    "nothing_overdue": "No invoice overdue",
-    "no_critical_ticket": "No high or critical ticket open",
-    "long_enough": "Customer for 90 days",
-}
 NO_POTENTIAL = "no ARR, seats or users are known, or too few comparable customers of a year ago"
 # -- one customer ---------------------------------------------------------------------------------
 
@@ -61,7 +55,11 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
         Card(
             "To the next tier",
             "{customer_standing.to_next:brief_money}",
-            "{customer_standing.next_tier}" if standing.next_tier else "no tier is above",
+            "{customer_standing.next_tier}"
+            if standing.next_tier
+            else "it is in no tier"
+            if standing.reason
+            else "no tier is above",
         ),
         Card(
             "Potential",
@@ -103,7 +101,7 @@ def _standing_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
     plan = f"{own}.engagement_strategy"
     facts = Facts(
         {
-            "Touch": f"{{{plan}.touch_frequency}}",
+            "Touch, as the tier asks for at least": f"{{{plan}.touch_frequency}}",
             "Executive": f"{{{plan}.executive_engagement}}",
             "Support": f"{{{plan}.support_sla}}",
             "Programmes": f"{{{plan}.success_programs:list}}",
@@ -177,7 +175,10 @@ def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
         Heading("Ready to expand?"),
         Note((_ready(standing),)),
         Facts(
-            {words: f"{{customer_standing.rules.{name}:met?}}" for name, words in READINESS.items()}
+            {
+                formats.sentence(words): f"{{customer_standing.rules.{name}:met?}}"
+                for name, words in EXPANSION_RULES.items()
+            }
         ),
     )
 
@@ -186,7 +187,7 @@ def _ready(standing: CustomerValue) -> str:
     if standing.ready is None:
         return "Not known: a figure is missing"
     if standing.ready:
-        return "Yes: all six conditions are met"
+        return "Yes: all {customer_standing.rules:count} conditions are met"
     return "Not yet: {customer_standing.rules:total} of {customer_standing.rules:count} conditions are met"
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from healthseg.charts.formats import is_missing
 from healthseg.reports.pages.common import (
+    DECISIONS,
     WHAT_TO_DO,
+    churn_range,
     largest_first,
     portfolio_about,
+    renewal_windows,
     window_notes,
 )
 from healthseg.reports.spec import (
@@ -19,13 +24,17 @@ from healthseg.reports.spec import (
     Fold,
     Missing,
     Page,
+    Row,
     Section,
     Table,
 )
+from healthseg.tools.renewals import WINDOWS
 
 if TYPE_CHECKING:
     from healthseg.tools.tiers.result import ValueTiers
 
+# a fifth of fewer customers is none
+FIFTH = 5
 METHOD = (
     "A tier’s upper end belongs to it; customers without a known ARR are in none",
     "Potential is the seats that users need now or in a year beyond those there are, where nine of ten "
@@ -49,7 +58,7 @@ def portfolio_cards(tiers: ValueTiers) -> tuple[Card, ...]:
     cards = [Card("ARR", "{total_arr:brief_money}", "{total_customers:number live customer}")]
     if tiers.total_arr is None:
         cards = [Card("Live customers", "{total_customers:number}")]
-    if tiers.pareto_analysis.top_share is not None:
+    if tiers.pareto_analysis.top_share is not None and not _few(tiers):
         note = "of the ARR: {pareto_analysis.tier_distribution}"
         cards.append(Card("Top fifth", "{pareto_analysis.top_share:percent}", note))
     if tiers.retention is not None and tiers.retention.nrr is not None:
@@ -62,6 +71,12 @@ def portfolio_cards(tiers: ValueTiers) -> tuple[Card, ...]:
         )
         cards.append(Card("Expected to churn in 90 days", "{at_risk.expected:brief_money}", note))
     return tuple(cards)
+
+
+def _few(tiers: ValueTiers) -> str:
+    """Why a concentration says nothing: the top fifth of fewer than five customers is no fifth."""
+    few = tiers.pareto_analysis.n < FIFTH
+    return "fewer than five customers have an ARR" if few and tiers.pareto_analysis.n else ""
 
 
 MOVEMENT = ("start", "new", "expansion", "contraction", "churn", "end")
@@ -94,6 +109,7 @@ def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
                 "Priority": "priority:words",
             },
             label="tiers",
+            where=lambda tier: tier["customers"] or tier["current_csm_count"],
         ),
     )
     what = "Thresholds that the managers’ hours would allow"
@@ -136,13 +152,15 @@ def _risk_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
                 {
                     "Tier": "tier_name",
                     "Expected": "at_risk.expected:money",
-                    "From": "at_risk.lower:money",
-                    "To": "at_risk.upper:money",
+                    "Range": churn_range(
+                        "at_risk.",
+                        "most likely none: some churns in {at_risk.any_share:percent} of quarters",
+                    ),
                     "Notice given": "at_risk.certain:money",
                     "Customers": "at_risk.customers:number",
                 },
                 label="tiers",
-                where=lambda tier: tier.get("at_risk"),
+                where=lambda tier: tier.get("at_risk") and tier["at_risk"]["customers"],
             ),
         ),
         Table(
@@ -162,6 +180,65 @@ def _risk_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
     )
 
 
+def _idle_before_renewal(customer: Row) -> bool:
+    days, idle = customer["days_to_renewal"], customer["contraction_exposure"]
+    return not (is_missing(days) or is_missing(idle)) and 0 <= days <= WINDOWS[-1] and idle > 0
+
+
+def _growth(tiers: ValueTiers) -> tuple[str, ...]:
+    return (
+        "{growth.ready:number customer} are ready to expand; at {growth.ready_with_potential:number} of them usage or the "
+        "customers table shows for how much"
+        if tiers.growth.ready
+        else "",
+        "Seats that nobody uses hold {growth.idle_arr:brief_money} ARR, {growth.idle_arr_renewing:brief_money} of it at "
+        "{growth.renewing:number customer} that renew within {growth.renewal_days:number day}"
+        if tiers.growth.renewing
+        else "Seats that nobody uses hold {growth.idle_arr:brief_money} ARR"
+        if tiers.growth.idle_arr
+        else "",
+    )
+
+
+def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
+    """Who is ready to expand, and whose seats are idle before a renewal: where there is anybody."""
+    ready = Table(
+        "frames.customers",
+        {
+            "Customer": "name",
+            "Tier": "tier",
+            "Potential": "potential:money",
+            "ARR": "arr:money",
+            "Score": "score:number",
+        },
+        "Ready to expand, most potential first",
+        "customers",
+        where=lambda customer: customer["ready"] is True and customer["potential"] > 0,
+        sort=largest_first("potential"),
+    )
+    idle = Table(
+        "frames.customers",
+        {
+            "Customer": "name",
+            "Idle seats, ARR": "contraction_exposure:money",
+            "Users": "{users:number} of {seats:number} seats",
+            "ARR": "arr:money",
+            "Renewal": "renewal_on:day",
+            "Manager": "csm_id:manager",
+        },
+        "Idle seats at customers that renew within 180 days: win users, or offer fewer",
+        "customers",
+        where=_idle_before_renewal,
+        sort=largest_first("contraction_exposure"),
+        limit=6,
+    )
+    growth = tiers.growth
+    return (
+        *((ready,) if growth.ready_with_potential else ()),
+        *((idle,) if growth.renewing else ()),
+    )
+
+
 PORTFOLIO = Page(
     tool="segment_by_value_tier",
     kind="Value tiers",
@@ -171,7 +248,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=portfolio_cards,
     sections=(
-        WHAT_TO_DO,
+        replace(WHAT_TO_DO, blocks=(DECISIONS,)),
         Section(
             "tiers",
             "How are customers and ARR spread over the tiers?",
@@ -190,6 +267,7 @@ PORTFOLIO = Page(
                         "GRR": "grr:percent",
                     },
                     label="tiers",
+                    where=lambda tier: tier["customers"],
                 ),
             ),
         ),
@@ -239,6 +317,7 @@ PORTFOLIO = Page(
                 Missing("Concentration", "pareto_analysis.top_20_percent_customers"),
                 Chart("lorenz", needs="pareto_analysis.top_share"),
             ),
+            absent=_few,
         ),
         Section(
             "renewals",
@@ -246,7 +325,7 @@ PORTFOLIO = Page(
             lambda tiers: window_notes(
                 tiers.frame("renewal_windows").to_dict("records"), "frames.renewal_windows"
             ),
-            (
+            lambda tiers: (
                 Table(
                     "frames.renewal_windows",
                     {
@@ -254,10 +333,10 @@ PORTFOLIO = Page(
                         "Customers": "customers:number",
                         "ARR": "arr:brief_money",
                         "Expected to churn by its end": "expected:brief_money",
-                        "Range": "{lower:brief_money} to {upper:brief_money}",
+                        "Range": churn_range(),
                     },
                     label="windows",
-                    where=lambda row: row["band"] == "all" and row["customers"],
+                    where=renewal_windows(tiers.frame("renewal_windows").to_dict("records")),
                     empty="No renewal is known.",
                 ),
             ),
@@ -269,8 +348,9 @@ PORTFOLIO = Page(
         ),
         Section(
             "growth",
-            "Where can it grow?",
-            blocks=(
+            "Where can it grow, and which seats does nobody use?",
+            _growth,
+            lambda tiers: (
                 Chart(
                     "pipeline",
                     Table(
@@ -288,20 +368,7 @@ PORTFOLIO = Page(
                         where=lambda tier: tier.get("expansion_pipeline"),
                     ),
                 ),
-                Table(
-                    "frames.customers",
-                    {
-                        "Customer": "name",
-                        "Tier": "tier",
-                        "Potential": "potential:money",
-                        "ARR": "arr:money",
-                        "Score": "score:number",
-                    },
-                    "Ready to expand, most potential first",
-                    "customers",
-                    where=lambda customer: customer["ready"] is True,
-                    sort=largest_first("potential"),
-                ),
+                *_growth_tables(tiers),
             ),
         ),
     ),

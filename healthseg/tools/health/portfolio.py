@@ -36,7 +36,7 @@ from healthseg.tools.health.outlook import (
 from healthseg.tools.health.result import PortfolioHealth
 from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.overrides import overrides_of
-from healthseg.tools.revenue import scores_before_churn
+from healthseg.tools.revenue import churned_between, scores_before_churn
 from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
@@ -128,25 +128,19 @@ class HealthOfPortfolio:
         if self.money.converted:
             by_currency = self.money.totals(self.today["arr"].astype(float))
         below = table[table["score"] < self.risk_threshold]
-        no_arr = (
-            "no table holds ARR as of this date"
-            if table["arr"].isna().all()
-            else "several currencies and no rates"
-        )
+        no_arr = "several currencies and no rates"
+        if table["arr"].isna().all():
+            no_arr = "no table holds ARR as of this date"
         withheld, new = int(table["score"].isna().sum()), int(self.today["provisional"].sum())
+        no_scores = words.no_scores(new, withheld - new)
+        no_scores += words.brought(inputs[inputs["measured"] == 0], self.portfolio)
         return PortfolioHealth(
             as_of=self.as_of,
             data_until=self.portfolio.data_until,
             fingerprint=self.portfolio.fingerprint(self.as_of),
             coverage=rounded(table["coverage"].mean()),
             warnings=self._warnings(len(currencies) > 1),
-            not_measured={
-                "$.customers[*].score": f"withheld for {withheld} customer{'' if withheld == 1 else 's'}: "
-                f"{new} provisional (new), {withheld - new} of whom too little is known"
-                + words.brought(inputs[inputs["measured"] == 0], self.portfolio)
-            }
-            if withheld
-            else {},
+            not_measured={"$.customers[*].score": no_scores} if withheld else {},
             total_customers=len(table),
             excluded=self._excluded(),
             scored_customers=int(table["score"].notna().sum()),
@@ -171,6 +165,7 @@ class HealthOfPortfolio:
             lookback_period_days=self.lookback_days,
             risk_threshold=self.risk_threshold,
             customers=_records(table),
+            churned_lately=churned_between(self.customers, self.start, self.as_of),
             movers_up=_records(movers[movers["direction"] == "up"]),
             movers_down=_records(movers[movers["direction"] == "down"]),
             disagreements=_records(disagreements),
@@ -282,7 +277,9 @@ class HealthOfPortfolio:
         parent first which of its accounts is worst."""
         own, row = self._own_reason(client), self.today.loc[client]
         if row["provisional"] and (why := why_no_score(row, self.settings)) != own:
-            own = f"{why}; {own}"
+            own = rules.joined([why, own])
+        days, soon = self.figures[client]["renewal_days"], self.settings.churn_horizon_days
+        own = words.with_renewal(own, days, soon)
         if not row.get("children", 0):
             return own
         name = self.customers["name"].get(row["worst_child"]) if "name" in self.customers else None
@@ -292,7 +289,7 @@ class HealthOfPortfolio:
     def _own_reason(self, client: str) -> str:
         risks = rules.triggered(TOOL, "risk", self.figures[client], self.settings.rules)
         if risks:
-            return "; ".join(rule.text for rule in risks[:2])
+            return rules.joined(rule.text for rule in risks[:2])
         if self.figures[client]["score"] is None:
             return why_no_score(self.today.loc[client], self.settings)
         points = self._points(client)
@@ -300,8 +297,9 @@ class HealthOfPortfolio:
         worst = costly[costly["side"] != "positive"].head(1)
         if len(worst):
             row = worst.iloc[0]
-            return words.factor(row["metric"], row["label"], row["value"], "negative")
-        return "no risk stands out"
+            costs = words.factor(row["metric"], row["label"], row["value"], "negative")
+            return rules.joined(["No acute risk", costs])
+        return "No risk stands out"
 
     def _what_if(self, table: pd.DataFrame) -> pd.DataFrame:
         """What a page needs to show the scores under other weights.
@@ -474,6 +472,7 @@ class HealthOfPortfolio:
             .agg(customers=("client_id", "size"), arr=("arr", "sum"))
         )
         counts = counts.reindex(range(0, 100, STEP), fill_value=0).reset_index(names="low")
+        counts["arr"] = counts["arr"].where(table["arr"].notna().any())  # else unknown, not zero
         return counts.assign(
             high=counts["low"] + STEP,
             band=bands_of(counts["low"].to_numpy(dtype=float), self.settings),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, computed_field
 
+from healthseg import rules
 from healthseg.charts import formats
 from healthseg.rules import counted
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
@@ -29,6 +30,11 @@ STEP_COLUMNS = [
     "unit",
     "metric",
 ]
+
+
+# reasons that a verdict gives, and risks that it says in other words
+REASONS_SAID = 2
+SAID = ("notice_given", "renewal_near")
 
 
 class ComponentScores(Part):
@@ -385,11 +391,32 @@ class HealthScore(Result):
             if self.uncapped_score != self.current_health_score:
                 score += f", {self.uncapped_score} without it"
             text = f"{name}: {'; '.join(decisive)}; {score}"
-        renewal = self.customer.days_to_renewal
-        if renewal is not None and renewal >= 0:
-            text += f"; renewal in {renewal} day{'' if renewal == 1 else 's'}"
-        count = len(self.recommended_actions)
-        return text + (f"; {count} recommendation{'s' if count > 1 else ''}" if count else "")
+        return rules.joined([text, *self._reasons(), *self._money(bool(decisive))])
+
+    def _reasons(self) -> list[str]:
+        """The first risks; below Champion also what costs the score most."""
+        risks = [rule for rule in self.risk_indicators_detail if rule.rule not in SAID]
+        texts, metrics = (
+            [rule.text for rule in risks],
+            {name for rule in risks for name in rule.figures},
+        )
+        if self.current_health_score is not None and self.band != "champion":
+            costly = self.contributing_factors.negative_detail
+            texts += [factor.text for factor in costly if factor.metric not in metrics]
+        return texts[:REASONS_SAID]
+
+    def _money(self, ends: bool) -> list[str]:
+        """What is paid, and when it renews or, after a notice, ends."""
+        days, on = self.customer.days_to_renewal, self.customer.renewal_on
+        amount = self.customer.arr
+        paid = f"{formats.brief_money(amount, self.customer.currency)} ARR" if amount else ""
+        if days is None or days < 0 or on is None:
+            return [paid] if paid else []
+        when = f"on {formats.day(on)}, in {rules.counted(days, 'day')}"
+        gave_notice = any(item.override == "notice_given" for item in self.overrides.held)
+        if not paid:
+            return [f"renewal {when}"]
+        return [f"{paid} {'ends' if ends and gave_notice else 'renews'} {when}"]
 
     def _moved(self) -> str:
         if self.score_change is None:
@@ -450,6 +477,10 @@ class PortfolioHealth(Result):
     lookback_period_days: int = Field(description="Days of the changes")
     risk_threshold: float = Field(description="A score below it is a risk")
     customers: list[dict[str, Any]] = Field(description="Each live customer")
+    churned_lately: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Customers that churned in the look-back, the latest first",
+    )
     movers_up: list[dict[str, Any]] = Field(description="Largest rises")
     movers_down: list[dict[str, Any]] = Field(description="Largest falls")
     disagreements: list[dict[str, Any]] = Field(description="Where score and money disagree")

@@ -94,6 +94,36 @@ def why_withheld(metrics: pd.DataFrame, portfolio: Portfolio, least: float) -> s
     return f"withheld: {why}{brought(metrics[~known], portfolio)}"
 
 
+def with_renewal(reason: str, renewal_days: float | None, soon: int) -> str:
+    """A customer's reason, and that its contract renews soon where that is not said yet.
+
+    >>> with_renewal("NPS is 0", 8, 90), with_renewal("Renewal in 8 days with a score of 51", 8, 90)
+    ('NPS is 0; renews in 8 days', 'Renewal in 8 days with a score of 51')
+    """
+    if renewal_days is None or not 0 <= renewal_days <= soon or "Renewal" in reason:
+        return reason
+    return f"{reason}; renews in {rules.counted(renewal_days, 'day')}"
+
+
+def no_scores(new: int, unknown: int) -> str:
+    """How many customers have no score, and why.
+
+    >>> no_scores(17, 0), no_scores(1, 2)
+    ('17 new customers have no score yet', '1 new customer has no score yet; 2 customers have no score, because too little is known of them')
+    """
+    parts = []
+    if new:
+        parts.append(
+            f"{rules.counted(new, 'new customer')} {'has' if new == 1 else 'have'} no score yet"
+        )
+    if unknown:
+        who, them = ("has", "it") if unknown == 1 else ("have", "them")
+        parts.append(
+            f"{rules.counted(unknown, 'customer')} {who} no score, because too little is known of {them}"
+        )
+    return "; ".join(parts)
+
+
 def brought(missing: pd.DataFrame, portfolio: Portfolio) -> str:
     """How much of the score's inputs each table would bring that the portfolio lacks, by unknown ``metric`` and ``weight``."""
     shares: dict[str, float] = {}

@@ -147,6 +147,7 @@ class MilestonesOfPortfolio:
             success=records(success),
             calibration=self.model.calibration if self.tracked else None,
             actions=self._actions(funnel, blockers, required),
+            decide_by=self.settings.decide_by(day.as_of),
             next_actions=self._next_actions(current),
         ).with_frames(
             funnel=funnel,

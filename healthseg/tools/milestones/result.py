@@ -358,6 +358,7 @@ class PortfolioMilestones(Result):
     success: Rows = Field(description="Customers whose outcome is open, lowest probability first")
     calibration: SuccessCalibration | None = Field(description="How well the probability did")
     actions: list[TriggeredRule] = Field(description="What to do across the portfolio")
+    decide_by: dict[str, dt.date] = Field(description="By when, by the severity of an action")
     next_actions: list[NextAction] = Field(
         description="What to do next about customers' milestones"
     )

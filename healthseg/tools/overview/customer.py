@@ -68,7 +68,10 @@ class Milestones360(Part):
 
     completed: int = Field(description="Completed")
     total: int = Field(description="Of its plan, without skipped ones")
-    overdue: int = Field(description="Overdue")
+    overdue: int = Field(description="Overdue, records to close aside")
+    to_close: list[str] = Field(
+        description="Records to close: open for long where nearly all else is done"
+    )
     open: list[Milestone360] = Field(description="Open ones, the earliest due first")
 
 
@@ -179,11 +182,14 @@ def milestones(context: CustomerContext) -> Milestones360 | None:
     if rows.empty:
         return None
     pending = rows[rows["status"].isin(("overdue", "in_progress", "not_started"))]
+    to_close = rows["to_close"].astype(bool)
+    pending = pending[~to_close.reindex(pending.index)]
     pending = pending.sort_values(["target_day", "milestone_id"], kind="stable")
     return Milestones360(
         completed=int((rows["status"] == "completed").sum()),
         total=int((rows["status"] != "skipped").sum()),
-        overdue=int((rows["status"] == "overdue").sum()),
+        overdue=int(((rows["status"] == "overdue") & ~to_close).sum()),
+        to_close=rows.loc[to_close, "name"].astype(str).tolist(),
         open=[
             Milestone360(
                 name=str(row["name"]),
@@ -224,7 +230,7 @@ def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
         )
     last: dict[tuple[str, str], tuple[dt.date, float]] = {}
     since = context.last_day - dt.timedelta(days=YEAR_DAYS)
-    for answer in _rows(context, "surveys"):
+    for answer in (*_rows(context, "surveys"), *_ticket_answers(context)):
         day, user, score = _day(answer.get("responded_at")), answer.get("user_id"), answer["score"]
         if day is not None and pd.notna(score) and pd.notna(user):
             key = (str(user), str(answer["kind"]))
@@ -240,6 +246,15 @@ def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
                 )
             )
     return people[:PEOPLE_SHOWN]
+
+
+def _ticket_answers(context: CustomerContext) -> list[dict[str, Any]]:
+    """The CSAT answers to tickets, as those of surveys."""
+    return [
+        {**row, "kind": "csat", "score": row["csat"], "responded_at": row.get("resolved_at")}
+        for row in _rows(context, "tickets")
+        if "csat" in row
+    ]
 
 
 def _champion(context: CustomerContext) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from healthseg.scoring.churn.expected import lifetime_values, portfolio_base_rat
 from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES
+from healthseg.tools.renewals import renewal_days
 from healthseg.tools.tiers.result import CustomerValue
 from healthseg.tools.values import integer, number, rounded, word
 
@@ -101,6 +102,8 @@ def customer_frame(run: TierRun) -> pd.DataFrame:
             "users": run.rows["monthly_active_users"].astype(float),
             "hours_per_month": run.tier.map(hours),
             "csm_id": context.static("csm_id", snapshot=True),
+            "renewal_on": renewal_days(run.rows, context.as_of),
+            "days_to_renewal": run.rows["days_to_renewal"].astype(float),
             "strategic_value": run.ranked["strategic_value"],
             "expected_churned_arr": context.expected_churned_arr,
             "currency": run.money.currency or run.money.by_currency,

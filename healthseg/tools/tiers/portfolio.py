@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 TOOL = "segment_by_value_tier"
 NOT_PLACED, NEW, CHURNED = "Not placed", "New", "Churned"
 NO_ARR, NO_RATE = "no ARR is known", "its ARR's currency has no rate"
-NOT_REQUESTED, SUMMARY = "not requested", "output_detail_level is summary"
+NOT_REQUESTED, SUMMARY = "not requested", "only the summary was requested"
 AMOUNT = {"arr_based": "ARR", "potential_based": "ARR + potential", "strategic_value": "ARR"}
 BINS, SHOWN_DRAWS = 30, 0.999
 
@@ -232,7 +232,7 @@ class TierRun:
         highest = self.names[::-1]
         past = None if since is None else figures.revenue(self.movements, self.movements)
         risk = figures.churn_risk(self, self.rows.index) if addable else None
-        no_weights = "only the model strategic_value has weights"
+        no_weights = "only tiers by strategic value have weights"
         result = ValueTiers(
             as_of=context.as_of,
             data_until=context.portfolio.data_until,
@@ -259,10 +259,12 @@ class TierRun:
             },
             recommended_actions=[rule.text for rule in triggered],
             recommended_actions_detail=triggered,
+            decide_by=self.settings.decide_by(context.as_of),
             retention=Figure(past, self.no_past),
             retention_since=Figure(since, self.no_past),
             year_on_year=Figure(None if since is None else self._moves(since), self.no_past),
             at_risk=Figure(risk, self.context.missing_arr),
+            growth=figures.growth(self),
             suggested_thresholds=self._suggestion(),
             premium_steps=self._premium_steps(),
             strategic_weights=Figure(self._weights() if ranked else None, no_weights),
@@ -321,7 +323,7 @@ class TierRun:
             ),
             client_ids=Figure(
                 sorted(members) if options.detail == "full" else None,
-                "output_detail_level is not full",
+                "the list of customers was not requested",
             ),
         )
 

@@ -81,6 +81,7 @@ class TierChurnRisk(Part):
     median: float = Field(description="Median of the draws, ARR")
     lower: float = Field(description="Lower end of the interval, ARR")
     upper: float = Field(description="Upper end of the interval, ARR")
+    any_share: float = Field(description="Share of the draws in which any of it churns")
     level: float = Field(description="Level of the interval")
     certain: float = Field(description="ARR of customers that gave notice")
     customers: int = Field(description="Customers with an ARR and a probability")
@@ -134,6 +135,17 @@ class TierPareto(Part):
     )
     n: int = Field(description="Customers with a known ARR")
     without_arr: int = Field(description="Customers without a known ARR")
+
+
+class Growth(Part):
+    """Who is ready to expand, and which ARR is that of seats that nobody uses."""
+
+    ready: int = Field(description="Customers that meet all readiness rules")
+    ready_with_potential: int = Field(description="Those of them with a known potential above 0")
+    idle_arr: float | None = Field(description="ARR of seats that nobody uses")
+    idle_arr_renewing: float | None = Field(description="The same of customers that renew soon")
+    renewing: int = Field(description="Customers with idle seats that renew soon")
+    renewal_days: int = Field(description="Within how many days that is")
 
 
 class TierStaffing(Part):
@@ -285,10 +297,12 @@ class ValueTiers(Result):
     tier_health_summary: dict[str, TierHealth] = Field(description="Health by tier")
     recommended_actions: list[str] = Field(description="Actions, the most severe first")
     recommended_actions_detail: list[TriggeredRule] = Field(description="Their rules and figures")
+    decide_by: dict[str, dt.date] = Field(description="By when, by the severity of an action")
     retention: RevenueMovement | None = Field(description="ARR of a year ago and now")
     retention_since: dt.date | None = Field(description="The day a year ago")
     year_on_year: TierMoves | None = Field(description="Moves between tiers in a year")
     at_risk: TierChurnRisk | None = Field(description="ARR that may churn")
+    growth: Growth = Field(description="Readiness to expand and idle seats over the tiers")
     suggested_thresholds: SuggestedThresholds = Field(description="Thresholds by capacity")
     premium_steps: list[PremiumStep] = Field(description="Prices of premium features")
     strategic_weights: dict[str, float] | None = Field(description="Weights of the strategic rank")
@@ -334,7 +348,8 @@ class ValueTiers(Result):
         parts = [f"{self.total_customers} customer{plural}"]
         if self.total_arr is not None:
             parts[0] += f" with {brief_money(self.total_arr, self.currency)} ARR"
-        if self.pareto_analysis.top_20_percent_arr_contribution:
+        # a fifth of fewer customers is none
+        if self.pareto_analysis.top_20_percent_arr_contribution and self.pareto_analysis.n >= 5:
             share = self.pareto_analysis.top_20_percent_arr_contribution
             parts.append(f"the top fifth has {share} of it")
         if self.retention is not None and self.retention.nrr is not None:

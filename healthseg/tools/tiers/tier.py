@@ -12,10 +12,12 @@ from healthseg.rules import listed
 from healthseg.statistics.rates import gini, herfindahl, largest_share, top_fifth
 from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES, mean_interval
+from healthseg.tools.renewals import WINDOWS
 from healthseg.tools.tiers.allocation import by_rank
 from healthseg.tools.tiers.result import (
     ArrShare,
     ExpansionPipeline,
+    Growth,
     RevenueMovement,
     TierCharacteristics,
     TierChurnRisk,
@@ -82,7 +84,7 @@ def characteristics(run: TierRun, members: pd.Index) -> TierCharacteristics:
     return TierCharacteristics(
         **means,
         user_count_basis=basis,
-        support_tier=Figure(most, "the setting support_tiers names none of the plans"),
+        support_tier=Figure(most, "no support is set for its customers' plans"),
         n=counts,
         intervals=intervals,
     )
@@ -93,7 +95,7 @@ def engagement(run: TierRun, name: str) -> TierEngagement:
     settings, names = run.settings, run.names
     strategy = by_rank(names, settings.tier_strategies)[names.index(name)]
     each = float(by_rank(names, settings.tier_hours_per_month)[names.index(name)])
-    hours, not_set = settings.csm_capacity_hours, "the setting tier_strategies has none"
+    hours, not_set = settings.csm_capacity_hours, "none is set for the tier"
     accounts = max(int(hours // each), 1)
     return TierEngagement(
         csm_ratio=f"1 CSM per {accounts} accounts ({each:g} of {hours:g} hours a month)",
@@ -161,6 +163,7 @@ def churn_risk(run: TierRun, members: pd.Index) -> TierChurnRisk:
         horizon_days=settings.churn_horizon_days,
         expected=round(simulated.expected, 2),
         **{name: round(simulated.quantile(share), 2) for name, share in shares.items()},
+        any_share=round(float((simulated.draws > 0).mean()), 4) if len(simulated.draws) else 0.0,
         level=settings.interval_level,
         certain=round(simulated.certain, 2),
         customers=simulated.customers,
@@ -168,6 +171,23 @@ def churn_risk(run: TierRun, members: pd.Index) -> TierChurnRisk:
         without_probability=simulated.without_probability,
         draws=len(simulated.draws),
         method=" and ".join(sorted(set(churn["method"].dropna())) or ["none"]),
+    )
+
+
+def growth(run: TierRun) -> Growth:
+    """Readiness to expand, and the ARR of idle seats with that of customers that renew soon, over all tiers."""
+    frame, days = run.potential, run.rows["days_to_renewal"].astype(float)
+    ready = run.context.expansion_readiness["ready"].eq(True).reindex(frame.index)
+    idle = frame["contraction_exposure"]
+    soon = (idle > 0) & (days >= 0) & (days <= WINDOWS[-1])
+    known, reason = run.money.addable and bool(idle.notna().any()), NO_POTENTIAL
+    return Growth(
+        ready=int(ready.sum()),
+        ready_with_potential=int((ready & (frame["potential"] > 0)).sum()),
+        idle_arr=Figure(round(float(idle.sum()), 2) if known else None, reason),
+        idle_arr_renewing=Figure(round(float(idle[soon].sum()), 2) if known else None, reason),
+        renewing=int(soon.sum()),
+        renewal_days=WINDOWS[-1],
     )
 
 
