@@ -98,7 +98,7 @@ def test_every_picture_has_a_name_and_no_code_is_shown(pages, kind):
     "words",
     [
         "Brightwater Logistics",
-        "69, healthy, down 6 in 30 days; renewal in 47 days; 2 recommendations",
+        "69, healthy, down 6 in 30 days; 2 high tickets are open; EUR 84k ARR renews on 26 Nov 2025, in 47 days",
         "EUR 84k",
         "26 Nov 2025",
         "91% of the inputs are known; with all of them the score would lie between 63 and 72",

@@ -472,7 +472,7 @@ class HealthOfPortfolio:
             .agg(customers=("client_id", "size"), arr=("arr", "sum"))
         )
         counts = counts.reindex(range(0, 100, STEP), fill_value=0).reset_index(names="low")
-        counts["arr"] = counts["arr"].where(table["arr"].notna().any())  # else unknown, not zero
+        counts["arr"] *= 1.0 if table["arr"].notna().any() else np.nan  # unknown, not zero
         return counts.assign(
             high=counts["low"] + STEP,
             band=bands_of(counts["low"].to_numpy(dtype=float), self.settings),
