@@ -169,7 +169,7 @@ def weekly(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme.
 
 
 def cohorts(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme.Picture:
-    """The share of each week's new users that was active again (``cohort``, ``week``, ``users``, ``share``)."""
+    """The share of each week's new users who was active again (``cohort``, ``week``, ``users``, ``share``)."""
     known = frame[frame["share"].notna()] if len(frame) else frame
     sizes = frame.groupby("cohort")["users"].first() if len(frame) else {}
     names = {

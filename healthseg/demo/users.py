@@ -1,4 +1,4 @@
-"""The users of customers: when they are there and what they like, and the champions that leave."""
+"""The users of customers: when they are there and what they like, and the champions who leave."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class MetricSettings(Frozen):
     baseline_min_tracked_days: Annotated[int, Field(ge=1)] = 28
     # before a span: what usage is compared with, twelve weeks
     own_baseline_days: Annotated[int, Field(ge=28)] = 84
-    # a user that is not listed belongs to the customer while active within a quarter
+    # a user who is not listed belongs to the customer while active within a quarter
     unlisted_user_active_days: Annotated[int, Field(ge=28)] = 90
     # after tracking began: a user first active then may have been active before
     tracking_start_days: Annotated[int, Field(ge=0)] = 28

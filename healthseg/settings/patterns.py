@@ -154,7 +154,7 @@ class PatternSettings(Frozen):
     order_min_customers: Count = 10
     # p of an order below which it is also tested against churn
     order_tested_on_churn_max_p: Share = 1e-3
-    # of one customer: users that use all of a bundle
+    # of one customer: users who use all of a bundle
     bundle_min_users: Count = 5
     # events of a user in the window from which on its choice of features says something
     persona_min_user_events: Count = 20

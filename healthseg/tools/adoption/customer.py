@@ -265,7 +265,7 @@ class CustomerAdoption:
         return parts
 
     def _target(self, feature: str) -> float | None:
-        """The peers' 75th percentile of the share of active users that use the feature."""
+        """The peers' 75th percentile of the share of active users who use the feature."""
         pairs = self._peers[1]
         rows = pairs[pairs["feature"] == feature]
         active = rows["client_id"].map(self.usage.users)

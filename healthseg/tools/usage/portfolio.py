@@ -1,4 +1,4 @@
-"""The portfolio's usage: who breaks away, idle seats, users that join and go dormant, dependence on one user."""
+"""The portfolio's usage: who breaks away, idle seats, users who join and go dormant, dependence on one user."""
 
 from __future__ import annotations
 
