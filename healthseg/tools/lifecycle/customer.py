@@ -477,6 +477,7 @@ class CustomerStage:
             "disagreements": len(contradictions),
             "disagreement": contradictions[0].text if contradictions else "nothing",
             "minimum_health": self.settings.lifecycle.lowest_health(self.stage),
+            "risk_threshold": self.settings.report_card_threshold,
         }
         return rules.triggered(TOOL, "action", figures, self.settings.rules)
 
