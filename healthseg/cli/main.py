@@ -80,35 +80,42 @@ def _run(arguments: Sequence[str] | None) -> int:
         try:
             require_addresses()
             return int(parsed.command(parsed, parsed.parser))
-        except HealthsegError as problem:
-            return _refused(problem, parsed)
         except BrokenPipeError:
             raise
         except (Exception, KeyboardInterrupt) as problem:
             if terminated or _interrupted(problem):
                 print("stopped", file=sys.stderr)
                 return 128 + (terminated or [signal.SIGINT])[0]
+            if isinstance(problem, HealthsegError):
+                return _refused(problem, parsed)
             return _refused(CalculationError(_words(problem)), parsed)
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """Within it SIGTERM ends a command as SIGINT does, so that it cleans up; whether it came."""
+    """Within it SIGTERM ends a command as SIGINT does, so that it cleans up; which of them came.
+
+    Libraries turn what is raised here into errors of theirs, and a database's own steps swallow it.
+    """
     came: list[int] = []
 
     def end(number: int, _frame: object) -> None:
         came.append(number)
         raise KeyboardInterrupt
 
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the caller ignores it
+        numbers.append(signal.SIGINT)
     try:
-        before = signal.signal(signal.SIGTERM, end)
+        before = {number: signal.signal(number, end) for number in numbers}
     except ValueError:  # not the main thread: signals are its caller's
         yield came
         return
     try:
         yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupted(problem: BaseException | None) -> bool:

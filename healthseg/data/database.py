@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from healthseg.data.copies import CHUNK_ROWS, write_chunks, write_frame
 from healthseg.data.engines import KINDS, Engine, EngineAddress
 from healthseg.data.sources import SourcePart, Sources, file_part
-from healthseg.data.storage import temporary_folder
+from healthseg.data.storage import interruptible, temporary_folder
 from healthseg.data.tables import TABLES
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters, hint
 
@@ -244,14 +244,23 @@ def _connected(
                 _begin(connection)
             yield connection
     except sqlalchemy.exc.SQLAlchemyError as problem:
-        shown = without_password(address)
+        shown, kind = without_password(address), type(problem).__name__
+        said = _of_file(problem) if address.startswith("sqlite:") else words.format(kind=kind)
         raise IntegrationError(
-            f"the database {shown} {words.format(kind=type(problem).__name__)}",
+            f"the database {shown} {said}",
             parameter=parameter,
             value_provided=shown,
         ) from None
     finally:
         engine.dispose()
+
+
+def _of_file(problem: Exception) -> str:
+    """What to say of an SQLite file that cannot be read, which has neither a server nor a password."""
+    cause = getattr(problem, "orig", problem)
+    if getattr(cause, "sqlite_errorname", "").startswith("SQLITE_READONLY"):
+        return "cannot be read, since its last change was cut short: open it once with the program that writes it"
+    return f"cannot be read: {cause}"
 
 
 def _begin(connection: Connection) -> None:
@@ -267,7 +276,7 @@ def _begin(connection: Connection) -> None:
 
 def _read_only(path: Path) -> sqlite3.Connection:
     """A file of others is not written: not even its journal is rolled back, which may name another file."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    return interruptible(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True))
 
 
 def _engine(address: str) -> DatabaseEngine:

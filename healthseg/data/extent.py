@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -246,13 +246,13 @@ def tracking_gaps(
     return tuple(first + day * DAY for day in missing)
 
 
-def with_gaps(
+def gaps(
     connection: duckdb.DuckDBPyConnection, extent: Extent, settings: DataSettings
-) -> Extent:
-    """The extent with the tracking gaps between its ends, by the portfolio's facts."""
+) -> list[str]:
+    """The days of the tracking gaps between the extent's ends, by the portfolio's facts."""
     active = engine.run(connection, "facts/person_days", {})
-    gaps = tracking_gaps(active, extent.first_day, extent.last_active_day, settings)
-    return replace(extent, gaps=gaps)
+    days = tracking_gaps(active, extent.first_day, extent.last_active_day, settings)
+    return [day.isoformat() for day in days]
 
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +23,7 @@ from healthseg.data.cache import Cache
 from healthseg.data.cleaning import read_frame, read_records
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
-from healthseg.data.extent import Extent, with_gaps
+from healthseg.data.extent import Extent, gaps
 from healthseg.data.ledger import FILE_NAME
 from healthseg.data.ledger.location import LedgerLocation
 from healthseg.data.loading import LoadedTables, contract_version
@@ -311,8 +311,14 @@ class Portfolio:
         """The days that the events cover: both ends, days that are not whole in a zone, tracking gaps."""
         if self._events is None:
             return Extent(self.first_event_day, self.data_until, self.data_until)
-        extent, complete = self._events.extent, not self._events.has_empty_days
-        return extent if complete else with_gaps(self.connection(), extent, self.settings)
+        extent, months = self._events.extent, self._events.months.values()
+        if not self._events.has_empty_days:
+            return extent
+        inputs = [month.folder.name for month in months], self.settings.section_fingerprint("data")
+        days = self.cache.get(
+            "gaps", inputs, lambda: gaps(self.connection(), extent, self.settings)
+        )
+        return replace(extent, gaps=tuple(map(dt.date.fromisoformat, days)))
 
     def as_of(self, value: str | dt.date | None = None) -> dt.date:
         """The date to read the portfolio at, ``data_until`` by default; raises InvalidParameters outside the data."""

@@ -97,6 +97,12 @@ def remove_database(database: Path) -> None:
             database.with_name(database.name + ending).unlink()
 
 
+def interruptible(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection, whose queries a signal ends: Python looks at signals between its own steps alone."""
+    connection.set_progress_handler(lambda: 0, _STEPS_BETWEEN_LOOKS)
+    return connection
+
+
 def bound_sqlite(connection: sqlite3.Connection, seconds: float) -> None:
     """Ends what a connection does after so many seconds: a file of others may hold a view without an end."""
     end = time.monotonic() + seconds

@@ -19,6 +19,7 @@ import pandas as pd
 from healthseg.errors import require_known
 from healthseg.metrics.counting import customers
 from healthseg.metrics.profile import customers_as_of
+from healthseg.metrics.statements import table_rows
 from healthseg.periods import UTC, end_of_day_utc, local_day
 from healthseg.statistics.survival import (
     Median,
@@ -251,7 +252,7 @@ def zones(portfolio: Portfolio) -> dict[str, str]:
 
 def _imported(portfolio: Portfolio) -> dict[str, list[StageChange]]:
     by_client: dict[str, list[StageChange]] = {}
-    for row in portfolio.sql("metrics/stage_history").itertuples(index=False):
+    for row in table_rows(portfolio, "stage_history").itertuples(index=False):
         effective = _instant(row.effective_at)
         recorded = effective if pd.isna(row.recorded_at) else _instant(row.recorded_at)
         by_client.setdefault(row.client_id, []).append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,7 +109,7 @@ def _read(portfolio: Portfolio) -> Statements:
     clients = pd.Index(sorted(customers(portfolio).index))
     scope = pd.DataFrame({"k": np.arange(len(clients), dtype=np.int32), "client_id": clients})
     rows = {
-        name: portfolio.sql(f"metrics/{name}_rows", scope=scope)
+        name: table_rows(portfolio, f"{name}_rows", scope=scope)
         for name in ("contract", "arr", "change", "stage")
     }
     settings = portfolio.settings
@@ -131,6 +131,15 @@ def _read(portfolio: Portfolio) -> Statements:
         rows["change"],
         rows["stage"],
     )
+
+
+def table_rows(portfolio: Portfolio, name: str, **frames: pd.DataFrame) -> pd.DataFrame:
+    """The result of ``sql/metrics/<name>.sql``, which reads tables of customers alone, as do the frames passed by name.
+
+    It is stored, so that a process needs no database to begin with.
+    """
+    read = partial(portfolio.sql, f"metrics/{name}", **frames)
+    return portfolio.cache.get(name, portfolio.state(), read)
 
 
 def _losses(portfolio: Portfolio, clients: pd.Index, rows: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -16,11 +16,11 @@ from healthseg.statistics.effects import (
     adjusted_difference,
     odds_ratio,
     partial_correlation,
-    ranks,
     resamples,
 )
 from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.rates import wilson
+from healthseg.statistics.robust import ranks
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

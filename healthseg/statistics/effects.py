@@ -40,11 +40,6 @@ def resamples(customers: int, seed: int, count: int = RESAMPLES) -> np.ndarray:
     )
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Mid-ranks: a correlation of them is Spearman's."""
-    return np.asarray(scipy.stats.rankdata(values, nan_policy="omit"))
-
-
 def partial_correlation(
     x: np.ndarray,
     y: np.ndarray,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ def standard_errors(level: float) -> float:
     >>> round(standard_errors(0.90), 3), round(standard_errors(0.95), 3)
     (1.645, 1.96)
     """
-    return float(scipy.special.ndtri((1 + level) / 2))
+    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def student_errors(level: float, degrees: float) -> float:
@@ -38,7 +39,7 @@ def two_sided_p(z: float) -> float:
     >>> round(two_sided_p(-1.96), 4)
     0.05
     """
-    return float(2 * scipy.special.ndtr(-abs(z)))
+    return math.erfc(abs(z) / math.sqrt(2))
 
 
 def wilson(successes: Counts, trials: Counts, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

@@ -131,3 +131,34 @@ def test_a_query_ends_with_the_process_that_started_it(tmp_path, monkeypatch):
         Path(f"/proc/{child}/cmdline").read_text() for child in children.read_text().split()
     )
     assert not list(tmp_path.glob("*-spill"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "tool"),
+    [
+        ("FEATURES", "track_feature_adoption"),
+        ("FEATURES", "analyze_engagement_patterns"),
+        ("USES", "analyze_engagement_patterns"),
+    ],
+)
+def test_features_that_are_names_of_pages_are_refused_by_a_limit_that_is_named(
+    limit, tool, tmp_path, monkeypatch, capsys
+):
+    """Twelve features and three users: eleven features are too many, and so are 35 of their 36 pairs."""
+    rows = [
+        f"acme,u{n % 3},2025-01-{1 + day:02}T10:00:00,f{n}" for day in range(28) for n in range(12)
+    ]
+    for name, header, lines in (
+        ("customers.csv", "client_id,signup_date", ["acme,2024-01-01"]),
+        ("events.csv", "client_id,user_id,occurred_at,feature", rows),
+    ):
+        (tmp_path / name).write_text("\n".join([header, *lines]) + "\n")
+    command = ["run", tool, "--portfolio", str(tmp_path), "-p", "client_id=acme"]
+    if tool == "analyze_engagement_patterns":
+        command += ["-p", "analysis_scope=single_customer"]
+    for allowed, more in (({"FEATURES": 12, "USES": 36}, 0), ({"FEATURES": 11, "USES": 35}, 1)):
+        monkeypatch.setenv(f"HEALTHSEG_INPUT_LIMITS__{limit}", str(allowed[limit]))
+        status, said = cli.main(command), "".join(capsys.readouterr())
+        assert (status, f"HEALTHSEG_INPUT_LIMITS__{limit}" in said) == (more, bool(more)), said[
+            :500
+        ]

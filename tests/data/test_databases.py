@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import shutil
+import signal
 import sqlite3
+import threading
+import time
 from contextlib import closing
 
 import pytest
 import sqlalchemy
 
+from healthseg.cli.main import main
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import DataRetrievalError, InvalidParameters
+from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters
 
 QUERIES = """
 [tables]
@@ -116,3 +122,42 @@ def test_all_tables_are_of_one_moment(tmp_path):
         finally:
             sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", add)
     assert not first.has("events") and Portfolio.open(f"sqlite:///{path}").has("events")
+
+
+def test_a_change_that_was_cut_short_is_said_without_a_password(tmp_path):
+    """A file with its journal, copied in the middle of a change: only its own program rolls it back."""
+    with closing(sqlite3.connect(tmp_path / "crm.db")) as connection:
+        connection.execute("CREATE TABLE customers (client_id, signup_date)")
+        connection.executemany(
+            "INSERT INTO customers VALUES (?, '2025-01-01')", [(f"c{i}",) for i in range(2000)]
+        )
+        connection.commit()
+        connection.execute("PRAGMA cache_size = 5")
+        connection.execute("UPDATE customers SET signup_date = '2025-02-01'")
+        for ending in ("", "-journal"):
+            shutil.copy(tmp_path / f"crm.db{ending}", tmp_path / f"copy.db{ending}")
+    for name, words in (("copy", "was cut short: open it once"), ("none", "unable to open")):
+        with pytest.raises(IntegrationError, match=words) as refused:
+            Portfolio.open(f"sqlite:///{tmp_path}/{name}.db")
+        assert "password" not in str(refused.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_ends_a_command_within_a_query_of_sqlite_without_an_end(number, tmp_path, capfd):
+    with closing(sqlite3.connect(tmp_path / "crm.db")) as connection:
+        endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT 1 - x FROM n) SELECT x AS client_id, x AS signup_date"
+        connection.execute(f"CREATE VIEW customers AS {endless} FROM n WHERE x > 1")
+        connection.commit()
+    before = signal.getsignal(number)
+
+    def stop() -> None:
+        while signal.getsignal(number) is before:  # until the command has begun
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=stop, daemon=True)
+    thread.start()
+    assert main(["check", f"sqlite:///{tmp_path}/crm.db"]) == 128 + number
+    thread.join()
+    assert capfd.readouterr().err == "stopped\n" and signal.getsignal(number) is before

@@ -10,9 +10,9 @@ from healthseg.statistics.effects import (
     adjusted_difference,
     odds_ratio,
     partial_correlation,
-    ranks,
     resamples,
 )
+from healthseg.statistics.robust import ranks
 
 
 def world(seed, n=600, effect=0.0, confounding=0.0):

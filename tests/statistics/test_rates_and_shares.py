@@ -12,9 +12,12 @@ from healthseg.statistics.multiplicity import Hypotheses, benjamini_hochberg
 from healthseg.statistics.rates import (
     largest_remainder,
     percentages,
+    standard_errors,
     student_errors,
+    two_sided_p,
     wilson,
 )
+from healthseg.statistics.robust import dominance, ranks
 
 
 @pytest.mark.parametrize(
@@ -139,3 +142,19 @@ def test_students_errors_are_those_of_scipy(level, degrees):
     assert student_errors(level, degrees) == pytest.approx(
         float(stats.t.ppf((1 + level) / 2, degrees)), rel=1e-9
     )
+
+
+def test_what_is_computed_without_scipys_slow_modules_is_what_they_compute():
+    """Half a second of a process' first call is their loading alone."""
+    rng = np.random.default_rng(5)
+    for size in (1, 2, 7, 40):
+        p, digits = rng.random(size).round(2), int(rng.integers(0, 3))
+        assert benjamini_hochberg(p).tolist() == stats.false_discovery_control(p).tolist()
+        first, second = rng.normal(size=size).round(digits), rng.normal(0.5, 1, 9).round(digits)
+        expected = stats.mannwhitneyu(first, second, use_continuity=False, method="asymptotic")
+        assert dominance(first, second).p == pytest.approx(expected.pvalue, rel=1e-12)
+        assert ranks(first).tolist() == stats.rankdata(first).tolist()
+    for level in (0.5, 0.9, 0.999):
+        assert standard_errors(level) == pytest.approx(stats.norm.ppf((1 + level) / 2), rel=1e-14)
+        z = standard_errors(level)
+        assert two_sided_p(-z) == pytest.approx(2 * stats.norm.sf(z), rel=1e-14)

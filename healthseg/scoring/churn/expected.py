@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+import scipy
 
 from healthseg.metrics import panels
 from healthseg.metrics.spells import spells_as_of
@@ -185,7 +185,8 @@ def lifetime_values(
 def _log_odds_sd(lower: pd.Series, upper: pd.Series, level: float) -> np.ndarray:
     """The standard deviation on log odds of a range of probabilities."""
     low, high = (
-        logit(np.clip(end.to_numpy(dtype=float), 1e-6, 1 - 1e-6)) for end in (lower, upper)
+        scipy.special.logit(np.clip(end.to_numpy(dtype=float), 1e-6, 1 - 1e-6))
+        for end in (lower, upper)
     )
     return (high - low) / (2 * standard_errors(level))
 
@@ -275,7 +276,7 @@ def simulate_horizons(
             row = table.index.get_indexer(clients[has])
             centre, shared, own = (column[row] for column in columns[at])
             odds = own * around[has] + (centre + shared * common[has])
-            churns = np.packbits(chance[has] < expit(odds), axis=1)
+            churns = np.packbits(chance[has] < scipy.special.expit(odds), axis=1)
             bits[at][tables[at].index.get_indexer(clients[has])] = churns
     return [SimulatedChurn(table, own, draws) for table, own in zip(tables, bits, strict=True)]
 
@@ -286,7 +287,9 @@ def _centre(probability: np.ndarray, spread: np.ndarray) -> np.ndarray:
     low, high = np.full(len(probability), -60.0), np.full(len(probability), 60.0)
     for _ in range(50):
         centre = (low + high) / 2
-        mean = expit(centre[:, None] + spread[:, None] * nodes) @ weights / weights.sum()
+        mean = (
+            scipy.special.expit(centre[:, None] + spread[:, None] * nodes) @ weights / weights.sum()
+        )
         low, high = (
             np.where(mean < probability, centre, low),
             np.where(mean < probability, high, centre),

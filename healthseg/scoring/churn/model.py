@@ -66,8 +66,12 @@ PREDICTED = [
 RISK_LEVELS = ("low", "medium", "high", "critical")
 # intervals' ends are rounded outward to it: nothing tells a chance of 0.0002 from none
 PRECISION = 0.001
-# quantiles of a customer's own log odds
-NODES = scipy.special.ndtri((np.arange(41) + 0.5) / 41)
+
+
+@functools.cache
+def _nodes() -> np.ndarray:
+    """Quantiles of a customer's own log odds."""
+    return np.asarray(scipy.special.ndtri((np.arange(41) + 0.5) / 41))
 
 
 @dataclass(frozen=True)
@@ -314,7 +318,7 @@ class ChurnModel:
                 for shift in (-reach, np.zeros(len(rows)), reach)
             )
             draws = -np.expm1(
-                survival(steps[:, None] + (sd[:, None] * NODES)[..., None], weights[:, None])
+                survival(steps[:, None] + (sd[:, None] * _nodes())[..., None], weights[:, None])
             )
             edges = np.array(settings.churn_risk_base_rates) * self.base_probability(horizon)
             level = np.searchsorted(edges, estimate, side="right")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.clustering.rules import UNPLACED, places
-from healthseg.statistics.effects import ranks
+from healthseg.statistics.robust import ranks
 
 if TYPE_CHECKING:
     from healthseg.settings import Settings
