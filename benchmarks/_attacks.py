@@ -164,7 +164,8 @@ def run(attack: Attack, folder: Path) -> Outcome:
     got += [f"the network ({requests[0]})"] if requests else []
     got += [f"time ({seconds:.0f} s)"] if seconds > SECONDS else []
     got += [f"memory ({peak_mb:.0f} MB)"] if peak_mb > PEAK_MB else []
-    if status not in (0, 1, 3):
+    # 2 is wrong usage, said by the parser of arguments
+    if status not in (0, 1, 2, 3):
         got.append(f"an end without words (status {status})")
     return Outcome(status, seconds, peak_mb, text, tuple(got))
 

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will d
 
 from benchmarks import (  # noqa: E402
     _attacks_by_file,
+    _attacks_by_meaning,
     _attacks_by_place,
     _attacks_by_query,
     _attacks_by_surface,
@@ -30,6 +31,7 @@ ATTACKS: list[Attack] = [
     *_attacks_by_file.ATTACKS,
     *_attacks_by_surface.ATTACKS,
     *_attacks_by_place.ATTACKS,
+    *_attacks_by_meaning.ATTACKS,
 ]
 
 

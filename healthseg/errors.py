@@ -7,6 +7,7 @@ becomes the reference's error object with ``to_dict()``.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -161,3 +162,15 @@ def require_known(value: str, known: Iterable[str], message: str, *, parameter: 
             value_provided=str(value)[:200],
             validation_rule="one of " + ", ".join(words),
         )
+
+
+def json_of_others(text: str) -> Any:
+    """The value of a JSON text that others wrote; raises ValueError for whatever is none, also for a thousand brackets.
+
+    >>> json_of_others("[1, 2]")
+    [1, 2]
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
-from healthseg.errors import CalculationError, near
+from healthseg.errors import CalculationError, json_of_others, near
 
 # characters that control a terminal, and those that turn the direction of what follows
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -170,8 +170,8 @@ def parameters(
     from healthseg.reports import registry
 
     try:
-        values = json.loads(arguments.params) if arguments.params else {}
-    except json.JSONDecodeError as problem:
+        values = json_of_others(arguments.params) if arguments.params else {}
+    except ValueError as problem:
         parser.error(f"--params is not JSON: {problem}")
     if not isinstance(values, dict):
         parser.error('--params must be a JSON object, as {"client_id": "…"}')
@@ -186,8 +186,8 @@ def parameters(
 def _plain(text: str) -> Any:
     """A parameter of a notebook: JSON where it is some, else the text."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return json_of_others(text)
+    except ValueError:
         return text
 
 

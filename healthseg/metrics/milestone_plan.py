@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from healthseg.errors import InvalidParameters
+from healthseg.errors import InvalidParameters, json_of_others
 from healthseg.metrics.counting import EPOCH
 from healthseg.metrics.panels import panel
 from healthseg.rules.expressions import Condition
@@ -132,7 +131,7 @@ def _completes_when(row: dict[str, Any], warnings: list[str]) -> tuple[str | Non
     if not isinstance(text, str) or not text.strip():
         return None, 0
     try:
-        rule = json.loads(text)
+        rule = json_of_others(text)
         feature, users = rule["feature"], rule.get("users", 1)
         if isinstance(feature, str) and isinstance(users, int) and users >= 1:
             return feature, users

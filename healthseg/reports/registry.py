@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from healthseg.errors import InvalidParameters, hint
+from healthseg.errors import InvalidParameters, hint, json_of_others
 from healthseg.tools import PORTFOLIO_TOOLS, TOOLS, Tool, ToolFunction
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def from_text(name: str, parameter: str, text: str) -> Any:
         return text
     kind: Any = field.annotation
     try:
-        value = json.loads(text)
+        value = json_of_others(text)
         TypeAdapter(kind).validate_python(value, strict=True)
     except (ValueError, ValidationError):
         return text

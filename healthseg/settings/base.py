@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 # files of settings have some kilobytes
 _LARGEST_TOML_MB = 5
@@ -18,8 +18,28 @@ _LARGEST_TOML_MB = 5
 _LONG_KEY = re.compile(r"""(?<![\w-])(?>(?:"[^"\n]*"|'[^'\n]*'|[\w-]+)[ \t]*\.[ \t]*){40}""")
 
 
-class Frozen(BaseModel):
+# what a file of others may set is added to dates and drawn: spans of at most a century, a session of at most a year; each
+# draw has an array of its own; beyond a million million nothing here is counted
+_MOST = {"days": 36_525, "weeks": 5_218, "months": 1_200, "minutes": 527_040, "draws": 100_000}
+_MOST_OF_ALL = 10**12
+
+
+class Plain(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Frozen(Plain):
+    """A section of settings: finite numbers, within what dates, memory and time hold."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _of_usual_size(cls, value: Any, info: ValidationInfo) -> Any:
+        most = _MOST.get(str(info.field_name).rpartition("_")[2], _MOST_OF_ALL)
+        if isinstance(value, int) and abs(value) > most:
+            raise ValueError(f"a whole number of at most {most:,} is possible")
+        return value
 
 
 def toml_content(path: Path) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class DataSettings(Frozen):
         None
     )
     default_timezone: str = "UTC"
-    reporting_currency: str | None = None
+    reporting_currency: Annotated[str, Field(pattern="^[A-Za-z]{3}$")] | None = None
     # contracts of one customer that run at once: base and add-ons ("add"), or the later one alone ("replace")
     overlap: Literal["add", "replace"] = "add"
     # whether ends_on is a contract's last day, or the day after it; "detect" reads it from consecutive contracts

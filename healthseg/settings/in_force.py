@@ -7,7 +7,6 @@ its owner can read (``HEALTHSEG_SECRETS``, else ``healthseg.secrets.toml`` besid
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,13 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from healthseg import settings as config
-from healthseg.errors import DataRetrievalError, InvalidParameters, hint, require_known
+from healthseg.errors import (
+    DataRetrievalError,
+    InvalidParameters,
+    hint,
+    json_of_others,
+    require_known,
+)
 from healthseg.settings import trust
 from healthseg.settings.base import merged, toml_content
 from healthseg.settings.mixpanel import MixpanelSettings
@@ -238,7 +243,7 @@ def _target(variable: str) -> tuple[str, str]:
 def _typed(section: str, key: str, text: str) -> Any:
     """A variable's text as JSON where that is of the setting's type, else unchanged."""
     try:
-        value = json.loads(text)
+        value = json_of_others(text)
         kind: Any = SECTIONS[section].model_fields[key].annotation
         TypeAdapter(kind).validate_python(value)
     except (ValueError, ValidationError):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import ValidationError
 
 from healthseg.cli import main as cli
 from healthseg.data.portfolio import Portfolio
 from healthseg.errors import DataRetrievalError, InvalidParameters
 from healthseg.reports import portfolios
+from healthseg.settings import Settings
+from healthseg.settings.base import Frozen
 from healthseg.settings.in_force import SECTIONS, in_force, schema
 from healthseg.settings.operator import SECRETS
 
@@ -142,3 +148,30 @@ def test_the_schema_knows_every_section_and_key():
     assert {name: set(section["properties"]) for name, section in properties.items()} == {
         name: set(model.model_fields) for name, model in SECTIONS.items()
     }
+
+
+def _numbers(section: type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], set]]:
+    """The settings that are numbers, with their kinds."""
+    for name, field in section.model_fields.items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Frozen)]
+        if inner:
+            yield from _numbers(inner[0], (*path, name))
+        elif kinds & {int, float}:
+            yield (*path, name), kinds & {int, float}
+
+
+def test_no_setting_is_a_number_that_dates_memory_or_time_cannot_hold():
+    """A file beside a portfolio of others sets them: spans would leave the calendar, draws fill the memory."""
+    settings = list(_numbers(Settings))
+    assert len(settings) > 150
+    for path, kinds in settings:
+        values = [math.nan, math.inf] if float in kinds else [10**30]
+        if path[-1].endswith(("_days", "_weeks", "_draws")) and kinds == {int}:
+            values.append(200_000)
+        for value in values:
+            nested: Any = value
+            for name in reversed(path):
+                nested = {name: nested}
+            with pytest.raises(ValidationError):
+                Settings.model_validate(nested)

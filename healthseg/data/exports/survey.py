@@ -7,7 +7,6 @@ Text stays text: no type is guessed, so that the id 007 stays 007. Objects in JS
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ import duckdb
 from healthseg.data.copies import prepare, sqlite_tables
 from healthseg.data.sources import Refused, csv_header, file_part, quoted, split_name
 from healthseg.data.workbooks import sheet_names
-from healthseg.errors import DataRetrievalError, InvalidParameters, hint
+from healthseg.errors import DataRetrievalError, InvalidParameters, hint, json_of_others
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 _IGNORED = (".", "_", "~")
@@ -261,7 +260,7 @@ def _objects(values: Iterable[str | None]) -> list[dict[str, Any]]:
     for text in values:
         if text is not None and text.startswith("{"):
             try:
-                objects.append(json.loads(text))
+                objects.append(json_of_others(text))
             except ValueError:
                 return []
     return objects

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from healthseg.data.tables import CLIENT_ID_RULE
-from healthseg.errors import IntegrationError
+from healthseg.errors import IntegrationError, json_of_others
 from healthseg.integrations.mixpanel.export import TransientFailure
 from healthseg.settings.mixpanel import IDENTITY_EVENTS, MixpanelSettings
 
@@ -93,7 +93,7 @@ def _text(line: bytes) -> str:
 
 def _record(text: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
+        value = json_of_others(text)
     except ValueError:
         return None
     if isinstance(value, dict) and isinstance(value.get("properties"), dict) and "event" in value:
