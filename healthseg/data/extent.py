@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,10 +247,10 @@ def tracking_gaps(
 
 
 def gaps(
-    connection: duckdb.DuckDBPyConnection, extent: Extent, settings: DataSettings
+    connect: Callable[[], duckdb.DuckDBPyConnection], extent: Extent, settings: DataSettings
 ) -> list[str]:
     """The days of the tracking gaps between the extent's ends, by the portfolio's facts."""
-    active = engine.run(connection, "facts/person_days", {})
+    active = engine.run(connect(), "facts/person_days", {})
     days = tracking_gaps(active, extent.first_day, extent.last_active_day, settings)
     return [day.isoformat() for day in days]
 

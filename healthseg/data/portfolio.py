@@ -311,13 +311,12 @@ class Portfolio:
         """The days that the events cover: both ends, days that are not whole in a zone, tracking gaps."""
         if self._events is None:
             return Extent(self.first_event_day, self.data_until, self.data_until)
-        extent, months = self._events.extent, self._events.months.values()
+        extent, known = self._events.extent, self._events.months.values()
         if not self._events.has_empty_days:
             return extent
-        inputs = [month.folder.name for month in months], self.settings.section_fingerprint("data")
-        days = self.cache.get(
-            "gaps", inputs, lambda: gaps(self.connection(), extent, self.settings)
-        )
+        inputs = [month.folder.name for month in known], self.settings.section_fingerprint("data")
+        build = functools.partial(gaps, self.connection, extent, self.settings)
+        days = self.cache.get("gaps", inputs, build)
         return replace(extent, gaps=tuple(map(dt.date.fromisoformat, days)))
 
     def as_of(self, value: str | dt.date | None = None) -> dt.date:

@@ -20,7 +20,7 @@ from healthseg.data.engine import sql_text
 from healthseg.data.feature_names import near_misses
 from healthseg.data.losses import HARMLESS, Issue, IssueKind, Losses, TableReport
 from healthseg.data.rates import rate_issue
-from healthseg.settings.base import Plain
+from healthseg.settings.base import Unchanging
 from healthseg.settings.data import DataSettings
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def arr_by_customer(portfolio: Portfolio) -> dict[str, float]:
 # -- what responses and ``check`` say -----------------------------------------------------
 
 
-class IssueQuality(Plain):
+class IssueQuality(Unchanging):
     """One reason for which rows or values of a table are lost or doubtful."""
 
     kind: IssueKind = Field(
@@ -130,7 +130,7 @@ class IssueQuality(Plain):
     )
 
 
-class TableQuality(Plain):
+class TableQuality(Unchanging):
     """What became of the rows of a table."""
 
     table: str = Field(description="The table")
@@ -148,7 +148,7 @@ class TableQuality(Plain):
     issues: list[IssueQuality] = Field(description="Reason by reason, the largest first")
 
 
-class DataQuality(Plain):
+class DataQuality(Unchanging):
     """What was lost or is doubtful in the data that a response rests on; empty lists where nothing is."""
 
     summary: list[str] = Field(description="In sentences, what a reader has to know")

@@ -24,11 +24,11 @@ _MOST = {"days": 36_525, "weeks": 5_218, "months": 1_200, "minutes": 527_040, "d
 _MOST_OF_ALL = 10**12
 
 
-class Plain(BaseModel):
+class Unchanging(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Frozen(Plain):
+class Frozen(Unchanging):
     """A section of settings: finite numbers, within what dates, memory and time hold."""
 
     model_config = ConfigDict(allow_inf_nan=False)
