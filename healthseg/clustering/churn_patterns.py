@@ -7,7 +7,8 @@ ratio): the adjustment of the effects of adoption, too. The lift is plain: the m
 without.
 
 Feature use is a possible recommendation: it is also compared at an equal share of the other features, and beside the
-other promising features, since what only accompanies a cause has no effect of its own. As every feature makes its customer a little broader, the near
+other promising features, since what only accompanies a cause has no effect of its own, and must hold at equal activity of the same
+days as well (the odds shown are those at equal activity before, which adoption does not cause). As every feature makes its customer a little broader, the near
 end of the interval of its adjusted odds must reach the least lift.
 """
 
@@ -66,6 +67,7 @@ class ChurnHypotheses:
             self.late = (date > date.quantile(0.5)).to_numpy()
         self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer, self.units = pd.factorize(rows["client_id"], sort=True)
+        self.activity = _scaled_log(rows, "person_events_28d")
 
     @property
     def reason(self) -> str | None:
@@ -96,11 +98,23 @@ class ChurnHypotheses:
         covariates = {key: None if beside is None else beside[key][:, None] for key in shown}
         rows = {key: self._row(x, covariates[key]) for key, x in shown.items()}
         tested = {key: row for key, row in rows.items() if row is not None}
+        active: dict[str, dict[str, Any]] = {}
         if beside is not None:
+            active = self._at_equal_activity(tested, shown, beside)
             tested = self._beside_rivals(tested, shown, beside)
+            tested |= {
+                key: tested[key] | {"p": max(tested[key]["p"], row["p"])}
+                for key, row in active.items()
+            }
         tried = pd.DataFrame([{"key": key, **row} for key, row in tested.items()], columns=columns)
         if beside is not None:
-            tried["sure_lift"] = _nearer_end(tried)
+            also = pd.DataFrame([active.get(key, row) for key, row in tested.items()])
+            ends = _nearer_end(tried), _nearer_end(also) if len(also) else np.ones(len(tried))
+            tried["sure_lift"] = np.where(
+                (ends[0] - 1) * (ends[1] - 1) > 0,
+                np.where(np.abs(np.log(ends[0])) < np.abs(np.log(ends[1])), *ends),
+                1.0,
+            )
         later = []
         for key in self._promising(tested):
             row = self._row(shown[key], covariates[key], self.late)
@@ -171,6 +185,21 @@ class ChurnHypotheses:
             "left_without": int(left_without),
         }
 
+    def _at_equal_activity(
+        self,
+        tested: Mapping[str, dict[str, Any]],
+        shown: Mapping[str, np.ndarray],
+        beside: Mapping[str, np.ndarray],
+    ) -> dict[str, dict[str, Any]]:
+        """Each promising feature again, at equal activity of the same days too: who is leaving uses less of everything, so
+        that without this whatever is used much seems to keep its customers."""
+        further = {
+            key: np.column_stack([beside[key][:, None], self.activity])
+            for key in self._promising(tested)
+        }
+        rows = {key: self._row(shown[key], columns) for key, columns in further.items()}
+        return {key: row for key, row in rows.items() if row is not None}
+
     def _beside_rivals(
         self,
         tested: dict[str, dict[str, Any]],
@@ -214,6 +243,15 @@ class ChurnHypotheses:
         (months, left, support), (others, others_left, _) = sums
         base = np.maximum(others_left, 0.5) / np.maximum(others, 1)
         return support, np.maximum(left, 0.5) / np.maximum(months, 1) / base
+
+
+def _scaled_log(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """A count's log and its square, for regressions; what is unknown counts as none."""
+    if name not in rows or not len(rows):
+        return np.empty((len(rows), 0))
+    logs = np.log1p(np.nan_to_num(rows[name].to_numpy(dtype=float, na_value=np.nan)))
+    scaled = (logs - logs.mean()) / (logs.std() or 1)
+    return np.column_stack([scaled, scaled**2])
 
 
 def _nearer_end(tried: pd.DataFrame) -> np.ndarray:

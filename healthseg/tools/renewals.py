@@ -166,7 +166,9 @@ def _note(days: int, ahead: Reach) -> str:
     if days > ahead.known_days:
         return f"not measured beyond {ahead.known_days} days, as long as customers were watched"
     if days > ahead.tested_days:
-        return f"extrapolated: past dates could test the model up to {ahead.tested_days} days ahead"
+        return (
+            f"extrapolated, since past dates tested the model up to {ahead.tested_days} days ahead"
+        )
     return ""
 
 

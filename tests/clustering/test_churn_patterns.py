@@ -61,6 +61,22 @@ def test_a_feature_that_reduces_churn_is_distinguished_from_those_that_accompany
     )
 
 
+def test_a_feature_that_comes_with_activity_alone_is_not_recommended():
+    """Who is active in a month uses the first feature, and churns less; the feature itself does nothing."""
+    random = np.random.default_rng(5)
+    rows, uses = months(cause=0.0, of_breadth=0.0)
+    active = random.normal(size=len(rows))
+    rows["outcome"] = random.random(len(rows)) < scipy.special.expit(-2.4 - 0.8 * active)
+    uses[f"{USED}f0"] = (active + 0.5 * random.normal(size=len(rows)) > 0).astype(float)
+    beside = {key: share_of_other_features(key, uses, len(rows)) for key in uses}
+    sure = {}
+    for known in (False, True):
+        counted = rows.assign(person_events_28d=np.exp(3 + active)) if known else rows
+        family = ChurnHypotheses(counted, Settings()).family("habit", uses, beside)
+        sure[known] = family.tried.set_index("key").loc[f"{USED}f0", "sure_lift"]
+    assert sure[False] < 0.6 and sure[True] > 0.8
+
+
 def test_the_share_of_other_features_excludes_those_of_the_habit_and_those_not_entitled():
     uses = {
         f"{USED}a": np.array([1.0, 1.0]),
