@@ -153,7 +153,7 @@ CUSTOMER = Page(
                         "When": "date:day",
                     },
                     label="people",
-                    empty="No single user accounts for a large share of the usage, and nobody gave an NPS of 6 or less, or a CSAT of 2 or less, in a year.",
+                    empty="No single user accounts for a large share of the usage, and nobody rated the product or a ticket low in a year.",
                 ),
             ),
             absent=lambda page: (
