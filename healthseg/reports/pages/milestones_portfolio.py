@@ -235,6 +235,31 @@ def _retained(portfolio: PortfolioMilestones) -> tuple[str, ...]:
     )
 
 
+RETENTION = Table(
+    "retention",
+    {
+        "Milestone": Cell("name", under="due by day {target_days:number}"),
+        "Done by then": RETAINED.format("done"),
+        "Not done": RETAINED.format("others"),
+        "Difference, points": "raw:points",
+        "Adjusted, points": lambda row: (
+            "too few churned"
+            if row["difference"] is None
+            else "{difference:points} ({lower:points} to {upper:points})"
+        ),
+        "q": "q:number.3",
+    },
+    "Retention after the due day: share, interval, customers",
+    label="milestones",
+)
+
+
+def _in_fold(portfolio: PortfolioMilestones) -> Block:
+    """The table, behind a fold where no difference is significant."""
+    told = any(row["significant"] for row in portfolio.retention)
+    return RETENTION if told else Fold("Each milestone, and who was retained", (RETENTION,))
+
+
 def _likely(portfolio: PortfolioMilestones) -> tuple[str, ...]:
     """What the probabilities rest on; where no date is ahead, only that."""
     if portfolio.calibration and not portfolio.success:
@@ -302,6 +327,17 @@ PORTFOLIO = Page(
             absent=_untracked,
         ),
         Section(
+            "retention",
+            "Are those that complete a milestone in time retained more often?",
+            _retained,
+            lambda portfolio: _unless(
+                portfolio.retention,
+                Missing("Retention", why="$.retention", reason="no due day has passed for so long"),
+                _in_fold(portfolio),
+            ),
+            absent=_untracked,
+        ),
+        Section(
             "value",
             "How long does it take to reach value, and is it getting faster?",
             blocks=_value_blocks,
@@ -339,33 +375,6 @@ PORTFOLIO = Page(
             "Who is late now?",
             _late_lead,
             _late_blocks,
-            absent=_untracked,
-        ),
-        Section(
-            "retention",
-            "Are those that complete a milestone in time retained more often?",
-            _retained,
-            lambda portfolio: _unless(
-                portfolio.retention,
-                Missing("Retention", why="$.retention", reason="no due day has passed for so long"),
-                Table(
-                    "retention",
-                    {
-                        "Milestone": Cell("name", under="due by day {target_days:number}"),
-                        "Done by then": RETAINED.format("done"),
-                        "Not done": RETAINED.format("others"),
-                        "Difference, points": "raw:points",
-                        "Adjusted, points": lambda row: (
-                            "too few churned"
-                            if row["difference"] is None
-                            else "{difference:points} ({lower:points} to {upper:points})"
-                        ),
-                        "q": "q:number.3",
-                    },
-                    "Retention after the due day: share, interval, customers",
-                    label="milestones",
-                ),
-            ),
             absent=_untracked,
         ),
         Section(

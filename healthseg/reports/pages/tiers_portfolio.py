@@ -211,10 +211,11 @@ def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
             "ARR": "arr:money",
             "Score": "score:number",
         },
-        "Ready to expand, most potential first",
+        "Ready to expand, the eight with the most potential",
         "customers",
         where=lambda customer: customer["ready"] is True and customer["potential"] > 0,
         sort=largest_first("potential"),
+        limit=8,
     )
     idle = Table(
         "frames.customers",
@@ -230,7 +231,7 @@ def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
         "customers",
         where=_idle_before_renewal,
         sort=largest_first("contraction_exposure"),
-        limit=6,
+        limit=5,
     )
     growth = tiers.growth
     return (
