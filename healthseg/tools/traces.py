@@ -375,8 +375,8 @@ def _modelled(result: Any, path: str, value: Any) -> Trace:
     rests_on = (reason,) if reason else tuple(f'result.frame("{name}")' for name in result.frames)
     kind, words = statement(path) or ("derived", "")
     kind = "not measured" if value is None else kind
-    if words and not reason:
-        rests_on = (words, *rests_on)
+    if words and not reason:  # the accounting of the tables is in no frame of the result
+        rests_on = (words,) if path.startswith("data_quality.") else (words, *rests_on)
     return Trace(
         path, value, kind, description(result, path), None, result.as_of + DAY, rests_on=rests_on
     )

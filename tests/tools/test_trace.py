@@ -11,6 +11,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.errors import InvalidParameters
+from healthseg.tools.trace_frames import statement
 from healthseg.tools.traces import figures, sources
 
 
@@ -177,6 +178,15 @@ def test_an_unknown_figure_is_refused_with_the_nearest(demo):
 def test_what_is_modelled_says_what_it_rests_on(demo):
     trace = CALLS["health"](demo, client_of(demo)).trace("current_health_score")
     assert trace.kind == "modelled" and 'result.frame("metrics")' in trace.rests_on
+
+
+def test_words_are_those_of_their_figure_where_a_name_holds_another():
+    """ "migration" ends with "ration", and counts stand beside the p-values of their test."""
+    kind, words = statement("migration.flows[0].arr")
+    assert kind == "derived" and "segments of both days" in words
+    assert "check()" in statement("data_quality.portfolio[0].rows_read")[1]
+    assert statement("testing.by_type.temporal")[0] == "derived"
+    assert statement("time_to_value.detail[0].log_rank_p")[0] == "modelled"
 
 
 @pytest.mark.parametrize("path", ["total_arr", "retention.nrr", "retention.grr"])
