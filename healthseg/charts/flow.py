@@ -26,8 +26,12 @@ def flow(
     empty: str,
     paint: Mapping[str, str],
     order: Sequence[str] = (),
+    outside: Sequence[str] = (),
 ) -> theme.Picture:
-    """Groups as blocks in their ``order``, moves between them as bands. ``frame``: from, to, customers."""
+    """Groups as blocks in their ``order``, moves between them as bands; who comes from or goes to ``outside`` did not move.
+
+    ``frame``: from, to, customers.
+    """
     if not len(frame):
         return theme.nothing(title, empty)
     left, right = (_ends(frame, side, order) for side in ("from", "to"))
@@ -54,7 +58,8 @@ def flow(
         canvas.layer(blocks, "rect", None, **encoding, x2="x2"),
         *(_names(ends, side, x, y) for ends, side in ((left, -6), (right, inner + 6))),
     ]
-    moved = frame.loc[frame["from"] != frame["to"], "customers"].sum()
+    inside = ~frame["from"].isin(outside) & ~frame["to"].isin(outside)
+    moved = frame.loc[inside & (frame["from"] != frame["to"]), "customers"].sum()
     total = formats.number(frame["customers"].sum())
     subtitle = (
         f"Left: then, right: now; faint: unchanged; n = {total}, {formats.number(moved)} moved"

@@ -232,6 +232,16 @@ _HOURS = re.compile(r"\b(\d{1,2}(?:am|pm)?)-(\d{1,2}(?:am|pm))\b")
 _IN_PROSE = re.compile(r"(?<![\w./-])(?:api|sso|sdk|nps|csat|crm)(?![\w./-])", re.IGNORECASE)
 
 
+def lower_first(text: Any) -> str:
+    """A text within a sentence; what begins with an acronym stays.
+
+    >>> lower_first("Usage falls"), lower_first("NPS below zero")
+    ('usage falls', 'NPS below zero')
+    """
+    known = plain(text)
+    return known if known[1:2].isupper() else known[:1].lower() + known[1:]
+
+
 def prose(text: Any) -> str:
     """A sentence of a response as a reader has it: dates in words, a true minus, acronyms, one day and two days.
 
@@ -381,7 +391,7 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     "Words": lambda name: sentence(words(name)),
     "prose": prose,
     "sentence": lambda text: sentence(prose(text)),
-    "lower": lambda text: plain(text)[:1].lower() + plain(text)[1:],
+    "lower": lower_first,
     "list": _listed,
     "lower_list": lambda items: ", ".join(plain(item).lower() for item in items or ()),
     # A text up to its first bracket or comma.

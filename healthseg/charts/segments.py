@@ -140,7 +140,12 @@ def flows(frame: pd.DataFrame, order: Sequence[str] = ()) -> theme.Picture:
     names = [name for name in dict.fromkeys([*order, *present]) if name not in OUTSIDE]
     paint = colours(names) | dict.fromkeys(OUTSIDE, theme.SOFT)
     return flow.flow(
-        frame, "Who moved", "The portfolio has no earlier date to compare with.", paint, order
+        frame,
+        "Who moved",
+        "The portfolio has no earlier date to compare with.",
+        paint,
+        order,
+        OUTSIDE,
     )
 
 

@@ -67,18 +67,18 @@ def trend(weeks: pd.DataFrame) -> Picture:
 def growth(weeks: pd.DataFrame) -> Picture:
     return columns.columns(
         weeks,
-        "Joining and dormant users",
-        "Users of a week; returning: active the week before; dormant: not seen again; "
+        "Users week by week",
+        "Back: after a week or more without use; paused: active the week before, not in this one; "
         f"n = {len(weeks)} weeks",
         "No week has active users and a tracked week before it.",
         "start",
         "end",
         [
-            ("returning_users", "Returning", theme.FAINT),
-            ("resurrected_users", "Resurrected", columns.BLUE),
+            ("returning_users", "Active again", theme.FAINT),
+            ("resurrected_users", "Back", columns.BLUE),
             ("new_users", "New", columns.GREEN),
         ],
-        below=[("dormant_users", "Dormant", theme.DOWN)],
+        below=[("dormant_users", "Paused", theme.DOWN)],
         height=190,
     )
 

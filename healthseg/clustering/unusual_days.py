@@ -355,7 +355,7 @@ def with_causes(
 ) -> pd.DataFrame:
     """``table`` with likely_cause (words, None without one) and cause (calendar, data_gap, tickets).
 
-    In this order: is data of those days missing; does the calendar name them; were more tickets of ``clients`` opened
+    In this order: is data of those days missing; does the calendar name their beginning or half of them; were more tickets of ``clients`` opened
     within a day of them than chance gives (``anomaly_min_tickets`` or more, Poisson's p at most
     ``anomaly_tickets_max_p``)?
     """
@@ -375,6 +375,13 @@ def with_causes(
     )
 
 
+def _explains(start: int, end: int, first: int, last: int) -> bool:
+    """Whether an entry of the calendar may have caused a departure: it had begun by the day after its first one, or covers
+    half of its days (a holiday within a month of little use explains nothing)."""
+    shared = min(end, last) - max(start, first) + 1
+    return shared > 0 and (start <= first + 1 or 2 * shared >= last - first + 1)
+
+
 @dataclass(frozen=True)
 class _KnownCauses:
     gaps: list[int]
@@ -389,9 +396,11 @@ class _KnownCauses:
         if gap is not None and row["anomaly_type"] == "unusual_dip":
             date = EPOCH + dt.timedelta(days=gap)
             return "data_gap", f"no events of any customer on {date} (UTC): data is missing"
-        for start, end, label in self.calendar:
-            if start <= last and end >= first:
-                return "calendar", label
+        labels = [
+            label for start, end, label in self.calendar if _explains(start, end, first, last)
+        ]
+        if labels:
+            return "calendar", "; ".join(dict.fromkeys(labels))
         words = self._tickets(first, last)
         return ("tickets", words) if words else (None, None)
 

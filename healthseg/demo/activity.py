@@ -61,11 +61,12 @@ HOLIDAY_FACTOR = 0.15
 PORTFOLIO_ANOMALIES = (
     ("launch", 0.25, 1, 3, 1.30, "launch: planning suite"),
     ("incident", 0.55, 2, 2, 0.30, "incident: login outage"),
-    ("launch", 0.70, 0, 3, 1.30, "launch: autumn release"),
+    ("launch", 0.70, 0, 3, 1.30, "launch: {season} release"),
     # a day of UTC that was never loaded
     ("gap", 0.40, 3, 1, 0.0, None),
     ("dip", 0.85, 1, 1, 0.45, None),
 )
+SEASONS = ("winter", "spring", "summer", "autumn")  # of the northern half, from December on
 CLIENT_ANOMALY_SHARE = 0.16
 # small customers' days are often empty: only customers with more seats can show a dip
 DIP_SEATS = 18
@@ -182,7 +183,11 @@ def _portfolio_anomalies(world: World) -> list[PortfolioAnomaly]:
     for kind, position, weekday, length, factor, label in PORTFOLIO_ANOMALIES:
         day = int(world.days * position)
         day += int(weekday - world.weekdays[day]) % 7
-        rows.append((day, min(day + length, world.days) - 1, factor, kind, label))
+        season = SEASONS[
+            (dt.date(1970, 1, 1) + dt.timedelta(days=int(world.start) + day)).month % 12 // 3
+        ]
+        named = label and label.format(season=season)
+        rows.append((day, min(day + length, world.days) - 1, factor, kind, named))
     return rows
 
 

@@ -31,9 +31,8 @@ from healthseg.reports.spec import (
 if TYPE_CHECKING:
     from healthseg.tools.lifecycle.result import LifecycleStage, PortfolioLifecycle
 
-ACTIONS = Section(
-    "actions", "What to do?", blocks=(replace(NEXT_ACTIONS, rows="recommended_actions_detail"),)
-)
+ACTIONS_LIST = replace(NEXT_ACTIONS, rows="recommended_actions_detail")
+ACTIONS = Section("actions", "Next actions", blocks=(ACTIONS_LIST,))
 TYPICAL = "stage_health.typical_duration"
 NEXT = "next_stage_criteria"
 DAYS_LEFT = f"{NEXT}.progress.estimated_days_to_transition"
@@ -183,11 +182,8 @@ def _since(criterion: Row) -> str | None:
 
 def _apart_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
     calm = "Nothing contradicts the record" if customer.current_stage else "No stage is recorded"
-    suggested = (
-        "The data alone suggest {suggestion.stage:words}: {suggestion.text:prose}"
-        if customer.suggestion.stage
-        else "The data alone suggest no stage: {suggestion.text:prose}"
-    )
+    suggested = "The data suggest {suggestion.stage:words}: {suggestion.text:prose}"
+    unrecorded = customer.current_stage is None and customer.suggestion.stage is not None
     return (
         Points(
             "disagreements",
@@ -195,7 +191,7 @@ def _apart_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
             "{text:sentence}",
             under="{kind:Words} suggests {suggests:words}, since {since:day?}",
         ),
-        Note(("" if customer.disagreements else calm, suggested)),
+        Note(("" if customer.disagreements else calm, suggested if unrecorded else "")),
     )
 
 
@@ -241,12 +237,14 @@ CUSTOMER = Page(
     about=(CUSTOMER_ABOUT,),
     cards=_customer_cards,
     sections=(
-        Section("usual", "Is it usual to be in this stage so long?", _usual, _usual_blocks),
+        Section(
+            "usual", "How long do customers usually stay in this stage?", _usual, _usual_blocks
+        ),
         Section(
             "next_stage", "What is missing for the next stage?", _next_stage, _next_stage_blocks
         ),
         ACTIONS,
-        Section("apart", "Do contracts and usage agree with the stage?", blocks=_apart_blocks),
+        Section("apart", "Do contracts and usage confirm the stage?", blocks=_apart_blocks),
         Section("history", "How did it get here?", blocks=_history_blocks),
     ),
     method=(
@@ -333,7 +331,11 @@ def _portfolio_cards(portfolio: PortfolioLifecycle) -> tuple[Card, ...]:
             )
         ),
         Card("Stuck", "{stuck_customers:count}", "longer in a stage than nearly all"),
-        Card("Fell back", "{setbacks:count}", "in {window_days:number day}"),
+        Card(
+            "Fell back",
+            "{setbacks:count}",
+            "in {window_days:number day}; {setbacks_recovered:number} more recovered",
+        ),
         Card("Contradicted", "{disagreements:count}", "by contracts, churn or usage"),
     )
 
@@ -355,10 +357,25 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
-        ACTIONS,
+        replace(
+            ACTIONS,
+            blocks=(
+                ACTIONS_LIST,
+                Fold(
+                    "{ready_moves:count move} to record",
+                    (
+                        Table(
+                            "ready_moves",
+                            _listed({"From": "source:words", "To": "target:words"}),
+                            label="moves",
+                        ),
+                    ),
+                ),
+            ),
+        ),
         Section(
             "stages",
-            "Who is in which stage, and how did that develop?",
+            "How many customers are in each stage?",
             (
                 lambda portfolio: (
                     "{without_stage:number live customer} have no stage"
@@ -418,10 +435,11 @@ PORTFOLIO = Page(
         ),
         Section(
             "back",
-            "Who fell back, and who re-entered a stage?",
+            "Who fell back?",
             (
-                "{setbacks:count move} back in {window_days:number day}: to the stage “at risk”, from engaged to "
-                "active, or to an early stage; most ARR first",
+                "{setbacks:count customer} fell back in {window_days:number day} and are still there: to the stage "
+                "“at risk”, from engaged to active, or to an early stage",
+                "{setbacks_recovered:number} more have recovered since",
             ),
             _back_blocks,
             absent=_no_stage,

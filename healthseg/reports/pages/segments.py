@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from healthseg.charts.formats import is_missing
-from healthseg.reports.pages.common import NO_CUSTOMER, largest_first, portfolio_about
+from healthseg.reports.pages.common import (
+    NEXT_ACTIONS_OF_CUSTOMER,
+    NO_CUSTOMER,
+    largest_first,
+    portfolio_about,
+)
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -65,28 +71,43 @@ def _responses(rows: str, heading: str) -> Table:
     )
 
 
+HOW_TO_WORK = Facts(
+    {
+        "Focus": "{recommended_engagement_strategy.primary_focus}",
+        "Manager’s touch": "{recommended_engagement_strategy.csm_touch_frequency}",
+        "Messages": "{recommended_engagement_strategy.communication_frequency}",
+        "Automation": "{recommended_engagement_strategy.automation_level}",
+    }
+)
+
+
+def _response(segment: Row) -> tuple[Block, ...]:
+    """How the customers of a segment respond to messages, within its scope."""
+    return (
+        Heading("How such customers respond to messages"),
+        _responses("channels_detail", "Channel")
+        if segment["channels_detail"]
+        else Missing("Channels", reason="no messages table, or too few messages were sent"),
+        _responses("content_detail", "Content"),
+    )
+
+
+def of_its_segment(segment: Row) -> tuple[Block, ...]:
+    """How to work with a segment, for a page of one of its customers: without what concerns the others."""
+    return HOW_TO_WORK, *_response(segment)
+
+
 def strategy(segment: Row) -> tuple[Block, ...]:
     """What to do for a segment, within its scope."""
     return (
-        Facts(
-            {
-                "Focus": "{recommended_engagement_strategy.primary_focus}",
-                "Manager’s touch": "{recommended_engagement_strategy.csm_touch_frequency}",
-                "Messages": "{recommended_engagement_strategy.communication_frequency}",
-                "Automation": "{recommended_engagement_strategy.automation_level}",
-            }
-        ),
+        HOW_TO_WORK,
         Points("recommended_actions", "{page_item:prose}", ordered=True, heading="Do now"),
         Points(
             "recommended_engagement_strategy.content_themes",
             "{page_item:prose}",
             heading="Talk about",
         ),
-        Heading("How such customers respond"),
-        _responses("channels_detail", "Channel")
-        if segment["channels_detail"]
-        else Missing("Channels", reason="no messages table, or too few messages were sent"),
-        _responses("content_detail", "Content"),
+        *_response(segment),
         Points("escalation_criteria", "{page_item:prose}", heading="Escalate when"),
     )
 
@@ -188,7 +209,11 @@ def _next(segmentation: Segmentation) -> tuple[Block, ...]:
             "{customer_standing.border:number.1 standard deviation} within segments away"
         )
         return (Note((text,)),)
-    return (Missing("What would move it", reason="its segment has no neighbour in order"),)
+    return (
+        Missing(
+            "What would move it to another segment", reason="its segment has no neighbour in order"
+        ),
+    )
 
 
 def _works(segmentation: Segmentation) -> tuple[Block, ...]:
@@ -203,7 +228,7 @@ def _works(segmentation: Segmentation) -> tuple[Block, ...]:
         f"For all {{{path}.customer_count:number customer}} of {{{path}.segment_name}}, "
         "this one among them"
     )
-    return Note((lead,)), Within(path, strategy)
+    return Note((lead,)), Within(path, of_its_segment)
 
 
 CUSTOMER = Page(
@@ -224,6 +249,14 @@ CUSTOMER = Page(
     cards=_customer_cards,
     sections=(
         Section(
+            "actions",
+            "Next actions",
+            blocks=(
+                Missing("A customer’s next actions", "customer_standing", NO_CUSTOMER),
+                replace(NEXT_ACTIONS_OF_CUSTOMER, rows="customer_standing.next_actions"),
+            ),
+        ),
+        Section(
             "place",
             "Which segment is it in, and why?",
             _standing_lead,
@@ -233,14 +266,14 @@ CUSTOMER = Page(
                 Chart("standing", needs="customer_standing"),
             ),
         ),
-        Section("next", "What would move it?", blocks=_next),
+        Section("next", "What would move it to the next segment?", blocks=_next),
         Section(
             "before",
-            "Which segment was it in before?",
+            "Where was it before?",
             _before,
             (Missing("Its earlier segment", "customer_standing.since", NO_CUSTOMER),),
         ),
-        Section("strategy", "What works for such customers?", blocks=_works),
+        Section("strategy", "How do we work with such customers?", blocks=_works),
     ),
     method=METHOD,
     method_facts=METHOD_FACTS,
@@ -339,10 +372,10 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
-        Section("actions", "What to do, for whom?", blocks=_to_do),
+        Section("actions", "Next actions", blocks=_to_do),
         Section(
             "segments",
-            "Which segments are there, how large, and what are they like?",
+            "How large are the segments, and what are they like?",
             (lambda run: "Small segments were merged: {merged:list}" if run.merged else None,),
             (
                 Table(

@@ -33,15 +33,22 @@ TREND = Card(
     ),
     direction="usage_trends.trend_direction",
 )
+# of the period, each user once; weeks have words of their own
+GROWTH = (
+    "Of {growth_accounting.period.active_users:number user} of the last {lookback_period_days:number day} "
+    "{growth_accounting.period.new_users:number} are new and "
+    "{growth_accounting.period.resurrected_users:number} resurrected; "
+    "{growth_accounting.period.dormant_users:number} became dormant: active in the days before, not in these"
+)
 WEEKS = Table(
     "frames.growth",
     {
         "Week from": "start:day",
         "Active": "active_users:number",
         "New": "new_users:number",
-        "Returning": "returning_users:number",
-        "Resurrected": "resurrected_users:number",
-        "Dormant": "dormant_users:number",
+        "Active again": "returning_users:number",
+        "Back": "resurrected_users:number",
+        "Paused": "dormant_users:number",
         "Gains ÷ losses": "pulse_ratio:number.2",
     },
     label="weeks",
@@ -165,10 +172,7 @@ CUSTOMER = Page(
                 "{usage_trends.growth_interval.upper:signed_percent.1}, over "
                 "{usage_trends.weeks:number week}",
                 "The pace is {usage_trends.usage_velocity}",
-                "In the period {growth_accounting.period.new_users:number user} joined, "
-                "{growth_accounting.period.returning_users:number} returned, "
-                "{growth_accounting.period.resurrected_users:number} resurrected after a break "
-                "and {growth_accounting.period.dormant_users:number} became dormant",
+                GROWTH,
                 "The last 28 days are at {own_baseline.ratio:percent} of the customer’s own baseline; "
                 "the portfolio’s median customer at {own_baseline.portfolio_median_ratio:percent} "
                 "(n = {own_baseline.portfolio_customers:number})",
@@ -185,7 +189,7 @@ CUSTOMER = Page(
                         "Usual": "expected:number",
                         "The rest of the portfolio": "portfolio_ratio:percent",
                         "What stood out": stood_out,
-                        "Likely cause": "likely_cause",
+                        "Likely cause": "{likely_cause:prose?none found}",
                     },
                     "Unusual days",
                     "days",
@@ -293,7 +297,7 @@ CUSTOMER = Page(
         ),
         Section(
             "actions",
-            "What to do?",
+            "Next actions",
             blocks=(
                 NEXT_ACTIONS,
                 Points("alerts", "{message:prose}", severity="severity", heading="Alerts"),
@@ -333,7 +337,7 @@ PORTFOLIO = Page(
         Card(
             "Seats in use",
             "{seat_utilisation:percent}",
-            "of {licensed_seats:number} at {customers_with_seats:number customer}",
+            "{seats_in_use:number} of {licensed_seats:number} at {customers_with_seats:number customer}",
         ),
         TREND,
         Card("Sharp drops", "{breaking_away:count}", "customers"),
@@ -346,7 +350,7 @@ PORTFOLIO = Page(
         ),
     ),
     sections=(
-        Section("actions", "What to do?", blocks=(NEXT_ACTIONS,)),
+        Section("actions", "Next actions", blocks=(NEXT_ACTIONS,)),
         Section(
             "breaking_away",
             "Where did usage drop sharply?",
@@ -370,7 +374,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "seats",
-            "Are the seats in use?",
+            "Which seats are idle?",
             ("{idle_seats:count customer} use fewer than half of their seats",),
             (
                 Chart("utilisation"),
@@ -389,19 +393,13 @@ PORTFOLIO = Page(
         ),
         Section(
             "growth",
-            "Do more users join than go dormant?",
-            (
-                "In {lookback_period_days:number day} "
-                "{growth_accounting.period.new_users:number user} joined, "
-                "{growth_accounting.period.returning_users:number} returned, "
-                "{growth_accounting.period.resurrected_users:number} resurrected after a break "
-                "and {growth_accounting.period.dormant_users:number} became dormant",
-            ),
+            "Is the number of users growing?",
+            (GROWTH,),
             (Chart("growth", WEEKS), Chart("trend")),
         ),
         Section(
             "retention",
-            "Do new users stay active, and when are they active?",
+            "Do new users keep using it, and when?",
             blocks=(Chart("retention"), Chart("heatmap")),
         ),
         Section(
@@ -449,7 +447,7 @@ PORTFOLIO = Page(
                             "Usual": "expected:number",
                             "Ratio": "ratio:percent",
                             "What stood out": stood_out,
-                            "Likely cause": "likely_cause",
+                            "Likely cause": "{likely_cause:prose?none found}",
                         },
                         label="days",
                     ),

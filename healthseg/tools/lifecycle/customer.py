@@ -438,7 +438,7 @@ class CustomerStage:
         waits = [state.days_until_met for state in self.criteria]
         estimate = transition_estimate(self.curve, self.days_in_stage or 0, waits, level)
         days = estimate.pop("estimated_days_to_transition")
-        why = "a criterion is not met and nothing moves towards it, or the curve does not say"
+        why = "a criterion is not met and its figure does not move towards it, or too few customers were watched for so long"
         return NextStage(
             target_stage=Figure(
                 edge.target if edge else None, "no way forward is set for this stage"

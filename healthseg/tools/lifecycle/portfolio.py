@@ -52,6 +52,17 @@ STUCK = [
     "csm_id",
     "reason",
 ]
+READY = [
+    "client_id",
+    "name",
+    "source",
+    "target",
+    "since",
+    "arr",
+    "currency",
+    "csm_id",
+    "reason",
+]
 DISAGREE = [
     "client_id",
     "name",
@@ -110,8 +121,8 @@ class LifecycleOfPortfolio:
         stuck, contradictions = self.stuck(), self.disagreements()
         table, matrix, moves = self.stages(stuck), self.matrix(), self.moves()
         returns = returns_frame(self.times, self.lifecycle.stages)
-        setbacks = moves[moves["kind"] == "setback"]
-        actions = self._recommendations(stuck, contradictions, setbacks)
+        setbacks, recovered, ready = self.setbacks(moves), moves["recovered"], self.ready
+        actions = self._recommendations(stuck, contradictions, setbacks, ready)
         stages = [stage for stage in self.lifecycle.stages if stage != CHURNED]
         counts = self.live["stage"].value_counts()
         amounts = self.money.amounts.groupby(self.live["stage"]).sum()
@@ -134,7 +145,9 @@ class LifecycleOfPortfolio:
             stages=records(table),
             transition_matrix=records(matrix),
             stuck_customers=records(stuck),
-            setbacks=records(setbacks),
+            setbacks=records(setbacks.drop(columns="recovered")),
+            setbacks_recovered=int(recovered.sum()),
+            ready_moves=records(ready),
             returns=records(returns),
             disagreements=records(contradictions),
             window_days=self.lifecycle.recent_moves_days,
@@ -147,7 +160,8 @@ class LifecycleOfPortfolio:
             over_time=self.over_time(),
             matrix=matrix,
             stuck=stuck,
-            moves=moves,
+            moves=moves.drop(columns="recovered"),
+            ready=ready,
             curves=curves_frame(self.curves, self.lifecycle.min_spells, self.lifecycle.stages),
             returns=returns,
             durations=durations_frame(self.curves, self.lifecycle),
@@ -245,10 +259,41 @@ class LifecycleOfPortfolio:
         }
 
     def moves(self) -> pd.DataFrame:
-        """What customers did lately that a reader asks about: fell back, came back to a stage, were won back."""
+        """What customers did lately that a reader asks about: fell back, came back to a stage, were won back.
+
+        A setback has ``recovered`` where the customer moved on since, or meets every criterion to do so.
+        """
         since = self.as_of - dt.timedelta(days=self.lifecycle.recent_moves_days)
         frame = moves_frame(self.times, since, self.lifecycle)
-        return pd.concat([frame, self._profiles(frame["client_id"])], axis=1)
+        stage = frame["client_id"].map(self.live["stage"]).astype(object)
+        up = (stage != frame["target"]) | frame["client_id"].isin(self.ready["client_id"])
+        frame = pd.concat([frame, self._profiles(frame["client_id"])], axis=1)
+        return frame.assign(recovered=(frame["kind"] == "setback") & stage.notna() & up)
+
+    def setbacks(self, moves: pd.DataFrame) -> pd.DataFrame:
+        """The live customers that fell back and are still there, each once, the latest move."""
+        rows = moves[(moves["kind"] == "setback") & moves["client_id"].isin(self.live.index)]
+        return rows[~rows["recovered"]].drop_duplicates("client_id")
+
+    @cached_property
+    def ready(self) -> pd.DataFrame:
+        """The moves whose criteria are all met: what a run of them would record, most ARR first."""
+        if self.known_by is not None:
+            return pd.DataFrame(columns=READY)
+        only = None if self.only is None else self.chosen
+        steps = plan(self.portfolio, self.day, only, self.as_of > self.day)
+        rows = [
+            {
+                "client_id": step.client_id,
+                "source": step.source,
+                "target": step.target,
+                "since": step.since,
+                "reason": step.reason,
+            }
+            for step in steps
+            if step.automatic
+        ]
+        return self._listed(rows, READY, ["arr"])
 
     def disagreements(self) -> pd.DataFrame:
         """Where a recorded stage and contracts, leaving or usage are two things, most ARR first."""
@@ -284,23 +329,24 @@ class LifecycleOfPortfolio:
     # -- about the response -----------------------------------------------------------------
 
     def _recommendations(
-        self, stuck: pd.DataFrame, contradictions: pd.DataFrame, setbacks: pd.DataFrame
+        self,
+        stuck: pd.DataFrame,
+        contradictions: pd.DataFrame,
+        setbacks: pd.DataFrame,
+        ready: pd.DataFrame,
     ) -> list[TriggeredRule]:
-        ready = None
-        if self.known_by is None:
-            only = None if self.only is None else self.chosen
-            steps = plan(self.portfolio, self.day, only, self.as_of > self.day)
-            ready = sum(step.automatic for step in steps)
+        delayed = stuck[~stuck["client_id"].isin(ready["client_id"])]
         figures = {
             "customers": len(self.live),
-            "stuck_names": _listed_names(stuck),
+            "stuck_names": _listed_names(delayed),
             "disagreement_names": _listed_names(contradictions),
             "setback_names": _listed_names(setbacks.sort_values("arr", ascending=False)),
-            "stuck": len(stuck),
+            "stuck": len(delayed),
             "disagreements": len(contradictions),
             "setbacks": setbacks["client_id"].nunique(),
             "window_days": self.lifecycle.recent_moves_days,
-            "ready": ready,
+            "ready": None if self.known_by is not None else len(ready),
+            "ready_names": _listed_names(ready),
             "without_stage": int(self.live["stage"].isna().sum()),
         }
         return rules.triggered(TOOL, "portfolio_action", figures, self.settings.rules)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from healthseg.rules import counted
+from healthseg.charts.formats import lower_first
+from healthseg.rules import counted, phrases
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
+
+
+MISSING_SHOWN = 2
 
 
 class ProgressionStep(Part):
@@ -219,16 +223,25 @@ class LifecycleStage(Result):
         if self.next_stage_criteria.target_stage is not None and progress.criteria_total:
             step = _words(self.next_stage_criteria.target_stage)
             met, total = progress.criteria_met, progress.criteria_total
+            missing = "; ".join(self._missing()[:MISSING_SHOWN])
             if total == 1:
-                text += (
-                    f"; the criterion of the stage “{step}” is {'met' if met else 'not met yet'}"
-                )
+                text += f"; “{step}” waits for: {missing}" if missing else f"; ready for “{step}”"
             else:
                 text += f"; {met} of {total} criteria of the stage “{step}” are met"
+                text += f"; still open: {missing}" if missing else ""
         count = len(self.disagreements)
         return text + (
             f"; {count} disagreement{'' if count == 1 else 's'} with other data" if count else ""
         )
+
+    def _missing(self) -> list[str]:
+        """What the criteria wait for that are not met, in words."""
+        words = phrases(self.tool, "waits_for")
+        return [
+            words[each.figure]["text"] if each.figure in words else lower_first(each.text)
+            for each in self.next_stage_criteria.criteria_detail
+            if not each.met
+        ]
 
     def summary(self) -> dict[str, Any]:
         typical = self.stage_health.current_stage_typical_duration_days
@@ -269,7 +282,13 @@ class PortfolioLifecycle(Result):
         description="Transitions with shares; arr is today's of the live customers that made the move, each once"
     )
     stuck_customers: list[dict[str, Any]] = Field(description="Customers stuck in a stage")
-    setbacks: list[dict[str, Any]] = Field(description="Customers that fell back")
+    setbacks: list[dict[str, Any]] = Field(
+        description="Customers that fell back in the window and are still there"
+    )
+    setbacks_recovered: int = Field(description="Setbacks of the window that have recovered since")
+    ready_moves: list[dict[str, Any]] = Field(
+        description="Moves whose criteria are all met and that are not recorded yet"
+    )
     returns: list[dict[str, Any]] = Field(description="Repeated times by stage")
     disagreements: list[dict[str, Any]] = Field(description="Contradictions with other tables")
     window_days: int = Field(description="Days of setbacks")
@@ -299,7 +318,7 @@ class PortfolioLifecycle(Result):
             return f"{customers}, none with a recorded stage"
         return (
             f"{customers} in {counted(stages, 'stage')}; {len(self.stuck_customers)} stuck, {len(self.setbacks)} "
-            f"fell back in {self.window_days} days, {len(self.disagreements)} contradicted by other data"
+            f"fell back in {self.window_days} days and not recovered, {len(self.disagreements)} contradicted by other data"
         )
 
     def summary(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from healthseg.charts.formats import percent
+from healthseg.charts.formats import lower_first, percent
 from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
 from healthseg.tools.next_actions import NextAction
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 
 
 NAMED = 3
-
-
-def lower_first(text: str) -> str:
-    """Text within a sentence.
-
-    >>> lower_first("Usage falls"), lower_first("NPS below zero")
-    ('usage falls', 'NPS below zero')
-    """
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 Lower = Annotated[float | None, Field(description="Lower end of its interval")]

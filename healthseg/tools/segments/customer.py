@@ -10,7 +10,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure
-from healthseg.tools.next_actions import NextActions
+from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.segmenters import border_distance, label, written
 from healthseg.tools.segments.result import SegmentPlace
 from healthseg.tools.values import integer, number, rounded, word
@@ -124,7 +124,14 @@ def customer_segment(build: SegmentationBuilder, row: dict[str, Any]) -> Segment
         trend=Figure(word(row["trend"]), "too few scores for a trend"),
         why=_why(build, client, value, segment),
         what_would_move_it=_movers(build, client, value, position),
+        next_actions=_next_actions(build, client),
     )
+
+
+def _next_actions(build: SegmentationBuilder, client: str) -> list[NextAction]:
+    """The customer's own, the first ones."""
+    known = NextActions.of(build.context.portfolio, build.context.as_of).customer(client)
+    return known[: build.settings.next_actions_shown]
 
 
 def _why(
@@ -157,5 +164,5 @@ def _movers(
     figures = NextActions.of(build.context.portfolio, build.context.as_of).figures(client)
     risks = rules.triggered(HEALTH_TOOL, "risk", figures, build.context.settings.rules)
     return sentences + [
-        f"Risk: {rule.text}" for rule in risks[: build.context.settings.segment_max_risks]
+        f"Holds it back: {rule.text}" for rule in risks[: build.context.settings.segment_max_risks]
     ]

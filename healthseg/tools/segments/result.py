@@ -12,6 +12,7 @@ from healthseg.data.tables import id_text
 from healthseg.errors import ClientNotFound, hint
 from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
+from healthseg.tools.next_actions import NextAction
 from healthseg.tools.segmenters import border_distance
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ class SegmentPlace(Part):
     trend: str | None = Field(description="Trend of the score")
     why: list[str] = Field(description="Figures that decide its segment")
     what_would_move_it: list[str] = Field(description="Distances to other segments, risks")
+    next_actions: list[NextAction] = Field(description="The customer's own next actions")
 
 
 class Segmentation(Result):

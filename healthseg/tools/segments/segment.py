@@ -90,7 +90,7 @@ def rule_figures(
     figures = {
         "arr": _sum(arr),
         "mean_arr": _mean(arr),
-        "health": _mean(score),
+        "health": rounded(_mean(score), AVERAGES["avg_health_score"][1]),
         "arr_percent": 100 * arr.sum() / total_arr if total_arr and arr.notna().any() else None,
         "below_percent": _percent(score.dropna() < settings.band_edges[1]),
         "champions_percent": _percent(score.dropna() >= settings.band_edges[2]),

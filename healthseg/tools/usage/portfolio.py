@@ -225,6 +225,9 @@ def _totals(table: pd.DataFrame) -> dict[str, Any]:
         "monthly_active_users": Figure(integer(users.sum(min_count=1)), early),
         "licensed_seats": Figure(integer(seats) if len(seated) else None, no_seats),
         "customers_with_seats": len(seated),
+        "seats_in_use": Figure(
+            integer(seated["monthly_active_users"].sum()) if len(seated) else None, no_seats
+        ),
         "seat_utilisation": Figure(
             rounded(seated["monthly_active_users"].sum() / seats) if seats else None, no_seats
         ),

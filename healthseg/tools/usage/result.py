@@ -375,6 +375,7 @@ class PortfolioUsage(Result):
         description="Monthly active users ÷ seats, of those customers"
     )
     customers_with_seats: int = Field(description="Customers whose seats are known")
+    seats_in_use: int | None = Field(description="Monthly active users of those customers")
     usage_trends: UsageTrends = Field(description="Trend of weekly person events")
     median_usage_ratio: float | None = Field(description="Median of usage against the own baseline")
     breaking_away: list[dict[str, Any]] = Field(
@@ -420,7 +421,7 @@ class PortfolioUsage(Result):
         seats = (
             ""
             if self.seat_utilisation is None
-            else f", {100 * self.seat_utilisation:.0f}% of the seats in use"
+            else f", {self.seats_in_use:,} of {self.licensed_seats:,} seats in use ({100 * self.seat_utilisation:.0f}%)"
         )
         active = (
             "Too few days are tracked"
