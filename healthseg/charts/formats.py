@@ -229,7 +229,17 @@ _ONE_OF_MANY = re.compile(
 
 _HOURS = re.compile(r"\b(\d{1,2}(?:am|pm)?)-(\d{1,2}(?:am|pm))\b")
 # not in the names of files and columns
+_RAW_NAME = re.compile(r"(?<!\w)[A-Za-z]+(?:_[A-Za-z]+)+(?!\w)")
 _IN_PROSE = re.compile(r"(?<![\w./-])(?:api|sso|sdk|nps|csat|crm)(?![\w./-])", re.IGNORECASE)
+
+
+def spelled(text: str) -> str:
+    """A text with the names of settings, parameters and stages in it as words.
+
+    >>> spelled("no score is required of the stage at_risk of cs_client_002")
+    'no score is required of the stage at risk of cs_client_002'
+    """
+    return _RAW_NAME.sub(lambda match: match[0].replace("_", " "), text)
 
 
 def lower_first(text: Any) -> str:
@@ -391,6 +401,7 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     "Words": lambda name: sentence(words(name)),
     "prose": prose,
     "sentence": lambda text: sentence(prose(text)),
+    "reason": lambda text: sentence(spelled(prose(text))),
     "lower": lower_first,
     "list": _listed,
     "lower_list": lambda items: ", ".join(plain(item).lower() for item in items or ()),

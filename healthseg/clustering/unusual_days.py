@@ -375,7 +375,7 @@ def with_causes(
     )
 
 
-def _explains(start: int, end: int, first: int, last: int) -> bool:
+def explains(start: int, end: int, first: int, last: int) -> bool:
     """Whether an entry of the calendar may have caused a departure: it had begun by the day after its first one, or covers
     half of its days (a holiday within a month of little use explains nothing)."""
     shared = min(end, last) - max(start, first) + 1
@@ -396,9 +396,7 @@ class _KnownCauses:
         if gap is not None and row["anomaly_type"] == "unusual_dip":
             date = EPOCH + dt.timedelta(days=gap)
             return "data_gap", f"no events of any customer on {date} (UTC): data is missing"
-        labels = [
-            label for start, end, label in self.calendar if _explains(start, end, first, last)
-        ]
+        labels = [label for start, end, label in self.calendar if explains(start, end, first, last)]
         if labels:
             return "calendar", "; ".join(dict.fromkeys(labels))
         words = self._tickets(first, last)

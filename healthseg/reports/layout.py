@@ -182,7 +182,7 @@ def _missing(missing: spec.Missing, scope: Scope, result: Any) -> list[Node]:
     path = missing.why or f"$.{missing.path}"
     known = scope.find("not_measured")
     if known is not None and path in known.value:
-        reason = Filled((figure(known, f'["{path}"]', "sentence"),))
+        reason = Filled((figure(known, f'["{path}"]', "reason"),))
     else:
         text = missing.reason
         reason = filled(formats.sentence(text) if isinstance(text, str) else text, scope, result)

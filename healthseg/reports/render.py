@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 UNMEASURED = spec.Table(
     "not_measured",
-    {"Figure": "page_key:path", "Why it is not measured": "page_item:sentence"},
+    {"Figure": "page_key:path", "Why it is not measured": "page_item:reason"},
     label="keys",
 )
 

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import anomalies_lasting
 from healthseg.clustering.anomalies import anomalies, intensity, severity, weekday_rule
-from healthseg.clustering.unusual_days import anomalies_of
+from healthseg.clustering.unusual_days import anomalies_of, explains
 from healthseg.settings import Settings
 from healthseg.statistics.departures import against_weekday, beyond_earlier
 from healthseg.testing import tiny_portfolio
@@ -337,3 +337,19 @@ def test_a_feature_that_all_begin_or_cease_to_use_is_named():
         ["new", "unusual_spike"],
         ["old", "unusual_dip"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "departure", "named"),
+    [
+        ((10, 10), (10, 10), True),  # a holiday's own day
+        ((11, 11), (1, 30), False),  # a holiday within a month of little use
+        ((1, 20), (2, 30), True),  # an outage that had begun before
+        ((10, 30), (5, 30), True),  # most of its days
+        ((31, 31), (1, 30), False),
+    ],
+)
+def test_an_entry_of_the_calendar_explains_a_departure_that_it_begins_or_mostly_covers(
+    entry, departure, named
+):
+    assert explains(*entry, *departure) is named

@@ -290,6 +290,10 @@ def test_the_portfolio_has_rows_for_every_tool(portfolio):
         "launch",
         "incident",
     }
+    calendar = read(portfolio, "calendar")
+    releases = calendar[calendar["label"].str.endswith(" release")]
+    for label, day in zip(releases["label"], pd.to_datetime(releases["starts_on"]), strict=True):
+        assert ("winter", "spring", "summer", "autumn")[day.month % 12 // 3] in label
     assert set(read(portfolio, "benchmarks")["source"]) == {"simulated"}
     assert set(read(portfolio, "arr_changes")["reason"]) == {
         "new",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -65,6 +66,17 @@ SEEN = """(() => [...document.querySelectorAll(".hs-chart")].filter(one => !one.
     const size = svg.getBoundingClientRect();
     return [Math.round(size.width), svg.querySelectorAll("path, text").length > 0];
   })))()"""
+# Texts that a reader sees, drawn ones too; queries and expressions apart.
+TEXTS = """(() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), texts = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const fold = node.parentElement.closest("details");
+    if (node.parentElement.closest("script, style") || fold?.textContent.includes("Where these figures come from")) continue;
+    texts.push(node.textContent);
+  }
+  return texts;
+})()"""
+RAW_NAME = re.compile(r"(?<!\w)[A-Za-z]+(?:_[A-Za-z]+)+(?!\w)")
 SETTLED = """new Promise(done => { let left = 200; const look = () =>
   innerWidth < 641 || !left-- || [...document.querySelectorAll("script.hs-spec")].every(one =>
     one.closest("figure").dataset.drawn) ? done(left) : setTimeout(look, 20); look(); })"""
@@ -108,6 +120,8 @@ def test_a_page_is_quiet_drawn_and_as_wide_as_its_screen(browser: Browser, ordin
             )
             assert browser.problems == [], (width, dark)
     assert charts or name in ("index", "alerts"), "a report has a chart"
+    texts = browser.run(TEXTS)
+    assert [text for text in texts if RAW_NAME.search(text)] == [], "names of settings and keys"
 
 
 def test_every_column_of_text_holds_every_hostile_string():

@@ -260,7 +260,7 @@ def test_a_transition_is_seen_by_the_portfolios_page_too_that_was_open_before(ow
     assert shown(as_of="2025-07-01") == shown() and shown(as_of="2025-06-30") == before
     assert shown(known_at="2025-06-30T12:00:00Z") == before
     manage(own, "a", "transition", "churned")
-    assert shown() == ("2025-07-01", {}, ["at_risk"], 1)
+    assert shown() == ("2025-07-01", {}, [], 1)
     response = portfolio_lifecycle(own)
     assert response.total_customers == 0 and "2025-06-30" in response.warnings[0]
     with pytest.raises(InvalidParameters, match="after the data"):

@@ -106,12 +106,15 @@ def test_the_portfolio_of_a_lifecycle_counts_its_stages_setbacks_and_moves(portf
     assert [(row["client_id"], row["source"]) for row in journey.setbacks] == [("b", "rollout")]
     matrix = journey.frame("matrix").set_index(["source", "target"])["n"]
     assert matrix.to_dict() == {("kick_off", "rollout"): 2, ("rollout", "kick_off"): 1}
-    assert "2 customers in 2 stages" in str(journey)
+    assert "2 customers in 2 stages" in str(journey) and journey.setbacks_recovered == 0
     page = portfolio_page("manage_lifecycle_stages", portfolio=portfolio, lifecycle="journey")
     shown = page.opening()._repr_mimebundle_()["text/html"]
     assert "journey" in shown and "at risk" not in shown
     assert page.section("stages") is not None
     assert hs.portfolio_lifecycle(portfolio).stage_counts["active"] == 1
+    moved(portfolio, "b", "rollout", 6, 25, force=True, transition_reason="seen")
+    later = hs.portfolio_lifecycle(portfolio, lifecycle="journey")
+    assert (later.setbacks, later.setbacks_recovered) == ([], 1)
 
 
 @pytest.mark.parametrize(

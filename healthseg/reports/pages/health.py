@@ -251,7 +251,7 @@ def _outlook_blocks(health: HealthScore) -> tuple[Block, ...]:
         {"Date": "date:day", "Forecast": "predicted_score:number", "Interval": INTERVAL},
         label="dates",
     )
-    events = Points("marks", "{date:day} · {kind:words} · {label}")
+    events = Points("marks", "{date:day} · {kind:words} · {label:words}")
     unknown = Missing("The forecast", "predicted_scores")
     known = health.predicted_scores is None and "$.predicted_scores" in health.not_measured
     return (

@@ -127,7 +127,7 @@ def _next_stage(customer: LifecycleStage) -> tuple[str, ...]:
     if customer.next_stage_criteria.target_stage is None:
         why = f"$.{NEXT}.target_stage"
         known = why in customer.not_measured
-        return (f'{{not_measured["{why}"]:sentence}}' if known else "No next stage is set",)
+        return (f'{{not_measured["{why}"]:reason}}' if known else "No next stage is set",)
     return (
         f"{{{NEXT}.progress.criteria_met:number}} of {{{NEXT}.progress.criteria_total:number}} "
         f"criteria of {{{NEXT}.target_stage:words}} are met",
@@ -334,7 +334,7 @@ def _portfolio_cards(portfolio: PortfolioLifecycle) -> tuple[Card, ...]:
         Card(
             "Fell back",
             "{setbacks:count}",
-            "in {window_days:number day}; {setbacks_recovered:number} more recovered",
+            "in {window_days:number day} and still there; {setbacks_recovered:number} more moved on",
         ),
         Card("Contradicted", "{disagreements:count}", "by contracts, churn or usage"),
     )
@@ -439,7 +439,7 @@ PORTFOLIO = Page(
             (
                 "{setbacks:count customer} fell back in {window_days:number day} and are still there: to the stage "
                 "“at risk”, from engaged to active, or to an early stage",
-                "{setbacks_recovered:number} more have recovered since",
+                "{setbacks_recovered:number} more have moved on since",
             ),
             _back_blocks,
             absent=_no_stage,

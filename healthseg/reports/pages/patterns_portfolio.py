@@ -344,7 +344,7 @@ def _helps(patterns: EngagementPatterns) -> tuple[str, ...]:
     if why in patterns.not_measured:
         return (
             f"Of {{{path}.spells:number case}} under a score of 60 it is unknown",
-            f'{{not_measured["{why}"]:sentence}}',
+            f'{{not_measured["{why}"]:reason}}',
         )
     return (
         f"When a score was low, it recovered in {{{path}.success_rate:percent.1}} of {{{path}.treated:number case}} with an "

@@ -261,14 +261,14 @@ class LifecycleOfPortfolio:
     def moves(self) -> pd.DataFrame:
         """What customers did lately that a reader asks about: fell back, came back to a stage, were won back.
 
-        A setback has ``recovered`` where the customer moved on since, or meets every criterion to do so.
+        A setback has ``recovered`` where the customer moved on since.
         """
         since = self.as_of - dt.timedelta(days=self.lifecycle.recent_moves_days)
         frame = moves_frame(self.times, since, self.lifecycle)
         stage = frame["client_id"].map(self.live["stage"]).astype(object)
-        up = (stage != frame["target"]) | frame["client_id"].isin(self.ready["client_id"])
+        left = stage.notna() & (stage != frame["target"]) & (frame["kind"] == "setback")
         frame = pd.concat([frame, self._profiles(frame["client_id"])], axis=1)
-        return frame.assign(recovered=(frame["kind"] == "setback") & stage.notna() & up)
+        return frame.assign(recovered=left)
 
     def setbacks(self, moves: pd.DataFrame) -> pd.DataFrame:
         """The live customers that fell back and are still there, each once, the latest move."""
@@ -335,15 +335,18 @@ class LifecycleOfPortfolio:
         setbacks: pd.DataFrame,
         ready: pd.DataFrame,
     ) -> list[TriggeredRule]:
-        delayed = stuck[~stuck["client_id"].isin(ready["client_id"])]
+        delayed, fallen = (
+            rows[~rows["client_id"].isin(ready["client_id"])] for rows in (stuck, setbacks)
+        )
         figures = {
             "customers": len(self.live),
             "stuck_names": _listed_names(delayed),
             "disagreement_names": _listed_names(contradictions),
-            "setback_names": _listed_names(setbacks.sort_values("arr", ascending=False)),
+            "setback_names": _listed_names(fallen.sort_values("arr", ascending=False)),
             "stuck": len(delayed),
             "disagreements": len(contradictions),
-            "setbacks": setbacks["client_id"].nunique(),
+            "setbacks": len(fallen),
+            "setbacks_recorded": len(setbacks),
             "window_days": self.lifecycle.recent_moves_days,
             "ready": None if self.known_by is not None else len(ready),
             "ready_names": _listed_names(ready),

@@ -285,7 +285,9 @@ class PortfolioLifecycle(Result):
     setbacks: list[dict[str, Any]] = Field(
         description="Customers that fell back in the window and are still there"
     )
-    setbacks_recovered: int = Field(description="Setbacks of the window that have recovered since")
+    setbacks_recovered: int = Field(
+        description="Setbacks of the window after which the customer moved on"
+    )
     ready_moves: list[dict[str, Any]] = Field(
         description="Moves whose criteria are all met and that are not recorded yet"
     )
@@ -318,7 +320,7 @@ class PortfolioLifecycle(Result):
             return f"{customers}, none with a recorded stage"
         return (
             f"{customers} in {counted(stages, 'stage')}; {len(self.stuck_customers)} stuck, {len(self.setbacks)} "
-            f"fell back in {self.window_days} days and not recovered, {len(self.disagreements)} contradicted by other data"
+            f"fell back in {self.window_days} days, {len(self.disagreements)} contradicted by other data"
         )
 
     def summary(self) -> dict[str, Any]:
