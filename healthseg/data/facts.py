@@ -226,8 +226,10 @@ def _load(engine: Executes, staged: Staged, start: dt.date, end: dt.date) -> Non
             f"CREATE OR REPLACE TEMP TABLE window_rows AS SELECT * FROM {relation} WHERE fault = 0"
         )
         relation = "window_rows"
-    words = ("user_id", "feature", "session_id")
+    # a session's id is hardly repeated: to list such words costs more than the rest of the reading
+    words = ("user_id", "feature")
     types = {name: _enum(engine, name, relation) if enums else "VARCHAR" for name in words}
+    types["session_id"] = "VARCHAR"
     casts = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in types.items())
     client = "TRY_CAST(client_id AS client_word)" if enums else "client_id"
     engine.execute(f"""
