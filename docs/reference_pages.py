@@ -62,11 +62,18 @@ def api() -> str:
 def _autodoc(name: str) -> list[str]:
     value = getattr(healthseg, name)
     if inspect.ismodule(value):
-        functions = [each for each in value.__all__ if inspect.isroutine(getattr(value, each))]
-        directives = [f".. autofunction:: {value.__name__}.{each}" for each in sorted(functions)]
+        members = [(each, getattr(value, each)) for each in sorted(value.__all__)]
+        directives = [
+            f".. {_directive(member)}:: {value.__name__}.{each}"
+            for each, member in members
+            if inspect.isroutine(member) or issubclass(member, Exception)
+        ]
         return _eval_rst(f".. automodule:: {value.__name__}", "", *directives)
-    kind = "autoclass" if inspect.isclass(value) else "autofunction"
-    return _eval_rst(f".. {kind}:: healthseg.{name}")
+    return _eval_rst(f".. {_directive(value)}:: healthseg.{name}")
+
+
+def _directive(value: Any) -> str:
+    return "autoclass" if inspect.isclass(value) else "autofunction"
 
 
 def _eval_rst(*lines: str) -> list[str]:

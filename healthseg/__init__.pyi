@@ -1,4 +1,4 @@
-from . import metrics
+from . import errors, metrics
 from .data.portfolio import Portfolio
 from .demo.portfolio import make_demo
 from .errors import HealthsegError
@@ -39,6 +39,7 @@ __all__ = [
     "backtest",
     "calculate_health_score",
     "compare_scorecards",
+    "errors",
     "forecast",
     "make_demo",
     "make_reports",

@@ -12,6 +12,16 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+__all__ = [
+    "CalculationError",
+    "ClientNotFound",
+    "DataRetrievalError",
+    "HealthsegError",
+    "IntegrationError",
+    "InvalidClientId",
+    "InvalidParameters",
+]
+
 # keys that the reference's error object always has
 ALWAYS = ("parameter", "value_provided", "validation_rule")
 # what systems and libraries say of faults that are not the input's: in our words, with the way out
@@ -66,26 +76,38 @@ class HealthsegError(Exception):
 
 
 class InvalidClientId(HealthsegError):
+    """A client_id that cannot be one: empty, too long, or of another type."""
+
     code, http_status = "INVALID_CLIENT_ID", 400
 
 
 class InvalidParameters(HealthsegError):
+    """A parameter, a setting or a file whose value is not allowed."""
+
     code, http_status = "INVALID_PARAMETERS", 400
 
 
 class ClientNotFound(HealthsegError):
+    """No customer has this client_id; ``did_you_mean`` names the nearest."""
+
     code, http_status = "CLIENT_NOT_FOUND", 404
 
 
 class CalculationError(HealthsegError):
+    """A figure that cannot be computed from the data there are."""
+
     code, http_status = "CALCULATION_ERROR", 500
 
 
 class DataRetrievalError(HealthsegError):
+    """A table that is missing, was refused, or cannot be read."""
+
     code, http_status = "DATA_RETRIEVAL_ERROR", 500
 
 
 class IntegrationError(HealthsegError):
+    """Another system that does not answer, or an extra that is not installed."""
+
     code, http_status = "INTEGRATION_ERROR", 503
 
 
