@@ -227,7 +227,7 @@ def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
             "Renewal": "renewal_on:day",
             "Manager": "csm_id:manager",
         },
-        "Idle seats at customers that renew within 180 days: win users, or offer fewer",
+        f"Idle seats at customers that renew within {WINDOWS[-1]} days: win users, or offer fewer",
         "customers",
         where=_idle_before_renewal,
         sort=largest_first("contraction_exposure"),

@@ -374,7 +374,7 @@ class ValueTiers(Result):
             f"{customer.name}: {customer.tier}, {brief_money(customer.arr, self.currency)} ARR, "
             f"number {customer.rank} of {customer.of}"
         ]
-        if customer.to_next is not None:
+        if customer.to_next:
             amount = brief_money(customer.to_next, self.currency)
             parts.append(f"{amount} more to {customer.next_tier}")
         if customer.potential:
