@@ -34,7 +34,7 @@ _NAMES = {
         recorded_at region risk_level rival rival_name scope second segment segment_id segment_name sequence series
         severity side sign source stage status suggests text tier tier_a_year_ago to topic trend type unit
         usage_frequency verdict why window worst
-        histogram.cohort groups.group matrix.target moves.target accuracy.score against.score calibration.score
+        histogram.cohort groups.group matrix.target moves.target ready.target accuracy.score against.score calibration.score
         capture.score lead_times.score false_alarms.score groups.score waterfall.from
     """,
     "flag": """

@@ -156,7 +156,8 @@ def test_a_database_address_is_read_through_sqlalchemy(tmp_path, monkeypatch, ro
 def test_a_database_that_does_not_answer_is_an_integration_error_without_the_password(address):
     with pytest.raises(IntegrationError) as caught:
         Portfolio.open(address)
-    assert "s3cret" not in str(caught.value.to_dict()) and "ann" not in caught.value.message
+    assert "s3cret" not in str(caught.value.to_dict()) and "ann:" not in caught.value.message
+    assert "ann@" not in caught.value.message
     assert caught.value.to_dict()["error_code"] == "INTEGRATION_ERROR"
 
 

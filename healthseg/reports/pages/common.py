@@ -44,9 +44,9 @@ DECISIONS = Points(
     limit=5,
 )
 # of results with ``recommended_actions`` as sentences
-WHAT_TO_DO = Section(
+NEXT_ACTIONS_SECTION = Section(
     "actions",
-    "What to do?",
+    "Next actions",
     blocks=(
         Points(
             "recommended_actions",

@@ -58,7 +58,7 @@ CUSTOMER = Page(
     sections=(
         Section(
             "actions",
-            "What is next?",
+            "Next actions",
             blocks=(replace(NEXT_ACTIONS_OF_CUSTOMER, rows="health.next_actions"),),
         ),
         Section(

@@ -287,7 +287,7 @@ PORTFOLIO = Page(
     sections=(
         Section(
             "actions",
-            "What to do?",
+            "Next actions",
             blocks=(
                 FIRST_ACTIONS,
                 replace(DECISIONS, rows="actions", heading="Across the portfolio"),

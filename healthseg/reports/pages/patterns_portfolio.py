@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import WHAT_TO_DO
+from healthseg.reports.pages.common import NEXT_ACTIONS_SECTION
 from healthseg.reports.pages.patterns import (
     METHOD,
     METHOD_FACTS,
@@ -371,7 +371,7 @@ PORTFOLIO = Page(
     about=(_about,),
     cards=_portfolio_cards,
     sections=(
-        WHAT_TO_DO,
+        NEXT_ACTIONS_SECTION,
         Section("churn", "What precedes churn?", _churn_lead, _churn),
         Section("next", "Which customers may churn or expand next?", _next, (NEXT,)),
         Section(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from healthseg.charts.formats import is_missing
 from healthseg.reports.pages.common import (
     DECISIONS,
-    WHAT_TO_DO,
+    NEXT_ACTIONS_SECTION,
     churn_range,
     largest_first,
     portfolio_about,
@@ -249,7 +249,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=portfolio_cards,
     sections=(
-        replace(WHAT_TO_DO, blocks=(DECISIONS,)),
+        replace(NEXT_ACTIONS_SECTION, blocks=(DECISIONS,)),
         Section(
             "tiers",
             "How are customers and ARR spread over the tiers?",
