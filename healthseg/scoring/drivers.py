@@ -56,6 +56,19 @@ def factors(points: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     return ranked[FACTORS]
 
 
+def costliest(points: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """The metric that costs each customer the most points: the first of ``factors`` that is not positive, by client_id.
+
+    ``points`` is ``Scores.points`` of one date; customers whose metrics are all positive have no row.
+    """
+    rows = points[~points["missing"] & (points["effective_weight"] > 0)]
+    rows = rows[rows["points"] < settings.band_edges[-1]]
+    rows = rows.assign(lost=rows["effective_weight"] * (100 - rows["points"]))
+    order = ["client_id", "lost", "component", "metric"]
+    rows = rows.sort_values(order, ascending=[True, False, True, True], kind="stable")
+    return rows.drop_duplicates("client_id").set_index("client_id")
+
+
 def risk_indicators(
     points: pd.DataFrame,
     score: Mapping[str, Any],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from healthseg.scoring import factors, opportunities, risk_indicators, score_panel
+from healthseg.scoring.drivers import costliest
 from healthseg.settings import Settings
 
 NAN = np.nan
@@ -122,3 +123,15 @@ def test_a_customer_in_full_health_has_no_risk_indicators(panel):
     stable = {"trend": "stable", "slope_per_week": 0.0}
     assert risk_indicators(scores.points(), scores.frame.iloc[0], Settings(), stable).empty
     assert (factors(scores.points(), Settings())["side"] == "positive").all()
+
+
+def test_the_costliest_metric_of_each_customer_is_the_first_factor_that_is_not_positive(panel):
+    changes = ({"stickiness_30d": 0.1, "nps_365d": 20}, {}, {"nps_365d": 0, "csat_180d": NAN})
+    rows = panel(*({**change, "client_id": str(n)} for n, change in enumerate(changes)))
+    points = score_panel(rows, Settings()).points()
+    first = {}
+    for client, own in points.groupby("client_id"):
+        costly = factors(own, Settings()).query("side != 'positive'")
+        first |= {client: costly["metric"].iloc[0]} if len(costly) else {}
+    assert costliest(points, Settings())["metric"].to_dict() == first
+    assert first == {"0": "stickiness_30d", "2": "nps_365d"}

@@ -16,14 +16,11 @@ from healthseg.metrics.counting import customers
 from healthseg.metrics.families import rolled_up
 from healthseg.metrics.money import at_constant_rates, money
 from healthseg.rules import SEVERITIES, TriggeredRule, alerts
-from healthseg.scoring import ScoreChange, bands_of, explain_change, factors, row_risk_level, shown
+from healthseg.scoring import ScoreChange, bands_of, explain_change, row_risk_level, shown
 from healthseg.scoring.churn import training
+from healthseg.scoring.drivers import costliest
 from healthseg.scoring.overrides import why_no_score
-from healthseg.scoring.scored_panel import (
-    ScoredPanel,
-    ScoreModel,
-    scored_panel,
-)
+from healthseg.scoring.scored_panel import ScoredPanel, ScoreModel, scored_panel
 from healthseg.settings import BANDS
 from healthseg.tools.base import Figure
 from healthseg.tools.context import chosen_customers, chosen_warnings
@@ -251,8 +248,7 @@ class HealthOfPortfolio:
 
     def _override(self, client: str) -> str | None:
         """What overrides the score, in words."""
-        row = self.today.loc[client].to_dict()
-        held = overrides_of(row, client, client, self.as_of, self.settings)
+        held = overrides_of(self._rows[client], client, client, self.as_of, self.settings)
         return "; ".join(item.text for item in held) or None
 
     def _rate(self, rows: pd.DataFrame) -> pd.Series | float:
@@ -275,7 +271,7 @@ class HealthOfPortfolio:
     def _reason(self, client: str) -> str:
         """Why this customer is where it is: its most severe risk, else the metric that costs it most, else its best; of a
         parent first which of its accounts is worst."""
-        own, row = self._own_reason(client), self.today.loc[client]
+        own, row = self._own_reason(client), self._rows[client]
         if row["provisional"] and (why := why_no_score(row, self.settings)) != own:
             own = rules.joined([why, own])
         days, soon = self.figures[client]["renewal_days"], self.settings.churn_horizon_days
@@ -291,15 +287,12 @@ class HealthOfPortfolio:
         if risks:
             return rules.joined(rule.text for rule in risks[:2])
         if self.figures[client]["score"] is None:
-            return why_no_score(self.today.loc[client], self.settings)
-        points = self._points(client)
-        costly = factors(points, self.settings)
-        worst = costly[costly["side"] != "positive"].head(1)
-        if len(worst):
-            row = worst.iloc[0]
-            costs = words.factor(row["metric"], row["label"], row["value"], "negative")
-            return rules.joined(["No acute risk", costs])
-        return "No risk stands out"
+            return why_no_score(self._rows[client], self.settings)
+        worst = self._costliest.get(client)
+        if worst is None:
+            return "No risk stands out"
+        costs = words.factor(worst["metric"], worst["label"], worst["value"], "negative")
+        return rules.joined(["No acute risk", costs])
 
     def _what_if(self, table: pd.DataFrame) -> pd.DataFrame:
         """What a page needs to show the scores under other weights.
@@ -310,7 +303,7 @@ class HealthOfPortfolio:
         """
         # no weights make a score of a provisional customer
         today = self.today[~self.today["provisional"].astype(bool)]
-        points, ids = self.points.obj, today.index
+        points, ids = self.points, today.index
         known = points.assign(known=points["share"].where(points["value"].notna(), 0.0))
         shares = known.pivot_table(
             index="client_id", columns="component", values="known", aggfunc="sum"
@@ -333,12 +326,18 @@ class HealthOfPortfolio:
         return frame.assign(least_coverage=self.settings.min_coverage)
 
     @cached_property
-    def points(self) -> Any:
-        """The metrics of today's scores, by customer."""
-        return self.scored.scores.points(date=self.as_of).groupby("client_id", sort=False)
+    def points(self) -> pd.DataFrame:
+        """The metrics of today's scores."""
+        return self.scored.scores.points(date=self.as_of)
 
-    def _points(self, client: str) -> pd.DataFrame:
-        return self.points.get_group(client)
+    @cached_property
+    def _costliest(self) -> dict[Any, dict[Any, Any]]:
+        return costliest(self.points, self.settings).to_dict("index")
+
+    @cached_property
+    def _rows(self) -> dict[Any, dict[Any, Any]]:
+        """Today's rows by customer."""
+        return self.today.to_dict("index")
 
     # -- lists ---------------------------------------------------------------------------
 
@@ -480,8 +479,7 @@ class HealthOfPortfolio:
 
     def _input_coverage(self) -> pd.DataFrame:
         """Of how many live customers each input of the score is known."""
-        points = self.points.obj
-        points = points[points["client_id"].isin(self.today.index)]
+        points = self.points[self.points["client_id"].isin(self.today.index)]
         by = points.assign(measured=~points["missing"]).groupby(["component", "metric"], sort=False)
         coverage = by.agg(
             label=("label", "first"),
