@@ -76,7 +76,7 @@ TEXTS = """(() => {
   }
   return texts;
 })()"""
-RAW_NAME = re.compile(r"(?<!\w)[A-Za-z]+(?:_[A-Za-z]+)+(?!\w)")
+RAW_NAME = re.compile(r"(?<![\w/])[A-Za-z]+(?:_[A-Za-z]+)+(?!\w)")
 SETTLED = """new Promise(done => { let left = 200; const look = () =>
   innerWidth < 641 || !left-- || [...document.querySelectorAll("script.hs-spec")].every(one =>
     one.closest("figure").dataset.drawn) ? done(left) : setTimeout(look, 20); look(); })"""

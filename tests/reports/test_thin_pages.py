@@ -69,7 +69,10 @@ def test_no_page_has_empty_sections_or_figures_of_nothing(pages):
 
 def test_stages_that_nobody_recorded_are_one_line_and_one_action(pages):
     stages = pages["manage_lifecycle_stages"]
-    assert [text for level, text in stages.headings if level == 2] == ["Next actions", UNANSWERED]
+    assert [text for level, text in stages.headings if level == 2] == [
+        "What to do next?",
+        UNANSWERED,
+    ]
     assert "Record a stage for 29 customers without one" in stages.text
 
 

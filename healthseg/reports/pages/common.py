@@ -46,7 +46,7 @@ DECISIONS = Points(
 # of results with ``recommended_actions`` as sentences
 NEXT_ACTIONS_SECTION = Section(
     "actions",
-    "Next actions",
+    "What to do next?",
     blocks=(
         Points(
             "recommended_actions",

@@ -58,7 +58,7 @@ CUSTOMER = Page(
     sections=(
         Section(
             "actions",
-            "Next actions",
+            "What to do next?",
             blocks=(replace(NEXT_ACTIONS_OF_CUSTOMER, rows="health.next_actions"),),
         ),
         Section(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from healthseg.tools.lifecycle.result import LifecycleStage, PortfolioLifecycle
 
 ACTIONS_LIST = replace(NEXT_ACTIONS, rows="recommended_actions_detail")
-ACTIONS = Section("actions", "Next actions", blocks=(ACTIONS_LIST,))
+ACTIONS = Section("actions", "What to do next?", blocks=(ACTIONS_LIST,))
 TYPICAL = "stage_health.typical_duration"
 NEXT = "next_stage_criteria"
 DAYS_LEFT = f"{NEXT}.progress.estimated_days_to_transition"

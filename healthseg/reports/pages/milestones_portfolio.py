@@ -287,7 +287,7 @@ PORTFOLIO = Page(
     sections=(
         Section(
             "actions",
-            "Next actions",
+            "What to do next?",
             blocks=(
                 FIRST_ACTIONS,
                 replace(DECISIONS, rows="actions", heading="Across the portfolio"),

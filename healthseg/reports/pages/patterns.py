@@ -249,7 +249,7 @@ CUSTOMER = Page(
     about=(CUSTOMER_ABOUT.replace("{client_id}", "{analysis_scope.client_id}"),),
     cards=_customer_cards,
     sections=(
-        Section("actions", "Next actions", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
+        Section("actions", "What to do next?", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
         Section(
             "different",
             "How does it differ from retained customers?",

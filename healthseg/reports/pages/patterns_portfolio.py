@@ -387,6 +387,22 @@ PORTFOLIO = Page(
                     "Each pattern in words",
                     (Points("identified_patterns", _whole, "{pattern_name}", where=is_other),),
                 ),
+                Fold(
+                    "All that was tested and may be chance",
+                    (
+                        Table(
+                            "frames.rejected",
+                            {
+                                "Looked like a pattern": "name",
+                                "Factor": "lift:number.2",
+                                "Shown by": "support:number",
+                                "Of": "n:number",
+                                "Why it is not significant": "why:prose",
+                            },
+                            label="patterns",
+                        ),
+                    ),
+                ),
             ),
         ),
         Section("retention", "What do retained customers have in common?", blocks=_retained),
@@ -414,29 +430,6 @@ PORTFOLIO = Page(
                         "Impact, from history": "potential_impact:prose",
                     },
                     label="opportunities",
-                ),
-            ),
-        ),
-        Section(
-            "not_significant",
-            "Which patterns did not hold up?",
-            lambda patterns: () if len(patterns.frame("rejected")) else ("Nothing else came near",),
-            (
-                Fold(
-                    "All that was tested and may be chance",
-                    (
-                        Table(
-                            "frames.rejected",
-                            {
-                                "Looked like a pattern": "name",
-                                "Factor": "lift:number.2",
-                                "Shown by": "support:number",
-                                "Of": "n:number",
-                                "Why it is not significant": "why:prose",
-                            },
-                            label="patterns",
-                        ),
-                    ),
                 ),
             ),
         ),

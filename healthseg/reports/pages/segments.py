@@ -250,7 +250,7 @@ CUSTOMER = Page(
     sections=(
         Section(
             "actions",
-            "Next actions",
+            "What to do next?",
             blocks=(
                 Missing("A customer’s next actions", "customer_standing", NO_CUSTOMER),
                 replace(NEXT_ACTIONS_OF_CUSTOMER, rows="customer_standing.next_actions"),
@@ -372,7 +372,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
-        Section("actions", "Next actions", blocks=_to_do),
+        Section("actions", "What to do next?", blocks=_to_do),
         Section(
             "segments",
             "How large are the segments, and what are they like?",

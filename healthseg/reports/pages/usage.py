@@ -297,7 +297,7 @@ CUSTOMER = Page(
         ),
         Section(
             "actions",
-            "Next actions",
+            "What to do next?",
             blocks=(
                 NEXT_ACTIONS,
                 Points("alerts", "{message:prose}", severity="severity", heading="Alerts"),
@@ -350,7 +350,7 @@ PORTFOLIO = Page(
         ),
     ),
     sections=(
-        Section("actions", "Next actions", blocks=(NEXT_ACTIONS,)),
+        Section("actions", "What to do next?", blocks=(NEXT_ACTIONS,)),
         Section(
             "breaking_away",
             "Where did usage drop sharply?",
