@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,10 +173,10 @@ def _template() -> jinja2.Template:
 
 def _columns(basis: str | None) -> tuple[IndexColumn, ...]:
     """The columns; without a probability of churn the ARR is weighted by the score, and the heading says so."""
-    if not (basis or "").startswith("probability"):
+    horizon = re.match(r"probability of churn in (\d+ days)", basis or "")
+    if horizon is None:
         return COLUMNS
-    horizon = str(basis).removeprefix("probability of churn in ").removesuffix(" × ARR")
-    heading = f"Expected churned ARR, {horizon}"  # whatever window of renewals is chosen
+    heading = f"Expected churned ARR, {horizon[1]}"  # whatever window of renewals is chosen
     return tuple(
         replace(column, heading=heading) if column.key == "at_stake" else column
         for column in COLUMNS
