@@ -33,6 +33,9 @@ class UsageSettings(Frozen):
     idle_seats_max_utilisation: Share = 0.5
     # an alert interrupts somebody: it waits until fewer than three of ten are in use
     idle_seats_alert_max_utilisation: Share = 0.3
+    # before a renewal so near, fewer than seven of ten in use are a reason to offer fewer: buyers look at them then
+    idle_seats_renewal_days: Annotated[int, Field(ge=0)] = 180
+    idle_seats_renewal_max_utilisation: Share = 0.7
     # silence that calls for a call: two weeks are longer than most holidays
     silent_days: Annotated[int, Field(ge=1)] = 14
     # unusual days of the portfolio are looked for in the last year
@@ -45,5 +48,7 @@ class UsageSettings(Frozen):
             "silent_days": float(self.silent_days),
             "idle_seats_max_utilisation": self.idle_seats_max_utilisation,
             "idle_seats_alert_max_utilisation": self.idle_seats_alert_max_utilisation,
+            "idle_seats_renewal_days": float(self.idle_seats_renewal_days),
+            "idle_seats_renewal_max_utilisation": self.idle_seats_renewal_max_utilisation,
             "own_baseline_fall_ratio": self.own_baseline_fall_ratio,
         }

@@ -62,8 +62,7 @@ def expansion_potential(context: PortfolioContext, date: dt.date) -> pd.DataFram
 def _potential(context: PortfolioContext, date: dt.date) -> pd.DataFrame:
     rows, price = context.live_on(date), arr_per_seat(context, date)
     frame = _seats(context, rows, price, date)
-    idle = (rows["seats"].astype(float) - rows["monthly_active_users"].astype(float)).clip(lower=0)
-    frame["contraction_exposure"] = idle * price
+    frame["contraction_exposure"] = idle_seats(rows) * price
     frame["cap"] = _cap(context, rows, date)
     for end in ENDS:
         raw = frame[f"seats_{end}"]
@@ -80,6 +79,11 @@ def _potential(context: PortfolioContext, date: dt.date) -> pd.DataFrame:
     for end in ENDS:
         frame[end] = frame[end].where(known.isna(), known)
     return frame
+
+
+def idle_seats(rows: pd.DataFrame) -> pd.Series:
+    """The seats that nobody used in a month, by row of the panel."""
+    return (rows["seats"].astype(float) - rows["monthly_active_users"].astype(float)).clip(lower=0)
 
 
 def arr_per_seat(context: PortfolioContext, date: dt.date) -> pd.Series:

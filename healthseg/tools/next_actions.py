@@ -25,6 +25,7 @@ from healthseg.rules.actions import ActionRule, action_rules
 from healthseg.scoring.recoveries import Recoveries, recoveries
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.context import CustomerContext, PortfolioContext, panel_rows
+from healthseg.tools.expansion import arr_per_seat, idle_seats
 from healthseg.tools.values import number, word
 
 if TYPE_CHECKING:
@@ -177,8 +178,21 @@ class NextActions:
             "champion_percent": _percent(panel.get("champion_share")),
             "top_user_percent": _percent(panel.get("top_user_share_28d")),
             "seat_percent": _percent(panel.get("seat_utilisation")),
-            **_idle(panel, amount, currency),
+            **self._idle(client_id, currency),
         }
+
+    @cached_property
+    def _idle_seats(self) -> pd.DataFrame:
+        seats = idle_seats(self.context.live)
+        return pd.DataFrame({"seats": seats, "arr": seats * arr_per_seat(self.context, self.as_of)})
+
+    def _idle(self, client_id: str, currency: str | None) -> dict[str, Any]:
+        """The seats that nobody uses, and their share of the ARR."""
+        seats, arr = (number(value) for value in self._idle_seats.loc[client_id])
+        if seats is None or arr is None:
+            return {}
+        words = formats.brief_money(arr, currency)
+        return {"idle_seats": seats, "idle_arr": arr, "idle_arr_words": words}
 
     def _day(self, days: float) -> dt.date:
         return self.as_of + dt.timedelta(days=int(days))
@@ -336,19 +350,6 @@ def first_actions(context: CustomerContext, figures: Mapping[str, Any]) -> list[
     own = {name: figures[name] for name in SCORE_FIGURES}
     known = NextActions.of(context.portfolio, context.as_of)
     return known.customer(context.client_id, own)[: context.settings.next_actions_shown]
-
-
-def _idle(panel: Mapping[str, Any], arr: float | None, currency: str | None) -> dict[str, Any]:
-    """The seats that nobody uses, and their share of the ARR."""
-    seats, used = panel.get("seats"), panel.get("seat_utilisation")
-    if not seats or used is None or arr is None:
-        return {}
-    share = max(0.0, 1 - used)
-    return {
-        "idle_seats": seats * share,
-        "idle_arr": arr * share,
-        "idle_arr_words": formats.brief_money(arr * share, currency),
-    }
 
 
 def _percent(share: float | None) -> float | None:

@@ -189,7 +189,7 @@ CUSTOMER = Page(
                         "Renewal": "{health.customer.renewal_on:day}",
                         "Uncontracted for": "{payment.uncontracted_days:number day}",
                         "Oldest overdue invoice": "{payment.worst_days_overdue:number day}",
-                        "Paid in time, or at most 5 days late": "{payment.paid_on_time_share_365d:percent}",
+                        "Paid within the grace period": "{payment.paid_on_time_share_365d:percent}",
                     }
                 ),
                 Table(

@@ -28,13 +28,11 @@ from healthseg.reports.spec import (
     Section,
     Table,
 )
-from healthseg.tools.renewals import WINDOWS
+from healthseg.tools.tiers.result import LEAST_OF_A_FIFTH
 
 if TYPE_CHECKING:
     from healthseg.tools.tiers.result import ValueTiers
 
-# a fifth of fewer customers is none
-FIFTH = 5
 METHOD = (
     "A tier’s upper end belongs to it; customers without a known ARR are in none",
     "Potential is the seats that users need now or in a year beyond those there are, where nine of ten "
@@ -75,7 +73,7 @@ def portfolio_cards(tiers: ValueTiers) -> tuple[Card, ...]:
 
 def _few(tiers: ValueTiers) -> str:
     """Why a concentration says nothing: the top fifth of fewer than five customers is no fifth."""
-    few = tiers.pareto_analysis.n < FIFTH
+    few = tiers.pareto_analysis.n < LEAST_OF_A_FIFTH
     return "fewer than five customers have an ARR" if few and tiers.pareto_analysis.n else ""
 
 
@@ -180,9 +178,9 @@ def _risk_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
     )
 
 
-def _idle_before_renewal(customer: Row) -> bool:
+def _idle_before_renewal(customer: Row, within: int) -> bool:
     days, idle = customer["days_to_renewal"], customer["contraction_exposure"]
-    return not (is_missing(days) or is_missing(idle)) and 0 <= days <= WINDOWS[-1] and idle > 0
+    return not (is_missing(days) or is_missing(idle)) and 0 <= days <= within and idle > 0
 
 
 def _growth(tiers: ValueTiers) -> tuple[str, ...]:
@@ -227,9 +225,9 @@ def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
             "Renewal": "renewal_on:day",
             "Manager": "csm_id:manager",
         },
-        f"Idle seats at customers that renew within {WINDOWS[-1]} days: win users, or offer fewer",
+        f"Idle seats at customers that renew within {tiers.growth.renewal_days} days: win users, or offer fewer",
         "customers",
-        where=_idle_before_renewal,
+        where=lambda customer: _idle_before_renewal(customer, tiers.growth.renewal_days),
         sort=largest_first("contraction_exposure"),
         limit=5,
     )

@@ -15,6 +15,8 @@ from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
 
+# a fifth of fewer customers is none
+LEAST_OF_A_FIFTH = 5
 DETAILS = ("characteristics", "engagement_strategy", "expansion_pipeline", "retention", "at_risk")
 
 
@@ -348,8 +350,10 @@ class ValueTiers(Result):
         parts = [f"{self.total_customers} customer{plural}"]
         if self.total_arr is not None:
             parts[0] += f" with {brief_money(self.total_arr, self.currency)} ARR"
-        # a fifth of fewer customers is none
-        if self.pareto_analysis.top_20_percent_arr_contribution and self.pareto_analysis.n >= 5:
+        if (
+            self.pareto_analysis.top_20_percent_arr_contribution
+            and self.pareto_analysis.n >= LEAST_OF_A_FIFTH
+        ):
             share = self.pareto_analysis.top_20_percent_arr_contribution
             parts.append(f"the top fifth has {share} of it")
         if self.retention is not None and self.retention.nrr is not None:

@@ -12,7 +12,6 @@ from healthseg.rules import listed
 from healthseg.statistics.rates import gini, herfindahl, largest_share, top_fifth
 from healthseg.tools.base import Figure, Interval
 from healthseg.tools.context import EXPANSION_RULES, mean_interval
-from healthseg.tools.renewals import WINDOWS
 from healthseg.tools.tiers.allocation import by_rank
 from healthseg.tools.tiers.result import (
     ArrShare,
@@ -178,8 +177,8 @@ def growth(run: TierRun) -> Growth:
     """Readiness to expand, and the ARR of idle seats with that of customers that renew soon, over all tiers."""
     frame, days = run.potential, run.rows["days_to_renewal"].astype(float)
     ready = run.context.expansion_readiness["ready"].eq(True).reindex(frame.index)
-    idle = frame["contraction_exposure"]
-    soon = (idle > 0) & (days >= 0) & (days <= WINDOWS[-1])
+    idle, within = frame["contraction_exposure"], run.settings.idle_seats_renewal_days
+    soon = (idle > 0) & (days >= 0) & (days <= within)
     known, reason = run.money.addable and bool(idle.notna().any()), NO_POTENTIAL
     return Growth(
         ready=int(ready.sum()),
@@ -187,7 +186,7 @@ def growth(run: TierRun) -> Growth:
         idle_arr=Figure(round(float(idle.sum()), 2) if known else None, reason),
         idle_arr_renewing=Figure(round(float(idle[soon].sum()), 2) if known else None, reason),
         renewing=int(soon.sum()),
-        renewal_days=WINDOWS[-1],
+        renewal_days=within,
     )
 
 
