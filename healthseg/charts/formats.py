@@ -322,6 +322,15 @@ def significant(value: Any, digits: int = 2) -> str:
     return DASH if is_missing(value) else f"{float(value):.{digits or 2}g}".replace("-", MINUS)
 
 
+def figure(value: Any, decimals: int = 0) -> str:
+    """A figure of any kind: what is whole has no decimals.
+
+    >>> figure(3106, 4), figure(0.84371, 4)
+    ('3,106', '0.8437')
+    """
+    return number(value, 0 if is_missing(value) or float(value).is_integer() else decimals)
+
+
 def signed_percent(share: Any, decimals: int = 0) -> str:
     """A change of a share of one, as per cent with its sign.
 
@@ -351,6 +360,7 @@ def rate(value: Any, decimals: int = 0) -> str:
 
 NUMERIC: dict[str, Callable[[Any, int], str]] = {
     "number": number,
+    "figure": figure,
     "rate": rate,
     "signed": signed,
     "percent": percent,

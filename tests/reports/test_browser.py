@@ -160,6 +160,21 @@ def test_a_long_table_opens_and_closes(browser: Browser, pages):
     assert browser.run(rows) == 60
 
 
+def test_in_jupyterlab_names_are_on_the_left_and_figures_on_the_right(browser: Browser, pages):
+    """Its own stylesheet puts all cells of tables to the right."""
+    text = pages["portfolio"].read_text("utf-8")
+    page = pages["portfolio"].with_name("portfolio-in-lab.html")
+    theirs = (
+        ".jp-RenderedHTMLCommon:not(.jp-RenderedMarkdown) :is(td, th, tr) { text-align: right }"
+    )
+    text = text.replace("<head>", f"<head><style>{theirs}</style>", 1)
+    page.write_text(text.replace("<body", "<body class='jp-RenderedHTMLCommon'", 1), "utf-8")
+    browser.open(page)
+    align = "getComputedStyle(document.querySelector('tbody {}')).textAlign"
+    assert browser.run(align.format("th")) == "left"
+    assert browser.run(align.format(".hs-num")) == "right"
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_the_index_searches_sorts_and_filters(browser: Browser, pages, width):
     browser.open(pages["index"], width)

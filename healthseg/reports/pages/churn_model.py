@@ -28,7 +28,9 @@ def result(portfolio: Portfolio, model: ChurnModel, as_of: str | None = None) ->
         effects = model.effects(training.training_rows(portfolio, model.trained_until))
         predictions = _named(portfolio, model, day)
     run_figures = {
-        name: value for name, value in gate.to_dict().items() if isinstance(value, int | float)
+        name: value
+        for name, value in gate.to_dict().items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
     }
     for row in effects.head(EFFECTS_LOGGED).to_dict("records"):
         run_figures[f"log odds {row['label']}"] = round(row["log_odds"], 4)

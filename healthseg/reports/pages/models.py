@@ -85,8 +85,8 @@ RUNS = Section(
             "frames.run",
             {
                 "Figure": "name:words",
-                "This run": "now:number.4",
-                "Previous run": "before:number.4",
+                "This run": "now:figure.4",
+                "Previous run": "before:figure.4",
                 "Change": "change:signed.4",
             },
             "Figures of the run",
