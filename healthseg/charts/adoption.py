@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
     from healthseg.charts.theme import Picture
 
-BLUE, GREEN, AMBER = (theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk"))
-CATEGORIES = {"core": BLUE, "advanced": GREEN, "premium": AMBER}
+CATEGORIES = dict(zip(("core", "advanced", "premium"), theme.KINDS, strict=False))
 STAGES = {
     "eligible": "Could use it",
     "awareness": "Learned of it, or used it",
@@ -48,7 +47,7 @@ def features(frame: pd.DataFrame) -> Picture:
             "{feature:Words}",
             lambda row: _how_often("{rate:percent} · {adopted:number} of {customers:number}", row),
             "rate",
-            colour=lambda row: CATEGORIES.get(row["category"], BLUE),
+            colour=lambda row: CATEGORIES.get(row["category"], theme.HIGHLIGHT),
             interval=("lower", "upper"),
         ),
     )
@@ -65,7 +64,9 @@ def own_features(frame: pd.DataFrame) -> Picture:
             lambda row: _how_often("{rate:percent} of users", row),
             "rate",
             colour=lambda row: (
-                CATEGORIES.get(row["category"], BLUE) if row["adopted"] == 1 else theme.FAINT
+                CATEGORIES.get(row["category"], theme.HIGHLIGHT)
+                if row["adopted"] == 1
+                else theme.FAINT
             ),
         ),
     )
@@ -107,7 +108,7 @@ def own_times(times: pd.DataFrame) -> Picture:
             "{name:Words}",
             figure,
             "length",
-            colour=lambda row: theme.FAINT if formats.is_missing(row["days"]) else BLUE,
+            colour=lambda row: theme.FAINT if formats.is_missing(row["days"]) else theme.HIGHLIGHT,
             target="median",
         ),
         lambda shown: bars.days(shown[["length", "median"]].max().max()),
@@ -163,7 +164,7 @@ def effects(features: pd.DataFrame) -> Picture:
                 "{adjusted:signed.2}" + " *" * bool(row["found"]) + " · unadjusted {raw:signed.2}"
             ),
             None,
-            colour=lambda row: BLUE if row["found"] else theme.FAINT,
+            colour=lambda row: theme.HIGHLIGHT if row["found"] else theme.FAINT,
             dot="adjusted",
             target="raw",
             interval=("lower", "upper"),

@@ -12,7 +12,6 @@ from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import at
 
 _HEADER, _ROW, _BAR = 32, 41, 11
-BLUE = theme.BAND_COLOURS["champion"]
 MOST = 14
 DAY_STEPS = (5, 7, 14, 30, 60, 90, 180, 365, 730)
 Record = dict[str, Any]
@@ -96,7 +95,7 @@ def row(
     figure: str | Callable[[Record], str],
     end: str | None,
     start: str | float = 0.0,
-    colour: str | Callable[[Record], str] = BLUE,
+    colour: str | Callable[[Record], str] = theme.HIGHLIGHT,
     dot: str | None = None,
     target: str | float | None = None,
     interval: tuple[str | float, str] | None = None,

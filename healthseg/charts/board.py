@@ -12,8 +12,7 @@ from healthseg.charts.bars import Bar, BarRow, rows
 from healthseg.charts.canvas import Rows, at
 from healthseg.charts.tiers import money_axis
 
-BLUE, SOFT = theme.BAND_COLOURS["champion"], theme.SOFT
-LINES = (("nrr", "NRR", BLUE), ("grr", "GRR", SOFT))
+LINES = (("nrr", "NRR", theme.HIGHLIGHT), ("grr", "GRR", theme.SOFT))
 
 
 def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> theme.Picture:
@@ -41,7 +40,13 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
         end = [{**line[-1], "text": f"{name} {formats.percent(line[-1]['value'])}"}]
         text = {"align": "left", "dx": 7, "fontSize": 12, "fontWeight": 600, "color": colour}
         above = line[0]["value"] < targets[key]  # the label lies where the line does not
-        small = {"align": "left", "dx": 4, "dy": -6 if above else 14, "fontSize": 11, "color": SOFT}
+        small = {
+            "align": "left",
+            "dx": 4,
+            "dy": -6 if above else 14,
+            "fontSize": 11,
+            "color": theme.SOFT,
+        }
         dash = {"color": colour, "strokeDash": [3, 4], "strokeWidth": 1, "opacity": 0.7}
         layers += [
             canvas.layer(goal, "line", dash, x=x, y=up),
@@ -85,9 +90,9 @@ def _prediction(row: Mapping[str, Any], currency: str | None) -> BarRow:
     return BarRow(
         formats.day(row["until"]),
         f"{words[0]} expected · {words[1]} happened",
-        bars=(Bar(lower, upper, BLUE, 0.3, 17),),
+        bars=(Bar(lower, upper, theme.HIGHLIGHT, 0.3, 17),),
         dot=expected,
-        dot_colour=BLUE,
+        dot_colour=theme.HIGHLIGHT,
         target=churned,
         brief=f"{words[0]} · {words[1]}",
     )
@@ -114,6 +119,6 @@ def _events(known: pd.DataFrame, months: list[str], low: float, x: Any, up: Any)
     half, layers = months[len(months) // 2], []
     for level, (month, text) in enumerate(named):
         label = [{"month": month, "value": low - 0.04 * (level + 1), "text": text}]
-        look = {"align": "left" if month < half else "right", "fontSize": 11, "color": SOFT}
+        look = {"align": "left" if month < half else "right", "fontSize": 11, "color": theme.SOFT}
         layers.append(canvas.layer(label, "text", look, x=x, y=up, text="text"))
     return layers

@@ -10,7 +10,6 @@ import pandas as pd
 from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import Rows, at
 
-BLUE, GREEN, AMBER = (theme.BAND_COLOURS[name] for name in ("champion", "healthy", "at_risk"))
 # A part of each column: the frame's column that holds it, its name and its colour; a part below 0 is drawn downwards.
 Part = tuple[str, str, str]
 

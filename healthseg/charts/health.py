@@ -229,7 +229,7 @@ def distribution(bins: pd.DataFrame) -> Picture:
         "No customer has a score yet.",
         "low",
         "high",
-        [("customers", "customers", columns.BLUE)],
+        [("customers", "customers", theme.HIGHLIGHT)],
         time=False,
         ticks=(0, 20, 40, 60, 80, 100),
         colour=_own_band,
@@ -262,7 +262,7 @@ def coverage(inputs: pd.DataFrame) -> Picture:
 
 def _measured(row: Record) -> BarRow:
     share = float(row["measured_share"])
-    known = theme.SOFT if share >= 0.9 else theme.BAND_COLOURS["at_risk"]
+    known = theme.SOFT if share >= 0.9 else theme.DOWN
     return BarRow(
         formats.plain(row["label"]),
         formats.filled("{measured_share:percent} · {measured:number} of {customers:number}", row),

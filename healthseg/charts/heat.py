@@ -10,7 +10,6 @@ import pandas as pd
 from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import at
 
-BLUE = theme.BAND_COLOURS["champion"]
 SMALL = 11
 LONGEST_NAME = 275.0
 Row = dict[str, Any]
@@ -55,7 +54,7 @@ def heat_map(
             "y": cell * down.index(record[row]),
             "y2": cell * (down.index(record[row]) + 1),
             "strength": 0.06 + 0.8 * min(1.0, abs(float(record[value])) / most),
-            "colour": colour(record) if colour else BLUE,
+            "colour": colour(record) if colour else theme.HIGHLIGHT,
             "text": text(record) if text else "",
             "under": under(record) if under else "",
             "tip": tip(record)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "prospect": theme.FAINT,
-    "trial": "#cc79a7",
-    "onboarding": "#56b4e9",
-    "active": theme.BAND_COLOURS["healthy"],
-    "engaged": theme.BAND_COLOURS["champion"],
-    "expanded": theme.VIOLET,
-    "renewing": theme.BAND_COLOURS["at_risk"],
-    "at_risk": theme.BAND_COLOURS["critical"],
+    "trial": theme.PINK,
+    "onboarding": theme.SKY,
+    "active": theme.OLIVE,
+    "engaged": theme.HIGHLIGHT,
+    "expanded": theme.BROWN,
+    "renewing": theme.SLATE,
+    "at_risk": theme.PLUM,
     "churned": theme.SOFT,
 }
 # Along time, at risk at the bottom, where its changes are seen best.
@@ -43,18 +43,17 @@ STACK = (
     "expanded",
     "churned",
 )
-OTHERS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#d55e00")
 
 
 def _colours(stages: Iterable[str], order: Iterable[str] = COLOURS) -> dict[str, str]:
     """The colours of stages; those of a team's own lifecycle have others, in their order."""
     own = [stage for stage in dict.fromkeys(stages) if stage not in STACK]
     known = {stage: COLOURS.get(stage, theme.GRID) for stage in order}
-    return known | dict(zip(own, itertools.cycle(OTHERS), strict=False))
+    return known | dict(zip(own, itertools.cycle(theme.KINDS), strict=False))
 
 
 def _colour(row: dict[str, Any], stage: str = "stage") -> str:
-    return COLOURS.get(row[stage], OTHERS[0])
+    return COLOURS.get(row[stage], theme.HIGHLIGHT)
 
 
 # -- one customer ---------------------------------------------------------------------------------
@@ -116,7 +115,7 @@ def position(
     side, start, height = _clear(steps, own["day"], _room(words, last), last)
     x = at("day", canvas.span(0, last), canvas.axis("", 8, "days in the stage", grid=False))
     scale, axis = canvas.span(0, 1), canvas.axis("percent")
-    y, colour = at("share", scale, axis), COLOURS.get(stage, OTHERS[0])
+    y, colour = at("share", scale, axis), COLOURS.get(stage, theme.HIGHLIGHT)
     band = {"color": colour, "opacity": 0.15, "interpolate": "step-after"}
     stuck = [
         {"share": stuck_share, "day": last, "text": f"stuck below {formats.percent(stuck_share)}"}

@@ -10,7 +10,6 @@ import pandas as pd
 from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import Rows, at
 
-BLUE, RED = theme.BAND_COLOURS["champion"], theme.BAND_COLOURS["critical"]
 Record = dict[str, Any]
 
 
@@ -52,7 +51,7 @@ def marked_line(
     names = _spaced([row for row in rows if row[marked]], date, value, label, label_days)
     layers = [
         canvas.layer(points, "line", {"color": theme.FAINT, "strokeWidth": 1}, x=x, y=up),
-        canvas.layer(dots, "circle", {"color": RED, "size": 50, "opacity": 1}, x=x, y=up),
+        canvas.layer(dots, "circle", {"color": theme.DOWN, "size": 50, "opacity": 1}, x=x, y=up),
         canvas.layer(
             names,
             "text",
@@ -100,7 +99,7 @@ def curves(
     scale = canvas.span(0, 1)
     layers, ends = [], []
     for name, group in frame.groupby("name", sort=False):
-        paint = (colours or {}).get(str(name), BLUE)
+        paint = (colours or {}).get(str(name), theme.HIGHLIGHT)
         rows = _share_rows(group, formats.words(name), unit)
         bend = {"interpolate": "step-after"} if step else {}
         banded = [

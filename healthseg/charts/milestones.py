@@ -8,20 +8,17 @@ from healthseg.charts import formats, theme
 from healthseg.charts.bars import Axis, Bar, BarRow, rows
 from healthseg.charts.lines import curves as shares
 
-BLUE, GREEN, AMBER, RED = (
-    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
-)
 STATUSES = {
-    "completed": BLUE,
-    "in_progress": GREEN,
-    "overdue": RED,
-    "late": RED,
+    "completed": theme.KINDS[0],
+    "in_progress": theme.KINDS[1],
+    "overdue": theme.DOWN,
+    "late": theme.DOWN,
     "to_close": theme.FAINT,
     "not_started": theme.GRID,
     "skipped": theme.FAINT,
 }
 MARKS = {"first_value": "First value", "activation": "Activation", "full_adoption": "Full adoption"}
-MARK_COLOURS = {"First value": BLUE, "Activation": GREEN, "Full adoption": AMBER}
+MARK_COLOURS = dict(zip(MARKS.values(), theme.KINDS, strict=False))
 PERCENT = Axis(
     0,
     1.0,
@@ -197,7 +194,7 @@ def _mark(row: dict, spread: dict, reach: float) -> BarRow:
         " · ".join([own, *medians]),
         bars=tuple(bars),
         dot=min(float(row["days"]), reach),
-        dot_colour=BLUE if row["happened"] else AMBER,
+        dot_colour=theme.HIGHLIGHT if row["happened"] else theme.FAINT,
         target=None if formats.is_missing(row["target_days"]) else float(row["target_days"]),
     )
 
@@ -274,9 +271,9 @@ def quarters(frame: pd.DataFrame) -> theme.Picture:
         BarRow(
             row["quarter"],
             _quarter(row),
-            bars=(Bar(*_bounds(row["lower"], row["upper"], reach), BLUE, 0.35),),
+            bars=(Bar(*_bounds(row["lower"], row["upper"], reach), theme.HIGHLIGHT, 0.35),),
             dot=float(row["median_days"]),
-            dot_colour=BLUE,
+            dot_colour=theme.HIGHLIGHT,
         )
         for row in known.to_dict("records")
     ]
@@ -314,7 +311,7 @@ def blockers(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
                     f"oldest {formats.number(row['oldest_days'])} days",
                 ]
             ),
-            bars=(Bar(0, float(row[by]), AMBER),),
+            bars=(Bar(0, float(row[by]), theme.HIGHLIGHT),),
         )
         for row in known.to_dict("records")
     ]
@@ -344,12 +341,12 @@ def slower(frame: pd.DataFrame) -> theme.Picture:
             bars=(
                 Bar(
                     *_bounds(row["lower"], row["upper"], reach),
-                    RED if row["found"] else theme.FAINT,
+                    theme.DOWN if row["found"] else theme.FAINT,
                     0.35,
                 ),
             ),
             dot=float(row["factor"]),
-            dot_colour=RED if row["found"] else theme.FAINT,
+            dot_colour=theme.DOWN if row["found"] else theme.FAINT,
         )
         for row in ordered.to_dict("records")
     ]

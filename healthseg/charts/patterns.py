@@ -10,16 +10,13 @@ from healthseg.charts import formats, heat, theme
 from healthseg.charts.bars import Axis, Bar, BarRow, rows
 from healthseg.charts.lines import curves as shares
 
-BLUE, GREEN, AMBER, RED = (
-    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
-)
 TYPES = {
-    "temporal": ("When users are active", BLUE),
-    "feature_usage": ("Used together, or one after the other", GREEN),
-    "communication": ("Messages they respond to", BLUE),
-    "support": ("Tickets that follow each other", AMBER),
-    "risk": ("What precedes churn", RED),
-    "success": ("What precedes retention", BLUE),
+    "temporal": ("When users are active", theme.KINDS[0]),
+    "feature_usage": ("Used together, or one after the other", theme.KINDS[1]),
+    "communication": ("Messages they respond to", theme.KINDS[2]),
+    "support": ("Tickets that follow each other", theme.KINDS[3]),
+    "risk": ("What precedes churn", theme.DOWN),
+    "success": ("What precedes retention", theme.UP),
 }
 MOST = 24
 LINES = 4
@@ -100,8 +97,14 @@ def _risk(row: dict) -> BarRow:
         row["pattern"],
         note,
         bars=(
-            Bar(float(row["probability_lower"]), float(row["probability_upper"]), RED, 0.25, 17),
-            Bar(0, float(row["probability_of_churn"]), RED),
+            Bar(
+                float(row["probability_lower"]),
+                float(row["probability_upper"]),
+                theme.DOWN,
+                0.25,
+                17,
+            ),
+            Bar(0, float(row["probability_of_churn"]), theme.DOWN),
         ),
         target=None if formats.is_missing(base) else float(base),
         brief=formats.percent(row["probability_of_churn"]),
@@ -122,7 +125,7 @@ def leads(frame: pd.DataFrame) -> theme.Picture:
         columns={"sign": "name", "lead_days": "days", "churned": "share"}
     )
     known = known.assign(lower=float("nan"), upper=float("nan")).dropna(subset=["share"])
-    colours = dict(zip(chosen, (RED, BLUE, AMBER, GREEN), strict=False))
+    colours = dict(zip(chosen, theme.KINDS, strict=False))
     retained = frame.groupby("sign")["retained"].first()
     shares_of_retained = ", ".join(
         f"{formats.percent(retained[name])} ({formats.plain(name)})" for name in chosen
@@ -144,7 +147,7 @@ def personas(frame: pd.DataFrame) -> theme.Picture:
             BarRow(
                 formats.sentence(formats.words(row["feature"])),
                 times(float(row["factor"])),
-                bars=(Bar(0.0, math.log(float(row["factor"])), BLUE),),
+                bars=(Bar(0.0, math.log(float(row["factor"])), theme.HIGHLIGHT),),
             )
             for row in group.to_dict("records")
         ]
@@ -162,14 +165,14 @@ def gaps(frame: pd.DataFrame) -> theme.Picture:
         first, second = (formats.words(group[name].iloc[0]) for name in ("first", "second"))
         low, middle, high = group["days"].quantile([0.25, 0.5, 0.75])
         note = f"{middle:.0f} days · {low:.0f} to {high:.0f} · n = {len(group)}"
-        bars = (Bar(float(low), float(high), GREEN, 0.4),)
+        bars = (Bar(float(low), float(high), theme.HIGHLIGHT, 0.4),)
         items.append(
             BarRow(
                 f"{formats.sentence(first)} → {second}",
                 note,
                 bars=bars,
                 dot=float(middle),
-                dot_colour=GREEN,
+                dot_colour=theme.HIGHLIGHT,
                 brief=f"{middle:.0f} days",
             )
         )

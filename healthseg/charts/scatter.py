@@ -11,8 +11,6 @@ import pandas as pd
 from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import Rows, at
 
-BLUE, RED = (theme.BAND_COLOURS[band] for band in ("champion", "critical"))
-
 
 def strip(
     frame: pd.DataFrame,
@@ -43,11 +41,13 @@ def strip(
     others = {"color": theme.FAINT, "opacity": 0.6, "thickness": 2, "size": 34, "y": 30}
     layers = [
         canvas.layer([tick for tick in ticks if not tick["own"]], "tick", others, x=x),
-        canvas.layer(mine, "tick", {"color": RED, "thickness": 4, "size": 44, "y": 30}, x=x),
+        canvas.layer(
+            mine, "tick", {"color": theme.HIGHLIGHT, "thickness": 4, "size": 44, "y": 30}, x=x
+        ),
         canvas.layer(
             names,
             "text",
-            {"color": RED, "y": 0, "baseline": "top", "fontWeight": 600},
+            {"color": theme.HIGHLIGHT, "y": 0, "baseline": "top", "fontWeight": 600},
             x=x,
             text="text",
         ),
@@ -86,7 +86,7 @@ def heap(
         {
             "x": row["value"],
             "y": height - 12 - _STEP * level,
-            "colour": BLUE if inside[0] < row["value"] <= inside[1] else theme.FAINT,
+            "colour": theme.HIGHLIGHT if inside[0] < row["value"] <= inside[1] else theme.FAINT,
             "tip": row["tip"],
         }
         for row, level in zip(rows, levels, strict=True)

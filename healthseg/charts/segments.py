@@ -12,10 +12,6 @@ from healthseg.charts import canvas, flow, formats, heat, scatter, theme
 from healthseg.charts.bars import Axis, Bar, BarRow, rows
 from healthseg.charts.canvas import at
 
-BLUE, GREEN, AMBER, RED = (
-    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
-)
-PALETTE = (BLUE, GREEN, AMBER, RED, "#56b4e9", "#cc79a7", "#7a6fbe", "#8c6d31")
 BAND_NAMES = {
     "champion": "Champion",
     "healthy": "Healthy",
@@ -31,7 +27,7 @@ QUARTERS = [0, 0.25, 0.5, 0.75, 1]
 def colours(names: list[str]) -> dict[str, str]:
     """A colour for each segment, grey for those that could not be placed."""
     placed = [name for name in names if name not in ("Not placed", "Other")]
-    paint = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(placed)}
+    paint = {name: theme.KINDS[number % len(theme.KINDS)] for number, name in enumerate(placed)}
     return {name: paint.get(name, theme.FAINT) for name in names}
 
 
@@ -70,8 +66,8 @@ def percent_axis(reach: float) -> Axis:
 
 
 def profile(frame: pd.DataFrame) -> theme.Picture:
-    """What is each segment like? Its median in each metric in which they differ, against the portfolio's: blue better, vermilion
-    worse, grey where neither is."""
+    """What is each segment like? Its median in each metric in which they differ, against the portfolio's: better or worse,
+    grey where neither is."""
     title = "Medians, against all customers"
     if not len(frame) or frame["segment"].nunique() < 2:
         return theme.nothing(title, "There is one segment only: nothing to compare it with.")
@@ -97,7 +93,7 @@ def profile(frame: pd.DataFrame) -> theme.Picture:
             name: formats.fitted(name, 400 / frame["segment"].nunique())
             for name in dict.fromkeys(frame["segment"])
         },
-        colour=lambda cell: {1.0: BLUE, -1.0: RED}.get(cell["favourable"], theme.FAINT),
+        colour=lambda cell: {1.0: theme.UP, -1.0: theme.DOWN}.get(cell["favourable"], theme.FAINT),
         cell=30,
         strongest=2.0,
     )
@@ -119,10 +115,16 @@ def differences(frame: pd.DataFrame) -> theme.Picture:
             f"{row['label']}: {formats.plain(row['segment'])} above {formats.plain(row['other'])}",
             f"{formats.percent((1 + row['cliffs_delta']) / 2)} of pairs · n = {row['n']} and {row['other_n']}",
             bars=(
-                Bar(50 * (1 + float(row["lower"])), 50 * (1 + float(row["upper"])), BLUE, 0.35, 9),
+                Bar(
+                    50 * (1 + float(row["lower"])),
+                    50 * (1 + float(row["upper"])),
+                    theme.HIGHLIGHT,
+                    0.35,
+                    9,
+                ),
             ),
             dot=50 * (1 + float(row["cliffs_delta"])),
-            dot_colour=BLUE,
+            dot_colour=theme.HIGHLIGHT,
             short=str(row["label"]),
         )
         for row in stands.to_dict("records")
@@ -187,7 +189,7 @@ def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
         ),
         rows={tier: formats.plain(tier) for tier in tiers},
         columns={band: BAND_NAMES.get(band, "Unknown") for band in order},
-        colour=lambda cell: RED,
+        colour=lambda cell: theme.DOWN,
         cell=56,
     )
 
@@ -221,9 +223,13 @@ def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
     words = {"align": "right", "dx": -10, "dy": -6, "fontSize": 12}
     layers = [
         canvas.layer(even, "line", dashes, x=x, y=y),
-        canvas.layer(points, "area", {"color": BLUE, "opacity": 0.14}, x=x, y=y, y2="low"),
-        canvas.layer(points, "line", {"color": BLUE}, x=x, y=y),
-        canvas.layer([top], "circle", {"size": 80, "color": BLUE, "opacity": 1}, x=x, y=y),
+        canvas.layer(
+            points, "area", {"color": theme.HIGHLIGHT, "opacity": 0.14}, x=x, y=y, y2="low"
+        ),
+        canvas.layer(points, "line", {"color": theme.HIGHLIGHT}, x=x, y=y),
+        canvas.layer(
+            [top], "circle", {"size": 80, "color": theme.HIGHLIGHT, "opacity": 1}, x=x, y=y
+        ),
         canvas.layer([{**top, "text": label}], "text", words, x=x, y=y, text="text"),
     ]
     subtitle = f"Share of the ARR; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
@@ -283,7 +289,13 @@ def evidence(frame: pd.DataFrame) -> theme.Picture:
             BarRow(
                 f"{int(row['groups'])} segments",
                 f"stability {row['stability']:.2f} · silhouette {row['silhouette']:.2f}{' · passes' if passes else ''}",
-                bars=(Bar(0, max(float(row["stability"]), 0.0), GREEN if passes else theme.FAINT),),
+                bars=(
+                    Bar(
+                        0,
+                        max(float(row["stability"]), 0.0),
+                        theme.HIGHLIGHT if passes else theme.FAINT,
+                    ),
+                ),
                 target=0.8,
             )
         )

@@ -31,18 +31,34 @@ BAND_COLOURS = {
     "unknown": FAINT,
 }
 BANDS = ("critical", "at_risk", "healthy", "champion")
+# For the better and the worse, where a metric has a direction.
 UP, DOWN = BAND_COLOURS["champion"], BAND_COLOURS["critical"]
+# What a chart is about, where nothing is good or bad in it, and kinds (tiers, segments, stages, features): no band's.
+HIGHLIGHT, SKY, PINK, OLIVE, BROWN, SLATE, PLUM = KINDS = (
+    "#5567d0",
+    "#56b4e9",
+    "#cc79a7",
+    "#999933",
+    "#9a8050",
+    "#7f8fa6",
+    "#a0527a",
+)
 # The same as texts: darker on paper, so that they can be read.
 TEXT_COLOURS = {
     BAND_COLOURS["critical"]: "#b34f00",
     BAND_COLOURS["at_risk"]: "#8a6000",
     BAND_COLOURS["healthy"]: "#00785a",
     BAND_COLOURS["champion"]: "#0068a3",
+    SKY: "#1a6fa8",
+    PINK: "#a1487a",
+    OLIVE: "#6b6b1f",
+    BROWN: "#765f35",
+    SLATE: "#56657d",
+    PLUM: "#9c4f77",
     FAINT: SOFT,
 }
 # A text on a coloured mark: most colours carry a dark one, in light and in dark.
-VIOLET = "#5b4a9e"
-ON_MARKS = {BAND_COLOURS["champion"]: PAPER, SOFT: PAPER, VIOLET: "#fefefe"}
+ON_MARKS = {BAND_COLOURS["champion"]: PAPER, HIGHLIGHT: PAPER, SOFT: PAPER, PLUM: "#fefefe"}
 ON_OTHER_MARKS = "#10161d"
 # A page sets its own font; the renderer is quick where it finds the first.
 FONT = "Liberation Sans, Arial, sans-serif"
@@ -52,11 +68,23 @@ VARIABLES = {
     FAINT: "faint",
     GRID: "grid",
     PAPER: "paper",
+    HIGHLIGHT: "highlight",
     **{colour: band for band, colour in BAND_COLOURS.items() if band != "unknown"},
     **{
         TEXT_COLOURS[colour]: f"{band}_text"
         for band, colour in BAND_COLOURS.items()
         if band != "unknown"
+    },
+    **{
+        TEXT_COLOURS[colour]: f"{name}_text"
+        for name, colour in {
+            "sky": SKY,
+            "pink": PINK,
+            "olive": OLIVE,
+            "brown": BROWN,
+            "slate": SLATE,
+            "plum": PLUM,
+        }.items()
     },
 }
 _TITLE_ROOM = 52

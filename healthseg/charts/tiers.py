@@ -12,9 +12,6 @@ from healthseg.charts import canvas, columns, formats, scatter, segments, theme
 from healthseg.charts.bars import Axis, Bar, BarRow, rows
 from healthseg.charts.heat import heat_map
 
-BLUE, GREEN, AMBER, RED = (
-    theme.BAND_COLOURS[band] for band in ("champion", "healthy", "at_risk", "critical")
-)
 PARTS = {
     "start": "A year ago",
     "new": "New",
@@ -52,7 +49,7 @@ def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
                 f"{formats.brief_money(row['arr'], currency)} ({formats.percent(row['arr_share'])})"
             )
             bars = [
-                Bar(0, float(row["arr_share"]), BLUE, 0.85, 17),
+                Bar(0, float(row["arr_share"]), theme.HIGHLIGHT, 0.85, 17),
                 Bar(0, float(row["share"]), theme.INK, 0.55, 5),
             ]
         items.append(
@@ -91,7 +88,7 @@ def waterfall(
         whole = part in ("start", "end")
         low, high = (0.0, value) if whole else sorted((at, at + value))
         at = value if whole else at + value
-        colour = theme.SOFT if whole else BLUE if value >= 0 else RED
+        colour = theme.SOFT if whole else theme.UP if value >= 0 else theme.DOWN
         amount_words = (formats.brief_money if whole else formats.signed_money)(value, currency)
         share = (
             ""
@@ -157,7 +154,7 @@ def retention(frame: pd.DataFrame) -> theme.Picture:
             f"n = {formats.number(row['cohort'])}",
             bars=(Bar(0, float(row["grr"]), theme.FAINT),),
             dot=float(row["nrr"]),
-            dot_colour=BLUE if row["nrr"] >= 1 else RED,
+            dot_colour=theme.UP if row["nrr"] >= 1 else theme.DOWN,
         )
         for row in known.to_dict("records")
     ]
@@ -197,7 +194,7 @@ def capacity(frame: pd.DataFrame) -> theme.Picture:
                 formats.plain(row["tier"]),
                 f"{formats.number(row['hours'])} h needed · {there} · "
                 f"managers: {formats.number(row['need'])} needed, {formats.number(row['current'])} there",
-                bars=(Bar(0, float(row["hours"]), AMBER if short else GREEN),),
+                bars=(Bar(0, float(row["hours"]), theme.DOWN if short else theme.HIGHLIGHT),),
                 target=None
                 if formats.is_missing(row["available_hours"])
                 else float(row["available_hours"]),
@@ -230,7 +227,7 @@ def at_risk(frame: pd.DataFrame, expected: float | None, currency: str | None) -
         "No ARR is known, or the portfolio has no churn rate.",
         "low",
         "high",
-        [("share", "of the quarters", RED)],
+        [("share", "of the quarters", theme.DOWN)],
         time=False,
         form="percent.1",
         marks=[] if expected is None else [(expected, words, theme.INK)],
@@ -250,8 +247,14 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
             f"{formats.brief_money(row['potential'], currency)} · "
             f"{formats.number(row['ready'])} ready of {formats.number(row['customers'])}",
             bars=(
-                Bar(float(row["potential_lower"]), float(row["potential_upper"]), BLUE, 0.3, 17),
-                Bar(0, float(row["potential"]), BLUE),
+                Bar(
+                    float(row["potential_lower"]),
+                    float(row["potential_upper"]),
+                    theme.HIGHLIGHT,
+                    0.3,
+                    17,
+                ),
+                Bar(0, float(row["potential"]), theme.HIGHLIGHT),
             ),
         )
         for row in known.to_dict("records")

@@ -15,7 +15,6 @@ LETTER, LINE, LAST_FLAGS = 6.4, 17, 6
 LEFT, RIGHT = 30, 74
 SPAN = canvas.WIDTH - LEFT - RIGHT
 GLYPHS = {"calendar": "▼", "configuration": "◆", "stage": "●"}
-BLUE = theme.BAND_COLOURS["champion"]
 
 
 def history(
@@ -159,7 +158,10 @@ class _ScoreTimeline:
             {"day": row["day"], **{key: float(row[key]) for key in start}}
             for row in canvas.records(self.future)
         ]
-        tone, dashes = {"color": BLUE, "opacity": 0.16}, {"color": BLUE, "strokeDash": [6, 4]}
+        tone, dashes = (
+            {"color": theme.HIGHLIGHT, "opacity": 0.16},
+            {"color": theme.HIGHLIGHT, "strokeDash": [6, 4]},
+        )
         return [
             canvas.layer(rows, "area", tone, x=self.x, y=_up("lower"), y2="upper"),
             canvas.layer(rows, "line", dashes, x=self.x, y=_up("forecast")),
@@ -178,10 +180,12 @@ class _ScoreTimeline:
         span = formats.filled("{forecast:number} ({lower:number} to {upper:number})", row)
         point = {**words, "tip": f"{formats.day(row['day'])}: forecast {span}"}
         text = {"dy": -13 if words["score"] < 88 else 15, "dx": -4, "align": "right"}
-        look = {"color": BLUE, "fontWeight": 600, "fontSize": 13}
+        look = {"color": theme.HIGHLIGHT, "fontWeight": 600, "fontSize": 13}
         encoding = {"x": self.x, "y": _up("score")}
         return [
-            canvas.layer([point], "circle", {"color": BLUE, "size": 50, "opacity": 1}, **encoding),
+            canvas.layer(
+                [point], "circle", {"color": theme.HIGHLIGHT, "size": 50, "opacity": 1}, **encoding
+            ),
             canvas.layer([words], "text", {**text, **look}, **encoding, text="text"),
         ]
 

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def histogram(users: pd.DataFrame) -> Picture:
     names = ("power", "regular", "at_risk", "inactive")
-    paints = dict(
-        zip(names, (columns.BLUE, columns.GREEN, columns.AMBER, theme.FAINT), strict=True)
-    )
+    paints = dict(zip(names, (*theme.KINDS[:3], theme.FAINT), strict=True))
     words = {**{name: name.capitalize() for name in names}, "at_risk": "Occasional"}
     counts = users.groupby("cohort")["users"].sum() if len(users) else {}
     return columns.columns(
@@ -44,7 +42,7 @@ def series(parts: pd.DataFrame) -> Picture:
         "No person used it in this period.",
         "start",
         "end",
-        [("person_events", "events", columns.BLUE)],
+        [("person_events", "events", theme.HIGHLIGHT)],
         light=lambda part: not part["complete"],
     )
 
@@ -75,8 +73,8 @@ def growth(weeks: pd.DataFrame) -> Picture:
         "end",
         [
             ("returning_users", "Active again", theme.FAINT),
-            ("resurrected_users", "Back", columns.BLUE),
-            ("new_users", "New", columns.GREEN),
+            ("resurrected_users", "Back", theme.KINDS[0]),
+            ("new_users", "New", theme.KINDS[1]),
         ],
         below=[("dormant_users", "Paused", theme.DOWN)],
         height=190,
@@ -161,8 +159,8 @@ def utilisation(seats: pd.DataFrame) -> Picture:
         "No customer's seats are known.",
         "low",
         "high",
-        [("customers", "customers", columns.BLUE)],
-        colour=lambda step: theme.DOWN if step["high"] <= 0.5 + 1e-9 else columns.BLUE,
+        [("customers", "customers", theme.HIGHLIGHT)],
+        colour=lambda step: theme.DOWN if step["high"] <= 0.5 + 1e-9 else theme.HIGHLIGHT,
         time=False,
         ticks=(0, 0.2, 0.4, 0.6, 0.8, 1),
         tick_form="percent",

@@ -122,3 +122,37 @@ def test_captions_name_no_colours(charts):
     )
     captions = [chart.usermeta["subtitle"] for chart in charts]
     assert [text for text in captions if colours.search(text)] == []
+
+
+def _paints(layer: dict[str, Any]) -> set[str]:
+    """The colours of a layer's marks."""
+    channel = layer["encoding"].get("color", {})
+    rows = layer.get("data", {}).get("values", [])
+    shown = {row[channel["field"]] for row in rows} if "field" in channel else set()
+    return shown | {layer["mark"].get("color", theme.INK)}
+
+
+# Charts in which a colour means a band, or a change for the better or the worse.
+OF_BANDS = {
+    "Customers by score",
+    "ARR by band over time",
+    "Customers by band over time",
+    "ARR weighted by score",
+    "The points of each input",
+    "The score over time, and ahead",
+}
+
+
+def test_colours_of_bands_mean_bands(layers):
+    """Kinds of customers, features, stages and users have colours of their own; the ends of the scale mean good and bad."""
+    between = {theme.BAND_COLOURS["healthy"], theme.BAND_COLOURS["at_risk"]}
+    assert {title for title, layer in layers if _paints(layer) & between} <= OF_BANDS
+    kinds = re.compile(
+        r"^Who moved$|stage|^Customers and ARR by tier$|feature|segment|cohort|Time to adopt|active days|Personas",
+        re.I,
+    )
+    ends = {theme.UP, theme.DOWN}
+    assert {
+        title for title, layer in layers if kinds.search(title) and _paints(layer) & ends
+    } == set()
+    assert not set(theme.KINDS) & set(theme.BAND_COLOURS.values())

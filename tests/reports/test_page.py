@@ -12,6 +12,7 @@ from healthseg.charts import formats
 from healthseg.reports import layout
 from healthseg.reports.figures import Scope
 from healthseg.reports.html import scripting, writer
+from healthseg.reports.pages import MODULES, OVERVIEWS, overview_spec, page_spec
 from healthseg.reports.pages.common import churn_range, renewal_windows
 from healthseg.reports.spec import Card, Table
 from tests.reports import samples
@@ -75,6 +76,16 @@ def test_the_contents_lead_to_every_question(pages, kind):
         if tag == "a" and attributes["href"].startswith("#")
     }
     assert len(targets) == {"customer": 6, "portfolio": 8}[kind] and targets < links
+
+
+def test_what_to_do_has_one_heading_on_all_pages():
+    specs = [page_spec(tool, portfolio) for tool in MODULES for portfolio in (False, True)]
+    asked = [
+        [section.question for section in spec.sections if "to do" in section.question]
+        for spec in [*specs, *map(overview_spec, OVERVIEWS)]
+    ]
+    assert {tuple(questions) for questions in asked} <= {(), ("What to do next?",)}
+    assert sum(map(len, asked)) > 12
 
 
 @both

@@ -268,7 +268,7 @@ PORTFOLIO = Page(
     sections=(
         Section(
             "next",
-            "What to do about little adopted features?",
+            "What to do next?",
             lambda adoption: () if adoption.recommendations else ("No action is due",),
             _next_blocks,
         ),
@@ -375,7 +375,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "paths",
-            "How do customers adopt?",
+            "Which paths do customers take?",
             _paths,
             (
                 Table(

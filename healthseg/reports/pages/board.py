@@ -271,7 +271,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "renewals",
-            "What renews, and what may churn of it?",
+            "What renews, and how much of it may churn?",
             _renewing,
             lambda board: (
                 Table(

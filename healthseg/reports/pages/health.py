@@ -418,7 +418,7 @@ CUSTOMER = Page(
         Section("churn", "How likely to churn, and why?", _churn, _churn_blocks),
         Section(
             "actions",
-            "Which actions are next, and with what impact?",
+            "What to do next?",
             blocks=(
                 NEXT_ACTIONS_OF_CUSTOMER,
                 Table(

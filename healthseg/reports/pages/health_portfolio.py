@@ -248,7 +248,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
-        Section("actions", "What to do first?", blocks=(FIRST_ACTIONS,)),
+        Section("actions", "What to do next?", blocks=(FIRST_ACTIONS,)),
         Section("attention", "Who needs attention today?", _attention, _attention_blocks),
         Section(
             "movers",

@@ -238,7 +238,7 @@ CUSTOMER = Page(
     cards=_customer_cards,
     sections=(
         Section(
-            "usual", "How long do customers usually stay in this stage?", _usual, _usual_blocks
+            "usual", "How long do customers usually spend in this stage?", _usual, _usual_blocks
         ),
         Section(
             "next_stage", "What is missing for the next stage?", _next_stage, _next_stage_blocks
@@ -499,7 +499,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "durations",
-            "How long are customers in a stage?",
+            "How long do customers spend in each stage?",
             blocks=(
                 Chart(
                     "durations",

@@ -240,7 +240,7 @@ CUSTOMER = Page(
     sections=(
         Section(
             "progress",
-            "How far is it?",
+            "How far has it come?",
             _progress,
             (
                 Missing("The milestones", "milestone_details"),
@@ -297,7 +297,7 @@ CUSTOMER = Page(
                 ),
             ),
         ),
-        Section("actions", "Who has to act, and how?", blocks=_actions),
+        Section("actions", "What to do next?", blocks=_actions),
         Section(
             "forecast",
             "When will it be done?",

@@ -345,7 +345,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "blockers",
-            "What blocks them, and how much longer does it take?",
+            "What blocks customers, and how much time does it cost?",
             _blockers,
             lambda portfolio: _unless(
                 portfolio.blockers,
@@ -379,7 +379,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "likely",
-            "Who is likely to miss the date?",
+            "Who is likely to miss a due date?",
             _likely,
             lambda portfolio: (
                 (

@@ -412,7 +412,7 @@ PORTFOLIO = Page(
             blocks=_features,
         ),
         Section("personas", "Who are the users?", _personas, _persona_blocks),
-        Section("reach", "When and how do we reach users?", timing, _reach),
+        Section("reach", "When and how are users best reached?", timing, _reach),
         Section("unusual", "Which days were unusual?", blocks=unusual),
         Section(
             "interventions",

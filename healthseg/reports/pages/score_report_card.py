@@ -148,7 +148,7 @@ PAGE = Page(
         ),
         Section(
             "calibration",
-            "Do as many churn as the score says?",
+            "Do as many customers churn as the score predicts?",
             (),
             (
                 Chart(

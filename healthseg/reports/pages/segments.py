@@ -512,7 +512,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "stability",
-            "How stable are they?",
+            "How stable are the segments?",
             _stability,
             lambda run: (
                 (Chart("evidence"), *((Chart("map"),) if run.evidence.stable else ()))

@@ -244,9 +244,7 @@ CUSTOMER = Page(
                 else ()
             ),
         ),
-        Section(
-            "potential", "What more could it pay, and for what?", _potential, _potential_blocks
-        ),
+        Section("potential", "What more could it buy?", _potential, _potential_blocks),
         Section(
             "churn",
             "What may churn?",

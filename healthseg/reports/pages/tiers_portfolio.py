@@ -301,7 +301,7 @@ PORTFOLIO = Page(
         Section("churn", "How much ARR may churn?", _risk, _risk_blocks),
         Section(
             "cohorts",
-            "Do customers that began lately stay as long as earlier ones?",
+            "Do newer customers stay as long as earlier ones?",
             blocks=(Chart("cohorts"),),
         ),
         Section(
@@ -342,7 +342,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "capacity",
-            "How many managers does this take, and how many are there?",
+            "Are there enough managers?",
             blocks=_capacity,
         ),
         Section(

@@ -404,7 +404,7 @@ PORTFOLIO = Page(
         ),
         Section(
             "single_users",
-            "Which customers depend on one person?",
+            "Which customers depend on one user?",
             (
                 "{single_user_customers:count customer} have a single active user in 30 days",
                 "The champion departed at {champions_departed:count customer}",
