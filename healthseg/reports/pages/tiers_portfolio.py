@@ -301,7 +301,7 @@ PORTFOLIO = Page(
         Section("churn", "How much ARR may churn?", _risk, _risk_blocks),
         Section(
             "cohorts",
-            "Do newer customers stay as long as earlier ones?",
+            "Are newer customers retained as long as earlier ones?",
             blocks=(Chart("cohorts"),),
         ),
         Section(
