@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
 from healthseg.data.ledger.ledger import Ledger  # noqa: E402
-from healthseg.data.outbox.outbox import Message, everything  # noqa: E402
+from healthseg.data.outbox import Message, everything  # noqa: E402
 from healthseg.errors import InvalidParameters  # noqa: E402
 from healthseg.settings.lifecycle import Lifecycle  # noqa: E402
 from healthseg.tools.lifecycle.moves import TRANSITION, RequestedMove, move  # noqa: E402

@@ -118,7 +118,7 @@ class Disk:
 def work(folder: Path, moves: int) -> None:
     """What is interrupted: a response on a cold cache, then stages, each acknowledged when it is recorded."""
     from healthseg.data.ledger.ledger import Ledger
-    from healthseg.data.outbox.outbox import Message
+    from healthseg.data.outbox import Message
     from healthseg.settings.lifecycle import Lifecycle
     from healthseg.tools.lifecycle.moves import TRANSITION, RequestedMove, move
 

@@ -17,7 +17,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 import healthseg as hs
-from healthseg.settings import own_metrics
+from healthseg.settings import metrics as metric_settings
 from tests.reports.made import Portfolio, portfolio_in
 
 settings.register_profile("healthseg", derandomize=True, deadline=None)
@@ -53,7 +53,7 @@ def disk_that_is_not_waited_for():
 def metrics_of_this_module():
     """The metrics of portfolios are known to their process: here not beyond the module that opened them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(own_metrics, "_declared", dict(own_metrics.declared()))
+        patch.setattr(metric_settings, "_declared", dict(metric_settings.declared()))
         yield
 
 

@@ -28,11 +28,11 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Print what happened; status 1 where messages are given up."""
-    from healthseg.data.outbox import delivery
+    from healthseg.data import outbox
     from healthseg.reports import portfolios
 
     portfolio = portfolios.open_portfolio(arguments.portfolio)
-    outcome = delivery.run(portfolio.ledger(), portfolio.settings.outbox, portfolio.folder)
+    outcome = outbox.run(portfolio.ledger(), portfolio.settings.outbox, portfolio.folder)
     problems = [
         "  " + ", ".join(f"{key} {value}" for key, value in problem.items())
         for problem in outcome["problems"]

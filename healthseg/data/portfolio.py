@@ -43,7 +43,8 @@ from healthseg.errors import (
     require_known,
 )
 from healthseg.periods import as_date, wall_clock
-from healthseg.settings import Settings, changed, own_metrics
+from healthseg.settings import Settings, changed
+from healthseg.settings import metrics as metric_settings
 from healthseg.settings import settings as read_settings
 from healthseg.settings.base import fingerprint, merged
 from healthseg.settings.in_force import input_limits
@@ -83,7 +84,7 @@ class Portfolio:
         self.root = root_for(sources.folder, sources.identity, local=sources.local)
         self.cache = Cache(self.root)
         self._sources = sources
-        own_metrics.declare(settings.metrics)
+        metric_settings.declare(settings.metrics)
         self._states: dict[tuple[dt.date | None, tuple[str, ...]], str] = {}
         self._loaded = LoadedTables(sources, settings, self.root / FOLDER, self._building)
         self._open_nothing()
@@ -549,7 +550,7 @@ class Portfolio:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        own_metrics.declare(self.settings.metrics)
+        metric_settings.declare(self.settings.metrics)
         self._open_nothing()
 
     def __repr__(self) -> str:

@@ -25,7 +25,7 @@ from healthseg.data.losses import ZONE
 from healthseg.data.tables import TABLES
 from healthseg.errors import InvalidParameters, require_known
 from healthseg.rules.expressions import Condition
-from healthseg.settings.own_metrics import OwnMetric, declared
+from healthseg.settings.metrics import OwnMetric, declared
 
 if TYPE_CHECKING:
     from healthseg.metrics.counting import Counting, Spans

@@ -18,7 +18,7 @@ from healthseg.errors import InvalidParameters, hint
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import described, require_free
 from healthseg.metrics.counting import customers
-from healthseg.settings.own_metrics import OwnMetric
+from healthseg.settings.metrics import OwnMetric
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -326,3 +326,78 @@ def triggered(
 def phrases(tool: str, section: str) -> dict[str, dict[str, str]]:
     """Words kept with the rules: a metric's name for readers, the effort of changing it."""
     return _entries(tool).get(section, {})
+
+
+# -- next actions ----------------------------------------------------------------------------------
+
+
+NEXT_ACTIONS, NEXT = "next_actions", "next"
+ACTION_FIELDS = ("priority", "topic", "due", "effect", "when", "severity", "text", "why")
+EFFECTS = ("", "recovery")
+
+
+@dataclass(frozen=True)
+class ActionRule:
+    """A rule with what the action is about, why it is due, and in how many days."""
+
+    rule: Rule
+    topic: str
+    why: str
+    due: Condition
+    effect: str
+
+    def reason(self, figures: Mapping[str, Any]) -> str:
+        return words(self.why, figures)
+
+    def due_in(self, figures: Mapping[str, Any]) -> int | None:
+        """Days from today, at least 0; None where a figure is missing."""
+        days = self.due.number(figures)
+        return None if days is None else max(0, round(days))
+
+
+def action_rules(own: Mapping[str, Mapping[str, Any] | bool]) -> tuple[ActionRule, ...]:
+    """The rules in order of priority: a team's fields over the package's, ``False`` removes one.
+
+    >>> rules = action_rules({"plan_review": False, "visit": {"when": "score < 50", "text": "Visit", "due": 9}})
+    >>> "plan_review" in {item.rule.name for item in rules}, rules[-1].rule.name
+    (False, 'visit')
+    """
+    rules = [
+        _action_rule(name, entry)
+        for name, entry in with_own(_entries(NEXT_ACTIONS)[NEXT], own).items()
+    ]
+    return tuple(sorted(rules, key=lambda item: (-item.rule.priority, item.rule.name)))
+
+
+def _action_rule(name: str, entry: Mapping[str, Any]) -> ActionRule:
+    for field in entry:
+        if field not in ACTION_FIELDS:
+            raise _action_refused(
+                name, field, f"one of {', '.join(ACTION_FIELDS)}{hint(field, ACTION_FIELDS)}"
+            )
+    for field in ("when", "text", "due"):
+        if field not in entry:
+            raise _action_refused(name, None, f"a rule with {field}")
+    severity, effect = entry.get("severity", "low"), entry.get("effect", "")
+    if severity not in SEVERITIES:
+        raise _action_refused(name, severity, "one of " + ", ".join(SEVERITIES))
+    if effect not in EFFECTS:
+        raise _action_refused(name, effect, 'effect = "recovery", or none')
+    text, priority = str(entry["text"]), entry.get("priority", 0)
+    return ActionRule(
+        Rule(NEXT_ACTIONS, NEXT, name, Condition(entry["when"]), text, severity, priority=priority),
+        str(entry.get("topic", name)),
+        str(entry.get("why", text)),
+        Condition(str(entry["due"])),
+        effect,
+    )
+
+
+def _action_refused(name: str, value: Any, rule: str) -> InvalidParameters:
+    stated = "" if value is None else f" {value!r}"
+    return InvalidParameters(
+        f"the setting next_actions.{name} has an invalid rule:{stated}; it must be {rule}",
+        parameter=f"settings.next_actions.{name}",
+        value_provided=str(value)[:200],
+        validation_rule=rule,
+    )

@@ -15,7 +15,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics import catalog
 from healthseg.settings import Settings
-from healthseg.settings.overrides import Override
+from healthseg.settings.scoring import Override
 
 UNKNOWN = "too little is known for a score"
 

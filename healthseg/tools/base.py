@@ -45,9 +45,8 @@ from healthseg.errors import InvalidParameters, hint, require_known
 from healthseg.metrics.frame_types import typed
 from healthseg.rules import TriggeredRule
 from healthseg.tools.context import chosen_customers
-from healthseg.tools.overrides import Overrides
+from healthseg.tools.overrides import Overrides, Uncontracted
 from healthseg.tools.traces import Origin, Trace, trace
-from healthseg.tools.uncontracted import Uncontracted
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture

@@ -20,8 +20,7 @@ from healthseg.metrics import panels
 from healthseg.metrics.milestones import states
 from healthseg.metrics.stages import history, portfolio_stage_spells, portfolio_time_in_stage
 from healthseg.periods import weekly
-from healthseg.rules import SEVERITIES, TriggeredRule
-from healthseg.rules.actions import ActionRule, action_rules
+from healthseg.rules import SEVERITIES, ActionRule, TriggeredRule, action_rules
 from healthseg.scoring.recoveries import Recoveries, recoveries
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.context import CustomerContext, PortfolioContext, panel_rows

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from healthseg.data import outbox
 from healthseg.data.ledger import schema
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger
-from healthseg.data.outbox import outbox
 from healthseg.errors import DataRetrievalError, IntegrationError, InvalidParameters
 
 UTC = dt.UTC

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from healthseg.data import outbox
 from healthseg.data.ledger.ledger import FILE_NAME, Ledger
-from healthseg.data.outbox import delivery, outbox
-from healthseg.data.outbox.delivery import Undelivered, deliverer
-from healthseg.data.outbox.outbox import Message
+from healthseg.data.outbox import Message, Undelivered, deliverer
 from healthseg.settings.lifecycle import Handler, Outbox
 
 START = dt.datetime(2025, 10, 1, 12, tzinfo=dt.UTC)
@@ -66,7 +65,7 @@ def settings(handler: Handler, **more) -> Outbox:
 
 
 def run(ledger: Ledger, chosen: Outbox, tmp_path: Path) -> dict:
-    return delivery.run(ledger, chosen, tmp_path)
+    return outbox.run(ledger, chosen, tmp_path)
 
 
 def statuses(ledger: Ledger) -> list[str]:
@@ -270,7 +269,7 @@ def test_a_file_of_the_portfolio_that_leads_outside_is_not_written(tmp_path):
 
 
 def test_a_name_makes_no_link_in_teams():
-    body = delivery._teams(message(subject="[renew](https://evil.example)", text="x"))
+    body = outbox._teams(message(subject="[renew](https://evil.example)", text="x"))
     assert "](" not in json.dumps(body)
 
 

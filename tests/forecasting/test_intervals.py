@@ -7,8 +7,8 @@ import pytest
 from scipy.signal import lfilter
 
 from healthseg.forecasting import forecast
-from healthseg.forecasting.intervals import half_widths, level_scales, measured_growth, past_errors
 from healthseg.forecasting.models import Naive
+from healthseg.forecasting.series import half_widths, level_scales, measured_growth, past_errors
 
 HORIZON = 10
 

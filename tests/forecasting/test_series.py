@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.forecasting import forecast
-from healthseg.forecasting.candidates import candidates
+from healthseg.forecasting.models import candidates
 from healthseg.forecasting.series import fit_series
 from healthseg.settings.forecasting import ForecastSettings
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from healthseg.cli import main as cli
-from healthseg.data.outbox import outbox
+from healthseg.data import outbox
 from healthseg.data.portfolio import Portfolio
 from healthseg.integrations.alerts import digest as alerts_page
 from healthseg.integrations.alerts import run as alerts

@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from healthseg.errors import HealthsegError
 from healthseg.reports import document, layout, privacy, writing
 from healthseg.reports.figures import Scope
-from healthseg.reports.html import export, foreign, pdf, printed, writer
+from healthseg.reports.html import export, foreign, printed, writer
 from healthseg.reports.spec import Table
 from tests.reports import samples
 from tests.reports.hostile import HOSTILE
@@ -35,7 +35,7 @@ def _document(kind: str = "customer", result=None) -> export.Document:
 
 def _pdf(report: export.Document) -> bytes:
     pytest.importorskip("typst", reason="PDF needs Typst")
-    return pdf.pdf_bytes(report.title, report.kicker, report.printed, report.footer.blocks)
+    return printed.pdf_bytes(report.title, report.kicker, report.printed, report.footer.blocks)
 
 
 def _grid(rows, columns) -> document.Grid:
@@ -210,5 +210,5 @@ def test_the_response_lies_beside_the_page_and_not_in_the_notebook():
 
 
 def test_a_table_on_paper_has_the_rows_of_a_screen_and_says_how_many_more():
-    cut = pdf._cut({"kind": "table", "rows": [["a"]] * 30, "values": []})
+    cut = printed._cut({"kind": "table", "rows": [["a"]] * 30, "values": []})
     assert (len(cut["rows"]), cut["more"]) == (12, 18)

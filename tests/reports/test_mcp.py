@@ -22,10 +22,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from healthseg.cli import main as cli
-from healthseg.integrations.mcp import limits as mcp_limits
+from healthseg.integrations.mcp import calls as mcp_calls
 from healthseg.integrations.mcp import server as mcp_server
 from healthseg.integrations.mcp import tools as mcp_tools
-from healthseg.integrations.mcp.reports import SCHEME
+from healthseg.integrations.mcp.server import SCHEME
 from healthseg.reports import registry
 from healthseg.reports.responses import WRITERS, Response, Responses
 from healthseg.settings.operator import LimitSettings
@@ -286,18 +286,18 @@ class Clock:
         return self.now
 
 
-def refused(limits: mcp_limits.Limits, caller: str) -> int | None:
+def refused(limits: mcp_calls.Limits, caller: str) -> int | None:
     """Seconds to wait, or None where the request is answered."""
     try:
         limits.take(caller)
-    except mcp_limits.RateLimited as problem:
+    except mcp_calls.RateLimited as problem:
         return problem.to_dict()["details"]["retry_after_seconds"]
     return None
 
 
 def test_a_caller_has_100_requests_a_minute_and_all_have_1000_an_hour(tmp_path):
     clock = Clock()
-    limits = mcp_limits.Limits(tmp_path, LimitSettings(), clock)
+    limits = mcp_calls.Limits(tmp_path, LimitSettings(), clock)
     assert [refused(limits, "ann") for _ in range(100)] == [None] * 100
     clock.now += 20
     assert 40 <= refused(limits, "ann") <= 41 and refused(limits, "bob") is None
@@ -313,14 +313,14 @@ def test_a_caller_has_100_requests_a_minute_and_all_have_1000_an_hour(tmp_path):
 def test_one_of_several_callers_cannot_use_up_the_hour_of_the_others(tmp_path):
     clock = Clock()
     settings = LimitSettings(per_caller_a_minute=100, in_all_an_hour=20)
-    limits = mcp_limits.Limits(tmp_path, settings, clock, callers=2)
+    limits = mcp_calls.Limits(tmp_path, settings, clock, callers=2)
     assert [refused(limits, "ann") is None for _ in range(12)] == [True] * 10 + [False] * 2
     assert [refused(limits, "ben") is None for _ in range(11)] == [True] * 10 + [False]
 
 
 def test_processes_count_together(tmp_path):
     first, second = (
-        mcp_limits.Limits(tmp_path, LimitSettings(per_caller_a_minute=3), Clock()) for _ in range(2)
+        mcp_calls.Limits(tmp_path, LimitSettings(per_caller_a_minute=3), Clock()) for _ in range(2)
     )
     assert [refused(each, "ann") is None for each in (first, second, first, second)] == [
         True,
@@ -332,7 +332,7 @@ def test_processes_count_together(tmp_path):
 
 def test_counters_that_are_forgotten_while_others_count_disturb_nobody(tmp_path):
     """A collection may come at any moment, also while another counter of the same thread holds the file's lock."""
-    first, second = (mcp_limits.Limits(tmp_path, LimitSettings(), Clock()) for _ in range(2))
+    first, second = (mcp_calls.Limits(tmp_path, LimitSettings(), Clock()) for _ in range(2))
     first.take("ann"), second.take("ann")
     with second._buckets["everyone"].lock:
         del first  # what its finalizer raises is an error here

@@ -12,7 +12,7 @@ import pytest
 
 import healthseg as hs
 from healthseg import rules
-from healthseg.rules.actions import action_rules
+from healthseg.rules import action_rules
 from healthseg.rules.expressions import Condition
 from healthseg.settings import COMPONENTS, DEFAULT_SCORECARD
 from healthseg.testing import tiny_portfolio

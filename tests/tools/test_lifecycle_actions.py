@@ -48,7 +48,7 @@ def test_actions_are_scheduled_at_once_or_for_nine_of_the_next_business_day_by_t
         ("update_crm_stage", "scheduled", "2025-07-04T15:00:00Z"),
         ("notify_csm", "scheduled", "2025-07-04T15:00:00Z"),
     ]
-    from healthseg.data.outbox import outbox
+    from healthseg.data import outbox
 
     messages = {entry.message.action: entry.message for entry in outbox.everything(opened.ledger())}
     assert messages["notify_csm"].payload["recipients"] == ["max@vendor.example"]
@@ -98,11 +98,11 @@ def test_who_is_not_to_be_notified_is_not_and_a_welcome_comes_once():
 
 
 def test_the_status_of_an_action_is_what_happened(tmp_path):
-    from healthseg.data.outbox import delivery
+    from healthseg.data import outbox
 
     opened = portfolio_of(changes(("a", "active", "2025-05-01")), "a", settings=OUT)
     manage(opened, "a", "transition", "engaged")
-    report = delivery.run(opened.ledger(), opened.settings.outbox, opened.folder)
+    report = outbox.run(opened.ledger(), opened.settings.outbox, opened.folder)
     assert report["delivered"] == 1
     after = manage(opened, "a", "get_stage")
     assert [(action.action, action.status) for action in after.last_transition_actions] == [

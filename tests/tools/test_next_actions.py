@@ -9,7 +9,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.errors import InvalidParameters
-from healthseg.rules.actions import action_rules
+from healthseg.rules import action_rules
 from healthseg.testing import tiny_portfolio
 
 CLIENTS = [f"c{number}" for number in range(8)]

@@ -14,8 +14,7 @@ from healthseg.data import database
 from healthseg.data.database import refused_queries
 from healthseg.data.discovery import ADDRESS, TOML
 from healthseg.data.engine import connect
-from healthseg.data.exports.draft import Draft, draft
-from healthseg.data.exports.draft_table import DraftTable
+from healthseg.data.exports.draft import Draft, DraftTable, draft
 from healthseg.data.exports.generic import OWN
 from healthseg.data.exports.presets import Recognised
 from healthseg.data.exports.survey import (

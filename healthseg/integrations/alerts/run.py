@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from healthseg.charts import formats
+from healthseg.data import outbox
 from healthseg.data.ledger.ledger import LedgerAlert
-from healthseg.data.outbox import outbox
-from healthseg.data.outbox.delivery import run as deliver
 from healthseg.errors import ClientNotFound
 from healthseg.reports import registry
 from healthseg.reports.html.navigation import card
@@ -106,7 +105,7 @@ def run(portfolio: Portfolio, in_force: InForce, *, delivers: bool = True) -> Al
                 (alert.client_id, alert.rule) for alert in ledger.record_alerts(_rows(alerts, day))
             }
             outbox.put(ledger, _messages(portfolio, alerts, new, not past, day, now, settings))
-    delivery = deliver(ledger, portfolio.settings.outbox, portfolio.folder) if delivers else {}
+    delivery = outbox.run(ledger, portfolio.settings.outbox, portfolio.folder) if delivers else {}
     return AlertRun(day, tuple(alerts), delivery)
 
 

@@ -10,22 +10,22 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import anyio
+import jinja2
 import mcp.types as types
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+from mcp.types import GetPromptResult, Prompt, PromptArgument, PromptMessage, Resource, TextContent
 
 import healthseg
 from healthseg.data.storage import cache_folder
 from healthseg.errors import HealthsegError, InvalidParameters, hint
-from healthseg.integrations.mcp import prompts as mcp_prompts
-from healthseg.integrations.mcp import reports as mcp_reports
 from healthseg.integrations.mcp import tools as mcp_tools
-from healthseg.integrations.mcp.calls import Calls
-from healthseg.integrations.mcp.limits import Limits
+from healthseg.integrations.mcp.calls import Calls, Limits
 from healthseg.reports import registry
 from healthseg.reports.responses import Response, Responses
 from healthseg.settings.in_force import InForce, in_force
@@ -101,7 +101,7 @@ class Desk:
         cursor = params.cursor if params is not None else None
         if cursor is not None and not re.fullmatch(r"[0-9]{1,9}", cursor):
             raise MCPError(types.INVALID_PARAMS, f"{cursor!r} is not a cursor of this server")
-        resources, following = mcp_reports.listed(self.reports, int(cursor or 0))
+        resources, following = listed_reports(self.reports, int(cursor or 0))
         return types.ListResourcesResult(
             resources=resources, next_cursor=str(following) if following else None
         )
@@ -118,20 +118,20 @@ class Desk:
         return types.ListResourceTemplatesResult(resource_templates=[schemas])
 
     async def list_prompts(self, context: Context, params: Any) -> types.ListPromptsResult:
-        return types.ListPromptsResult(prompts=mcp_prompts.listed())
+        return types.ListPromptsResult(prompts=listed_prompts())
 
     async def get_prompt(
         self, context: Context, params: types.GetPromptRequestParams
     ) -> types.GetPromptResult:
         try:
-            return mcp_prompts.prompt(params.name, params.arguments or {})
+            return prompt(params.name, params.arguments or {})
         except InvalidParameters as problem:
             raise MCPError(types.INVALID_PARAMS, problem.message, data=problem.to_dict()) from None
 
     async def read_resource(self, context: Context, params: types.ReadResourceRequestParams) -> Any:
         if str(params.uri).startswith(SCHEMAS):
             return _schema(str(params.uri))
-        markup = mcp_reports.read(self.reports, str(params.uri))
+        markup = read(self.reports, str(params.uri))
         if markup is None:
             raise MCPError(types.INVALID_PARAMS, f"there is no report {str(params.uri)[:200]!r}")
         contents = types.TextResourceContents(
@@ -281,3 +281,161 @@ async def _beat(context: Context, name: str) -> None:
         seconds = time.monotonic() - began
         await context.session.report_progress(seconds, None, f"{name}: {seconds:.0f} s")
         await anyio.sleep(BEAT_SECONDS)
+
+
+# -- prompts ---------------------------------------------------------------------------------------
+
+
+READING = (
+    "State every figure as it stands in the response, with its as_of. A null was not measured: give its reason from "
+    "not_measured, and never fill it in. Keep warnings and data_quality in view. Call a tool with detail=full only "
+    "where the summary leaves out what you need."
+)
+# names and ids are shorter; a text of several lines would read as one of the prompt's own
+_LONGEST_VALUE = 200
+CSM = PromptArgument(name="csm_id", description="Only this manager's customers", required=False)
+CLIENT = PromptArgument(name="client_id", description="Customer identifier", required=True)
+FIGURE = PromptArgument(
+    name="figure", description="Path, as health_metrics.weekly_active_users", required=True
+)
+PROMPTS: dict[str, tuple[str, tuple[PromptArgument, ...], str]] = {
+    "weekly_review": (
+        "Which customers need attention this week, and what is to be done?",
+        (CSM,),
+        """Review the portfolio for this week{% if csm_id %}, the customers of manager {{ csm_id }}{% endif %}.
+{%- set mine = " and csm_id == " ~ quoted_csm_id if csm_id else "" %}
+1. next_actions{% if csm_id %} with csm_id={{ csm_id }}{% endif %}: what is due, by when, how much ARR depends on it.
+2. find_customers with where="score < 60{{ mine }}", order_by="arr", descending=true.
+3. find_customers with where="days_to_renewal <= 90{{ mine }}", order_by="days_to_renewal".
+4. calculate_health_score of the three customers with the most ARR in 2: what moved their scores?
+Write at most one page: the five actions that matter most (customer, what, who, by when, why), the renewals within
+90 days with score and ARR, and what cannot be said for lack of data.""",
+    ),
+    "customer_review": (
+        "What is to be known before a meeting with a customer?",
+        (CLIENT,),
+        """Prepare a meeting with customer {{ client_id }}.
+1. calculate_health_score: the score, what moves it, what changed.
+2. track_usage_engagement and track_feature_adoption: who uses what, and what is not used.
+3. track_adoption_milestones, and manage_lifecycle_stages with action=get_stage: what is open or overdue.
+4. trace_figure of the two figures on which your conclusion rests.
+Write: the state in three sentences, what went well, which ARR depends on what, three questions for the meeting.""",
+    ),
+    "why_this_figure": (
+        "Where does a figure of a customer's health score come from?",
+        (CLIENT, FIGURE),
+        """Explain {{ figure }} of customer {{ client_id }}.
+1. trace_figure with tool=calculate_health_score, figure={{ figure }}, parameters={"client_id": "{{ client_id }}"}.
+2. describe_metric of the metric behind it.
+Say what is counted, over which days and from which rows, and check the value against the rows listed.""",
+    ),
+}
+
+
+def listed_prompts() -> list[Prompt]:
+    """The prompts with their arguments."""
+    return [
+        Prompt(name=name, description=question, arguments=list(arguments))
+        for name, (question, arguments, _) in PROMPTS.items()
+    ]
+
+
+def prompt(name: str, values: Mapping[str, str]) -> GetPromptResult:
+    """A prompt with its values. Raises InvalidParameters for an unknown name, and where a value is missing."""
+    if name not in PROMPTS:
+        raise _refused("name", f"there is no prompt {name!r}{hint(name, PROMPTS)}", list(PROMPTS))
+    question, arguments, text = PROMPTS[name]
+    names = [argument.name for argument in arguments]
+    for value in values:
+        if value not in names:
+            raise _refused(
+                value, f"the prompt {name} takes no {value!r}{hint(value, names)}", names
+            )
+        if len(values[value]) > _LONGEST_VALUE or not values[value].isprintable():
+            rule = f"one line of at most {_LONGEST_VALUE} characters"
+            raise InvalidParameters(
+                f"{value} of the prompt {name} must be {rule}",
+                parameter=value,
+                validation_rule=rule,
+            )
+    for argument in arguments:
+        if argument.required and not values.get(argument.name):
+            raise _refused(argument.name, f"the prompt {name} needs {argument.name}", names)
+    quoted = {f"quoted_{name}": repr(value) for name, value in values.items()}
+    words = jinja2.Template(text).render(values, **quoted) + "\n\n" + READING
+    message = PromptMessage(role="user", content=TextContent(type="text", text=words))
+    return GetPromptResult(description=question, messages=[message])
+
+
+def _refused(parameter: str, message: str, known: list[str]) -> InvalidParameters:
+    rule = "one of " + ", ".join(known)
+    return InvalidParameters(message, parameter=parameter, validation_rule=rule)
+
+
+# -- reports as resources --------------------------------------------------------------------------
+
+
+SCHEME = "healthseg://reports/"
+PAGE = 200  # resources listed at once
+
+
+def pages(folder: Path) -> list[Path]:
+    """The reports in a folder, the index first, those of the portfolio before those of customers."""
+    paths = [path for path in folder.rglob("*.html") if _is_report(path, folder)]
+    return sorted(
+        paths,
+        key=lambda path: (
+            len(_within(path, folder)),
+            "overview" not in _within(path, folder),
+            path,
+        ),
+    )
+
+
+def listed_reports(folder: Path, start: int) -> tuple[list[Resource], int | None]:
+    """A page of resources from ``start``, and where the next page begins."""
+    paths = pages(folder)
+    resources = [_resource(path, folder) for path in paths[start : start + PAGE]]
+    return resources, start + PAGE if start + PAGE < len(paths) else None
+
+
+def read(folder: Path, uri: str) -> str | None:
+    """A report's markup, or None where there is no such report in the folder."""
+    if not uri.startswith(SCHEME):
+        return None
+    try:
+        path = folder / unquote(uri.removeprefix(SCHEME))
+        return path.read_text(encoding="utf-8") if _is_report(path, folder) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _is_report(path: Path, folder: Path) -> bool:
+    """Whether this is a page within the folder, by its name and by where its links lead; no part of it is hidden."""
+    names = (path, folder), (path.resolve(), folder.resolve())
+    return (
+        all(
+            file.is_relative_to(root)
+            and file.suffix == ".html"
+            and not any(part.startswith(".") for part in _within(file, root))
+            for file, root in names
+        )
+        and path.is_file()
+    )
+
+
+def _within(path: Path, folder: Path) -> tuple[str, ...]:
+    return path.relative_to(folder).parts
+
+
+def _resource(path: Path, folder: Path) -> Resource:
+    parts = _within(path, folder)
+    names = [part for part in (parts[-1], *parts[:-1][::-1]) if part != "customers"]
+    words = " of ".join(name.removesuffix(".html").replace("_", " ") for name in names)
+    return Resource(
+        uri=SCHEME + quote("/".join(parts)),
+        name="/".join(parts),
+        title=f"Report: {words}",
+        mime_type="text/html",
+        size=path.stat().st_size,
+    )

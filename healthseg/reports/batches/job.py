@@ -213,9 +213,9 @@ def _write(
 
 
 def _write_pdf(report: Document, path: Path) -> None:
-    from healthseg.reports.html import pdf
+    from healthseg.reports.html import printed
 
-    content = pdf.pdf_bytes(report.title, report.kicker, report.printed, report.footer.blocks)
+    content = printed.pdf_bytes(report.title, report.kicker, report.printed, report.footer.blocks)
     writing.write_whole(path, content)
 
 

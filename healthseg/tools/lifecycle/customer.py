@@ -310,7 +310,7 @@ class CustomerStage:
         """The actions that a request triggered, as they are now."""
         if request_id is None:
             return []
-        from healthseg.data.outbox.outbox import of_request
+        from healthseg.data.outbox import of_request
 
         entries = of_request(self.portfolio.ledger(), request_id)
         return [

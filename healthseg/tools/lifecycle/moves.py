@@ -39,7 +39,7 @@ from healthseg.tools.values import word
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import Ledger, StageEvent
-    from healthseg.data.outbox.outbox import Message
+    from healthseg.data.outbox import Message
     from healthseg.data.portfolio import Portfolio
 
 TRANSITION, CORRECTION = "transition", "correction"
@@ -93,7 +93,7 @@ def move(
     records nothing, where the move is not allowed, lies before signup or in the future, or where
     the request id was used for another change.
     """
-    from healthseg.data.outbox.outbox import put  # not needed where stages are only read
+    from healthseg.data.outbox import put  # not needed where stages are only read
 
     with ledger.transaction() as now:
         repeated = _repeated(ledger, request, rules.name)
@@ -290,7 +290,7 @@ class Announcer:
         ]
 
     def _message(self, action: Action, event: StageEvent, previous: str | None) -> Message:
-        from healthseg.data.outbox.outbox import Message
+        from healthseg.data.outbox import Message
 
         recipients = self._recipients(action)
         handler = self.settings.outbox.handler_of(action.action)
