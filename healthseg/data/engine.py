@@ -88,6 +88,33 @@ def connect(
     return connection
 
 
+class Cursors:
+    """The connection of a process, opened when it is first needed: a cursor for each thread."""
+
+    def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._connect = connect
+        self._database: duckdb.DuckDBPyConnection | None = None
+        self._of_thread = threading.local()
+        self._guard = threading.RLock()
+
+    def own(self) -> duckdb.DuckDBPyConnection:
+        """This thread's cursor."""
+        with self._guard:
+            if self._database is None:
+                self._database = self._connect()
+            opened = getattr(self._of_thread, "opened", None)
+            if opened is None or opened[0] is not self._database:
+                opened = self._of_thread.opened = self._database, self._database.cursor()
+        return opened[1]
+
+    def close(self) -> None:
+        """Closes the connection; it opens again when it is next needed."""
+        with self._guard:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+
 def limiting(
     spill: Path, *, folders: Sequence[Path] | None, attach: str | None, spill_mb: int | None
 ) -> list[str]:

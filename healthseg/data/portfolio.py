@@ -8,7 +8,6 @@ import functools
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -44,18 +43,16 @@ from healthseg.errors import (
 )
 from healthseg.periods import as_date, wall_clock
 from healthseg.settings import Settings, changed
-from healthseg.settings import metrics as metric_settings
 from healthseg.settings import settings as read_settings
 from healthseg.settings.base import fingerprint, merged
 from healthseg.settings.in_force import input_limits
+from healthseg.settings.metrics import declare
 
 if TYPE_CHECKING:
     from healthseg.data.ledger.ledger import Ledger, SettingsInForce, StageEvent
 
 
 DAY = dt.timedelta(days=1)
-# of a portfolio's attributes, those that another process has for itself
-_OF_PROCESS = ("_database", "_cursors", "_guard")
 
 
 class Portfolio:
@@ -84,16 +81,10 @@ class Portfolio:
         self.root = root_for(sources.folder, sources.identity, local=sources.local)
         self.cache = Cache(self.root)
         self._sources = sources
-        metric_settings.declare(settings.metrics)
+        declare(settings.metrics)
         self._states: dict[tuple[dt.date | None, tuple[str, ...]], str] = {}
         self._loaded = LoadedTables(sources, settings, self.root / FOLDER, self._building)
-        self._open_nothing()
-
-    def _open_nothing(self) -> None:
-        self._database: duckdb.DuckDBPyConnection | None = None
-        # each thread queries with a cursor of its own
-        self._cursors = threading.local()
-        self._guard = threading.RLock()
+        self._cursors = engine.Cursors(self._connected)
 
     @classmethod
     def open(
@@ -351,13 +342,7 @@ class Portfolio:
         """This thread's cursor: a view for each clean table and fact, without rows where the table is missing or refused.
 
         Raises DataRetrievalError where customers are unusable."""
-        with self._guard:
-            if self._database is None:
-                self._database = self._connected()
-            opened = getattr(self._cursors, "opened", None)
-            if opened is None or opened[0] is not self._database:
-                opened = self._cursors.opened = self._database, self._database.cursor()
-        return opened[1]
+        return self._cursors.own()
 
     @contextlib.contextmanager
     def with_events(self, client_id: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -523,10 +508,7 @@ class Portfolio:
 
     def close(self) -> None:
         """Closes the portfolio's connection; it opens again when it is next used."""
-        with self._guard:
-            if self._database is not None:
-                self._database.close()
-                self._database = None
+        self._cursors.close()
 
     def __enter__(self) -> Self:
         return self
@@ -546,12 +528,12 @@ class Portfolio:
 
     def __getstate__(self) -> dict[str, Any]:
         """All that was read and counted, without the connection: another process goes on from it."""
-        return {name: value for name, value in self.__dict__.items() if name not in _OF_PROCESS}
+        return {name: value for name, value in self.__dict__.items() if name != "_cursors"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        metric_settings.declare(self.settings.metrics)
-        self._open_nothing()
+        declare(self.settings.metrics)
+        self._cursors = engine.Cursors(self._connected)
 
     def __repr__(self) -> str:
         return f"Portfolio({str(self.path)!r})"
