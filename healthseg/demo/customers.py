@@ -341,9 +341,10 @@ def _customers(batch: Batch) -> pa.Table:
     if batch.world.lively:
         parent = _families(batch, rng, ~gone & last["total_arr"].notna().to_numpy())
     names = np.array(company_names(batch.world.seed, customers.number), object)
-    for serial, child in enumerate(np.flatnonzero((parent >= 0) & batch.world.lively)):
+    for child in np.flatnonzero((parent >= 0) & batch.world.lively):
         stem = names[parent[child]].rsplit(" ", 1)[0]
-        names[child] = f"{stem} {SUBSIDIARIES[serial % len(SUBSIDIARIES)]}"
+        choices = (f"{stem} {place}" for place in SUBSIDIARIES)
+        names[child] = next((name for name in choices if name not in names), names[child])
     seats = np.where(customers.withheld["seats"], np.nan, last["total_seats"].where(~gone, 0))
     renewal = np.minimum(batch.terms.end_after(batch.world.days - 1), batch.contracts.lapsed)
     renewal = np.where(batch.back < NEVER, last["ends_on"], renewal)

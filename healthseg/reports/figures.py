@@ -85,13 +85,22 @@ class Scope:
         return None if scope is None else scope.value
 
 
-def root(result: Any, managers: Mapping[str, str] | None = None) -> Scope:
+def root(
+    result: Any,
+    managers: Mapping[str, str] | None = None,
+    namesakes: frozenset[str] = frozenset(),
+) -> Scope:
     """The scope of a whole result: the keys of its response, its frames, its verdict and its charts' captions.
 
-    ``managers`` are the managers' names by csm_id.
+    ``managers`` are the managers' names by csm_id; ``namesakes`` the customers whose name another one has too.
     """
     page = _Lazy({"verdict": result.verdict, "charts": lambda: _captions(result)})
-    beside = {"frames": _Frames(result), "page": page, "managers": managers or {}}
+    beside = {
+        "frames": _Frames(result),
+        "page": page,
+        "managers": managers or {},
+        "namesakes": namesakes,
+    }
     return Scope({**result.to_dict(), **beside}, "$")
 
 
@@ -229,7 +238,10 @@ def filled(text: Text, scope: Scope, chooser: Any = None) -> Filled:
     pieces, end = [], 0
     for match in _FIGURE.finditer(template):
         pieces.append(Piece(template[end : match.start()]))
-        pieces.append(figure(scope, match[1], match[2] or ""))
+        piece = figure(scope, match[1], match[2] or "")
+        pieces.append(piece)
+        if piece.client and piece.client in (scope.sibling("namesakes") or ()):
+            pieces.append(Piece(f" ({piece.client})"))
         end = match.end()
     return Filled(tuple(piece for piece in (*pieces, Piece(template[end:])) if piece.text))
 

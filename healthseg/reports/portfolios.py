@@ -95,6 +95,15 @@ def manager_names(portfolio: Portfolio) -> dict[str, str]:
     return names
 
 
+def namesakes(portfolio: Portfolio) -> frozenset[str]:
+    """The customers whose name another customer has too, which pages tell apart by client_id."""
+    table = portfolio.table("customers")
+    if "name" not in table:
+        return frozenset()
+    shared = table["name"].notna() & table["name"].duplicated(keep=False)
+    return frozenset(table.loc[shared, "client_id"].astype(str))
+
+
 def record_settings(portfolio: Portfolio, clock: Callable[[], dt.datetime]) -> bool:
     """Record in the ledger which settings are in force, if its place can be written; whether they are new."""
     settings = portfolio.settings

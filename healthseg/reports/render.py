@@ -97,7 +97,8 @@ class ReportPage:
     @functools.cached_property
     def scope(self) -> Scope:
         """The result as templates see it."""
-        return root(self.result, portfolios.manager_names(self.portfolio))
+        managers = portfolios.manager_names(self.portfolio)
+        return root(self.result, managers, portfolios.namesakes(self.portfolio))
 
     @property
     def is_empty(self) -> bool:
@@ -165,8 +166,8 @@ class ReportPage:
         kinds = ("refused", "rows_dropped", "values_emptied", "conflicts", "withheld_customers")
         return [any(table[kind] for kind in kinds) for table in tables]
 
-    def _overrides(self) -> list[str]:
-        """What overrides scores, with the customers' names in templates of their own."""
+    def _overrides(self, provisional: bool = False) -> list[str]:
+        """What overrides scores, or which are provisional, with the customers' names in templates of their own."""
         overrides = getattr(self.result, "overrides", None)  # a model's result has none
         if overrides is None:
             return []
@@ -175,7 +176,7 @@ class ReportPage:
         lines, settings = [], self.portfolio.settings
         for key, override in settings.overrides.items():
             held = [at for at, item in enumerate(overrides.held) if item.override == key]
-            if override.of_many and held:
+            if override.of_many and held and override.provisional == provisional:
                 names = ", ".join(
                     f"{{overrides.held[{at}].name}}" for at in held[: settings.overrides_named]
                 )
@@ -246,6 +247,8 @@ class ReportPage:
     def _sure(self) -> document.Paragraph:
         """How sure the page is, in sentences."""
         texts = SURE[1:] if self.is_empty else (*self.spec.sure, *SURE)
+        if self.spec.portfolio:  # a customer's own page opens with it
+            texts = (*texts, *self._overrides(provisional=True))
         return document.Paragraph(sentences(texts, self.scope, self.result))
 
     def footer(self) -> Output:

@@ -157,11 +157,11 @@ class Uncontracted(BaseModel):
         if client_id is None:
             single = len(rows) == 1
             who, since = (
-                (f"{_name(portfolio, rows)} is", "for")
+                (f"{_name(portfolio, rows)} has", "for")
                 if single
-                else (f"{len(rows)} customers are", "for up to")
+                else (f"{len(rows)} customers have", "for up to")
             )
-            text = f"{who} past the end of the contract without a new one ({amounts} ARR), {since} {words}"
+            text = f"{who} had no contract {since} {words} ({amounts} ARR)"
         else:
             text = f"Uncontracted for {words}: the contract ended without a new one ({amounts} ARR)"
         clients = rows["client_id"].astype(str).tolist()

@@ -266,7 +266,7 @@ def test_the_tiers_add_to_the_total_and_name_what_is_uncontracted_and_what_renew
         == uncontracted(book, LAST)["client_id"].tolist()
     )
     assert result.uncontracted.arr == {"unknown": 15.0}
-    assert "Lapsed is past the end of the contract" in result.uncontracted.summary[0]
+    assert "Lapsed has had no contract for" in result.uncontracted.summary[0]
     own = hs.segment_by_value_tier(book, client_id="lapsed").uncontracted
     assert own.customers == 1 and "Uncontracted for" in own.summary[0]
     assert hs.segment_by_value_tier(book, client_id="stays").uncontracted.customers == 0

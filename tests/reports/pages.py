@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 from nbformat.v4 import new_output
 
 from healthseg import settings as config
@@ -24,7 +25,11 @@ MADE = export.NotebookOrigin(dt.datetime(2025, 10, 11, 4, 30, tzinfo=dt.UTC), 3.
 def shown(kind: str, result, settings=None) -> nbformat.NotebookNode:
     """The notebook of a kind with the outputs that its cells have for this result."""
     notebook = nbformat.read(NOTEBOOKS / kind / "calculate_health_score.ipynb", as_version=4)
-    opened = SimpleNamespace(settings=settings or config.Settings(), has=lambda table: False)
+    opened = SimpleNamespace(
+        settings=settings or config.Settings(),
+        has=lambda table: False,
+        table=lambda table: pd.DataFrame({"client_id": []}),
+    )
     spec = page_spec("calculate_health_score", portfolio=kind == "portfolio")
     names = {"page": ReportPage(spec, result, opened)}
     for cell in notebook.cells[3:]:

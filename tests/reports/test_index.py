@@ -76,9 +76,21 @@ def test_without_an_earlier_run_the_index_says_what_changed_in_the_look_back(tmp
         group["name"]: [line["name"] for line in group["lines"]] for group in changes["groups"]
     }
     assert names == {
-        "Churned": ["Dune"],
-        "Now below 60": ["Alder"],
-        "Back at 60 or above": ["Birch"],
+        "Churned: 1 customer": ["Dune"],
+        "Now below 60: 1 customer": ["Alder"],
+        "Back at 60 or above: 1 customer": ["Birch"],
     }
     assert changes["groups"][1]["lines"][0]["text"].startswith("63 to 52, EUR")
     assert [line["name"] for line in changes["moved"]] == ["Birch", "Alder"]
+
+
+def test_customers_of_one_name_are_told_apart_and_lead_to_their_cards(tmp_path):
+    rows = [
+        {**row, "name": "Nord" if at < 2 else row["name"]}
+        for at, row in enumerate(samples.portfolio().customers)
+    ]
+    reports = index.ReportFolder(tmp_path, tmp_path, [], {})
+    html = index.page(samples.portfolio(customers=rows), reports, [], {}, AT, 1.0)
+    for row in rows[:2]:
+        assert f'<a href="#customer={row["client_id"]}"><bdi>Nord ({row["client_id"]})' in html
+    assert f"{rows[2]['name']} (" not in html

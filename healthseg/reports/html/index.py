@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import jinja2
 from healthseg.charts import formats
 from healthseg.reports.batches.job import ReportOutcome, report_name
 from healthseg.reports.html import scripting
-from healthseg.reports.html.navigation import LABELS
+from healthseg.reports.html.navigation import LABELS, OF_ALL, card
 from healthseg.reports.html.writer import inert
 from healthseg.rules import counted
 
@@ -100,6 +101,13 @@ class ReportFolder:
         page = self.report_folder / f"{report_name(client_id, tool)}.html"
         return page.relative_to(self.index_folder).as_posix() if self.exists(page) else ""
 
+    def of_customer(self, client_id: str) -> tuple[list[tuple[str, str]], str]:
+        """A customer's reports as name and address in the order of the tabs, and the first one's address, else the card's."""
+        order = [*LABELS, *(tool for tool in self.tools if tool not in LABELS)]
+        pages = [(tool, self.href(client_id, tool)) for tool in order if tool in self.tools]
+        links = [(LABELS.get(tool, formats.words(tool)), href) for tool, href in pages if href]
+        return links, links[0][1] if links else card("", client_id)
+
     @property
     def failed(self) -> list[Mapping[str, Any]]:
         """The reports whose last try failed."""
@@ -121,6 +129,7 @@ def page(
     ``before`` is the last line of the previous run, with which the customers are compared; ``owner`` is the manager whose
     customers these are, where they are not all.
     """
+    overview = _told_apart(overview)
     customers = [
         {**row, "manager": formats.manager(row.get("csm_id"), managers)}
         for row in overview.customers
@@ -152,6 +161,16 @@ def page(
         least=LEAST_MOVE,
         provenance=_provenance(overview, outcomes, at, seconds),
     )
+
+
+def _told_apart(overview: Any) -> Any:
+    """The result with the client_id beside a name that several customers have."""
+    shared = Counter(row["name"] for row in overview.customers)
+    rows = [
+        row if shared[row["name"]] == 1 else {**row, "name": f"{row['name']} ({row['client_id']})"}
+        for row in overview.customers
+    ]
+    return overview.model_copy(update={"customers": rows})
 
 
 def _of_owner(rows: Sequence[Row], owner: str) -> str:
@@ -198,14 +217,13 @@ def _row(
     row: Row, columns: Sequence[IndexColumn], reports: ReportFolder, flags: Sequence[str]
 ) -> dict[str, Any]:
     """A row of the table, and what it is filtered, summed and linked by."""
-    pages = {tool: reports.href(row["client_id"], tool) for tool in reports.tools}
-    links = [(LABELS.get(tool, formats.words(tool)), pages[tool]) for tool in _in_order(pages)]
+    links, href = reports.of_customer(row["client_id"])
     sums = {name: row[name] for name in ("arr", "at_stake") if not formats.is_missing(row[name])}
     days = row.get("days_to_renewal")
     return {
         "id": row["client_id"],
         "cells": [column.cell(row) for column in columns],
-        "href": links[0][1] if links else "",
+        "href": href,
         "links": links,
         "currency": formats.plain(row.get("currency") or "", 8),
         **sums,
@@ -218,12 +236,6 @@ def _row(
             "flag": list(flags),
         },
     }
-
-
-def _in_order(pages: Mapping[str, str]) -> list[str]:
-    """The tools that have a page, in the order of the tabs."""
-    order = [*LABELS, *(tool for tool in pages if tool not in LABELS)]
-    return [tool for tool in order if pages.get(tool)]
 
 
 def _filters(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -250,7 +262,7 @@ def _portfolio_reports(reports: ReportFolder) -> list[dict[str, str]]:
     return [
         {
             "href": href,
-            "name": line.get("kind") or formats.sentence(formats.words(tool)),
+            "name": {**LABELS, **OF_ALL}.get(tool) or formats.sentence(formats.words(tool)),
             "verdict": line.get("verdict") or "of an earlier run",
         }
         for tool, href, line in pages
@@ -312,13 +324,14 @@ def _groups(
     healthy = overview.band_edges[1]
 
     def line(client: str, text: str, name: str = "") -> dict[str, str]:
-        links = (reports.href(client, tool) for tool in reports.tools)
+        """A customer of a list; one that is no longer live has no card."""
+        links, href = reports.of_customer(client)
         shown = formats.plain(name or rows[client]["name"])
-        return {"name": shown, "href": next(filter(None, links), ""), "text": text}
+        return {"name": shown, "href": href if links or client in rows else "", "text": text}
 
     def crossed(down: bool) -> list[dict[str, str]]:
         lines = []
-        for client, row in rows.items():
+        for client, row in sorted(rows.items(), key=lambda pair: -(pair[1]["arr"] or 0.0)):
             then = earlier.get(client, (None, None))[0]
             if then is None or formats.is_missing(row["score"]) or (then >= healthy) != down:
                 continue
@@ -345,7 +358,11 @@ def _groups(
         below: crossed(True),
         f"Back at {healthy:.0f} or above": crossed(False),
     }
-    return [{"name": name, "lines": lines} for name, lines in groups.items() if lines]
+    return [
+        {"name": f"{name}: {counted(len(lines), 'customer')}", "lines": lines}
+        for name, lines in groups.items()
+        if lines
+    ]
 
 
 def _moved(row: Row, before: Sequence[Any], reports: ReportFolder) -> dict[str, Any] | None:
@@ -358,10 +375,9 @@ def _moved(row: Row, before: Sequence[Any], reports: ReportFolder) -> dict[str, 
     words = [f"score {formats.number(old_score)} to {formats.number(score)}"] if points else []
     levels = [formats.words(level or "unknown") for level in (old_risk, risk)]
     words += [f"risk {levels[0]} to {levels[1]}"] if risk != old_risk else []
-    links = (reports.href(row["client_id"], tool) for tool in reports.tools)
     return {
         "name": formats.plain(row["name"]),
-        "href": next(filter(None, links), ""),
+        "href": reports.of_customer(row["client_id"])[1],
         "points": points,
         "text": ", ".join(words),
     }

@@ -1,5 +1,5 @@
 (() => {
-  const PAGE = 100;
+  const PAGE = 25;
   const { rows: known, renewals, expected } = JSON.parse(document.getElementById("rows").textContent);
   const table = document.getElementById("customers"), body = table.tBodies[0];
   const heads = Array.from(table.tHead.rows[0].cells);
