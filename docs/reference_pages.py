@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import healthseg
-from healthseg.data.tables import TABLES, Column, Table
+from healthseg.data.tables import TABLES, Column, TableContract
+from healthseg.metrics import catalog
 
 KINDS = (
     ("Portfolios", ("Portfolio", "make_demo", "Settings", "HealthsegError")),
@@ -171,11 +172,44 @@ def _comments(source: str) -> Iterator[tuple[str, str]]:
         yield node.target.id, " ".join([*above, *beside])
 
 
-def rewrite_metrics(page: Path) -> None:
-    """The tables of docs/metrics.md, from the catalogue."""
-    from healthseg.metrics import catalog
+# -- docs/metrics.md --------------------------------------------------------------------------------
 
-    page.write_text(catalog.with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+def _catalogue() -> str:
+    """The metrics of the package as the tables of docs/metrics.md."""
+    panel = [
+        metric
+        for metric in catalog.built_in().values()
+        if metric.window_days or metric.count is None
+    ]
+    spans = [metric for metric in catalog.built_in().values() if metric not in panel]
+    return "\n\n".join(
+        [
+            "In the panel:\n\n" + _metric_table(panel),
+            "Over spans only, `[start, end)`:\n\n" + _metric_table(spans),
+        ]
+    )
+
+
+def with_metrics(text: str) -> str:
+    """The text of docs/metrics.md with the tables of the catalogue between its two comments."""
+    before, _, rest = text.partition("<!-- Tables from the catalogue")
+    comment, _, rest = rest.partition("-->")
+    _, end, after = rest.partition("<!-- End of the tables")
+    return f"{before}<!-- Tables from the catalogue{comment}-->\n\n{_catalogue()}\n\n{end}{after}"
+
+
+def _metric_table(metrics: list[catalog.Metric]) -> str:
+    head = "| metric | label | definition | unit | better | used by |\n|---|---|---|---|---|---|"
+    return "\n".join([head, *map(_metric_row, metrics)])
+
+
+def _metric_row(metric: catalog.Metric) -> str:
+    over = f" (`{metric.over_spans}` over spans)" if metric.span_name else ""
+    return (
+        f"| `{metric.name}`{over} | {metric.label} | {metric.definition} | {metric.unit} "
+        f"| {metric.better or ''} | {', '.join(sorted(metric.uses))} |"
+    )
 
 
 # -- unknown values ----------------------------------------------------------------------------------
@@ -216,7 +250,7 @@ EFFECTS = {
 }
 
 
-def effect(table: Table, column: Column) -> str:
+def effect(table: TableContract, column: Column) -> str:
     """What an empty or unusable value of a column does."""
     if f"{table.name}.{column.name}" in EFFECTS:
         return EFFECTS[f"{table.name}.{column.name}"]
@@ -254,6 +288,6 @@ def _escaped(text: str) -> str:
 
 
 if __name__ == "__main__":
-    rewrite_metrics(Path(__file__).with_name("metrics.md"))
-    DATA = Path(__file__).with_name("data.md")
-    DATA.write_text(with_unknown_values(DATA.read_text(encoding="utf-8")), encoding="utf-8")
+    for NAME, WITH in (("metrics.md", with_metrics), ("data.md", with_unknown_values)):
+        PAGE = Path(__file__).with_name(NAME)
+        PAGE.write_text(WITH(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

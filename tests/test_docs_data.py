@@ -44,10 +44,22 @@ def test_the_columns_are_the_contracts(name):
     assert written_contract()[name][1] == expected
 
 
-def test_what_an_unknown_value_does_is_said_of_every_column():
+@pytest.fixture(scope="module")
+def pages():
+    """What writes the tables of the documents from the code."""
     spec = importlib.util.spec_from_file_location("reference_pages", DOCS / "reference_pages.py")
-    pages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pages)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_metrics_are_those_of_the_catalogue(pages):
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    assert "| `stickiness_30d`" in text
+    assert pages.with_metrics(text) == text, "run python docs/reference_pages.py"
+
+
+def test_what_an_unknown_value_does_is_said_of_every_column(pages):
     assert pages.with_unknown_values(DATA) == DATA, "run python docs/reference_pages.py"
     for name in pages.EFFECTS:
         table, _, column = name.partition(".")

@@ -11,7 +11,7 @@ import duckdb
 from healthseg.data.engine import Executes
 from healthseg.data.losses import FOOTER, Issue, IssueKind
 from healthseg.data.sources import OPEN_QUOTATION, Refused, SourcePart
-from healthseg.data.tables import Column, Table
+from healthseg.data.tables import Column, TableContract
 from healthseg.data.validation import (
     KINDS,
     Layout,
@@ -129,7 +129,7 @@ class Example:
 
 def example(
     connection: Executes,
-    table: Table,
+    table: TableContract,
     part: SourcePart,
     layout: Layout,
     settings: DataSettings,
@@ -153,7 +153,7 @@ def example(
 
 def drops_by_reason(
     connection: Executes,
-    table: Table,
+    table: TableContract,
     settings: DataSettings,
     counts: Counts,
     parts: Mapping[str, tuple[SourcePart, Layout]],
@@ -177,7 +177,7 @@ def drops_by_reason(
 
 def emptied_by_reason(
     connection: Executes,
-    table: Table,
+    table: TableContract,
     settings: DataSettings,
     counts: Counts,
     parts: Mapping[str, tuple[SourcePart, Layout]],
@@ -202,7 +202,7 @@ def emptied_by_reason(
     return issues
 
 
-def _emptied_words(table: Table, column: Column, settings: DataSettings) -> str:
+def _emptied_words(table: TableContract, column: Column, settings: DataSettings) -> str:
     """Why an optional value can be emptied."""
     fault = fault_of(column, settings)
     words = [] if column.kind in ("text", "id") else [f"{column.name} is not {KINDS[column.kind]}"]
@@ -218,7 +218,7 @@ def _emptied_words(table: Table, column: Column, settings: DataSettings) -> str:
 
 def _issue(
     connection: Executes,
-    table: Table,
+    table: TableContract,
     settings: DataSettings,
     parts: Mapping[str, tuple[SourcePart, Layout]],
     count: Count,

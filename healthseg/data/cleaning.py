@@ -29,7 +29,7 @@ from healthseg.data.midnights import Midnights
 from healthseg.data.ratings import scale_note, with_scale
 from healthseg.data.reading import number_of, number_reading
 from healthseg.data.sources import Refused, SourcePart, not_now, quoted, scan
-from healthseg.data.tables import Column, Table
+from healthseg.data.tables import Column, TableContract
 from healthseg.data.validation import SQL_TYPES, Layout, checked, layout_of, line_of, numbered
 from healthseg.errors import machine_fault
 from healthseg.settings.data import UNCLEAR, DataSettings
@@ -43,13 +43,13 @@ UNKNOWN, IDENTICAL, CONFLICT, EARLIER = 201, 202, 203, 204
 Layouts = dict[str, tuple[SourcePart, Layout]]
 
 
-def clean_columns(table: Table) -> list[str]:
+def clean_columns(table: TableContract) -> list[str]:
     """The columns of a clean table, in order: the contract's, then each timestamp's day and time mark."""
     marks = [f"{column.stem}_{mark}" for column in table.timestamps for mark in ("day", "has_time")]
     return [*table.names, *marks]
 
 
-def empty_select(table: Table) -> str:
+def empty_select(table: TableContract) -> str:
     """A relation without rows that has the clean columns and their types."""
     types = {column.name: SQL_TYPES[column.kind] for column in table.columns}
     for column in table.timestamps:
@@ -60,7 +60,7 @@ def empty_select(table: Table) -> str:
 
 def clean_table(
     connection: duckdb.DuckDBPyConnection,
-    table: Table,
+    table: TableContract,
     parts: Sequence[SourcePart],
     settings: DataSettings,
     folder: Path,
@@ -114,7 +114,7 @@ _TOTAL = "(grand |sub|sub-)?totals?:?|sum|gesamt|summe|gesamtsumme|total general
 
 def _load(
     connection: duckdb.DuckDBPyConnection,
-    table: Table,
+    table: TableContract,
     parts: Sequence[SourcePart],
     settings: DataSettings,
 ) -> tuple[Layouts, Rejected]:
@@ -143,7 +143,7 @@ def _load(
 
 
 def _beside_rows(
-    connection: duckdb.DuckDBPyConnection, table: Table, layouts: Layouts
+    connection: duckdb.DuckDBPyConnection, table: TableContract, layouts: Layouts
 ) -> list[tuple[str, int, str]]:
     """Takes rows out of ``loaded`` that are none: blank ones of CSV files and sheets, which leave no trace, and totals below
     the others (file, row, text)."""
@@ -163,7 +163,7 @@ def _beside_rows(
 
 
 def _decide_midnights(
-    connection: duckdb.DuckDBPyConnection, table: Table, settings: DataSettings
+    connection: duckdb.DuckDBPyConnection, table: TableContract, settings: DataSettings
 ) -> list[str]:
     """Midnights of each column that are instants get a time in ``loaded``; returns how midnights are read, in words."""
     notes = []
@@ -179,7 +179,7 @@ def _decide_midnights(
 
 
 def _read_amounts(
-    connection: duckdb.DuckDBPyConnection, table: Table, settings: DataSettings
+    connection: duckdb.DuckDBPyConnection, table: TableContract, settings: DataSettings
 ) -> list[str]:
     """Changes of ARR and seats become plain numbers, by one reading; what is no number is emptied. Returns the doubt."""
     rows = "field IN ('arr', 'seats') AND value IS NOT NULL"
@@ -194,7 +194,7 @@ def _read_amounts(
     return [f"value of arr and seats is not read: {doubt}"] if doubt else []
 
 
-def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: TableContract) -> None:
     """``judged``: the loaded rows with unknown customers and repeated rows marked as well.
 
     Of versions of one row the one recorded last is used; where that is not recorded, the later row of the file (files
@@ -226,7 +226,7 @@ def _mark_repeats(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         FROM placed""")
 
 
-def _recorded(table: Table) -> list[str]:
+def _recorded(table: TableContract) -> list[str]:
     """What tells which version is the newest: when it was recorded; of a history of customers, until when it holds."""
     if not table.versioned:
         return ["CAST(NULL AS TIMESTAMP)"]
@@ -260,7 +260,7 @@ def _other_spelling(connection: duckdb.DuckDBPyConnection, rows: int) -> list[Is
 
 def _account(
     connection: duckdb.DuckDBPyConnection,
-    table: Table,
+    table: TableContract,
     layouts: Layouts,
     rejected: Rejected,
     settings: DataSettings,
@@ -308,7 +308,9 @@ def _last_lines(connection: duckdb.DuckDBPyConnection, layouts: Layouts) -> dict
     return {label: line for label, line in lines.items() if line is not None}
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, table: Table, column: str, where: str) -> Counts:
+def _counts(
+    connection: duckdb.DuckDBPyConnection, table: TableContract, column: str, where: str
+) -> Counts:
     client = "client_id" if "client_id" in table.names else "NULL"
     query = f"SELECT {column}, file, {client}, COUNT(*) FROM judged WHERE {where} GROUP BY ALL ORDER BY ALL"
     return counted(connection.execute(query).fetchall())
@@ -328,7 +330,7 @@ def _client_rows(connection: duckdb.DuckDBPyConnection, issues: Sequence[Issue])
 
 def _repeat_drops(
     connection: duckdb.DuckDBPyConnection,
-    table: Table,
+    table: TableContract,
     settings: DataSettings,
     counts: Counts,
     layouts: Layouts,
@@ -387,7 +389,7 @@ def _warnings(layouts: Mapping[str, tuple[SourcePart, Layout]]) -> list[str]:
     return warnings
 
 
-def _localise(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+def _localise(connection: duckdb.DuckDBPyConnection, table: TableContract) -> str:
     """The kept rows with each timestamp's account-local day, in a fixed order."""
     names, joins = [f't."{name}"' for name in table.names], []
     if not table.of_customers:

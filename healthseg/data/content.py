@@ -14,13 +14,13 @@ from typing import Any
 import duckdb
 
 from healthseg.data.facts import Month
-from healthseg.data.tables import SNAPSHOT, STATIC, Table
+from healthseg.data.tables import SNAPSHOT, STATIC, TableContract
 
 Sums = dict[dt.date | None, int]
 WORD = 2**64
 
 
-def table_sums(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[Sums, int]:
+def table_sums(connection: duckdb.DuckDBPyConnection, table: TableContract) -> tuple[Sums, int]:
     """Order-free sums of a table's clean rows by the day they became known (None: always), and of its snapshot."""
     own = next(column.known_from for column in table.columns if column.required)
     # what ties later values to their row: its key, else the columns known when the row appeared
@@ -51,7 +51,7 @@ def _sum(label: str, values: str) -> str:
     return f"COALESCE(SUM(CAST(HASH('{label}', {values}) AS HUGEINT)), 0)"
 
 
-def _known(table: Table, known_from: tuple[str, ...], later: list[str]) -> tuple[str, str]:
+def _known(table: TableContract, known_from: tuple[str, ...], later: list[str]) -> tuple[str, str]:
     """The day on which columns became known, and the condition that they did: ``later`` ones have a value."""
     days = [_day(table, name) for name in known_from if (name,) != STATIC] or ["CAST(NULL AS DATE)"]
     day = f"COALESCE({', '.join(days)})" if len(days) > 1 else days[0]
@@ -63,7 +63,7 @@ def _known(table: Table, known_from: tuple[str, ...], later: list[str]) -> tuple
     return day, where
 
 
-def _day(table: Table, name: str) -> str:
+def _day(table: TableContract, name: str) -> str:
     column = table.column(name)
     return f"{column.stem}_day" if column.kind == "timestamp" else f'"{name}"'
 

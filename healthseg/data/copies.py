@@ -44,7 +44,7 @@ from healthseg.settings.base import fingerprint
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from healthseg.data.tables import Table
+    from healthseg.data.tables import TableContract
 
 COPIES = "copies"
 # the first bytes of files that are often named as if they were text, what they are, how they are to end
@@ -62,7 +62,7 @@ CHUNK_ROWS = 200_000
 
 
 def prepare(
-    part: SourcePart, folder: Path, table: Table | None = None, *, fresh: bool = True
+    part: SourcePart, folder: Path, table: TableContract | None = None, *, fresh: bool = True
 ) -> SourcePart:
     """The part as DuckDB can read it: with a copy in ``folder`` where it needs one.
 
@@ -110,7 +110,7 @@ def _prepare_query(part: SourcePart, folder: Path, fresh: bool) -> SourcePart:
     text, files, note = part.query, [], part.note
     if isinstance(text, Query):
         files = [file for reference in text.references for file in reference.files]
-        text, note = _over_copies(part, text, folder, fresh)
+        text, note = _over_copies(text, folder, fresh)
     if text is None or part.isolated_in is None:
         return replace(part, query=text, note=note)
     target = folder / f"{fingerprint([part.token, part.label, text])}.parquet"
@@ -128,9 +128,7 @@ def _prepare_query(part: SourcePart, folder: Path, fresh: bool) -> SourcePart:
     return replace(part, query=f"SELECT * FROM read_parquet({quoted(str(target))})", note=note)
 
 
-def _over_copies(
-    part: SourcePart, query: Query, folder: Path, fresh: bool
-) -> tuple[str, str | None]:
+def _over_copies(query: Query, folder: Path, fresh: bool) -> tuple[str, str | None]:
     paths: list[Path] = []
     notes: list[str | None] = []
     for reference in query.references:
@@ -258,7 +256,7 @@ def _sqlite(path: Path, label: str) -> Iterator[sqlite3.Connection]:
         raise Refused(f"{label} cannot be read as a SQLite file: {problem}") from None
 
 
-def _write_sqlite(part: SourcePart, target: Path, _table: Table | None) -> None:
+def _write_sqlite(part: SourcePart, target: Path, _table: TableContract | None) -> None:
     assert part.path is not None
     with _sqlite(part.path, part.label) as connection:
         names = sqlite_tables(part.path)
@@ -346,7 +344,7 @@ def write_frame(name: str, values: Any, target: Path) -> None:
 # JSON
 
 
-def _write_json(part: SourcePart, target: Path, _table: Table | None) -> None:
+def _write_json(part: SourcePart, target: Path, _table: TableContract | None) -> None:
     """The objects of a file, one a line or in one array, with the fields of all of them as text."""
     assert part.path is not None
     form, path = text_form(part), part.path

@@ -37,7 +37,7 @@ from healthseg.data.ledger.location import stage_view
 from healthseg.data.losses import TableReport, refusal
 from healthseg.data.sources import Refused, SourcePart, Sources
 from healthseg.data.storage import evict, is_intact, read_json, sweep, write_folder, write_json
-from healthseg.data.tables import TABLES, Table
+from healthseg.data.tables import TABLES, TableContract
 from healthseg.settings import Settings
 from healthseg.settings.base import fingerprint
 
@@ -208,7 +208,7 @@ class LoadedTables:
             build.set_accounts(self.accounts)
         return report
 
-    def _load_table(self, table: Table, build: BuildConnection) -> TableReport:
+    def _load_table(self, table: TableContract, build: BuildConnection) -> TableReport:
         """A table's report and clean rows, from disk where its files did not change."""
         accounts = ""
         if table.of_customers:
@@ -234,7 +234,7 @@ class LoadedTables:
         self.folders[table.name] = target
         return TableReport.from_dict(report)
 
-    def _clean(self, build: BuildConnection, table: Table, target: Path) -> TableReport:
+    def _clean(self, build: BuildConnection, table: TableContract, target: Path) -> TableReport:
         """Reads a table's parts, writes its clean rows to ``target``."""
         parts = self.sources.parts[table.name]
         try:

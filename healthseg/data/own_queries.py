@@ -16,7 +16,7 @@ import duckdb
 import pandas as pd
 
 from healthseg.data.queries import _nodes, parse
-from healthseg.data.tables import SNAPSHOT, STATIC, TABLES, Column, Table
+from healthseg.data.tables import SNAPSHOT, STATIC, TABLES, Column, TableContract
 from healthseg.data.validation import SQL_TYPES
 from healthseg.errors import InvalidParameters, hint
 
@@ -65,7 +65,7 @@ def _fetch_events(portfolio: Portfolio, connection: duckdb.DuckDBPyConnection) -
             connection.register("events", rows)
 
 
-def _tables(name: str, text: str) -> list[Table]:
+def _tables(name: str, text: str) -> list[TableContract]:
     """The tables that the query reads, after all that it may not do was refused."""
     parsed = parse(name, text, [], section="metrics")
     nodes = list(_nodes(parsed.tree))
@@ -103,7 +103,7 @@ def _values(
     connection: duckdb.DuckDBPyConnection,
     name: str,
     text: str,
-    tables: Iterable[Table],
+    tables: Iterable[TableContract],
     day: dt.date,
     last: bool,
 ) -> pd.DataFrame:
@@ -130,7 +130,7 @@ def _values(
     return rows.sort_values("client_id", ignore_index=True)
 
 
-def _known(table: Table, day: dt.date, last: bool) -> str:
+def _known(table: TableContract, day: dt.date, last: bool) -> str:
     """The table as it was known at the end of a day; today's values (snapshots) on the last day alone."""
     columns = []
     for column in table.columns:
@@ -143,7 +143,7 @@ def _known(table: Table, day: dt.date, last: bool) -> str:
     return f'SELECT {", ".join(columns)} FROM "all_{table.name}" WHERE {rows}'
 
 
-def _known_by(table: Table, known_from: tuple[str, ...], day: dt.date, last: bool) -> str:
+def _known_by(table: TableContract, known_from: tuple[str, ...], day: dt.date, last: bool) -> str:
     """SQL of whether what is known from the first of these dates that is there was known by the end of a day."""
     if known_from == SNAPSHOT:
         return "TRUE" if last else "FALSE"

@@ -30,7 +30,7 @@ from healthseg.data.losses import Issue, Losses, TableReport, with_issues
 from healthseg.data.quality import Check, LoadQuality, arr_by_customer, cross_checks
 from healthseg.data.sources import Sources
 from healthseg.data.storage import FOLDER, root_for, temporary_name
-from healthseg.data.tables import CLIENT_ID_RULE, TABLES, Table, id_text
+from healthseg.data.tables import CLIENT_ID_RULE, TABLES, TableContract, id_text
 from healthseg.data.validation import SQL_TYPES
 from healthseg.errors import (
     ClientNotFound,
@@ -228,7 +228,7 @@ class Portfolio:
         self.require("customers")
         return self._loaded.events if self._loaded.usable("events") else None
 
-    def require(self, name: str) -> Table:
+    def require(self, name: str) -> TableContract:
         """The contract of a table that can be used; raises DataRetrievalError for a missing or refused one."""
         _require_known(name)
         report = self._loaded.report(name)
@@ -492,7 +492,7 @@ class Portfolio:
             snapshots = (snapshots + number * snapshot) % contents.WORD
         return dated, snapshots
 
-    def _table_sums(self, table: Table) -> tuple[contents.Sums, int]:
+    def _table_sums(self, table: TableContract) -> tuple[contents.Sums, int]:
         """A table's sums, cached unless recorded stages are among its rows."""
         if table.name == "stage_changes" and self.recorded_stages:
             return contents.table_sums(self.connection(), table)

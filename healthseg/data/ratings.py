@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from healthseg.data.tables import Table
+from healthseg.data.tables import TableContract
 from healthseg.data.validation import reasons
 from healthseg.settings.data import CSAT_SCALES, UNCLEAR, DataSettings
 
@@ -67,7 +67,7 @@ class Answers:
 
 
 def with_scale(
-    connection: duckdb.DuckDBPyConnection, table: Table, settings: DataSettings
+    connection: duckdb.DuckDBPyConnection, table: TableContract, settings: DataSettings
 ) -> DataSettings:
     """The settings with the scale of the ``loaded`` rows' answers, those outside of it marked and the rest made 1 to 5."""
     if table.name not in _ANSWERS:
@@ -107,7 +107,7 @@ def _with_nps_scale(connection: duckdb.DuckDBPyConnection, settings: DataSetting
     return settings.model_copy(update={"nps_scale": UNCLEAR if unclear else "0-10"})
 
 
-def _scale_reason(table: Table, settings: DataSettings) -> int:
+def _scale_reason(table: TableContract, settings: DataSettings) -> int:
     """The number of the reason for which an answer outside of the scale is dropped."""
     named = enumerate(reasons(table, settings), start=1)
     return next(
@@ -117,7 +117,7 @@ def _scale_reason(table: Table, settings: DataSettings) -> int:
     )
 
 
-def scale_note(table: Table, settings: DataSettings) -> list[str]:
+def scale_note(table: TableContract, settings: DataSettings) -> list[str]:
     """On which scale the answers are read, where that is not 1 to 5."""
     if table.name not in _ANSWERS or settings.csat_scale in (_STANDARD, UNCLEAR):
         return []

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from healthseg.data.sources import quoted
-from healthseg.data.tables import Column, Table
+from healthseg.data.tables import Column, TableContract
 from healthseg.settings.data import LONGEST_TEXT, DataSettings
 
 WHOLE = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT")
@@ -355,7 +355,7 @@ def no_date(text: str) -> str:
 
 def readings(
     connection: duckdb.DuckDBPyConnection,
-    table: Table,
+    table: TableContract,
     types: Mapping[str, str],
     relation: str,
     settings: DataSettings,

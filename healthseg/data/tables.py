@@ -79,7 +79,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableContract:
     """One table. ``identical`` says what identical rows without a key are: one row
     (``state``), or one occurrence where they have a time of day (``instant``).
 
@@ -147,17 +147,17 @@ def _table(
     key: str = "",
     marks: Mapping[str, Any] | None = None,
     **rest: Any,
-) -> Table:
+) -> TableContract:
     if key or rest.get("statement"):
         words = _RECORDED.split()
         columns += "".join(f" {word}" for word in words if f" {word.split('?')[0]}?" not in columns)
     parsed = tuple(_column(word, known_from, marks or {}) for word in columns.split())
-    return Table(name, parsed, key=tuple(key.split()), **rest)
+    return TableContract(name, parsed, key=tuple(key.split()), **rest)
 
 
 _POSITIVE = {"low": 0, "high": LARGEST}
 _SEATS = {"low": 0, "high": _MOST_SEATS}
-TABLES: dict[str, Table] = {
+TABLES: dict[str, TableContract] = {
     table.name: table
     for table in (
         _table(

@@ -22,7 +22,7 @@ from healthseg.data.storage import is_whole, writing_noted
 from healthseg.settings.in_force import input_limits
 
 if TYPE_CHECKING:
-    from healthseg.data.tables import Table
+    from healthseg.data.tables import TableContract
 
 UTF8, UTF16, WINDOWS = "utf-8", "utf-16", "cp1252"
 _WORDS = {UTF16: "UTF-16", WINDOWS: "Windows-1252"}
@@ -54,7 +54,9 @@ class TextForm:
         return target.with_name(f"{target.name}.{self.encoding}.{self.skipped}.csv")
 
 
-def prepare_text(part: SourcePart, target: Path, table: Table | None, *, fresh: bool) -> SourcePart:
+def prepare_text(
+    part: SourcePart, target: Path, table: TableContract | None, *, fresh: bool
+) -> SourcePart:
     """A CSV file as DuckDB reads it: a copy where it is not UTF-8, its line ends differ or it is wide.
 
     Raises Refused for what is no text, or is cut off.
@@ -189,7 +191,7 @@ def recode(part: SourcePart, form: TextForm, target: Path) -> None:
             ) from None
 
 
-def _narrowed(part: SourcePart, table: Table, target: Path) -> SourcePart:
+def _narrowed(part: SourcePart, table: TableContract, target: Path) -> SourcePart:
     """A wide file's copy with the columns of the contract alone."""
     narrow = target.with_name(f"{target.name}-narrow.csv")
     if not is_whole(narrow):
@@ -200,7 +202,7 @@ def _narrowed(part: SourcePart, table: Table, target: Path) -> SourcePart:
     return replace(part, copy=narrow, note="; ".join(filter(None, [part.note, note])))
 
 
-def _write_narrow(part: SourcePart, table: Table, target: Path) -> None:
+def _write_narrow(part: SourcePart, table: TableContract, target: Path) -> None:
     """A line with other columns than the header stays one."""
     delimiter, names = part.header
     positions = [position for position, name in enumerate(names) if name in table.names]

@@ -43,7 +43,7 @@ from healthseg.data.reading import (
     zone_of,
 )
 from healthseg.data.sources import Refused, SourcePart, quoted
-from healthseg.data.tables import CLIENT_ID_RULE, LARGEST, Column, Table
+from healthseg.data.tables import CLIENT_ID_RULE, LARGEST, Column, TableContract
 from healthseg.errors import hint
 from healthseg.settings.data import DataSettings
 
@@ -177,7 +177,10 @@ def _parse_date(column: Column, name: str, text: str, raw: str, layout: Layout) 
 
 
 def layout_of(
-    connection: duckdb.DuckDBPyConnection, table: Table, part: SourcePart, settings: DataSettings
+    connection: duckdb.DuckDBPyConnection,
+    table: TableContract,
+    part: SourcePart,
+    settings: DataSettings,
 ) -> Layout:
     """The columns of a part; raises Refused where a required one is missing or of no usable type."""
     usable, extra = usable_columns(_types(connection, part), table, part)
@@ -199,7 +202,7 @@ def layout_of(
 
 
 def usable_columns(
-    types: dict[str, str], table: Table, part: SourcePart
+    types: dict[str, str], table: TableContract, part: SourcePart
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """The types of the contract's columns that a part has, and the names of its others; raises Refused as ``layout_of``."""
     types = _canonical(types, table, part)
@@ -254,7 +257,7 @@ def _types(connection: duckdb.DuckDBPyConnection, part: SourcePart) -> dict[str,
     return {name: kind for name, kind, *_ in described if name != "file_row_number"}
 
 
-def _canonical(types: dict[str, str], table: Table, part: SourcePart) -> dict[str, str]:
+def _canonical(types: dict[str, str], table: TableContract, part: SourcePart) -> dict[str, str]:
     """The columns under the contract's names, whatever their case; raises Refused for one that comes twice."""
     canonical: dict[str, str] = {}
     for name, kind in types.items():
@@ -274,7 +277,7 @@ def _all_midnight(connection: duckdb.DuckDBPyConnection, part: SourcePart, name:
     return not connection.execute(query).fetchall()
 
 
-def reasons(table: Table, settings: DataSettings) -> list[Reason]:
+def reasons(table: TableContract, settings: DataSettings) -> list[Reason]:
     """Why rows of the table are dropped, in the order in which they are tried; the first one counts."""
     return [
         *(
@@ -302,7 +305,7 @@ def _column_reasons(column: Column, settings: DataSettings) -> Iterator[Reason]:
         yield fault
 
 
-def _table_reasons(table: Table, settings: DataSettings) -> Iterator[Reason]:
+def _table_reasons(table: TableContract, settings: DataSettings) -> Iterator[Reason]:
     if table.name == "events":
         yield Reason(
             "count is missing in a row of a whole day",
@@ -363,7 +366,7 @@ def fault_of(column: Column, settings: DataSettings) -> Reason | None:
     return Reason(f"{name} is " + " or ".join(bounds), " OR ".join(bounds.values()), name)
 
 
-def _disorder(table: Table, earlier: str, later: str) -> str:
+def _disorder(table: TableContract, earlier: str, later: str) -> str:
     """Compared as instants where both have a time of day, else as days."""
     if table.column(earlier).kind != "timestamp":
         return f'"{later}" < "{earlier}"'
@@ -385,7 +388,7 @@ def _unusable(column: Column, settings: DataSettings) -> str:
 
 
 def checked(
-    table: Table,
+    table: TableContract,
     layout: Layout,
     relation: str,
     settings: DataSettings,
@@ -444,7 +447,7 @@ def _carried(carried: Sequence[str]) -> list[str]:
     return ["row_number", *(name.split(" AS ")[-1] for name in carried)]
 
 
-def _optional(table: Table, layout: Layout) -> list[Column]:
+def _optional(table: TableContract, layout: Layout) -> list[Column]:
     """The columns of a part whose values are emptied where they cannot be used."""
     return [
         column
@@ -454,7 +457,7 @@ def _optional(table: Table, layout: Layout) -> list[Column]:
 
 
 def _usable(
-    table: Table,
+    table: TableContract,
     layout: Layout,
     relation: str,
     settings: DataSettings,
@@ -496,7 +499,7 @@ def _usable(
 
 
 def _parsed(
-    table: Table,
+    table: TableContract,
     layout: Layout,
     relation: str,
     settings: DataSettings,

@@ -21,7 +21,7 @@ from healthseg.errors import hint
 from healthseg.settings.in_force import input_limits
 
 if TYPE_CHECKING:
-    from healthseg.data.tables import Table
+    from healthseg.data.tables import TableContract
 
 # rows above the header: a title, a date of export
 _TITLE_ROWS = 20
@@ -34,7 +34,7 @@ _LONGEST_REFERENCE, _LONGEST_TAG = 64, 1 << 16
 _CELL = re.compile(rb"<(?:\w+:)?c\b")
 
 
-def write_sheet(part: SourcePart, target: Path, table: Table | None) -> None:
+def write_sheet(part: SourcePart, target: Path, table: TableContract | None) -> None:
     import pyarrow.parquet as pq
 
     from healthseg.data import columns as arrow

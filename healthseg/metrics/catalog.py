@@ -387,39 +387,3 @@ def _refused(metric: Metric, rule: str) -> InvalidParameters:
         value_provided=metric.name,
         validation_rule=rule,
     )
-
-
-# -- docs/metrics.md ---------------------------------------------------------------------
-
-
-def markdown() -> str:
-    """The metrics of the package as the tables of docs/metrics.md."""
-    panel = [metric for metric in built_in().values() if metric.window_days or metric.count is None]
-    spans = [metric for metric in built_in().values() if metric not in panel]
-    return "\n\n".join(
-        [
-            "In the panel:\n\n" + _table(panel),
-            "Over spans only, `[start, end)`:\n\n" + _table(spans),
-        ]
-    )
-
-
-def with_tables(text: str) -> str:
-    """The text of docs/metrics.md with the tables of the catalogue between its two comments."""
-    before, _, rest = text.partition("<!-- Tables from the catalogue")
-    comment, _, rest = rest.partition("-->")
-    _, end, after = rest.partition("<!-- End of the tables")
-    return f"{before}<!-- Tables from the catalogue{comment}-->\n\n{markdown()}\n\n{end}{after}"
-
-
-def _table(metrics: list[Metric]) -> str:
-    head = "| metric | label | definition | unit | better | used by |\n|---|---|---|---|---|---|"
-    return "\n".join([head, *map(_row, metrics)])
-
-
-def _row(metric: Metric) -> str:
-    over = f" (`{metric.over_spans}` over spans)" if metric.span_name else ""
-    return (
-        f"| `{metric.name}`{over} | {metric.label} | {metric.definition} | {metric.unit} "
-        f"| {metric.better or ''} | {', '.join(sorted(metric.uses))} |"
-    )

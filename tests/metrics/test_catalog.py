@@ -123,12 +123,6 @@ def test_an_unknown_name_is_refused_with_the_nearest():
         )
 
 
-def test_the_documents_have_the_tables_of_the_catalogue():
-    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
-    assert "| `stickiness_30d`" in text
-    assert catalog.with_tables(text) == text, "write catalog.with_tables(text) to docs/metrics.md"
-
-
 def test_the_example_of_the_documents_registers_a_metric_of_the_panel():
     text = (DOCS / "metrics.md").read_text(encoding="utf-8")
     example = text.split("## Your own metrics")[1].split("```python")[1].split("```")[0]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.data.tables import SNAPSHOT, STATIC, TABLES, Table
+from healthseg.data.tables import SNAPSHOT, STATIC, TABLES, TableContract
 from healthseg.metrics.panels import build, panel
 from tests.metrics.plain import missing
 from tests.metrics.plain_usage import Plain
@@ -30,7 +30,7 @@ def cut(tables: dict[str, pd.DataFrame], day: dt.date) -> dict[str, pd.DataFrame
     return {name: _cut(TABLES[name], frame, day, days) for name, frame in tables.items()}
 
 
-def _cut(table: Table, frame: pd.DataFrame, day: dt.date, days: Plain) -> pd.DataFrame:
+def _cut(table: TableContract, frame: pd.DataFrame, day: dt.date, days: Plain) -> pd.DataFrame:
     own = next(column.known_from for column in table.columns if column.required)
     rows = []
     for given_row in frame.astype(object).to_dict("records"):
@@ -46,7 +46,7 @@ def _cut(table: Table, frame: pd.DataFrame, day: dt.date, days: Plain) -> pd.Dat
 
 
 def _holds(
-    table: Table, row: dict, name: str, own: tuple[str, ...], day: dt.date, days: Plain
+    table: TableContract, row: dict, name: str, own: tuple[str, ...], day: dt.date, days: Plain
 ) -> bool:
     known_from = table.column(name).known_from
     if known_from == SNAPSHOT:
@@ -54,7 +54,9 @@ def _holds(
     return known_from == own or _known(table, row, known_from, day, days)
 
 
-def _known(table: Table, row: dict, known_from: tuple[str, ...], day: dt.date, days: Plain) -> bool:
+def _known(
+    table: TableContract, row: dict, known_from: tuple[str, ...], day: dt.date, days: Plain
+) -> bool:
     """Whether the first of the columns that has a value lies on or before ``day``."""
     for name in known_from:
         if (name,) == STATIC:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from healthseg.data.tables import TABLES, Column, Table
+from healthseg.data.tables import TABLES, Column, TableContract
 from tests.reports.hostile import HOSTILE
 
 UNTIL = pd.Timestamp("2025-10-10")
@@ -36,7 +36,7 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def text_columns(table: Table) -> list[str]:
+def text_columns(table: TableContract) -> list[str]:
     """The columns in which any text may stand."""
     return [
         column.name
@@ -45,11 +45,11 @@ def text_columns(table: Table) -> list[str]:
     ]
 
 
-def rows(table: Table) -> pd.DataFrame:
+def rows(table: TableContract) -> pd.DataFrame:
     return pd.DataFrame({column.name: _values(table, column) for column in table.columns})
 
 
-def _values(table: Table, column: Column) -> list:
+def _values(table: TableContract, column: Column) -> list:
     every = range(len(HOSTILE))
     if column.kind == "id":
         return CLIENTS

@@ -111,7 +111,7 @@ def _guess(source: ExportTable, table: str) -> dict[str, MappedColumn]:
         unclear = _names_in(source, known.get(_UNCLEAR + column.name, ()))
         if not (matches or monthly or unclear):
             continue
-        guesses[column.name] = _mapped(table, column, matches, monthly, unclear)
+        guesses[column.name] = _mapped(column, matches, monthly, unclear)
         if column.name not in ("client_id", "user_id", "feature"):
             used |= {*matches[:1]}
     if table == "surveys" and "kind" not in guesses and "score" in guesses:
@@ -132,7 +132,7 @@ def _survey_kind(source: ExportTable) -> MappedColumn:
 
 
 def _mapped(
-    table: str, column: Column, matches: list[str], monthly: list[str], unclear: list[str]
+    column: Column, matches: list[str], monthly: list[str], unclear: list[str]
 ) -> MappedColumn:
     kind = _READ_AS.get(column.kind, "")
     form = f"{{{{{{}}:{kind}}}}}" if kind else "{{{}}}"

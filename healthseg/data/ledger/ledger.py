@@ -157,11 +157,6 @@ class Ledger(AppendOnlyTables):
         """Every change of the settings, oldest first: where the marks in a score's history come from."""
         return [_settings(row) for row in self.rows(select(SETTINGS).order_by(SETTINGS.c.seq))]
 
-    def segment_run(self, run_id: str) -> SegmentRun | None:
-        """A segmentation run, or None if no such run was recorded."""
-        rows = self.rows(select(SEGMENT_RUNS).where(SEGMENT_RUNS.c.run_id == run_id))
-        return _read(SegmentRun, rows[0]) if rows else None
-
     def segment_runs(self) -> list[SegmentRun]:
         """All segmentation runs, in the order in which they were recorded."""
         rows = self.rows(select(SEGMENT_RUNS).order_by(SEGMENT_RUNS.c.seq))

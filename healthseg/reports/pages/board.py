@@ -74,10 +74,6 @@ def _without_money(board: Any) -> str:
     return "" if board.nrr is not None else board.not_measured["$.nrr"]
 
 
-def _without_customers(board: Any) -> str:
-    return "" if board.customers else "the portfolio has no live customers"
-
-
 def _churned_lead(board: Any) -> tuple[str, ...]:
     if not board.churned:
         return ("No customer churned in the last year",)
