@@ -75,6 +75,8 @@ class TierSettings(Frozen):
     expansion_min_utilisation: Annotated[float, Field(gt=0, le=1)] = 0.9
     # a customer is ready to expand after a quarter
     expansion_min_tenure_days: Annotated[int, Field(ge=1)] = 90
+    # a score that fell by half a band within the look-back is falling, whatever its trend over twelve weeks says
+    expansion_max_score_fall: Annotated[float, Field(gt=0)] = 10.0
     # customers with a bundle of premium features, and without it: fewer say nothing of its price
     expansion_min_peers: Annotated[int, Field(ge=2)] = 8
     # a customer's potential is at most the rise in a year that a tenth of comparable customers exceeded

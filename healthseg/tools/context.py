@@ -396,6 +396,9 @@ class PortfolioContext:
         """
         rows, settings = self.live, self.settings
         trend = self.trends["trend"].astype(object)
+        earlier = self.everyone(self.as_of - dt.timedelta(days=settings.score_lookback_days))
+        change = rows["shown"].astype(float) - earlier["shown"].astype(float).reindex(rows.index)
+        falling = (trend == "declining") | (change <= -settings.expansion_max_score_fall)
         figures = {
             name: rows[name].astype(float)
             for name in (
@@ -411,7 +414,7 @@ class PortfolioContext:
             {
                 "no_notice": rows["days_since_notice"].isna().astype(object),
                 "healthy": _known(figures["shown"], figures["shown"] >= settings.band_edges[2]),
-                "not_declining": _known(trend, trend != "declining"),
+                "not_declining": _known(trend, ~falling),
                 "seats_in_use": _known(seats, seats >= settings.expansion_min_utilisation),
                 "nothing_overdue": _known(
                     figures["worst_days_overdue"], figures["worst_days_overdue"] <= 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -139,6 +139,23 @@ def churned_in_year(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
         return rows.sort_values(["money", "client_id"], kind="stable").drop(columns="money")
 
     return portfolio.cache.get("churned_in_year", as_of, build, disk=False)
+
+
+def churned_customer(portfolio: Portfolio, client_id: str, as_of: dt.date) -> dict[str, Any] | None:
+    """The last loss of a customer as ``churned_in_year`` has it, of any day; None where none is known."""
+    rows = churned_in_year(portfolio, as_of)
+    own = rows[rows["client_id"] == client_id]
+    if not len(own):
+        spells = spells_as_of(portfolio, as_of)
+        spells = spells[(spells["client_id"] == client_id) & spells["churned_on"].notna()]
+        if not len(spells):
+            return None
+        ends = sorted({(day - pd.Timedelta(days=1)).date() for day in spells["churned_on"]})
+        arr = _arr_by_date(portfolio, ends, as_of)
+        since = ends[0] - dt.timedelta(days=1)
+        own = _churned(portfolio, spells, as_of, since, arr)
+        own = own.assign(score=_scores_before(portfolio, own, as_of))
+    return None if not len(own) else own.sort_values("churned_on").iloc[-1].to_dict()
 
 
 def _scores_before(portfolio: Portfolio, rows: pd.DataFrame, as_of: dt.date) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import healthseg as hs
 from healthseg.errors import ClientNotFound
 from healthseg.testing import tiny_portfolio
-from healthseg.tools.overview.tool import customer_360
+from healthseg.tools.overview.tool import customer_360, portfolio_board
 
 EVENTS = [
     (client, f"2025-{month:02d}-{day:02d} 09:00", f"{client}{user}")
@@ -59,10 +59,57 @@ def test_the_timeline_holds_severe_tickets_newest_first(portfolio) -> None:
     ]
 
 
-def test_who_rated_a_ticket_low_is_a_detractor(portfolio) -> None:
-    people = customer_360(portfolio, "a").contacts
-    low = [(person.user_id, person.text) for person in people if person.kind == "detractor"]
-    assert low == [("a1", "CSAT 2")]
+def test_a_low_csat_is_no_detractor_and_says_what_the_ticket_was_about() -> None:
+    """Of NPS 9 and 6 one is a detractor's; CSAT 2 is a low rating; who answered both low is one person."""
+    surveys = pd.DataFrame(
+        [("s1", "a", "a1", "nps", 6), ("s2", "a", "a2", "nps", 9)],
+        columns=["survey_id", "client_id", "user_id", "kind", "score"],
+    ).assign(responded_at="2025-03-10 10:00")
+    page = customer_360(tiny_portfolio(EVENTS, CUSTOMERS, tickets=TICKETS, surveys=surveys), "a")
+    low = [(row.user_id, row.kind, row.text, row.topic) for row in page.contacts]
+    assert low[-2:] == [
+        ("a1", "low_rating", "CSAT 2", "export"),
+        ("a1", "detractor", "NPS 6", None),
+    ]
+    people = page.people
+    assert (people.unhappy, people.low_ratings, people.detractors) == (1, 1, 1)
+    assert (people.topic, people.of_topic, people.since) == ("export", 1, dt.date(2025, 3, 10))
+
+
+def test_a_fact_is_a_risk_or_holds_the_score_up_never_both() -> None:
+    """Of a new customer 7 users of 19 seats are many for its age, and few for what it pays for."""
+    days = [f"2025-03-{day:02d} 09:00" for day in (17, 18, 20, 21, 22, 25, 26, 27, 28)]
+    events = [("n", day, f"n{user}") for day in days for user in range(7)]
+    customers = pd.DataFrame(
+        {
+            "client_id": ["n", "a"],
+            "signup_date": ["2025-03-17", "2024-06-01"],
+            "seats": [19, 2],
+        }
+    )
+    portfolio = tiny_portfolio([*events, *EVENTS[:56]], customers)
+    health = hs.calculate_health_score(portfolio, "n")
+    points = {item.metric: item.points for part in health.components for item in part.metrics}
+    assert points["seat_utilisation"] == 100
+    risks = {name for rule in health.risk_indicators_detail for name in rule.figures}
+    assert "seat_utilisation" in risks
+    good = {factor.metric for factor in health.contributing_factors.positive_detail}
+    assert good == {"days_since_last_person_event"} and not good & risks
+
+
+def test_amounts_are_in_the_portfolio_s_currency_and_the_contract_s() -> None:
+    customers = CUSTOMERS.assign(
+        currency=["USD", "EUR"], churned_on=None, arr=[110_000.0, 50_000.0]
+    )
+    fx = pd.DataFrame({"currency": ["USD"], "on": ["2025-01-01"], "rate_to_book": [0.9]})
+    portfolio = tiny_portfolio(EVENTS, customers, {"reporting_currency": "EUR"}, fx=fx)
+    page = customer_360(portfolio, "a")
+    card = page.health.customer
+    assert (card.arr, card.currency) == (110_000, "USD")
+    assert card.reported is not None
+    assert (card.reported.arr, card.reported.currency) == (99_000, "EUR")
+    assert portfolio_board(portfolio).total_arr == 149_000
+    assert "EUR" in page.verdict() and "USD" not in page.verdict()
 
 
 def test_the_verdict_says_why_and_what_is_paid() -> None:
@@ -83,6 +130,35 @@ def test_a_churned_customer_is_shown_as_of_its_last_day_without_actions(portfoli
     page = customer_360(portfolio, "b")
     assert page.health.status == "churned" and page.health.next_actions == []
     assert page.readiness == [] and page.timeline[0].text == "Critical ticket: outage"
+
+
+def test_a_churned_customer_s_page_is_about_its_loss() -> None:
+    """Notice on 10 March, churned on 20 March; the score is the board's."""
+    customers = CUSTOMERS.assign(notice_on=[None, "2025-03-10"], currency="EUR")
+    stages = pd.DataFrame(
+        {
+            "client_id": ["b", "b"],
+            "stage": ["active", "churned"],
+            "effective_at": ["2024-01-02 09:00", "2025-03-20 09:00"],
+            "reason": ["contract", "low_usage"],
+        }
+    )
+    changes = pd.DataFrame({"client_id": ["a", "b"], "effective_on": "2024-01-01", "arr": 50_000.0})
+    portfolio = tiny_portfolio(EVENTS, customers, arr_changes=changes, stage_changes=stages)
+    page, (lost,) = customer_360(portfolio, "b"), portfolio_board(portfolio).churned
+    loss = page.loss
+    assert loss is not None and customer_360(portfolio, "a").loss is None
+    assert (loss.churned_on, loss.notice_on, loss.notice_days) == (
+        dt.date(2025, 3, 20),
+        dt.date(2025, 3, 10),
+        10,
+    )
+    assert (loss.reason, loss.arr, loss.score) == ("low_usage", lost.arr, lost.score)
+    assert page.health.customer.days_to_renewal is None
+    verdict = page.verdict().replace("\xa0", " ")
+    assert verdict.startswith("Birch: Churned on 20 Mar 2025 with EUR 50k ARR; reason: low usage")
+    earlier = customer_360(portfolio, "b", as_of="2025-03-15")
+    assert earlier.loss is None
 
 
 def test_without_other_tables_it_says_what_is_not_known(portfolio) -> None:

@@ -1,47 +1,456 @@
-"""Customer 360: what everybody should know before a call, on one page."""
+"""Customer 360: what everybody should know before a call, on one page; of a churned customer what is to be learnt of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from healthseg.reports import privacy
 from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS_OF_CUSTOMER
-from healthseg.reports.spec import Card, Cell, Chart, Facts, Missing, Page, Points, Section, Table
+from healthseg.reports.spec import (
+    Blocks,
+    Card,
+    Cell,
+    Chart,
+    Facts,
+    Page,
+    Points,
+    Section,
+    Table,
+    Text,
+)
+
+Lead = tuple[Text, ...]
+# a week without use is worth a sentence
+QUIET_DAYS = 7
+
+
+def _live(lead: Callable[[Any], Lead]) -> Callable[[Any], Lead]:
+    """A lead for customers that have not churned: without lead and blocks a section is left out."""
+    return lambda page: () if page.loss else lead(page)
+
+
+def _blocks_while_live(*blocks: Any) -> Callable[[Any], Blocks]:
+    return lambda page: () if page.loss else blocks
+
+
+def _blocks_after_churn(*blocks: Any) -> Callable[[Any], Blocks]:
+    return lambda page: blocks if page.loss else ()
+
+
+# -- at a glance ----------------------------------------------------------------------------------
+
+
+def _score_card(page: Any) -> Card:
+    health = page.health
+    if health.provisional:
+        return Card(
+            "Health",
+            "too new for a score",
+            "from {health.possible_range.lower:number} to {health.possible_range.upper:number} is possible",
+        )
+    return Card(
+        "Health",
+        "{health.current_health_score:number}",
+        "{health.band:Words}",
+        "" if health.score_change is None else "{health.score_change:signed} in a month",
+        "health.score_change",
+        past="health.historical_scores[*].score",
+        past_name="score by week",
+    )
+
+
+def _arr_card(page: Any) -> Card:
+    who = page.health.customer
+    own = "" if who.reported is None or who.reported.currency == who.currency else _CONTRACT
+    return Card(
+        "ARR", "{health.customer.reported.arr:brief_money}", f"{{health.customer.tier}}{own}"
+    )
+
+
+_CONTRACT = " · {health.customer.arr:brief_money} in the contract"
+
+
+def _gave_notice(page: Any) -> bool:
+    return any(item.override == "notice_given" for item in page.overrides.held)
 
 
 def _cards(page: Any) -> tuple[Card, ...]:
+    if page.loss:
+        return _cards_after_churn(page)
     health, customer = page.health, page.health.customer
-    known = {
-        "Health": health.current_health_score,
-        "ARR": customer.arr,
-        "Renewal in": customer.days_to_renewal,
-        "Seats in use": page.usage.get("seat_utilisation"),
-        "Milestones": page.milestones,
-    }
+    churn = health.churn_prediction
+    likely = churn is not None and churn.churn_probability is not None
+    ranged = likely and churn.plausible_range is not None
     cards = (
-        Card(
-            "Health",
-            "{health.current_health_score:number}",
-            "band {health.band:words} · risk level {health.risk_level:words}",
+        (health.provisional or health.current_health_score is not None, _score_card(page)),
+        (customer.reported is not None, _arr_card(page)),
+        (
+            customer.days_to_renewal is not None,
+            Card(
+                "Contract ends in" if _gave_notice(page) else "Renewal in",
+                "{health.customer.days_to_renewal:number day}",
+                "{health.customer.renewal_on:day}",
+            ),
         ),
-        Card("ARR", "{health.customer.arr:brief_money}", "{health.customer.tier}"),
-        Card(
-            "Renewal in",
-            "{health.customer.days_to_renewal:number day}",
-            "{health.customer.renewal_on:day}",
+        (
+            likely,
+            Card(
+                f"Churn in {churn.horizon_days} days" if likely else "",
+                "{health.churn_prediction.churn_probability:percent}",
+                "{health.churn_prediction.plausible_range.lower:percent} to "
+                "{health.churn_prediction.plausible_range.upper:percent} is plausible"
+                if ranged
+                else "",
+            ),
         ),
-        Card(
-            "Seats in use", "{usage.seat_utilisation:percent}", "of {health.customer.seats:number}"
-        ),
-        Card(
-            "Milestones",
-            "{milestones.completed:number} of {milestones.total:number}",
-            "{milestones.overdue:number} overdue"
-            if not (page.milestones and page.milestones.to_close)
-            else "{milestones.overdue:number} overdue, {milestones.to_close:count record} to close",
+        (
+            page.usage.get("seat_utilisation") is not None,
+            Card(
+                "Seats in use",
+                "{usage.seat_utilisation:percent}",
+                "of {health.customer.seats:number}",
+            ),
         ),
     )
-    return tuple(card for card in cards if known[str(card.name)] is not None)
+    return tuple(card for known, card in cards if known)
+
+
+def _cards_after_churn(page: Any) -> tuple[Card, ...]:
+    loss = page.loss
+    cards = (
+        (
+            loss.arr is not None,
+            Card("ARR lost", "{loss.arr:brief_money}", "{health.customer.tier}"),
+        ),
+        (
+            True,
+            Card(
+                "Churned", "{loss.churned_on:day}", "after {health.customer.tenure_days:number day}"
+            ),
+        ),
+        (loss.reason is not None, Card("Reason", "{loss.reason:Words}", "as recorded")),
+        (
+            loss.notice_on is not None,
+            Card("Notice", "{loss.notice_on:day}", "{loss.notice_days:number day} before the end"),
+        ),
+        (
+            loss.score is not None,
+            Card(
+                "Score a quarter before",
+                "{loss.score:number}",
+                "no warning" if loss.warned is False else "below {loss.threshold:number}",
+            ),
+        ),
+    )
+    return tuple(card for known, card in cards if known)
+
+
+# -- the score ------------------------------------------------------------------------------------
+
+
+def _score_lead(page: Any) -> Lead:
+    health = page.health
+    if health.current_health_score is None:
+        return (
+            "It is too new for a score: what is known so far stands below"
+            if health.provisional
+            else "",
+        )
+    ahead = health.predicted_scores
+    return (
+        "The score is {health.current_health_score:number}, {health.score_change:signed} since "
+        "{health.change_explanation.from_date:day}"
+        if health.score_change
+        else "The score is {health.current_health_score:number}, as it was on {health.change_explanation.from_date:day}",
+        f"In 90 days it is expected at {{health.predicted_scores[{len(ahead) - 1}].predicted_score:number}} "
+        f"({{health.predicted_scores[{len(ahead) - 1}].lower:number}} to {{health.predicted_scores[{len(ahead) - 1}].upper:number}})"
+        if ahead and not _gave_notice(page)
+        else "",
+    )
+
+
+def _in_risks(page: Any) -> set[str]:
+    """The metrics that the risks say: nothing is said twice."""
+    return {name for rule in page.health.risk_indicators_detail for name in rule.figures}
+
+
+RISKS = Points("health.risk_indicators", "{page_item:prose}", heading="Risks")
+
+
+def _factors(page: Any) -> Blocks:
+    said = _in_risks(page)
+    return (
+        Chart("history", needs="health.current_health_score"),
+        Points(
+            "health.contributing_factors.negative_detail",
+            "{text:prose}",
+            heading="What else pulls it down" if said else "What pulls it down",
+            limit=5,
+            where=lambda row: row["metric"] not in said,
+        ),
+        Points(
+            "health.contributing_factors.positive",
+            "{page_item:prose}",
+            heading="What holds it up",
+            limit=5,
+        ),
+    )
+
+
+# -- usage, service, people -----------------------------------------------------------------------
+
+
+def _usage_lead(page: Any) -> Lead:
+    usage, factors = page.usage, page.health.contributing_factors
+    said = _in_risks(page) | {
+        each.metric for each in (*factors.positive_detail, *factors.negative_detail)
+    }
+    users = (
+        "One user was active in the last week"
+        if usage.get("weekly_active_users") == 1
+        else "{usage.weekly_active_users:number user} were active in the last week"
+    )
+    verb = "is" if usage.get("features_adopted_30d") == 1 else "are"
+    return (
+        f"{users}, {{usage.monthly_active_users:number}} in a month",
+        "Usage is at {usage.usage_vs_own_baseline:percent} of the customer’s own baseline"
+        if "usage_vs_own_baseline" not in said
+        else "",
+        f"{{usage.features_adopted_30d:number}} of the {{usage.features_entitled:number}} features they pay for {verb} adopted",
+        "The last use was {usage.days_since_last_person_event:number day} ago"
+        if (usage.get("days_since_last_person_event") or 0) > QUIET_DAYS
+        else "",
+    )
+
+
+def _service_lead(page: Any) -> Lead:
+    one = page.service.get("open_tickets") == 1
+    return (
+        f"{{service.open_tickets:number ticket}} {'is' if one else 'are'} open, "
+        "{service.open_high_tickets:number} of high or critical severity"
+        if page.service.get("open_tickets")
+        else "No ticket is open"
+        if page.service.get("open_tickets") == 0
+        else "",
+        "Half of the tickets are resolved within {service.median_resolution_hours_90d:number hour}",
+        "CSAT averages {service.csat_180d:number.1} of 5 ({service.csat_responses_180d:number answer} in 180 days)",
+        "NPS is {service.nps_365d:signed} ({service.nps_respondents_365d:number respondent} in a year)",
+    )
+
+
+def _people_lead(page: Any) -> Lead:
+    return (_champion(page), *_unhappy(page))
+
+
+def _champion(page: Any) -> str:
+    people, share = page.people, page.usage.get("top_user_share_28d")
+    if people.champion_share is not None:
+        who = (
+            "The champion ({people.champion_role:words})"
+            if people.champion_role
+            else "The champion"
+        )
+        silent = (
+            ", and has not used it for {people.champion_silent_days:number day}"
+            if (people.champion_silent_days or 0) > 14
+            else ""
+        )
+        return (
+            f"{who} accounts for {{people.champion_share:percent}} of the usage, active on "
+            f"{{people.champion_active_days:number}} of 90 days{silent}"
+        )
+    if share is None or page.usage.get("monthly_active_users") is None:
+        return ""
+    return (
+        "There is no champion: of {usage.monthly_active_users:number user} the most active one has "
+        "{usage.top_user_share_28d:percent} of the usage"
+    )
+
+
+def _unhappy(page: Any) -> Lead:
+    people = page.people
+    if not people.unhappy:
+        answers = ("nps_respondents_365d", "csat_responses_180d")
+        return ("Nobody rated us low",) if any(map(page.service.get, answers)) else ()
+    who = "{people.unhappy:number person|people}"
+    topic = (
+        ", {people.of_topic:number} of them on tickets about {people.topic:words}"
+        if people.of_topic > 1
+        else ""
+    )
+    if not people.detractors:
+        return (f"{who} gave a CSAT of 1 or 2 since {{people.since:day}}{topic}",)
+    if not people.low_ratings:
+        verb = "is a detractor" if people.unhappy == 1 else "are detractors"
+        return (f"{who} {verb}, with an NPS of 6 or less since {{people.since:day}}",)
+    return (
+        f"{who} rated us low since {{people.since:day}}{topic}: {{people.low_ratings:number}} with a CSAT of 1 or 2, "
+        "{people.detractors:number} with an NPS of 6 or less",
+    )
+
+
+def _name(row: Any) -> str:
+    """The user's own name, where the reader asked for names: a pseudonym tells nobody anything."""
+    return "" if privacy.shown("") else "{user_id}"
+
+
+PEOPLE = Table(
+    "contacts",
+    {
+        "Who": Cell("{role:Words?A user}", under=_name),
+        "Rating": "text",
+        "About": "topic:Words",
+        "When": "date:day",
+    },
+    "The last low ratings",
+    "people",
+    where=lambda row: row["kind"] != "champion",
+)
+
+
+# -- contract -------------------------------------------------------------------------------------
+
+CONTRACTS = Table(
+    "contracts",
+    {
+        "From": "starts_on:day",
+        "To": "ends_on:day",
+        "Plan": "plan:Words",
+        "Seats": "seats:number",
+        "ARR": "arr:money",
+    },
+    "Contracts, the newest first",
+    "contracts",
+    limit=6,
+)
+INVOICES = Table(
+    "invoices",
+    {
+        "Issued": "issued_on:day",
+        "Amount": "amount:money",
+        "Due": "due_on:day",
+        "Paid": lambda row: (
+            "{paid_on:day}" if row["paid_on"] else "not paid" if row["days_late"] else "not due yet"
+        ),
+        "Days late": "days_late:number",
+    },
+    "Invoices of a year, the newest first",
+    "invoices",
+    limit=6,
+)
+
+
+def _contract_lead(page: Any) -> Lead:
+    late = [at for at, row in enumerate(page.invoices) if row.paid_on is None and row.days_late]
+    worst = max(late, key=lambda at: page.invoices[at].days_late, default=None)
+    customer = page.health.customer
+    other = customer.reported is not None and customer.reported.currency != customer.currency
+    return (
+        "{health.customer.arr:money} a year in the contract, {health.customer.reported.arr:money} at the rate of {as_of:day}"
+        if other
+        else "",
+        "The contract ended {payment.uncontracted_days:number day} ago, without a new one"
+        if page.payment.get("uncontracted_days")
+        else "",
+        f"{{invoices[{worst}].amount:money}} is {{invoices[{worst}].days_late:number day}} overdue"
+        if worst is not None
+        else "",
+        "{payment.paid_on_time_share_365d:percent} of a year’s invoices were paid within the grace period",
+    )
+
+
+def _growth_lead(page: Any) -> Lead:
+    if page.loss or _gave_notice(page) or page.health.provisional or not page.readiness:
+        return ()
+    open_ = [at for at, row in enumerate(page.readiness) if row.holds is not True]
+    if not open_:
+        return ("Yes: everything that makes a customer ready to expand is met",)
+    rules = ", ".join(f"{{readiness[{at}].rule}}" for at in open_)
+    return (f"Not yet; still needed: {rules}",)
+
+
+# -- milestones -----------------------------------------------------------------------------------
+
+
+def _milestones_lead(page: Any) -> Lead:
+    plan = page.milestones
+    if plan is None:
+        return ()
+    verb = "is" if plan.completed == 1 else "are"
+    done = (
+        f"{{milestones.completed:number}} of {{milestones.total:number}} milestones {verb} reached"
+    )
+    late = ", {milestones.overdue:number} overdue" if plan.overdue else ", none is overdue"
+    return (
+        done + late,
+        "To be closed in the records: {milestones.to_close:list}" if plan.to_close else "",
+    )
+
+
+MILESTONES = Table(
+    "milestones.open",
+    {
+        "Milestone": "name",
+        "Status": "status:Words",
+        "Due": "due_on:day",
+        "Blocked by": "blocker:Words",
+    },
+    label="milestones",
+    limit=6,
+)
+
+
+# -- after churn ----------------------------------------------------------------------------------
+
+
+def _loss_lead(page: Any) -> Lead:
+    loss = page.loss
+    if not loss:
+        return ()
+    warned = {
+        None: "",
+        True: "{loss.score_days:number day} before the end the score was {loss.score:number}, below {loss.threshold:number}: it had warned",
+        False: "{loss.score_days:number day} before the end the score was {loss.score:number}: it gave no warning",
+    }[loss.warned]
+    return (
+        "The reason recorded is {loss.reason:words}" if loss.reason else "No reason is recorded",
+        warned,
+        "Notice came {loss.notice_days:number day} before the end, on {loss.notice_on:day}; the last score before it was "
+        "{loss.score_before_notice:number}"
+        if loss.score_before_notice is not None
+        else "Notice came {loss.notice_days:number day} before the end, on {loss.notice_on:day}",
+    )
+
+
+LAST_DAY = Facts(
+    {
+        "Active users, a week": "{usage.weekly_active_users:number}",
+        "Active users, a month": "{usage.monthly_active_users:number}",
+        "Seats in use": "{usage.seat_utilisation:percent} of {health.customer.seats:number}",
+        "Usage, of its own baseline": "{usage.usage_vs_own_baseline:percent}",
+        "Features adopted": "{usage.features_adopted_30d:number} of {usage.features_entitled:number}",
+        "Champion’s share of the usage": "{people.champion_share:percent}",
+        "Open tickets, high or critical": "{service.open_high_tickets:number}",
+        "NPS": "{service.nps_365d:signed} ({service.nps_respondents_365d:number respondent})",
+        "CSAT": "{service.csat_180d:number.1} ({service.csat_responses_180d:number answer})",
+        "Invoices paid within the grace period": "{payment.paid_on_time_share_365d:percent}",
+    }
+)
+
+
+def _signs(page: Any) -> Blocks:
+    if not page.loss:
+        return ()
+    return (
+        Chart("history", needs="health.current_health_score"),
+        Points(
+            "health.contributing_factors.negative",
+            "{page_item:prose}",
+            heading="What pulled the score down on its last day",
+        ),
+    )
 
 
 CUSTOMER = Page(
@@ -51,114 +460,73 @@ CUSTOMER = Page(
     title="{health.customer.name}",
     about=(
         "{health.customer.tier} · {health.customer.industry:Words} · {health.customer.stage:Words} · {health.customer.csm_id:manager}",
-        CUSTOMER_ABOUT,
+        lambda page: (
+            CUSTOMER_ABOUT
+            if not page.loss
+            else f"{CUSTOMER_ABOUT}; figures are those of its last day"
+        ),
     ),
     cards=_cards,
     band="health.band",
     sections=(
         Section(
+            "loss",
+            "Why did it churn?",
+            _loss_lead,
+            _signs,
+            report="calculate_health_score",
+        ),
+        Section(
             "actions",
             "What to do next?",
-            blocks=(replace(NEXT_ACTIONS_OF_CUSTOMER, rows="health.next_actions"),),
+            blocks=_blocks_while_live(
+                replace(NEXT_ACTIONS_OF_CUSTOMER, rows="health.next_actions"), RISKS
+            ),
         ),
         Section(
             "score",
             "How healthy, and why?",
-            (
-                "The score is {health.current_health_score:number}, {health.score_change:signed} since "
-                "{health.change_explanation.from_date:day}",
-                lambda page: (
-                    "{health.risk_indicators:count risk} to look at"
-                    if page.health.risk_indicators
-                    else "No risk stands out"
-                    if page.health.current_health_score is not None
-                    else ""
-                ),
-            ),
-            (
-                Chart("history", needs="health.current_health_score"),
-                Points("health.risk_indicators", "{page_item:prose}", heading="Risks"),
-                Points(
-                    "health.contributing_factors.positive",
-                    "{page_item:prose}",
-                    heading="What holds it up",
-                    limit=5,
-                ),
-                Points(
-                    "health.contributing_factors.negative",
-                    "{page_item:prose}",
-                    heading="What pulls it down",
-                    limit=5,
-                ),
-            ),
+            _live(_score_lead),
+            lambda page: () if page.loss else _factors(page),
             report="calculate_health_score",
+        ),
+        Section(
+            "last_day",
+            "How did it look at the end?",
+            (),
+            _blocks_after_churn(LAST_DAY),
         ),
         Section(
             "usage",
             "Who uses it, and how much of it?",
-            (),
-            (
-                Facts(
-                    {
-                        "Active users, a week": "{usage.weekly_active_users:number}",
-                        "Active users, a month": "{usage.monthly_active_users:number}",
-                        "Seats in use": "{usage.seat_utilisation:percent}",
-                        "Usage, of its own baseline": "{usage.usage_vs_own_baseline:percent}",
-                        "Sessions per user and week": "{usage.sessions_per_user_per_week_28d:number.1}",
-                        "Days since the last use": "{usage.days_since_last_person_event:number}",
-                        "Share of the most active user": "{usage.top_user_share_28d:percent}",
-                        "Features adopted": "{usage.features_adopted_30d:number} of {usage.features_entitled:number}",
-                    }
-                ),
-            ),
+            _live(_usage_lead),
             report="track_usage_engagement",
             absent=lambda page: (
                 ""
-                if any(value is not None for value in page.usage.values())
+                if page.loss or any(value is not None for value in page.usage.values())
                 else "the portfolio has no events of this customer"
             ),
         ),
         Section(
             "service",
             "What do tickets and surveys say?",
-            (),
-            (
-                Facts(
-                    {
-                        "Open tickets": "{service.open_tickets:number}",
-                        "High or critical": "{service.open_high_tickets:number}",
-                        "Median time to resolve": "{service.median_resolution_hours_90d:number hour}",
-                        "NPS": "{service.nps_365d:signed} ({service.nps_respondents_365d:number} respondents)",
-                        "CSAT": "{service.csat_180d:number.1} ({service.csat_responses_180d:number} responses)",
-                    }
-                ),
-            ),
+            _live(_service_lead),
             absent=lambda page: (
                 ""
-                if any(value is not None for value in page.service.values())
+                if page.loss or any(value is not None for value in page.service.values())
                 else "the portfolio has no tickets and surveys of this customer"
             ),
         ),
         Section(
             "people",
-            "Who are the champion and the detractors?",
-            (),
-            (
-                Table(
-                    "contacts",
-                    {
-                        "Person": Cell("user_id", under="{role:Words?}"),
-                        "What": "kind:Words",
-                        "Why": "text",
-                        "When": "date:day",
-                    },
-                    label="people",
-                    empty="No single user accounts for a large share of the usage, and nobody rated the product or a ticket low in a year.",
-                ),
-            ),
+            "Who is the champion, and who is unhappy?",
+            _live(_people_lead),
+            _blocks_while_live(PEOPLE),
             absent=lambda page: (
                 ""
-                if page.contacts or any(value is not None for value in page.usage.values())
+                if page.loss
+                or page.contacts
+                or any(value is not None for value in page.usage.values())
                 else "neither usage nor surveys of this customer are known"
             ),
         ),
@@ -178,88 +546,35 @@ CUSTOMER = Page(
         ),
         Section(
             "contract",
-            "What is signed and paid, and can it grow?",
-            (),
-            (
-                Facts(
-                    {
-                        "ARR": "{health.customer.arr:money}",
-                        "Seats": "{health.customer.seats:number}",
-                        "Plan": "{health.customer.plan:Words}",
-                        "Renewal": "{health.customer.renewal_on:day}",
-                        "Uncontracted for": "{payment.uncontracted_days:number day}",
-                        "Oldest overdue invoice": "{payment.worst_days_overdue:number day}",
-                        "Paid within the grace period": "{payment.paid_on_time_share_365d:percent}",
-                    }
-                ),
-                Table(
-                    "contracts",
-                    {
-                        "From": "starts_on:day",
-                        "To": "ends_on:day",
-                        "Plan": "plan:Words",
-                        "Seats": "seats:number",
-                        "ARR": "arr:money",
-                    },
-                    "Contracts, the newest first",
-                    "contracts",
-                    limit=6,
-                ),
-                Table(
-                    "invoices",
-                    {
-                        "Issued": "issued_on:day",
-                        "Amount": "amount:money",
-                        "Due": "due_on:day",
-                        "Paid": "paid_on:day?not paid",
-                        "Days late": "days_late:number",
-                    },
-                    "Invoices of a year, the newest first",
-                    "invoices",
-                    limit=6,
-                ),
-                Points(
-                    "readiness",
-                    "{rule:sentence}",
-                    heading="Ready to expand: met",
-                    where=lambda row: row["holds"] is True,
-                ),
-                Points(
-                    "readiness",
-                    "{rule:sentence}",
-                    heading="Not met",
-                    where=lambda row: row["holds"] is False,
-                ),
-            ),
+            "What was agreed and paid?",
+            _live(_contract_lead),
+            (CONTRACTS, INVOICES),
             report="segment_by_value_tier",
         ),
+        Section("growth", "Can it grow?", _growth_lead, report="segment_by_value_tier"),
         Section(
             "milestones",
-            "What is open in its plan?",
+            "How far is it in its plan?",
+            _live(_milestones_lead),
+            _blocks_while_live(MILESTONES),
+            report="track_adoption_milestones",
+            absent=lambda page: (
+                ""
+                if page.milestones is not None or page.loss
+                else page.not_measured["$.milestones"]
+            ),
+        ),
+        Section(
+            "never",
+            "What was never reached?",
             lambda page: (
                 (
-                    "No milestone is open" if not page.milestones.open else "",
-                    "Only to be closed in the records: {milestones.to_close:list}"
-                    if page.milestones.to_close
-                    else "",
+                    "{milestones.completed:number} of {milestones.total:number} milestones were reached",
                 )
-                if page.milestones is not None
+                if page.loss and page.milestones is not None
                 else ()
             ),
-            (
-                Missing("Milestones", "milestones"),
-                Table(
-                    "milestones.open",
-                    {
-                        "Milestone": "name",
-                        "Status": "status:Words",
-                        "Due": "due_on:day",
-                        "Blocked by": "blocker:Words",
-                    },
-                    label="milestones",
-                ),
-            ),
-            report="track_adoption_milestones",
+            _blocks_after_churn(MILESTONES),
         ),
     ),
     method=("The figures are those of the eight reports; nothing is computed for this page alone",),

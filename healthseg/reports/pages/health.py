@@ -88,6 +88,8 @@ def _churn_card(health: HealthScore) -> Card:
 
 def _renewal_card(health: HealthScore) -> Card:
     days = health.customer.days_to_renewal
+    if health.status == "churned" and health.customer.renewal_on is not None:
+        return Card("Contract ended", "{customer.renewal_on:day}")
     if days is None:
         return Card("Renewal", "", "no contract is known")
     return Card(
@@ -122,7 +124,7 @@ def _customer_cards(health: HealthScore) -> tuple[Card, ...]:
         _churn_card(health),
         Card(
             "ARR",
-            "{customer.arr:brief_money}",
+            "{customer.reported.arr:brief_money}",
             " · ".join(f"{{customer.{name}}}" for name in ("tier", "plan") if getattr(who, name)),
         ),
         _renewal_card(health),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics import panels
 from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.metrics.money import money
 from healthseg.periods import end_of_day_utc
 from healthseg.rules import alerts
 from healthseg.scoring import (
@@ -36,7 +37,7 @@ from healthseg.settings import settings
 from healthseg.statistics.peers import peers_of
 from healthseg.tools import score_forecasts
 from healthseg.tools.base import Figure, Interval
-from healthseg.tools.context import CustomerContext
+from healthseg.tools.context import CustomerContext, live_rows
 from healthseg.tools.health import outlook as ahead
 from healthseg.tools.health import words
 from healthseg.tools.health.result import (
@@ -52,6 +53,7 @@ from healthseg.tools.health.result import (
     HistoryMark,
     MetricDetail,
     Opportunity,
+    ReportedArr,
     Trend,
 )
 from healthseg.tools.next_actions import first_actions
@@ -163,7 +165,7 @@ class CustomerHealth:
             **coming,
             historical_scores=self.historical_scores(history),
             change_explanation=change,
-            contributing_factors=self.factors(),
+            contributing_factors=self.factors(risks),
             improvement_opportunities=opportunities,
             recommended_actions=[action.text for action in coming_up],
             recommended_actions_detail=[action.triggered for action in coming_up],
@@ -267,13 +269,25 @@ class CustomerHealth:
             stage=word(row["stage"]),
             arr=number(row["arr"]),
             currency=currency or self.settings.reporting_currency,
+            reported=self.reported(),
             seats=integer(row["seats"]),
             renewal_on=None if renewal is None else EPOCH + dt.timedelta(days=int(renewal)),
-            days_to_renewal=None if renewal is None else int(renewal) - epoch_day(self.as_of),
+            days_to_renewal=None
+            if renewal is None or self.churned
+            else int(renewal) - epoch_day(self.as_of),
             tenure_days=int(row["tenure_days"]),
             csm_id=word(customer.get("csm_id")) if today else None,
             timezone=self.context.zone,
         )
+
+    def reported(self) -> ReportedArr | Figure:
+        """The ARR in the currency in which the portfolio's amounts are added up, at the rates of ``as_of``."""
+        values = money(self.portfolio, live_rows(self.portfolio, self.day), self.day, self.as_of)
+        arr = number(values.amounts.get(self.client_id))
+        if arr is None:
+            return Figure(None, "no ARR is known, or no rate to the portfolio's currency")
+        own = word(values.by_currency.get(self.client_id))
+        return ReportedArr(arr=round(arr, 2), currency=values.currency or own)
 
     def component_weights(self) -> dict[str, float]:
         """The weights in force, which sum to 1."""
@@ -350,8 +364,12 @@ class CustomerHealth:
             window_days=trend_window_days(self.lookback_days, self.settings),
         )
 
-    def factors(self) -> Factors:
-        """What holds the score up (points it brings) and what pulls it down (points it costs)."""
+    def factors(self, risks: Sequence[rules.TriggeredRule] = ()) -> Factors:
+        """What holds the score up (points it brings) and what pulls it down (points it costs).
+
+        What one of the ``risks`` reads holds nothing up: a fact is good or bad, not both.
+        """
+        bad = {name for risk in risks for name in risk.figures}
         if self.model.predictive:
             args = self.portfolio, self.client_id, self.day, self.now
             positive, negative = ahead.model_score_factors(*args)
@@ -361,6 +379,7 @@ class CustomerHealth:
                 [words.factor_of(row, side) for row in rows[rows["side"] == side].itertuples()]
                 for side in ("positive", "negative")
             )
+        positive = [factor for factor in positive if factor.metric not in bad]
         return Factors(
             positive=[factor.text for factor in positive],
             negative=[factor.text for factor in negative],

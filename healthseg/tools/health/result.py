@@ -277,6 +277,13 @@ class Opportunity(Part):
     points: float = Field(description="Points of the score")
 
 
+class ReportedArr(Part):
+    """A customer's ARR as the portfolio adds it up: in its currency, where the contract has another."""
+
+    arr: float = Field(description="ARR at the rates of as_of")
+    currency: str | None = Field(description="The currency of the portfolio's amounts")
+
+
 class CustomerCard(Part):
     """Who the customer is."""
 
@@ -288,9 +295,12 @@ class CustomerCard(Part):
     stage: str | None = Field(description="Lifecycle stage")
     arr: float | None = Field(description="Annual recurring revenue")
     currency: str | None = Field(description="Currency of the ARR")
+    reported: ReportedArr | None = Field(
+        default=None, description="The ARR in the portfolio's currency"
+    )
     seats: int | None = Field(description="Seats")
     renewal_on: dt.date | None = Field(description="Day of renewal")
-    days_to_renewal: int | None = Field(description="Days to renewal")
+    days_to_renewal: int | None = Field(description="Days to renewal; null of a churned customer")
     tenure_days: int = Field(description="Days since signup")
     csm_id: str | None = Field(description="Manager")
     timezone: str = Field(description="IANA time zone")
@@ -408,8 +418,9 @@ class HealthScore(Result):
     def _money(self, ends: bool) -> list[str]:
         """What is paid, and when it renews or, after a notice, ends."""
         days, on = self.customer.days_to_renewal, self.customer.renewal_on
-        amount = self.customer.arr
-        paid = f"{formats.brief_money(amount, self.customer.currency)} ARR" if amount else ""
+        paid, money = "", self.customer.reported or self.customer
+        if money.arr:
+            paid = f"{formats.brief_money(money.arr, money.currency)} ARR"
         if days is None or days < 0 or on is None:
             return [paid] if paid else []
         when = f"on {formats.day(on)}, in {rules.counted(days, 'day')}"

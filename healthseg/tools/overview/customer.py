@@ -18,6 +18,7 @@ from healthseg.tools.base import Figure, Part, Result
 from healthseg.tools.context import EXPANSION_RULES, CustomerContext
 from healthseg.tools.health.result import HealthScore
 from healthseg.tools.health.tool import calculate_health_score
+from healthseg.tools.revenue import churned_customer
 from healthseg.tools.values import integer, rounded, word
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 YEAR_DAYS = 365
-# The answers at most as high as this make a detractor: 0 to 10 of NPS, 1 to 5 of CSAT.
-LOW_ANSWERS = {"nps": 6, "csat": 2}
-PEOPLE_SHOWN = 8
+CSAT_DAYS = 180
+# Answers at most as high as this are low, those of NPS (0 to 10) a detractor's; CSAT is 1 to 5. Each of the window of its metric.
+LOW_ANSWERS = {"nps": (6, "detractor", YEAR_DAYS), "csat": (2, "low_rating", CSAT_DAYS)}
+PEOPLE_SHOWN = 6
+KINDS = tuple(kind for _, kind, _ in LOW_ANSWERS.values())
 USED = (
     "weekly_active_users",
     "monthly_active_users",
@@ -80,9 +83,31 @@ class Contact360(Part):
 
     user_id: str | None = Field(description="User; pages show a pseudonym")
     role: str | None = Field(description="Role, where the users table has it")
-    kind: str = Field(description="champion or detractor")
+    kind: str = Field(
+        description="champion, detractor (NPS of 6 or less) or low_rating (CSAT of 2 or less)"
+    )
     text: str = Field(description="Why, in words")
+    topic: str | None = Field(default=None, description="What the rated ticket was about")
     date: dt.date | None = Field(description="When it was said; null of a champion")
+
+
+class People360(Part):
+    """Whom the customer depends on, and who is unhappy."""
+
+    champion_share: float | None = Field(
+        description="The champion's share of the usage; null without one"
+    )
+    champion_role: str | None = Field(description="The champion's role, where it is known")
+    champion_active_days: int | None = Field(
+        description="Days of 90 on which the champion was active"
+    )
+    champion_silent_days: int | None = Field(description="Days since the champion's last use")
+    detractors: int = Field(description="People whose last NPS answer of a year is 6 or less")
+    low_ratings: int = Field(description="People whose last CSAT answer of 180 days is 1 or 2")
+    unhappy: int = Field(description="People with either")
+    since: dt.date | None = Field(description="The first of these answers")
+    topic: str | None = Field(description="What most of the tickets they rated were about")
+    of_topic: int = Field(description="Of these people, those who rated a ticket of this topic")
 
 
 class Contract360(Part):
@@ -115,6 +140,22 @@ class TimelineEvent(Part):
     text: str = Field(description="In words")
 
 
+class Loss360(Part):
+    """How a customer churned: what is to be learnt of it."""
+
+    churned_on: dt.date = Field(description="When it churned")
+    notice_on: dt.date | None = Field(description="When notice was given")
+    notice_days: int | None = Field(description="Days from the notice to the end")
+    reason: str | None = Field(description="The reason recorded with the stage")
+    arr: float | None = Field(description="Its last known ARR, in the portfolio's currency")
+    currency: str | None = Field(description="Currency of the ARR")
+    score_days: int = Field(description="How long before the end `score` was (churned_score_days)")
+    score: float | None = Field(description="Its score then")
+    score_before_notice: int | None = Field(description="Its last weekly score before the notice")
+    warned: bool | None = Field(description="Whether `score` was below the band Healthy")
+    threshold: float = Field(description="The lower end of the band Healthy")
+
+
 class Readiness(Part):
     """A rule of readiness to expand."""
 
@@ -134,13 +175,28 @@ class Customer360(Result):
     payment: dict[str, float | None] = Field(description="Metrics of contract and invoices")
     milestones: Milestones360 | None = Field(description="Milestones; null without a plan")
     readiness: list[Readiness] = Field(description="Rules of readiness to expand")
-    contacts: list[Contact360] = Field(description="Champion and detractors of a year")
+    contacts: list[Contact360] = Field(
+        description="The champion, and who rated low, the last first"
+    )
+    people: People360 = Field(description="Whom it depends on and who is unhappy, in figures")
+    loss: Loss360 | None = Field(
+        description="When it churned, why and after which scores; null while live"
+    )
     contracts: list[Contract360] = Field(description="Contracts, the newest first")
     invoices: list[Invoice360] = Field(description="Invoices of a year, the newest first")
     timeline: list[TimelineEvent] = Field(description="What happened, the newest first")
 
     def verdict(self) -> str:
-        return self.health.verdict()
+        if self.loss is None:
+            return self.health.verdict()
+        loss = self.loss
+        paid = f" with {formats.brief_money(loss.arr, loss.currency)} ARR" if loss.arr else ""
+        why = f"reason: {formats.words(loss.reason)}" if loss.reason else "no reason is recorded"
+        then = "" if loss.score is None else f"score {loss.score:.0f} a quarter before"
+        if loss.score_before_notice is not None:
+            then += f"{', ' if then else 'score '}{loss.score_before_notice} until the notice"
+        parts = [f"Churned on {formats.day(loss.churned_on)}{paid}", why, then]
+        return f"{self.health.customer.name}: {'; '.join(filter(None, parts))}"
 
     def charts(self) -> dict[str, Picture]:
         return {"history": self.health.charts()["history"]}
@@ -155,13 +211,13 @@ def customer_360_of(portfolio: Portfolio, client_id: str, as_of: dt.date) -> Cus
     )
     live = context.portfolio_context.live
     row = row | (live.loc[context.client_id].to_dict() if context.client_id in live.index else {})
-    events = timeline(context)
+    events, known = timeline(context), contacts(context, row)
     return Customer360(
         as_of=as_of,
         data_until=portfolio.data_until,
         fingerprint=portfolio.fingerprint(as_of),
         coverage=health.coverage,
-        warnings=health.warnings,
+        warnings=[text for text in health.warnings if not text.startswith("churned on ")],
         client_id=context.client_id,
         health=health,
         usage={name: rounded(row.get(name)) for name in USED},
@@ -169,7 +225,9 @@ def customer_360_of(portfolio: Portfolio, client_id: str, as_of: dt.date) -> Cus
         payment={name: rounded(row.get(name)) for name in PAID},
         milestones=Figure(milestones(context), "the portfolio has no milestones of this customer"),
         readiness=readiness(context),
-        contacts=contacts(context, row),
+        contacts=known[:PEOPLE_SHOWN],
+        people=people_of(context, row, known),
+        loss=loss_of(context, health) if context.churned else None,
         contracts=contracts(context),
         invoices=invoices(context),
         timeline=events,
@@ -215,7 +273,7 @@ def readiness(context: CustomerContext) -> list[Readiness]:
 
 
 def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
-    """The champion, and each user whose last answer of a year was low: the newest first."""
+    """The champion, and each user whose last answer was low, the newest first: NPS of a year, CSAT of its metric's 180 days."""
     users = {str(user["user_id"]): word(user.get("role")) for user in _rows(context, "users")}
     people, champion = [], _champion(context)
     if champion is not None:
@@ -228,24 +286,86 @@ def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
                 user_id=user, role=users.get(user or ""), kind="champion", text=text, date=None
             )
         )
-    last: dict[tuple[str, str], tuple[dt.date, float]] = {}
-    since = context.last_day - dt.timedelta(days=YEAR_DAYS)
+    last: dict[tuple[str, str], tuple[dt.date, float, str | None]] = {}
     for answer in (*_rows(context, "surveys"), *_ticket_answers(context)):
         day, user, score = _day(answer.get("responded_at")), answer.get("user_id"), answer["score"]
-        if day is not None and pd.notna(score) and pd.notna(user):
-            key = (str(user), str(answer["kind"]))
-            if since < day <= context.last_day and day >= last.get(key, (day, 0.0))[0]:
-                last[key] = (day, float(score))
-    low = [(day, user, kind, score) for (user, kind), (day, score) in last.items()]
-    for day, user, kind, score in sorted(low, reverse=True):
-        if score <= LOW_ANSWERS.get(kind, -1):
+        kind = str(answer["kind"])
+        if day is None or pd.isna(score) or pd.isna(user) or kind not in LOW_ANSWERS:
+            continue
+        key, since = (str(user), kind), context.last_day - dt.timedelta(days=LOW_ANSWERS[kind][2])
+        if since < day <= context.last_day and (key not in last or day >= last[key][0]):
+            last[key] = (day, float(score), word(answer.get("topic")))
+    low = [(day, user, kind, score, topic) for (user, kind), (day, score, topic) in last.items()]
+    for day, user, kind, score, topic in sorted(low, key=lambda item: item[:4], reverse=True):
+        limit, name, _ = LOW_ANSWERS[kind]
+        if score <= limit:
             words = f"{kind.upper()} {formats.number(score)}"
             people.append(
                 Contact360(
-                    user_id=user, role=users.get(user), kind="detractor", text=words, date=day
+                    user_id=user,
+                    role=users.get(user),
+                    kind=name,
+                    text=words,
+                    topic=None if topic is None else topic.replace("_", " "),
+                    date=day,
                 )
             )
-    return people[:PEOPLE_SHOWN]
+    return people
+
+
+def people_of(context: CustomerContext, row: dict[str, Any], known: list[Contact360]) -> People360:
+    """The contacts in figures."""
+    champion = _champion(context)
+    unhappy = [person for person in known if person.kind != "champion"]
+    ids = {kind: {person.user_id for person in unhappy if person.kind == kind} for kind in KINDS}
+    everyone = set.union(*ids.values())
+    topics: dict[str, set[str | None]] = {}
+    for person in unhappy:
+        if person.topic is not None:
+            topics.setdefault(person.topic, set()).add(person.user_id)
+    topic = max(sorted(topics), key=lambda name: len(topics[name]), default=None)
+    role = next((person.role for person in known if person.kind == "champion"), None)
+    return People360(
+        champion_share=None if champion is None else rounded(row.get("champion_share")),
+        champion_role=role,
+        champion_active_days=None if champion is None else champion["active_days"],
+        champion_silent_days=None if champion is None else champion["silent_days"],
+        detractors=len(ids["detractor"]),
+        low_ratings=len(ids["low_rating"]),
+        unhappy=len(everyone),
+        since=min((person.date for person in unhappy if person.date), default=None),
+        topic=topic,
+        of_topic=len(topics[topic]) if topic else 0,
+    )
+
+
+def loss_of(context: CustomerContext, health: HealthScore) -> Loss360 | None:
+    """When, why and after which scores a customer churned; ARR and score are the board's."""
+    lost = churned_customer(context.portfolio, context.client_id, context.as_of)
+    if lost is None:
+        return None
+    threshold = context.settings.band_edges[1]
+    notice, score = _day(lost["notice_on"]), rounded(lost["score"])
+    before = None
+    if notice is not None:
+        past = health.frame("history")
+        past = past[(past["date"] < pd.Timestamp(notice)) & past["shown"].notna()]
+        before = integer(past["shown"].iloc[-1]) if len(past) else None
+    churned_on = pd.Timestamp(lost["churned_on"]).date()
+    reported = health.customer.reported
+    return Loss360(
+        churned_on=churned_on,
+        notice_on=notice,
+        notice_days=None if notice is None else (churned_on - notice).days,
+        reason=word(lost["reason"]),
+        arr=rounded(lost["arr"], 2),
+        currency=None if reported is None else reported.currency,
+        score_days=context.settings.churned_score_days,
+        score=score,
+        score_before_notice=before,
+        warned=None if score is None else score < threshold,
+        threshold=threshold,
+    )
 
 
 def _ticket_answers(context: CustomerContext) -> list[dict[str, Any]]:
