@@ -145,6 +145,14 @@ class CustomerContext:
             self.client_id
         ]
 
+    @property
+    def reported_arr(self) -> tuple[float | None, str | None]:
+        """The ARR of the last day in the currency in which the portfolio adds amounts up, at the rates of ``as_of``."""
+        rows = live_rows(self.portfolio, self.last_day)
+        values = money(self.portfolio, rows, self.last_day, self.as_of)
+        own = word(values.by_currency.get(self.client_id))
+        return number(values.amounts.get(self.client_id)), values.currency or own
+
     @cached_property
     def portfolio_context(self) -> PortfolioContext:
         return PortfolioContext.of(self.portfolio, self.as_of)

@@ -8,12 +8,12 @@ from typing import Any
 
 from healthseg.reports import privacy
 from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS_OF_CUSTOMER
+from healthseg.reports.pages.customer_loss import LAST_DAY, loss_cards, loss_lead, loss_signs
 from healthseg.reports.spec import (
-    Blocks,
+    Block,
     Card,
     Cell,
     Chart,
-    Facts,
     Page,
     Points,
     Section,
@@ -22,6 +22,7 @@ from healthseg.reports.spec import (
 )
 
 Lead = tuple[Text, ...]
+Parts = tuple[Block, ...]
 # a week without use is worth a sentence
 QUIET_DAYS = 7
 
@@ -31,11 +32,11 @@ def _live(lead: Callable[[Any], Lead]) -> Callable[[Any], Lead]:
     return lambda page: () if page.loss else lead(page)
 
 
-def _blocks_while_live(*blocks: Any) -> Callable[[Any], Blocks]:
+def _blocks_while_live(*blocks: Any) -> Callable[[Any], Parts]:
     return lambda page: () if page.loss else blocks
 
 
-def _blocks_after_churn(*blocks: Any) -> Callable[[Any], Blocks]:
+def _blocks_after_churn(*blocks: Any) -> Callable[[Any], Parts]:
     return lambda page: blocks if page.loss else ()
 
 
@@ -78,7 +79,7 @@ def _gave_notice(page: Any) -> bool:
 
 def _cards(page: Any) -> tuple[Card, ...]:
     if page.loss:
-        return _cards_after_churn(page)
+        return loss_cards(page)
     health, customer = page.health, page.health.customer
     churn = health.churn_prediction
     likely = churn is not None and churn.churn_probability is not None
@@ -117,36 +118,6 @@ def _cards(page: Any) -> tuple[Card, ...]:
     return tuple(card for known, card in cards if known)
 
 
-def _cards_after_churn(page: Any) -> tuple[Card, ...]:
-    loss = page.loss
-    cards = (
-        (
-            loss.arr is not None,
-            Card("ARR lost", "{loss.arr:brief_money}", "{health.customer.tier}"),
-        ),
-        (
-            True,
-            Card(
-                "Churned", "{loss.churned_on:day}", "after {health.customer.tenure_days:number day}"
-            ),
-        ),
-        (loss.reason is not None, Card("Reason", "{loss.reason:Words}", "as recorded")),
-        (
-            loss.notice_on is not None,
-            Card("Notice", "{loss.notice_on:day}", "{loss.notice_days:number day} before the end"),
-        ),
-        (
-            loss.score is not None,
-            Card(
-                "Score a quarter before",
-                "{loss.score:number}",
-                "no warning" if loss.warned is False else "below {loss.threshold:number}",
-            ),
-        ),
-    )
-    return tuple(card for known, card in cards if known)
-
-
 # -- the score ------------------------------------------------------------------------------------
 
 
@@ -179,7 +150,7 @@ def _in_risks(page: Any) -> set[str]:
 RISKS = Points("health.risk_indicators", "{page_item:prose}", heading="Risks")
 
 
-def _factors(page: Any) -> Blocks:
+def _factors(page: Any) -> Parts:
     said = _in_risks(page)
     return (
         Chart("history", needs="health.current_health_score"),
@@ -402,57 +373,6 @@ MILESTONES = Table(
 )
 
 
-# -- after churn ----------------------------------------------------------------------------------
-
-
-def _loss_lead(page: Any) -> Lead:
-    loss = page.loss
-    if not loss:
-        return ()
-    warned = {
-        None: "",
-        True: "{loss.score_days:number day} before the end the score was {loss.score:number}, below {loss.threshold:number}: it had warned",
-        False: "{loss.score_days:number day} before the end the score was {loss.score:number}: it gave no warning",
-    }[loss.warned]
-    return (
-        "The reason recorded is {loss.reason:words}" if loss.reason else "No reason is recorded",
-        warned,
-        "Notice came {loss.notice_days:number day} before the end, on {loss.notice_on:day}; the last score before it was "
-        "{loss.score_before_notice:number}"
-        if loss.score_before_notice is not None
-        else "Notice came {loss.notice_days:number day} before the end, on {loss.notice_on:day}",
-    )
-
-
-LAST_DAY = Facts(
-    {
-        "Active users, a week": "{usage.weekly_active_users:number}",
-        "Active users, a month": "{usage.monthly_active_users:number}",
-        "Seats in use": "{usage.seat_utilisation:percent} of {health.customer.seats:number}",
-        "Usage, of its own baseline": "{usage.usage_vs_own_baseline:percent}",
-        "Features adopted": "{usage.features_adopted_30d:number} of {usage.features_entitled:number}",
-        "Champion’s share of the usage": "{people.champion_share:percent}",
-        "Open tickets, high or critical": "{service.open_high_tickets:number}",
-        "NPS": "{service.nps_365d:signed} ({service.nps_respondents_365d:number respondent})",
-        "CSAT": "{service.csat_180d:number.1} ({service.csat_responses_180d:number answer})",
-        "Invoices paid within the grace period": "{payment.paid_on_time_share_365d:percent}",
-    }
-)
-
-
-def _signs(page: Any) -> Blocks:
-    if not page.loss:
-        return ()
-    return (
-        Chart("history", needs="health.current_health_score"),
-        Points(
-            "health.contributing_factors.negative",
-            "{page_item:prose}",
-            heading="What pulled the score down on its last day",
-        ),
-    )
-
-
 CUSTOMER = Page(
     tool="customer_360",
     kind="Customer 360",
@@ -472,8 +392,8 @@ CUSTOMER = Page(
         Section(
             "loss",
             "Why did it churn?",
-            _loss_lead,
-            _signs,
+            loss_lead,
+            loss_signs,
             report="calculate_health_score",
         ),
         Section(

@@ -12,7 +12,6 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics import panels
 from healthseg.metrics.counting import EPOCH, epoch_day
-from healthseg.metrics.money import money
 from healthseg.periods import end_of_day_utc
 from healthseg.rules import alerts
 from healthseg.scoring import (
@@ -37,7 +36,7 @@ from healthseg.settings import settings
 from healthseg.statistics.peers import peers_of
 from healthseg.tools import score_forecasts
 from healthseg.tools.base import Figure, Interval
-from healthseg.tools.context import CustomerContext, live_rows
+from healthseg.tools.context import CustomerContext
 from healthseg.tools.health import outlook as ahead
 from healthseg.tools.health import words
 from healthseg.tools.health.result import (
@@ -269,7 +268,7 @@ class CustomerHealth:
             stage=word(row["stage"]),
             arr=number(row["arr"]),
             currency=currency or self.settings.reporting_currency,
-            reported=self.reported(),
+            reported=ReportedArr.of(self.context),
             seats=integer(row["seats"]),
             renewal_on=None if renewal is None else EPOCH + dt.timedelta(days=int(renewal)),
             days_to_renewal=None
@@ -279,15 +278,6 @@ class CustomerHealth:
             csm_id=word(customer.get("csm_id")) if today else None,
             timezone=self.context.zone,
         )
-
-    def reported(self) -> ReportedArr | Figure:
-        """The ARR in the currency in which the portfolio's amounts are added up, at the rates of ``as_of``."""
-        values = money(self.portfolio, live_rows(self.portfolio, self.day), self.day, self.as_of)
-        arr = number(values.amounts.get(self.client_id))
-        if arr is None:
-            return Figure(None, "no ARR is known, or no rate to the portfolio's currency")
-        own = word(values.by_currency.get(self.client_id))
-        return ReportedArr(arr=round(arr, 2), currency=values.currency or own)
 
     def component_weights(self) -> dict[str, float]:
         """The weights in force, which sum to 1."""
@@ -365,10 +355,7 @@ class CustomerHealth:
         )
 
     def factors(self, risks: Sequence[rules.TriggeredRule] = ()) -> Factors:
-        """What holds the score up (points it brings) and what pulls it down (points it costs).
-
-        What one of the ``risks`` reads holds nothing up: a fact is good or bad, not both.
-        """
+        """What holds the score up, other than what ``risks`` read, and what pulls it down: points it brings or costs."""
         bad = {name for risk in risks for name in risk.figures}
         if self.model.predictive:
             args = self.portfolio, self.client_id, self.day, self.now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,13 @@ from pydantic import Field, computed_field
 from healthseg import rules
 from healthseg.charts import formats
 from healthseg.rules import counted
-from healthseg.tools.base import Interval, Part, Result, TriggeredRule
+from healthseg.tools.base import Figure, Interval, Part, Result, TriggeredRule
 from healthseg.tools.next_actions import NextAction
 from healthseg.tools.revenue import ScoresBeforeChurn
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
+    from healthseg.tools.context import CustomerContext
 
 STEP_COLUMNS = [
     "kind",
@@ -282,6 +283,12 @@ class ReportedArr(Part):
 
     arr: float = Field(description="ARR at the rates of as_of")
     currency: str | None = Field(description="The currency of the portfolio's amounts")
+
+    @classmethod
+    def of(cls, context: CustomerContext) -> Self | Figure:
+        arr, currency = context.reported_arr
+        why = "no ARR is known, or no rate to the portfolio's currency"
+        return Figure(None, why) if arr is None else cls(arr=round(arr, 2), currency=currency)
 
 
 class CustomerCard(Part):
