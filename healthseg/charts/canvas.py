@@ -115,7 +115,10 @@ def axis(
 ) -> dict[str, Any]:
     """An axis of numbers, percent (of a share of one), money, days (numbers of them) or dates."""
     labels: dict[str, dict[str, Any]] = {
-        "number": {"labelExpr": "datum.value ? format(datum.value, '~s') : '0'"},
+        # '~s' would write a half as "500m"
+        "number": {
+            "labelExpr": "format(datum.value, abs(datum.value) < 1 ? '~g' : '~s')",
+        },
         "percent": {"labelExpr": "format(100 * datum.value, 'd') + '%'"},
         "date": {"format": "%-d %b", "labelFlush": True, "labelOverlap": True},
     }

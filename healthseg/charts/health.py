@@ -24,7 +24,6 @@ KINDS = {
     "configuration": "the rules changed",
     "newly_missing": "no longer known",
     "newly_known": "newly known",
-    "cap": "a cap",
     "ramp": "new customer's ramp",
     "rounding": "rounding",
 }

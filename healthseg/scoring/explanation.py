@@ -35,6 +35,7 @@ from healthseg.scoring.components import (
     weighted_metrics,
 )
 from healthseg.scoring.health import metrics_of, score_rows, scorecard_of
+from healthseg.scoring.overrides import cap_words
 from healthseg.scoring.scored_panel import predictive_points
 from healthseg.settings import Scorecard, Settings
 from healthseg.statistics.rates import largest_remainder
@@ -42,7 +43,7 @@ from healthseg.statistics.rates import largest_remainder
 MetricKey = tuple[str, str]
 Row: TypeAlias = "Mapping[str, Any] | pd.Series"
 KINDS = ("configuration", "newly_missing", "data", "newly_known", "cap", "ramp", "rounding")
-CAP, RAMP = "Cap for an overdue invoice", "Ramp of a new customer"
+RAMP = "Ramp of a new customer"
 RETRAINED = "The churn model was trained again"
 MIN_LOG_ODDS = 1e-9
 # the steepest that the score falls with the mean log odds of its horizon
@@ -141,6 +142,7 @@ class ScoredSide:
     values: dict[MetricKey, float]
     metrics: dict[MetricKey, WeightedMetric]
     shown: int | None
+    cap: str = ""
 
     @property
     def ramp_effect(self) -> Fraction:
@@ -208,6 +210,7 @@ def scored_side(
         values={weighted.key: float(value) for weighted, value in values},
         metrics={weighted.key: weighted for weighted in metrics},
         shown=None if withheld else int(figures["shown"][0]),
+        cap=cap_words(row, settings),
     )
 
 
@@ -244,11 +247,16 @@ def _path(before: ScoredSide, bridge: ScoredSide, after: ScoredSide) -> list[Sco
     ]
     return [
         *parts,
-        _total("configuration", CAP, bridge.cap_effect - before.cap_effect),
+        _total("configuration", bridge.cap or before.cap, bridge.cap_effect - before.cap_effect),
         _total("configuration", RAMP, bridge.ramp_effect - before.ramp_effect),
-        _total("cap", CAP, after.cap_effect - bridge.cap_effect),
+        _total("cap", _cap_part(bridge, after), after.cap_effect - bridge.cap_effect),
         _total("ramp", RAMP, after.ramp_effect - bridge.ramp_effect),
     ]
+
+
+def _cap_part(then: ScoredSide, now: ScoredSide) -> str:
+    """What caps the score now, else what did and no longer does."""
+    return now.cap or (f"No longer so: {then.cap}" if then.cap else "")
 
 
 def _part(

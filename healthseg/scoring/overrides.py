@@ -68,6 +68,20 @@ def held_overrides(row: Mapping[str, Any], settings: Settings) -> dict[str, Over
     }
 
 
+def cap_words(row: Mapping[str, Any], settings: Settings) -> str:
+    """What caps the score of a customer's row of the panel, the lowest cap of those that hold; empty where none does.
+
+    >>> cap_words({"days_since_notice": 8.0, "worst_days_overdue": 70.0}, Settings())
+    'Notice given: capped at 39'
+    """
+    held = [each for each in held_overrides(row, settings).values() if each.cap is not None]
+    if not held:
+        return ""
+    lowest = min(held, key=lambda override: override.cap or 0.0)
+    text = rules.words(lowest.text, {"value": float(row[lowest.metric]), "on": ""}).strip()
+    return f"{text}: capped at {lowest.cap:g}"
+
+
 def provisional(
     columns: Mapping[str, np.ndarray], rows: int, settings: Settings
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -109,6 +109,20 @@ def test_the_cap_is_a_part_of_its_own(panel):
     assert parts_of(back)["cap", None] == pytest.approx(35.0)
 
 
+def test_a_cap_is_named_by_what_caps_the_score_and_by_what_no_longer_does(panel):
+    """A notice was called an overdue invoice, where there are no invoices at all."""
+    noticed, without = row(panel({"days_since_notice": 8})), row(panel())
+
+    def label(then, now):
+        parts = explain_change(then, now, Settings(), Settings()).parts
+        return next(part.label for part in parts if part.kind == "cap")
+
+    assert label(without, noticed) == "Notice given: capped at 39"
+    assert label(noticed, without) == "No longer so: Notice given: capped at 39"
+    overdue = row(panel({"worst_days_overdue": 60}))
+    assert label(without, overdue) == "An invoice is 60 days overdue: capped at 59"
+
+
 def test_a_cap_that_was_set_lower_is_configuration(panel):
     frame = panel({"worst_days_overdue": 70})
     change = explain_change(
