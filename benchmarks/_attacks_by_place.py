@@ -82,8 +82,8 @@ def _linked(name: str, target: str) -> Callable[[Scene], object]:
 def _linked_within_cache(places: Scene) -> None:
     """Every folder of the derived data is a link to a folder of the operator's."""
     places.customers()
-    made = places.folder / ".healthseg"
-    made.mkdir()
+    derived = places.folder / ".healthseg"
+    derived.mkdir()
     for name in (
         "tables",
         "copies",
@@ -96,7 +96,7 @@ def _linked_within_cache(places: Scene) -> None:
         "loaded",
         "data",
     ):
-        (made / name).symlink_to(places.outside)  # fmt: skip
+        (derived / name).symlink_to(places.outside)  # fmt: skip
 
 
 def _linked_ledger(places: Scene) -> None:
@@ -115,16 +115,16 @@ def _at(name: str, make: Callable[[Path], object]) -> Callable[[Scene], object]:
 
 def _socket(path: Path) -> None:
     # a path of a socket has at most 107 bytes
-    here = os.getcwd()
+    before = os.getcwd()
     os.chdir(path.parent)
     try:
         socket.socket(socket.AF_UNIX).bind(path.name)
     finally:
-        os.chdir(here)
+        os.chdir(before)
 
 
 def _nested(path: Path) -> None:
-    here = os.getcwd()
+    before = os.getcwd()
     path.mkdir()
     try:
         os.chdir(path)
@@ -133,7 +133,7 @@ def _nested(path: Path) -> None:
             os.chdir("x" * 20)
         Path("a.csv").write_text("client_id,effective_on\nacme,2025-01-01\n")
     finally:
-        os.chdir(here)
+        os.chdir(before)
 
 
 def _many_files(path: Path) -> None:
@@ -240,8 +240,8 @@ def _part(**changes: int) -> bytes:
         start = content.find(mark)
         while start >= 0:
             for name, value in changes.items():
-                place = start + at + {"flags": 0, "method": 2}[name]
-                content[place : place + 2] = struct.pack("<H", value)
+                position = start + at + {"flags": 0, "method": 2}[name]
+                content[position : position + 2] = struct.pack("<H", value)
             start = content.find(mark, start + 1)
     return bytes(content)
 
@@ -294,16 +294,16 @@ def _old_workbook(sheets: int) -> bytes:
         _record(0x0203, struct.pack("<HHHd", at[0], at[1], 0, 1.0)) for at in ((0, 0), (65535, 255))
     )
     sheet = _record(0x0809, version[:2] + b"\x10\0" + version[4:]) + number + _record(0x000A)
-    book = _record(0x0809, version)
+    content = _record(0x0809, version)
     each = 4 + 8 + 5
-    start = len(book) + sheets * each + 4
+    start = len(content) + sheets * each + 4
     for n in range(sheets):
         name = f"s{n:04}".encode() if n else b"arr_c"
-        book += _record(0x0085, struct.pack("<IBBBB", start, 0, 0, 5, 0) + name)
-    book += _record(0x000A) + sheet
-    count = -(-max(len(book), 4096) // 512)
+        content += _record(0x0085, struct.pack("<IBBBB", start, 0, 0, 5, 0) + name)
+    content += _record(0x000A) + sheet
+    count = -(-max(len(content), 4096) // 512)
     chain = [0xFFFFFFFD, 0xFFFFFFFE, *range(3, 2 + count), 0xFFFFFFFE]
-    return _compound(struct.pack(f"<{len(chain)}I", *chain), book)
+    return _compound(struct.pack(f"<{len(chain)}I", *chain), content)
 
 
 WORKBOOKS: dict[str, tuple[str, str, Callable[[], bytes]]] = {

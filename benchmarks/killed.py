@@ -234,8 +234,8 @@ def _recorded(path: Path) -> Iterator[tuple[str, list[str]]]:
         for table in HISTORY:
             rows = [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]
             rows = [row for row in rows if row.get("outcome") != "begun"]
-            kept = [{k: v for k, v in row.items() if k not in _OF_THE_MOMENT} for row in rows]
-            yield table, sorted(json.dumps(row, sort_keys=True) for row in kept)
+            compared = [{k: v for k, v in row.items() if k not in _OF_THE_MOMENT} for row in rows]
+            yield table, sorted(json.dumps(row, sort_keys=True) for row in compared)
 
 
 def _in_other_hands(path: Path) -> bool:

@@ -83,8 +83,8 @@ def main() -> int:
     if options.step:
         step(options.step, options.folder)
         return 0
-    with tempfile.TemporaryDirectory() as made:
-        folder = options.folder or made
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or temporary
         if not options.folder:
             hs.make_demo(folder, clients=options.clients, events="light")
         for name in options.only:

@@ -62,7 +62,7 @@ def main() -> int:
     import distributed
 
     batch(options.portfolio, options.workers, options.workers)
-    here = batch(options.portfolio, options.customers, options.workers)
+    local = batch(options.portfolio, options.customers, options.workers)
     with (
         distributed.LocalCluster(
             n_workers=options.workers,
@@ -76,11 +76,11 @@ def main() -> int:
         if options.kill:
             threading.Thread(target=kill_one, args=(client,), daemon=True).start()
         there = batch(options.portfolio, options.customers, options.workers, client)
-    ratio = here[2] / there[2]
-    print(f"{here[0]} reports by {options.workers} workers of this machine: {here[2]:.0f} s")
+    ratio = local[2] / there[2]
+    print(f"{local[0]} reports by {options.workers} workers of this machine: {local[2]:.0f} s")
     print(f"{there[0]} reports, {there[1]} of them recorded, on the cluster: {there[2]:.0f} s")
     print(f"throughput: {ratio:.2f} of this machine's (reach {REACH:g} where no worker is lost)")
-    return int(here[:2] != there[:2] or (not options.kill and ratio < REACH))
+    return int(local[:2] != there[:2] or (not options.kill and ratio < REACH))
 
 
 if __name__ == "__main__":

@@ -140,6 +140,46 @@ def test_messages_and_pages_are_in_the_words_of_the_glossary(path: Path) -> None
     assert [(line, fault) for line, text in sentences(path) for fault in faults(text)] == []
 
 
+# Riddles as names of values. A key of a response stays what users know it by.
+RIDDLES = {
+    "asked",
+    "book",
+    "faces",
+    "found",
+    "given",
+    "here",
+    "kept",
+    "made",
+    "one",
+    "place",
+    "told",
+}
+KEYS = {"found", "given", "kept"}
+
+
+def riddles(path: Path) -> Iterator[tuple[int, str]]:
+    """The variables and arguments of a module that have one of these names."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    keys = {
+        statement.target
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) in KEYS
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in keys:
+            name = node.id
+        else:
+            name = node.arg if isinstance(node, ast.arg) else ""
+        if name in RIDDLES:
+            yield node.lineno, name
+
+
+def test_no_variable_has_a_name_that_says_nothing() -> None:
+    assert {relative(path): names for path in MODULES if (names := list(riddles(path)))} == {}
+
+
 @pytest.mark.parametrize("path", RULES, ids=relative)
 def test_rules_are_in_the_words_of_the_glossary(path: Path) -> None:
     texts = texts_of_rules(tomllib.loads(path.read_text(encoding="utf-8")))

@@ -120,8 +120,8 @@ def cohorts(frame: pd.DataFrame) -> theme.Picture:
     names = {month: f"{month:%b %Y} ({sizes[month]})" for month in sorted(set(frame["cohort"]))}
 
     def tip(record: dict[str, Any]) -> str:
-        kept = f"{record['live']:.0f} of {record['customers']:.0f} customers after {record['months']:.0f} months"
-        return f"{names[record['cohort']]}: {kept}; {formats.percent(record['arr_share'])} of their ARR"
+        live = f"{record['live']:.0f} of {record['customers']:.0f} customers after {record['months']:.0f} months"
+        return f"{names[record['cohort']]}: {live}; {formats.percent(record['arr_share'])} of their ARR"
 
     return heat_map(
         frame,

@@ -365,5 +365,5 @@ class QuarterRetention:
 
     def mean_of_retained(self, counts: np.ndarray) -> float | None:
         """The mean over customer-quarters retained for the horizon of a count by month row."""
-        kept = counts[self.month][self.retained == 1]
-        return float(kept.mean()) if len(kept) else None
+        retained = counts[self.month][self.retained == 1]
+        return float(retained.mean()) if len(retained) else None

@@ -64,9 +64,9 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class _Rolled:
-    """User-hours by hour of the week and unit: ``place``, ``unit`` and ``count`` of each pair that occurs."""
+    """User-hours by hour of the week and unit: ``hour``, ``unit`` and ``count`` of each pair that occurs."""
 
-    place: np.ndarray
+    hour: np.ndarray
     unit: np.ndarray
     count: np.ndarray
 
@@ -85,7 +85,7 @@ class _Rolled:
     def rollings(self, settings: Settings) -> dict[str, np.ndarray]:
         """Counts of days and of hours under each rolling, ``[rolling, cell]``."""
         random = np.random.default_rng(settings.seed)
-        cell = self.place.astype(np.int16)
+        cell = self.hour.astype(np.int16)
         plain = bool((self.count == 1).all())
         parts: dict[str, list[np.ndarray]] = {kind: [] for kind in CELLS}
         rollings = settings.rhythm_rollings
@@ -104,7 +104,7 @@ class _Rolled:
 
     def rayleigh_p(self, kind: str) -> float:
         """p of no rhythm at all: three times the least over the harmonics of exp(−|Σ v|² / Σ |v|²), v per unit."""
-        turn = self.place / (WEEK_HOURS if kind == "day" else 24)
+        turn = self.hour / (WEEK_HOURS if kind == "day" else 24)
         least = 1.0
         for harmonic in range(1, HARMONICS + 1):
             angle = 2 * np.pi * harmonic * turn

@@ -180,7 +180,7 @@ def engine_queries(
     Raises InvalidParameters where one has no query, engine or address.
     """
     common = source if isinstance(source, Mapping) and "engine" in source else {}
-    found = {}
+    read = {}
     for name, query in queries.items() if not common or queries else [("customers", {})]:
         if not common and not isinstance(query, Mapping):
             continue
@@ -194,8 +194,8 @@ def engine_queries(
                 value_provided=", ".join(map(str, [*own, *common])),
                 validation_rule="query, engine and address",
             )
-        found[name] = own["query"], EngineAddress(str(where["engine"]), str(where["address"]))
-    return found
+        read[name] = own["query"], EngineAddress(str(where["engine"]), str(where["address"]))
+    return read
 
 
 class _PostgresDriver:

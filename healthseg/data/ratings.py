@@ -51,9 +51,9 @@ class Answers:
 
     def _fits(self, name: str) -> bool:
         near, far = self.near[name], self.rows - self.inside[name] - self.near[name]
-        one = int(self.rows >= _LEAST_ROWS)
-        return near <= max(one, int(_NEAR_SHARE * self.rows)) and far <= max(
-            one, int(_FAR_SHARE * self.rows)
+        least = int(self.rows >= _LEAST_ROWS)
+        return near <= max(least, int(_NEAR_SHARE * self.rows)) and far <= max(
+            least, int(_FAR_SHARE * self.rows)
         )
 
     def _reached(self, name: str) -> bool:
@@ -92,8 +92,8 @@ def with_scale(
             f"UPDATE loaded SET mask = mask | {bit}, {column} = NULL WHERE {outside}"
         )
     if scale in CSAT_SCALES and scale != _STANDARD:
-        made = f"1 + ({column} - {low}) * 4.0 / {high - low}"
-        connection.execute(f"UPDATE loaded SET {column} = {made} WHERE fault = 0 AND {rows}")
+        rescaled = f"1 + ({column} - {low}) * 4.0 / {high - low}"
+        connection.execute(f"UPDATE loaded SET {column} = {rescaled} WHERE fault = 0 AND {rows}")
     return settings
 
 
@@ -142,5 +142,5 @@ def _answers(connection: duckdb.DuckDBPyConnection, column: str, rows: str) -> A
     query = f"SELECT {', '.join(items)} FROM loaded WHERE fault = 0 AND {rows}"
     (row,) = connection.execute(query).fetchall()
     ends = [0.0 if value is None else float(value) for value in row[1:4]]
-    counts = [dict(zip(CSAT_SCALES, row[place::3], strict=True)) for place in (4, 5, 6)]
+    counts = [dict(zip(CSAT_SCALES, row[position::3], strict=True)) for position in (4, 5, 6)]
     return Answers(row[0], ends[0], ends[1], ends[2], *counts)

@@ -125,7 +125,7 @@ class SortedDays:
         ordered = np.sort(keys.astype(np.int64) * FAR + days.astype(np.int64))
         return cls(key, ordered, frame["until_day"].to_numpy())
 
-    def place(self, day: pd.Series) -> np.ndarray:
+    def first_from(self, day: pd.Series) -> np.ndarray:
         """Where each row's days from ``day`` on begin; past the end where ``day`` is NaN."""
         known = np.where(np.isnan(day), FAR - 1, day).astype(np.int64)
         return np.searchsorted(self.ordered, self.key * np.int64(FAR) + known)
@@ -140,7 +140,7 @@ class SortedDays:
         return np.where(good, day, np.nan)
 
     def nth(self, day: pd.Series, n: int) -> np.ndarray:
-        return self.at(self.place(day) + n)
+        return self.at(self.first_from(day) + n)
 
 
 def _uses(count: Counting, numbers: pd.Index, key: np.ndarray, frame: pd.DataFrame) -> SortedDays:

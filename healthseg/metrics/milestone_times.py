@@ -412,11 +412,11 @@ def _retention(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
 
 def _retained(rows: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
     """Both sides of one milestone, and their difference."""
-    settings, kept = portfolio.settings, 1 - rows["outcome"].to_numpy(dtype=float)
+    settings, retained = portfolio.settings, 1 - rows["outcome"].to_numpy(dtype=float)
     done = (rows["completed_day"] <= rows["target_day"]).to_numpy(dtype=float)
-    level, churned = settings.effects_interval_level, int((kept == 0).sum())
+    level, churned = settings.effects_interval_level, int((retained == 0).sum())
     figures: dict[str, Any] = {"n": len(rows), "churned": churned}
-    for name, side in (("done", kept[done == 1]), ("others", kept[done == 0])):
+    for name, side in (("done", retained[done == 1]), ("others", retained[done == 0])):
         lower, upper = wilson(side.sum(), len(side), level)
         share = side.mean() if len(side) else np.nan
         figures |= {name: len(side), f"{name}_retained": share}
@@ -427,8 +427,12 @@ def _retained(rows: pd.DataFrame, portfolio: Portfolio) -> dict[str, Any]:
         return figures
     words = pd.get_dummies(rows[["tier", "quarter"]], drop_first=True, dtype=float).to_numpy()
     draws = resamples(len(rows), RETENTION_SEED)
-    found = adjusted_difference(done, kept, words, np.arange(len(rows)), draws, level)
-    if found is not None:
-        figures |= {"difference": found.value, "lower": found.lower, "upper": found.upper}
-        figures["p"] = found.p
+    difference = adjusted_difference(done, retained, words, np.arange(len(rows)), draws, level)
+    if difference is not None:
+        figures |= {
+            "difference": difference.value,
+            "lower": difference.lower,
+            "upper": difference.upper,
+        }
+        figures["p"] = difference.p
     return figures

@@ -81,10 +81,10 @@ class Published:
         """The beginning of a page that the store holds, as a file of the folder."""
         writing.write_whole(path, self.store.head(self.name(path), _HEAD_BYTES))
 
-    def day_names(self, newest: int, made: str = "") -> set[str]:
-        """The objects of all days but the ``newest`` and the one just made."""
+    def day_names(self, newest: int, latest: str = "") -> set[str]:
+        """The objects of all days but the ``newest`` and the latest one."""
         days = sorted({name.partition("/")[0] for name in self.names if DAY.match(name)})
-        old = set(days[:-newest]) - {made}
+        old = set(days[:-newest]) - {latest}
         return {name for name in self.names if name.partition("/")[0] in old}
 
     def put(self, path: Path) -> None:

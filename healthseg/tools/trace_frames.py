@@ -115,10 +115,10 @@ def of_frame(result: Any, portfolio: Portfolio, path: str) -> Trace | None:
     match = re.fullmatch(r"(\w+)\[(\d+)\]\.(\w+)", path)
     if match is None or match[1] not in result.frames:
         return None
-    frame, place = result.frame(match[1]), int(match[2])
-    if match[3] not in frame or place >= len(frame):
+    frame, position = result.frame(match[1]), int(match[2])
+    if match[3] not in frame or position >= len(frame):
         return None
-    value = frame[match[3]].iloc[place]
+    value = frame[match[3]].iloc[position]
     value = value.item() if hasattr(value, "item") else value
     movement = next(
         (
@@ -129,7 +129,7 @@ def of_frame(result: Any, portfolio: Portfolio, path: str) -> Trace | None:
         "",
     )
     if match[1] == "revenue_by_month" and movement and not pd.isna(value):
-        month = frame["month"].iloc[place].date()
+        month = frame["month"].iloc[position].date()
         rates = {"nrr", "grr", "cohort"}
         since = year_before(month) if match[3] in rates else month.replace(day=1) - DAY
         rows = rows_between(portfolio, since, month, result.as_of)
@@ -139,7 +139,7 @@ def of_frame(result: Any, portfolio: Portfolio, path: str) -> Trace | None:
         if traced.holds():
             return traced
     query, formula = f'result.frame("{match[1]}")', f"rows['{match[3]}'].iloc[0]"
-    rows = frame.iloc[[place]].reset_index(drop=True)
+    rows = frame.iloc[[position]].reset_index(drop=True)
     kind = (statement(path) or ("derived", ""))[0]
     return _trace(result, portfolio, path, value, kind, query, formula, rows)
 
@@ -237,8 +237,8 @@ def _live(result: Any, portfolio: Portfolio) -> pd.DataFrame:
         return rows
     groups = [name for name in ("client_id", "tier", "segment_id") if name in own]
     rows = rows.drop(columns=[name for name in groups[1:] if name in rows])
-    kept = own[groups]
-    return kept.merge(rows, on="client_id", how="left" if len(own) == len(rows) else "inner")
+    shown = own[groups]
+    return shown.merge(rows, on="client_id", how="left" if len(own) == len(rows) else "inner")
 
 
 def _everyone(result: Any, portfolio: Portfolio) -> pd.DataFrame:
@@ -357,8 +357,8 @@ def nearest_field(result: Any, path: str, name: str) -> Any:
     part, known = result, None
     for step in steps(path)[:-1]:
         part = part[step] if isinstance(step, int) else field_of(part, step)
-        here = field_of(part, name) if not isinstance(part, list | tuple) else None
-        known = here if here is not None else known
+        value = field_of(part, name) if not isinstance(part, list | tuple) else None
+        known = value if value is not None else known
     return known
 
 

@@ -216,8 +216,8 @@ def test_the_machines_time_zone_does_not_move_a_date():
         text=True,
     ).stdout
     frames = samples.frames()
-    here = theme.svg(_history(frames["history"], frames["forecast"], frames["marks"]))
-    assert elsewhere.strip() == here
+    local = theme.svg(_history(frames["history"], frames["forecast"], frames["marks"]))
+    assert elsewhere.strip() == local
 
 
 def test_a_chart_shows_itself_as_svg_in_jupyter():

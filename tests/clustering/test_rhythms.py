@@ -24,8 +24,8 @@ def flat(seed, users=12, a_week=4):
         for week in range(WEEKS):
             for start in random.integers(0, WEEK_HOURS - 1, a_week):
                 rows += [
-                    (user, FIRST + 7 * week + place // 24, place % 24)
-                    for place in (start, start + 1)
+                    (user, FIRST + 7 * week + hour_of_week // 24, hour_of_week % 24)
+                    for hour_of_week in (start, start + 1)
                 ]
     return visits(rows)
 
@@ -47,18 +47,18 @@ def office(seed, hours, weights, days=range(5), users=12, a_week=4):
     return visits(rows)
 
 
-def found(rows, **settings):
+def rhythms_of(rows, **settings):
     return rhythms(rows, FIRST, FIRST + 7 * WEEKS, Settings(**settings))
 
 
 def test_an_hour_with_thrice_the_visits_of_the_others_is_the_peak():
-    answer = found(office(1, range(8, 18), [1, 1, 3, 1, 1, 1, 1, 1, 1, 1]))["hour"]
+    answer = rhythms_of(office(1, range(8, 18), [1, 1, 3, 1, 1, 1, 1, 1, 1, 1]))["hour"]
     assert answer.peaks == [10] and answer.p < 1e-5
     assert answer.cells.loc[10, "ratio"] == pytest.approx(2.5, abs=0.5)
 
 
 def test_flat_office_hours_have_a_rhythm_and_no_peak():
-    answer = found(office(2, range(8, 18), [1] * 10))["hour"]
+    answer = rhythms_of(office(2, range(8, 18), [1] * 10))["hour"]
     assert answer.p < 1e-5 and answer.peaks == []
     assert answer.cells.loc[answer.cells["in_use"], "place"].tolist() == list(range(8, 18))
 
@@ -70,11 +70,13 @@ def test_the_weekday_that_most_come_on_is_the_peak():
             office(4, range(24), [1] * 24, a_week=3),
         ]
     )
-    assert found(rows)["day"].peaks == [1]
+    assert rhythms_of(rows)["day"].peaks == [1]
 
 
 def test_a_flat_week_has_no_peak_in_any_of_forty_portfolios():
-    assert not [seed for seed in range(40) for answer in found(flat(seed)).values() if answer.peaks]
+    assert not [
+        seed for seed in range(40) for answer in rhythms_of(flat(seed)).values() if answer.peaks
+    ]
 
 
 def test_a_single_user_who_always_comes_at_nine_has_a_peak_at_nine():
@@ -82,23 +84,27 @@ def test_a_single_user_who_always_comes_at_nine_has_a_peak_at_nine():
         [("u", day, 9) for day in range(FIRST, FIRST + 7 * WEEKS) if (day + 3) % 7 < 5]
         + [("u", day, 10 + day % 4) for day in range(FIRST, FIRST + 7 * WEEKS) if (day + 3) % 7 < 5]
     )
-    assert found(rows)["hour"].peaks == [9]
+    assert rhythms_of(rows)["hour"].peaks == [9]
 
 
 def test_rows_in_any_order_and_a_second_call_give_the_same_figures():
     rows = office(5, range(8, 18), [2, 1, 1, 1, 1, 1, 1, 1, 1, 1])
-    one, other, again = found(rows), found(rows.sample(frac=1, random_state=3)), found(rows)
-    for kind in one:
-        pd.testing.assert_frame_equal(one[kind].cells, other[kind].cells)
-        pd.testing.assert_frame_equal(one[kind].cells, again[kind].cells)
+    first, other, again = (
+        rhythms_of(rows),
+        rhythms_of(rows.sample(frac=1, random_state=3)),
+        rhythms_of(rows),
+    )
+    for kind in first:
+        pd.testing.assert_frame_equal(first[kind].cells, other[kind].cells)
+        pd.testing.assert_frame_equal(first[kind].cells, again[kind].cells)
 
 
 def test_a_busy_session_counts_its_hour_once():
     rows = office(6, range(8, 18), [1] * 10)
     twice = pd.concat([rows, rows[rows["hour"] == 9]])
     assert (
-        found(twice)["hour"].cells["user_hours"].tolist()
-        == found(rows)["hour"].cells["user_hours"].tolist()
+        rhythms_of(twice)["hour"].cells["user_hours"].tolist()
+        == rhythms_of(rows)["hour"].cells["user_hours"].tolist()
     )
 
 
@@ -119,7 +125,7 @@ def test_too_little_is_said_and_not_guessed(days, many, reason):
 
 def test_a_day_outside_of_use_is_never_a_peak():
     rows = office(7, range(8, 18), [1] * 10)
-    cells = found(rows)["day"].cells
+    cells = rhythms_of(rows)["day"].cells
     assert not cells.loc[5:, "in_use"].any() and cells.loc[5:, "ratio"].isna().all()
     assert Settings().rhythm_day_in_use_share == 0.05
     assert Settings().rhythm_hour_in_use_share == 0.02

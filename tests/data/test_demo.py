@@ -354,8 +354,8 @@ def test_gross_retention_of_the_year_is_believable(portfolio):
         moves[moves["on"] <= day].groupby("client_id")["to"].last()
         for day in (END - pd.DateOffset(years=1), END)
     )
-    kept = np.minimum(then, now.reindex(then.index)).sum() / then.sum()
-    assert 0.85 <= kept <= 0.95
+    retained = np.minimum(then, now.reindex(then.index)).sum() / then.sum()
+    assert 0.85 <= retained <= 0.95
 
 
 def test_light_events_keep_days_sessions_features_and_counts(tmp_path):

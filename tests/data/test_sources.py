@@ -217,8 +217,8 @@ def test_two_processes_open_the_same_portfolio_at_once(make_portfolio):
     )
     path = make_portfolio(events=events).path
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        found = pool.map(_open, [path] * 3, chunksize=1)
-    assert len(set(found)) == 1
+        fingerprints = pool.map(_open, [path] * 3, chunksize=1)
+    assert len(set(fingerprints)) == 1
 
 
 def test_an_unchanged_portfolio_opens_without_reading_its_tables(make_portfolio, monkeypatch):

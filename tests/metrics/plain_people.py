@@ -86,13 +86,13 @@ def cohort_of(portfolio: Plain, client: str, user: str, end: dt.date) -> str:
 
 def possible(portfolio: Plain, client: str, end: dt.date) -> set[str]:
     named = listed(portfolio, client)
-    here = {
+    listed_users = {
         user
         for user, (created, left) in named.items()
         if not (created is not None and created >= end)
         and not (left is not None and left < end - 28 * DAY)
     }
-    return here | {
+    return listed_users | {
         user
         for user in users_of(portfolio.person(client, end - 90 * DAY, end))
         if user not in named

@@ -46,7 +46,7 @@ def currencies():
         ("nok", "2023-01-01", 0.1),
         ("chf", "2025-06-01", 1.2),
     )
-    return lambda **given: portfolio_of(given, contracts=contracts, fx=fx)
+    return lambda **settings: portfolio_of(settings, contracts=contracts, fx=fx)
 
 
 def test_moves_are_at_the_rates_of_the_periods_end(currencies):
@@ -192,7 +192,7 @@ def test_the_bridge_adds_up_and_retention_follows_from_the_same_rows(then, now, 
 
 
 @pytest.fixture(scope="module")
-def book():
+def priced():
     contracts = frame(
         "client_id starts_on ends_on arr",
         ("stays", "2023-11-01", "2026-11-01", 100),
@@ -219,8 +219,8 @@ def book():
     return portfolio_of(contracts=contracts, customers=customers)
 
 
-def test_revenue_by_month_names_who_churned_and_its_months_join(book):
-    by_month, churned, _ = revenue_by_month(book, LAST, 12)
+def test_revenue_by_month_names_who_churned_and_its_months_join(priced):
+    by_month, churned, _ = revenue_by_month(priced, LAST, 12)
     assert np.allclose(by_month["end"][:-1], by_month["start"][1:])
     month = by_month.set_index(by_month["month"].dt.strftime("%Y-%m"))
     assert (month.loc["2025-02", "churn"], month.loc["2025-06", "new"]) == (-30, 35)
@@ -236,9 +236,9 @@ def test_revenue_by_month_names_who_churned_and_its_months_join(book):
     assert rows["name"].tolist() == ["Returns AG", "Leaves Ltd"]
 
 
-def test_cohorts_count_who_is_live_so_many_months_after_the_month_in_which_they_began(book):
+def test_cohorts_count_who_is_live_so_many_months_after_the_month_in_which_they_began(priced):
     """Seven began in November 2023; one churned in February 2025 and came back in June, one churned in July."""
-    cohorts = revenue_by_month(book, LAST, 24)[2].set_index(["cohort", "months"])
+    cohorts = revenue_by_month(priced, LAST, 24)[2].set_index(["cohort", "months"])
     assert cohorts.index.get_level_values("cohort").unique().strftime("%Y-%m").tolist() == [
         "2023-11",
         "2025-08",
@@ -251,25 +251,25 @@ def test_cohorts_count_who_is_live_so_many_months_after_the_month_in_which_they_
     assert first["arr_share"].loc[14] == pytest.approx(405 / 390)
     fresh = cohorts.loc[pd.Timestamp("2025-08-01")]
     assert set(fresh["share"]) == {1.0} and set(fresh["arr_share"]) == {1.0}
-    shown = hs.portfolio_tiers(book)
+    shown = hs.portfolio_tiers(priced)
     assert [row["cohort"] for row in shown.cohorts] == ["2025-08-01"] * len(fresh)
 
 
-def test_the_tiers_add_to_the_total_and_name_what_is_uncontracted_and_what_renews(book):
-    result = hs.portfolio_tiers(book)
+def test_the_tiers_add_to_the_total_and_name_what_is_uncontracted_and_what_renews(priced):
+    result = hs.portfolio_tiers(priced)
     assert result.total_arr == result.frame("customers")["arr"].sum() == 375
     assert result.total_arr == sum(tier.total_arr or 0 for tier in result.value_tiers)
     assert result.retention.nrr == round(result.frame("revenue_by_month")["nrr"].iloc[-1], 4)
     assert (
         result.uncontracted.client_ids
         == ["lapsed"]
-        == uncontracted(book, LAST)["client_id"].tolist()
+        == uncontracted(priced, LAST)["client_id"].tolist()
     )
     assert result.uncontracted.arr == {"unknown": 15.0}
     assert "Lapsed has had no contract for" in result.uncontracted.summary[0]
-    own = hs.segment_by_value_tier(book, client_id="lapsed").uncontracted
+    own = hs.segment_by_value_tier(priced, client_id="lapsed").uncontracted
     assert own.customers == 1 and "Uncontracted for" in own.summary[0]
-    assert hs.segment_by_value_tier(book, client_id="stays").uncontracted.customers == 0
+    assert hs.segment_by_value_tier(priced, client_id="stays").uncontracted.customers == 0
     windows = result.frame("renewal_windows")
     everyone = windows[windows["band"] == "all"].set_index("window")
     assert everyone.loc[["overdue", "uncontracted", "next 180 days"], "customers"].tolist() == [
@@ -281,24 +281,24 @@ def test_the_tiers_add_to_the_total_and_name_what_is_uncontracted_and_what_renew
     assert everyone.loc["overdue", "arr"] == 15
 
 
-def test_the_rows_behind_arr_and_retention_are_named_and_add_up(book):
-    rows = rows_behind(book, "arr", LAST)
-    assert rows["amount"].sum() == hs.portfolio_tiers(book).total_arr
+def test_the_rows_behind_arr_and_retention_are_named_and_add_up(priced):
+    rows = rows_behind(priced, "arr", LAST)
+    assert rows["amount"].sum() == hs.portfolio_tiers(priced).total_arr
     grows = rows[rows["client_id"] == "grows"]
     assert set(grows["table"]) == {"contracts"} and grows["key"].tolist() == [
         "2023-11-01",
         "2025-03-01",
     ]
-    both = rows_behind(book, "nrr", LAST)
+    both = rows_behind(priced, "nrr", LAST)
     sums = both.groupby("date")["amount"].sum()
-    assert sums.iloc[1] / sums.iloc[0] == pytest.approx(retention_of(book))
+    assert sums.iloc[1] / sums.iloc[0] == pytest.approx(retention_of(priced))
     assert "fresh" not in set(both["client_id"])
     with pytest.raises(InvalidParameters, match="no rows are known behind 'score'"):
-        rows_behind(book, "score", LAST)
+        rows_behind(priced, "score", LAST)
 
 
-def retention_of(book) -> float:
-    return revenue_by_month(book, LAST, 1)[0]["nrr"].iloc[-1]
+def retention_of(priced) -> float:
+    return revenue_by_month(priced, LAST, 1)[0]["nrr"].iloc[-1]
 
 
 def test_the_rows_behind_invoices_due_are_what_is_still_open():

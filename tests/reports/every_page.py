@@ -68,12 +68,12 @@ def pages(portfolio: Path, client_id: str, out: Path) -> Iterator[tuple[str, Pat
         kind, _, tool = name.partition("-")
         yield name, _written(out / f"{name}.html", report(kind, tool, portfolio, client_id))
     opened = hs.Portfolio.open(portfolio)
-    shelf = index.ReportFolder(out, out, list(TOOLS), {})
+    reports = index.ReportFolder(out, out, list(TOOLS), {})
     yield (
         "index",
         _written(
             out / "index.html",
-            index.page(portfolio_health(opened), shelf, [], {}, AT, 1.0),
+            index.page(portfolio_health(opened), reports, [], {}, AT, 1.0),
         ),
     )
     run = alerts.run(opened, in_force(str(portfolio), {}))

@@ -212,10 +212,10 @@ def test_the_command_writes_the_digest_with_names_as_text(folder, tmp_path, caps
 
 def test_the_digest_and_the_index_lead_to_each_other(folder, tmp_path):
     portfolio, at = Portfolio.open(folder), dt.datetime(2025, 5, 31, tzinfo=dt.UTC)
-    shelf = index.ReportFolder(tmp_path, tmp_path, (), {})
+    reports = index.ReportFolder(tmp_path, tmp_path, (), {})
     overview = registry.portfolio_response("calculate_health_score", portfolio, {})
-    assert alerts_page.FILE not in index.page(overview, shelf, (), {}, at, 1.0)
+    assert alerts_page.FILE not in index.page(overview, reports, (), {}, at, 1.0)
     (tmp_path / "index.html").write_text("the run before")
     written = alerts_page.write(alerts.AlertRun(dt.date(2025, 5, 31), (), {}), tmp_path, at)
     assert '<a href="index.html">All reports</a>' in written.read_text("utf-8")
-    assert f'<a href="{alerts_page.FILE}">Alerts' in index.page(overview, shelf, (), {}, at, 1.0)
+    assert f'<a href="{alerts_page.FILE}">Alerts' in index.page(overview, reports, (), {}, at, 1.0)

@@ -314,13 +314,15 @@ def test_what_changed_since_the_run_before_is_told():
     before[second["client_id"]] = [second["score"], "low", None]
     del before[third["client_id"]]
     before["cs_gone"] = [50, "high", None]
-    shelf = index.ReportFolder(Path("/nowhere"), Path("/nowhere"), [TOOL], {})
-    changes = index.changes(portfolio, {"customers": before, "as_of": "2025-10-03"}, shelf)
+    reports = index.ReportFolder(Path("/nowhere"), Path("/nowhere"), [TOOL], {})
+    changes = index.changes(portfolio, {"customers": before, "as_of": "2025-10-03"}, reports)
     assert [line["name"] for line in changes["moved"]] == [first["name"], second["name"]]
     assert changes["moved"][0]["points"] == -7
     assert f"to {second['risk_level']}" in changes["moved"][1]["text"]
     assert changes["added"] == [third["name"]] and changes["removed"] == ["cs_gone"]
-    without = index.changes(portfolio, {}, shelf)  # against the look-back, of customers known then
+    without = index.changes(
+        portfolio, {}, reports
+    )  # against the look-back, of customers known then
     assert without["since"] != changes["since"] and without["added"] == without["removed"] == []
 
 

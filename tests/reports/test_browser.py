@@ -44,13 +44,13 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "status": "failed",
         "error": {"code": "CALCULATION_ERROR", "message": HOSTILE[0], "cell": 3},
     }
-    shelf = index.ReportFolder(folder, folder, [TOOL], {})
+    reports = index.ReportFolder(folder, folder, [TOOL], {})
     bad = index.ReportFolder(folder, folder, [TOOL], {f"cs_client_004/{TOOL}": failed})
     html = {
         "customer": html_of("customer", samples.health()),
         "hostile": html_of("customer", hostile),
         "portfolio": html_of("portfolio", portfolio),
-        "index": index.page(portfolio, shelf, [], {}, AT, 1.0),
+        "index": index.page(portfolio, reports, [], {}, AT, 1.0),
         "hostile-index": index.page(
             portfolio.model_copy(update={"customers": rows}), bad, [], {}, AT, 1.0
         ),

@@ -73,14 +73,14 @@ def test_a_panel_that_a_cluster_counts_is_the_one_that_is_counted_here(
     client, small_portfolio, tmp_path
 ):
     dates = ["2025-06-30", "2025-09-30"]
-    here = hs.panel(small_portfolio.folder, dates)
+    local = hs.panel(small_portfolio.folder, dates)
     shutil.copytree(
         small_portfolio.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("cache")
     )
-    there = hs.Portfolio.open(tmp_path / "copy")
-    pd.testing.assert_frame_equal(hs.panel(there, dates, on=client), here)
+    copied = hs.Portfolio.open(tmp_path / "copy")
+    pd.testing.assert_frame_equal(hs.panel(copied, dates, on=client), local)
     # from the cache, without the cluster
-    pd.testing.assert_frame_equal(hs.panel(tmp_path / "copy", dates), here)
+    pd.testing.assert_frame_equal(hs.panel(tmp_path / "copy", dates), local)
 
 
 def test_a_metric_that_the_workers_lack_and_what_is_no_cluster_are_refused(client, tiny):

@@ -44,9 +44,11 @@ def _grid(rows, columns) -> document.Grid:
 
 @pytest.mark.parametrize("kind", ["customer", "portfolio"])
 def test_a_report_becomes_a_pdf_of_several_pages_the_same_each_time(kind):
-    made = _pdf(_document(kind))
-    assert made.startswith(b"%PDF") and len(made) > 50_000 and made == _pdf(_document(kind))
-    assert int(re.search(rb"/Type/Pages/Count (\d+)", made).group(1)) >= 3
+    content = _pdf(_document(kind))
+    assert (
+        content.startswith(b"%PDF") and len(content) > 50_000 and content == _pdf(_document(kind))
+    )
+    assert int(re.search(rb"/Type/Pages/Count (\d+)", content).group(1)) >= 3
 
 
 def test_hostile_texts_are_data_for_the_typesetter():
@@ -100,14 +102,14 @@ def test_altairs_charts_of_any_notebook_become_named_pictures_with_their_figures
         text = export.to_html(new_notebook(cells=cells), MADE)
         read = Read(text)
         assert read.foreign == [] and "https://cdn" not in text and "2.5" in read.text
-        assert [told["aria-label"] for tag, told in read.tags if tag == "svg"] == [
+        assert [attributes["aria-label"] for tag, attributes in read.tags if tag == "svg"] == [
             "Two </script> bars"
         ]
 
 
 def test_control_characters_in_the_chart_of_any_notebook_do_not_end_the_process():
     texts = ["nul\x00", "bell\x07", "\x1b[0m", "\ud800", "ok"]
-    values = [{"a\x01": text, "b": place} for place, text in enumerate(texts)]
+    values = [{"a\x01": text, "b": number} for number, text in enumerate(texts)]
     encoding = {
         "x": {"field": "a\x01", "type": "nominal"},
         "y": {"field": "b", "type": "quantitative"},
@@ -176,8 +178,8 @@ def test_the_key_of_pseudonyms_is_the_portfolios_own_and_private(tmp_path):
     "name", ["{client_id}", "a{0}", "x" * 200, "%s", "~", "$HOME", "con", "-rf", "ä", "a b"]
 )
 def test_odd_names_stay_within_the_folder(tmp_path, name):
-    found = writing.inside(tmp_path, name, "page.html")
-    assert found.parent.parent == tmp_path and found.parent.is_dir()
+    path = writing.inside(tmp_path, name, "page.html")
+    assert path.parent.parent == tmp_path and path.parent.is_dir()
 
 
 @pytest.mark.parametrize("name", ["../up", "/etc", "a/../../b", "..", "x" * 300])
@@ -198,13 +200,13 @@ def test_the_response_lies_beside_the_page_and_not_in_the_notebook():
     from healthseg.reports.batches.job import Job, scrubbed
 
     notebook = shown("customer", samples.health())
-    told = export.facts(notebook)
-    assert told["response"]["current_health_score"] == 69 and json.dumps(told["response"])
+    facts = export.facts(notebook)
+    assert facts["response"]["current_health_score"] == 69 and json.dumps(facts["response"])
     written = scrubbed(notebook, Job("t", "a", "/n/x.ipynb", {}, "/p", "/o"))
     clean = nbformat.reads(written, as_version=4)
     assert (
         "response" not in export.facts(clean)
-        and told["response"]
+        and facts["response"]
         and nbformat.validate(clean) is None
     )
 

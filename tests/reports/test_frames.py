@@ -32,10 +32,10 @@ def answered(portfolio):
     for tool in TOOLS.values():
         portfolio_wide = {**tool.report_defaults}
         portfolio_wide.pop("analysis_scope", None)
-        one = tool.reading | tool.report_defaults | {"client_id": "a"}
-        for scope, given in (("portfolio", portfolio_wide), ("customer", one)):
+        for_customer = tool.reading | tool.report_defaults | {"client_id": "a"}
+        for scope, parameters in (("portfolio", portfolio_wide), ("customer", for_customer)):
             try:
-                yield tool.run(portfolio, given, scope)
+                yield tool.run(portfolio, parameters, scope)
             except HealthsegError:
                 continue
     yield hs.next_actions(portfolio)

@@ -77,9 +77,9 @@ def _gets(s3: S3Server) -> list[str]:
 def test_a_portfolio_in_a_store_is_that_of_the_folder_and_only_what_changed_is_copied(
     s3, files, folder, tmp_path
 ):
-    there, here = hs.Portfolio.open(HOME), hs.Portfolio.open(folder)
-    assert there.fingerprint(there.as_of(None)) == here.fingerprint(here.as_of(None))
-    assert there.path == HOME and len(there.table("events")) == 60
+    mirrored, local = hs.Portfolio.open(HOME), hs.Portfolio.open(folder)
+    assert mirrored.fingerprint(mirrored.as_of(None)) == local.fingerprint(local.as_of(None))
+    assert mirrored.path == HOME and len(mirrored.table("events")) == 60
     assert _gets(s3) == ["a.csv", "b.csv", "customers.csv"]
     hs.Portfolio.open(HOME).table("customers")
     assert _gets(s3) == []

@@ -80,12 +80,12 @@ def test_the_contents_lead_to_every_question(pages, kind):
 
 def test_what_to_do_has_one_heading_on_all_pages():
     specs = [page_spec(tool, portfolio) for tool in MODULES for portfolio in (False, True)]
-    asked = [
+    headings = [
         [section.question for section in spec.sections if "to do" in section.question]
         for spec in [*specs, *map(overview_spec, OVERVIEWS)]
     ]
-    assert {tuple(questions) for questions in asked} <= {(), ("What to do next?",)}
-    assert sum(map(len, asked)) > 12
+    assert {tuple(questions) for questions in headings} <= {(), ("What to do next?",)}
+    assert sum(map(len, headings)) > 12
 
 
 @both

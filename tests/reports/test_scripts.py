@@ -35,7 +35,7 @@ def browser():
 def pages(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("scripts")
     portfolio = samples.portfolio()
-    shelf = index.ReportFolder(folder, folder, ["calculate_health_score"], {})
+    reports = index.ReportFolder(folder, folder, ["calculate_health_score"], {})
     many = [
         {
             **portfolio.customers[number % 60],
@@ -50,9 +50,9 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     html = {
         "customer": html_of("customer", samples.health()),
         "portfolio": html_of("portfolio", portfolio),
-        "index": index.page(portfolio, shelf, [], {}, AT, 1.0),
+        "index": index.page(portfolio, reports, [], {}, AT, 1.0),
         "large": index.page(
-            portfolio.model_copy(update={"customers": many}), shelf, [], {}, AT, 1.0
+            portfolio.model_copy(update={"customers": many}), reports, [], {}, AT, 1.0
         ),
         "long": _page_of(long),
     }

@@ -197,9 +197,9 @@ def _text(notebook: nbformat.NotebookNode) -> str:
 
 
 def _run(*code: str) -> nbformat.NotebookNode:
-    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in code])
-    assert cells.run(made) is None
-    return made
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in code])
+    assert cells.run(notebook) is None
+    return notebook
 
 
 def test_no_state_of_a_notebook_reaches_the_next_one_in_its_process(tmp_path):
@@ -230,12 +230,12 @@ secret
 @pytest.mark.parametrize("last", ["secret", "raise ValueError(secret)"])
 def test_nothing_of_a_customer_s_notebook_is_left_in_the_process_for_the_next_one(last):
     secret = "-".join(["of", "customer", "acme"])  # which no source has as one word
-    made = nbformat.v4.new_notebook(
+    notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(text) for text in (HOLDS_A_SECRET, last)]
     )
-    cells.run(made)
-    assert secret in str(made)
-    del made
+    cells.run(notebook)
+    assert secret in str(notebook)
+    del notebook
     gc.collect()
     texts = [
         text
@@ -253,10 +253,10 @@ def test_each_notebook_draws_its_own_random_numbers():
 
 
 def test_a_failing_notebook_leaves_no_state_either():
-    made = nbformat.v4.new_notebook(
+    notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell("import os; os.environ['LEFT'] = '1'\n1 / 0")]
     )
-    failure = cells.run(made)
+    failure = cells.run(notebook)
     assert failure.cell == 1 and isinstance(failure.error, ZeroDivisionError)
     assert "LEFT" not in os.environ and sys.stdout is not None
 

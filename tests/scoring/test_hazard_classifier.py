@@ -118,8 +118,8 @@ def test_json_gives_the_same_bytes_of_predictions():
 def test_the_order_of_rows_changes_nothing_that_is_seen():
     X, y, _ = drawn(600, 5, [1.0], 10)
     order = np.random.default_rng(0).permutation(600)
-    there, here = HazardClassifier().fit(X[order], y[order]), HazardClassifier().fit(X, y)
-    assert there.decision_function(X) == pytest.approx(here.decision_function(X), abs=1e-6)
+    shuffled, straight = HazardClassifier().fit(X[order], y[order]), HazardClassifier().fit(X, y)
+    assert shuffled.decision_function(X) == pytest.approx(straight.decision_function(X), abs=1e-6)
 
 
 def test_one_class_and_wrong_directions_are_refused():

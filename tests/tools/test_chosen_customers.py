@@ -138,9 +138,9 @@ def test_segments_of_chosen_customers_can_be_looked_up(portfolio):
         min_segment_size=1,
         only="csm_id == 'eve'",
     )
-    found = {segment.segment_name: segment.client_ids for segment in segments.segments}
-    assert found["Two users"] == ["a"]
-    assert sorted(client for clients in found.values() for client in clients) == ["a", "b"]
+    clients_of = {segment.segment_name: segment.client_ids for segment in segments.segments}
+    assert clients_of["Two users"] == ["a"]
+    assert sorted(client for clients in clients_of.values() for client in clients) == ["a", "b"]
     named = next(part for part in segments.segments if part.segment_name == "Two users")
     patterns = hs.analyze_engagement_patterns(
         portfolio, "segment", segment_id=named.segment_id, analysis_period_days=14

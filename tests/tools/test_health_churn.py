@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 def staying(demo):
     """A live customer that has not given notice, and has been there for a year."""
     known = demo.table("customers")
-    here = known[known["churned_on"].isna() & known["notice_on"].isna()]
-    return here.sort_values(["signup_date", "client_id"])["client_id"].iloc[2]
+    live = known[known["churned_on"].isna() & known["notice_on"].isna()]
+    return live.sort_values(["signup_date", "client_id"])["client_id"].iloc[2]
 
 
 def test_a_prediction_is_the_customers_own_with_its_interval_and_the_base_rate_beside(

@@ -44,8 +44,10 @@ def local_days(values, zones):
         return pd.to_datetime(values)
     out = values.copy()
     for zone in zones.dropna().unique():
-        here = zones == zone
-        out[here] = values[here].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+        in_zone = zones == zone
+        out[in_zone] = (
+            values[in_zone].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+        )
     return out.dt.normalize()
 
 

@@ -271,8 +271,8 @@ def test_weights_of_ones_own_are_those_of_the_customers(demo, health_portfolio):
         hs.calculate_health_score(demo, row["client_id"], "custom", weights).current_health_score
         == row["score"]
     )
-    assert [one["score"] for one in custom.customers] != [
-        one["score"] for one in health_portfolio.customers
+    assert [row["score"] for row in custom.customers] != [
+        row["score"] for row in health_portfolio.customers
     ]
 
 

@@ -24,14 +24,14 @@ def planted(truth):
 
 
 def test_every_stay_is_the_planted_one_to_the_day(demo, planted):
-    found = portfolio_stage_spells(demo, history(demo), demo.data_until, None)
-    found = found[found["stage"] != "churned"]
+    spells = portfolio_stage_spells(demo, history(demo), demo.data_until, None)
+    spells = spells[spells["stage"] != "churned"]
     ours = list(
         zip(
-            found["client_id"],
-            found["stage"],
-            found["start"],
-            found["end"].astype(object),
+            spells["client_id"],
+            spells["stage"],
+            spells["start"],
+            spells["end"].astype(object),
             strict=True,
         )
     )
@@ -53,11 +53,11 @@ def test_every_stay_is_the_planted_one_to_the_day(demo, planted):
 
 def test_disagreements_with_contracts_are_exactly_the_planted_ones(lifecycle, truth):
     planted = truth("stage_disagreements")
-    found = lifecycle.frame("disagreements")
-    found = found[found["kind"] == "contract"]
+    spells = lifecycle.frame("disagreements")
+    spells = spells[spells["kind"] == "contract"]
     assert {
         (row.client_id, row.recorded, row.suggests, str(row.since)[:10])
-        for row in found.itertuples()
+        for row in spells.itertuples()
     } == {
         (row.client_id, row.recorded, row.by_contract, str(row.since)[:10])
         for row in planted.itertuples()
@@ -74,10 +74,10 @@ def test_curves_hold_the_medians_of_the_planted_law(demo, truth):
     for stage, rows in law.groupby("stage"):
         if stage not in curves or curves[stage].n < 30 or curves[stage].median.upper is None:
             continue
-        told = [eval_law(text) for text in rows["parameters"]]
-        door = rng.choice(len(told), 20_000, p=[one["chance"] for one in told])
-        days = np.array([one["median_days"] for one in told])[door] * np.exp(
-            np.array([one["sd_log"] for one in told])[door] * rng.standard_normal(20_000)
+        routes = [eval_law(text) for text in rows["parameters"]]
+        door = rng.choice(len(routes), 20_000, p=[route["chance"] for route in routes])
+        days = np.array([route["median_days"] for route in routes])[door] * np.exp(
+            np.array([route["sd_log"] for route in routes])[door] * rng.standard_normal(20_000)
         )
         median = np.median(np.maximum(1, np.round(days)))
         tried += 1
@@ -146,5 +146,7 @@ def test_the_plan_to_advance_moves_exactly_those_whose_criteria_are_met(demo):
         coming = manage_lifecycle_stages(
             demo, client, "get_stage", as_of=demo.data_until
         ).next_stage_criteria
-        met = bool(coming.criteria_detail) and all(one.met for one in coming.criteria_detail)
+        met = bool(coming.criteria_detail) and all(
+            criterion.met for criterion in coming.criteria_detail
+        )
         assert met == (client in steps and steps[client].target == coming.target_stage), client

@@ -145,10 +145,10 @@ def test_punctual_payment_and_adopted_features_are_counted_from_invoices_and_eve
 def test_retention_by_month_is_counted_from_the_statements_of_two_days(demo):
     tiers = CALLS["tiers"](demo, "")
     months = tiers.frame("revenue_by_month")
-    for place in (4, len(months) - 1):
+    for number in (4, len(months) - 1):
         for column in ("grr", "nrr", "churn", "end"):
-            trace = tiers.trace(f"revenue_by_month[{place}].{column}")
-            expected = months[column].iloc[place]
+            trace = tiers.trace(f"revenue_by_month[{number}].{column}")
+            expected = months[column].iloc[number]
             if pd.isna(expected):
                 continue
             assert trace.kind == "counted" and len(trace.rows)

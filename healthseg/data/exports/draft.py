@@ -325,7 +325,7 @@ def _mapped_columns(survey: Survey, item: Recognised, mapped: MappedTable) -> Dr
         draft.comments.append(f"DECIDE: {mapped.ask}")
     _leave_out(survey, item, draft)
     _add_filter(survey, item, mapped, draft)
-    for rows, question in mapped.asked.items():
+    for rows, question in mapped.questions.items():
         _ask_about(survey, item, draft, rows, question)
     if mapped.table == "customers" and (called := draft.sql_of("name")):
         question = "have a name as tests have: are they customers? else leave them out by their id"

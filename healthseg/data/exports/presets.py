@@ -35,7 +35,7 @@ class MappedColumn:
 
 @dataclass(frozen=True)
 class MappedTable:
-    """``asked``: questions by the rows about which they are asked, where there are any."""
+    """``questions``: they stand by the rows about which they are asked, where there are any."""
 
     table: str
     columns: Mapping[str, MappedColumn]
@@ -43,7 +43,7 @@ class MappedTable:
     only_why: str = ""
     last: str = ""
     ask: str = ""
-    asked: Mapping[str, str] = field(default_factory=dict)
+    questions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _export(system: Mapping[str, Any], content: Mapping[str, Any]) -> ExportPres
             table.get("only_why", ""),
             table.get("last", ""),
             table.get("ask", ""),
-            table.get("asked", {}),
+            table.get("questions", {}),
         )
         for table in content.get("tables", ())
     )

@@ -250,7 +250,7 @@ class Sync:
             reader.check_zone()
             self._refuse_sudden_emptiness(window, reader)
             days = range((window[0] - EPOCH).days, (window[1] - EPOCH).days + 1)
-            events_by_day = rows.place({day: reader.accounting.rows[day] for day in days})
+            events_by_day = rows.write_days({day: reader.accounting.rows[day] for day in days})
         self._record_days(events_by_day, reader, outcome)
 
     def _refuse_sudden_emptiness(self, window: Span, reader: RecordReader) -> None:
@@ -427,7 +427,7 @@ class ExportWindow:
         self._written += len(self._waiting)
         self._waiting = []
 
-    def place(self, counts: dict[int, int]) -> dict[int, int]:
+    def write_days(self, counts: dict[int, int]) -> dict[int, int]:
         """Each event once into its day's file, then all files to their places; rows kept by day.
 
         ``counts`` are the rows of every day of the window; a day without any has no file.

@@ -65,10 +65,10 @@ def own_notebooks(paths: Iterable[str]) -> dict[str, Path]:
     """
     own: dict[str, Path] = {}
     installed = registry.installed_pages()
-    for given in paths:
-        path = installed.get(given, given)
+    for path_or_name in paths:
+        path = installed.get(path_or_name, path_or_name)
         file = Path(path).expanduser().resolve()
-        name = given if given in installed else file.stem
+        name = path_or_name if path_or_name in installed else file.stem
         problem = "is not a file" if not file.is_file() else None
         if not _PAGE.fullmatch(name):
             problem = "has a name that is no page's: 1 to 80 letters, digits, _ or -"
@@ -209,9 +209,9 @@ def atlas(
     for client, tool in planned:
         pages.setdefault(client, set()).add(tool)
     for client, tools in pages.items():
-        place = folder / Path(report_name(client, "x")).parent
-        if place.is_dir():
-            tools.update(path.stem for path in place.glob("*.html"))
+        pages_folder = folder / Path(report_name(client, "x")).parent
+        if pages_folder.is_dir():
+            tools.update(path.stem for path in pages_folder.glob("*.html"))
     known = {client: name or client for client, name in names.items()}
     return Atlas(known, {client: frozenset(tools) for client, tools in pages.items()})
 

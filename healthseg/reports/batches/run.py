@@ -422,9 +422,9 @@ def all_days(out: Path) -> list[Path]:
     )
 
 
-def remove_days(out: Path, newest: int, made: str = "") -> list[str]:
-    """Remove the folders of all days but the ``newest`` and the one just made; their names."""
-    old = [path for path in all_days(out)[newest:] if path.name != made]
+def remove_days(out: Path, newest: int, latest: str = "") -> list[str]:
+    """Remove the folders of all days but the ``newest`` and the latest one; their names."""
+    old = [path for path in all_days(out)[newest:] if path.name != latest]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in old]

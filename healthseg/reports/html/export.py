@@ -189,8 +189,8 @@ def _answered(sections: list[NotebookSection]) -> list[NotebookSection]:
     rest = NotebookSection(UNANSWERED, "not-known")
     if questions:
         items = tuple(
-            document.Item(document.static(" ".join(asked)), document.static(reason))
-            for reason, asked in questions.items()
+            document.Item(document.static(" ".join(headings)), document.static(reason))
+            for reason, headings in questions.items()
         )
         listing = (document.Listing(items),)
         rest.pieces.append(f'<div class="hs">{writer.written(listing)}</div>')

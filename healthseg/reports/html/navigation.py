@@ -174,14 +174,14 @@ class Atlas:
         """The links of a page; it lies two folders deep below the index, that of the portfolio one."""
         top = "../" if client is None else "../../"
         index = f"{top}index.html"
-        home, here = PageLink("Portfolio", index), _label(client, tool)
+        home, label = PageLink("Portfolio", index), _label(client, tool)
         if client is None:
             having = (name for name in self.pages if name is not None)  # of churned customers too
             named = dict.fromkeys((*self.customers, *having))
             pages = {name: self._href(name, index, top) for name in named}
             return Navigation(
                 index,
-                (home, PageLink(here)),
+                (home, PageLink(label)),
                 self._tabs(None, tool),
                 customers=pages,
                 names=self.customers,
@@ -191,7 +191,7 @@ class Atlas:
         before, after = self._around(client, tool, top)
         first = self._first(client)
         own = PageLink(name, "" if first == tool else f"{first}.html")
-        trail = (home, own) if first == tool else (home, own, PageLink(here))
+        trail = (home, own) if first == tool else (home, own, PageLink(label))
         reports = self._reports(client, tool)
         tabs = self._tabs(client, tool)
         return Navigation(index, trail, tabs, before, after, None, reports=reports)

@@ -256,8 +256,8 @@ RETENTION = Table(
 
 def _in_fold(portfolio: PortfolioMilestones) -> Block:
     """The table, behind a fold where no difference is significant."""
-    told = any(row["significant"] for row in portfolio.retention)
-    return RETENTION if told else Fold("Each milestone, and who was retained", (RETENTION,))
+    significant = any(row["significant"] for row in portfolio.retention)
+    return RETENTION if significant else Fold("Each milestone, and who was retained", (RETENTION,))
 
 
 def _likely(portfolio: PortfolioMilestones) -> tuple[str, ...]:
