@@ -343,7 +343,7 @@ def _customers(batch: Batch) -> pa.Table:
     names = np.array(company_names(batch.world.seed, customers.number), object)
     for child in np.flatnonzero((parent >= 0) & batch.world.lively):
         stem = names[parent[child]].rsplit(" ", 1)[0]
-        choices = (f"{stem} {place}" for place in SUBSIDIARIES)
+        choices = (f"{stem} {city}" for city in SUBSIDIARIES)
         names[child] = next((name for name in choices if name not in names), names[child])
     seats = np.where(customers.withheld["seats"], np.nan, last["total_seats"].where(~gone, 0))
     renewal = np.minimum(batch.terms.end_after(batch.world.days - 1), batch.contracts.lapsed)
