@@ -197,9 +197,9 @@ def _usage_lead(page: Any) -> Lead:
 
 
 def _service_lead(page: Any) -> Lead:
-    one = page.service.get("open_tickets") == 1
+    single = page.service.get("open_tickets") == 1
     return (
-        f"{{service.open_tickets:number ticket}} {'is' if one else 'are'} open, "
+        f"{{service.open_tickets:number ticket}} {'is' if single else 'are'} open, "
         "{service.open_high_tickets:number} of high or critical severity"
         if page.service.get("open_tickets")
         else "No ticket is open"
