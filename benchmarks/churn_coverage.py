@@ -1,6 +1,6 @@
 """Do the 90% intervals hold the true probability of nine customers in ten?
 
-    python benchmarks/churn_coverage.py [--portfolios 50] [--sizes 60 120 250] [--windows]
+    python benchmarks/churn_coverage.py [--portfolios 50] [--sizes 60 120 250] [--windows] [--ahead]
 
 Portfolios of 60, 120 and 250 customers after 12 months; every customer at risk on that day, once. Where the gate says yes,
 the interval is the model's; where it says no, the range that the base rate finds plausible for one customer. Truth is
@@ -8,6 +8,9 @@ the probability given what is measured. Exit status 1 where a pooled share leave
 
 ``--windows``: of portfolios by the law ``terms`` of ``_worlds``, the customers that renew within 180 days: how many are expected to
 churn or give notice by then, by their probability within 180 days and within 90, with the range, and by the law.
+
+``--ahead``: of demo portfolios, two halves of a year that don't overlap: by the month, the churn expected with what was known before it
+all, the sum of the law's hazards of those still at risk (whose mean is the number that happens), and the number that happened.
 """
 
 from __future__ import annotations
@@ -129,15 +132,51 @@ def windows(portfolios: int) -> int:
     return int(inside.mean() < 0.8)
 
 
+def months_ahead(seed: int, starts: tuple[int, ...] = (5, 11)) -> pd.DataFrame:
+    """A row per start, month ahead and whether the renewal is due within 180 days: expected, by the law, happened."""
+    rows = rows_of("default", 250, seed)
+    dates, parts = [pd.Timestamp(day) for day in np.unique(rows["date"])], []
+    hazard = rows.pivot(index="client_id", columns="date", values="h_true").fillna(0.0)
+    for start in starts:
+        until = dates[start]
+        past = rows[rows["date"] <= until]
+        past = past.assign(event_on=past["event_on"].where(past["event_on"] <= until))
+        model = ChurnModel.fit(past, until.date(), Settings())
+        if not model.eligible:
+            continue
+        now = rows[rows["date"] == until].reset_index(drop=True)
+        lost = -np.expm1(-np.logaddexp(0, model.steps(now, 180)[0]))
+        at_risk = np.cumprod(np.column_stack([np.ones(len(now)), 1 - lost]), axis=1)
+        month = ((now["event_on"] - until).dt.days - 1) // 30
+        due = now["days_to_renewal"].between(0, 180)
+        for ahead in range(6):
+            law = hazard[dates[start + ahead]].reindex(now["client_id"]).to_numpy()
+            columns = {"expected": at_risk[:, ahead] * lost[:, ahead], "law": law}
+            table = pd.DataFrame(columns | {"happened": month == ahead, "due": due})
+            parts.append(table.groupby("due").sum().assign(start=start, ahead=ahead + 1))
+    return pd.concat(parts).reset_index() if parts else pd.DataFrame()
+
+
+def ahead(portfolios: int) -> int:
+    table = pd.concat([months_ahead(601 + at) for at in range(portfolios)], ignore_index=True)
+    for by in (["ahead"], ["start", "due"]):
+        print(table.groupby(by)[["expected", "law", "happened"]].sum().round(1).to_string())
+    total = table[["expected", "law"]].sum()
+    return int(not 0.85 <= total["expected"] / total["law"] <= 1.15)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--portfolios", type=int, default=50)
     parser.add_argument("--first", type=int, default=0, help="portfolios to leave out")
     parser.add_argument("--sizes", type=int, nargs="*", default=[clients for clients, _ in SIZES])
     parser.add_argument("--windows", action="store_true")
+    parser.add_argument("--ahead", action="store_true")
     options, started = parser.parse_args(), time.monotonic()
     if options.windows:
         return windows(options.portfolios)
+    if options.ahead:
+        return ahead(options.portfolios)
     chosen = [(clients, first) for clients, first in SIZES if clients in options.sizes]
     portfolios = range(options.first, options.first + options.portfolios)
     results = pd.concat(

@@ -14,10 +14,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import healthseg as hs
 from healthseg.data.tables import TABLES as CONTRACT
 from healthseg.demo import SCENARIOS, make_demo
 from healthseg.demo.schema import TABLES, TRUTH
 from healthseg.errors import InvalidParameters
+from healthseg.metrics.spells import spells_as_of
 
 END = pd.Timestamp("2025-10-10")
 KIND_OF = {
@@ -323,6 +325,23 @@ def test_the_portfolio_is_what_a_newcomer_expects_of_customers_and_contracts(por
     rows = events(portfolio)
     alone = rows.groupby("client_id")["source"].agg(lambda names: set(names) == {"api"})
     assert 1 <= alone.sum() <= 3
+
+
+@pytest.mark.slow
+def test_no_section_of_the_default_portfolio_is_empty_by_construction(portfolio):
+    """Returns, adoption patterns, the impact of a message, seasons, self-service, interventions, disagreements."""
+    opened = hs.Portfolio.open(portfolio)
+    spells = spells_as_of(opened, opened.data_until)
+    assert (spells.groupby("client_id").size() > 1).any()
+    adoption = hs.track_feature_adoption(opened)
+    assert len(adoption.adoption_patterns) >= 2
+    assert any(item.expected_impact for item in adoption.recommendations)
+    patterns = hs.analyze_engagement_patterns(opened, "all_customers")
+    assert "quarter" in patterns.temporal_patterns.seasonal_trends
+    assert 0 < patterns.support_patterns.self_service_adoption < 1
+    recovery = patterns.pattern_transitions.from_at_risk_to_healthy
+    assert recovery.common_interventions and recovery.by_kind
+    assert hs.portfolio_lifecycle(opened).disagreements
 
 
 def test_events_rise_towards_the_end_of_a_quarter(portfolio):

@@ -195,7 +195,7 @@ def test_a_saved_model_gives_the_same_and_another_version_or_metric_is_refused(p
     pd.testing.assert_frame_equal(again.predict(rows), model.predict(rows))
     pd.testing.assert_frame_equal(again.explain(rows), model.explain(rows))
     saved = json.loads(text)
-    with pytest.raises(CalculationError, match="version 0, this one reads 3"):
+    with pytest.raises(CalculationError, match="version 0, this one reads 4"):
         ChurnModel.from_json(json.dumps({**saved, "version": 0}))
     strange = [{**saved["predictors"][0], "metric": "moon_phase"}, *saved["predictors"][1:]]
     with pytest.raises(CalculationError, match="moon_phase"):

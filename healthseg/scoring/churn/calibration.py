@@ -4,8 +4,10 @@ probabilities?
 Calibrated log odds of a step = b + a + r·t + s·x: b the average row's, t the part of what is known ahead
 (renewal, tenure), x the rest; a ~ Normal(0, 0.2²), r ~ Normal(1, 0.05²), s ~ Normal(1, 0.2²): shrunk towards no
 change. r the most, since t spans many log odds, and models of the first dates, which few renewals taught, fall short
-of it. j steps ahead t is that of the step, and x has faded to ρʲ·x, ρ ~ Normal(0.9, 0.1²). All are learnt on held-out
-time alone.
+of it. j steps ahead t is that of the step, and s·x has become ρʲ·s·x and a change that nobody knows yet, of variance
+(1 − ρ²ʲ)·v: with v the variance of s·x, customers differ as much in every step. The mean probability then has the log odds
+y + (1 − 2p)·(1 − ρ²ʲ)·v/2 to the second order, p itself at the log odds that it raises: without that term the whole portfolio
+would seem to lose fewer customers in each later step. ρ ~ Normal(0.9, 0.1²). All are learnt on held-out time alone.
 """
 
 from __future__ import annotations
@@ -124,14 +126,15 @@ def judge_held_out(
 
 @dataclass(frozen=True)
 class Calibration:
-    """Coefficients (a, r, s) with their covariance, the fading, a step's days, and the spread of what is unobserved
-    between customers."""
+    """Coefficients (a, r, s) with their covariance, the fading, a step's days, the spread of what is unobserved
+    between customers, and the variance of their own standing, the calibrated rest."""
 
     coefficients: tuple[float, float, float]
     covariance: tuple[tuple[float, float, float], ...]
     fade: float
     step_days: int
     unobserved_sd: float = 0.0
+    variance: float = 0.0
 
     @property
     def intercept(self) -> float:
@@ -149,8 +152,9 @@ class Calibration:
         self, base: np.ndarray | float, timing: np.ndarray, raw: np.ndarray, ahead: int = 0
     ) -> np.ndarray:
         """Calibrated, from the raw log odds of a step, the average row's, and the part of what is known ahead."""
-        rest = self.fade**ahead * (raw - base - timing)
-        return base + self.intercept + self.timing_slope * timing + self.slope * rest
+        known = base + self.intercept + self.timing_slope * timing
+        rest = self.slope * (raw - base - timing)
+        return _ahead(known, rest, self.fade, ahead, self.variance)
 
     def sd(
         self, base: np.ndarray | float, timing: np.ndarray, raw: np.ndarray, raw_sd: np.ndarray
@@ -193,7 +197,8 @@ def calibrate(
     curvature = effects.expand(design, outcome, beta).curvature + np.diag(precision)
     covariance = tuple(tuple(row) for row in np.linalg.inv(curvature)[:3, :3].tolist())
     coefficients = (float(beta[0]), float(beta[1]), float(beta[2]))
-    plain = Calibration(coefficients, covariance, 1.0, step_days)
+    variance = float(coefficients[2] ** 2 * design[:, 2].var())
+    plain = Calibration(coefficients, covariance, 1.0, step_days, variance=variance)
     return replace(plain, fade=_fade(later, plain))
 
 
@@ -202,10 +207,21 @@ def _fade(later: Later, plain: Calibration) -> float:
     log_weight = -0.5 * ((FADES - FADE_MEAN) / FADE_SD) ** 2
     for ahead, base, timing, raw, outcome in later:
         known = base + plain.intercept + plain.timing_slope * timing
-        faded = known + FADES[:, None] ** ahead * plain.slope * (raw - base - timing)
+        rest = plain.slope * (raw - base - timing)
+        faded = _ahead(known, rest, FADES[:, None], ahead, plain.variance)
         log_weight = log_weight + (outcome * faded - np.logaddexp(0, faded)).sum(axis=1)
     weight = np.exp(log_weight - log_weight.max())
     return float((weight * FADES).sum() / weight.sum())
+
+
+def _ahead(
+    known: np.ndarray | float, rest: np.ndarray, fade: Any, ahead: int, variance: float
+) -> np.ndarray:
+    """Log odds of the mean probability so many steps ahead."""
+    odds = known + fade**ahead * rest
+    half = (1 - fade ** (2 * ahead)) * variance / 2
+    raised = odds - np.tanh(odds / 2) * half  # 1 − 2p = −tanh(y/2)
+    return odds - np.tanh(raised / 2) * half
 
 
 def survival(log_odds: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -50,9 +50,9 @@ def explain(model: ChurnModel, rows: pd.DataFrame, horizon_days: float) -> pd.Da
     Collinear metrics are one group: alone, their signs are an artefact of each other. It is named after the metric
     that moves it most for this customer, whose own effect is ``own``. The renewal, the tenure, and what is not
     measured (metric "missing") are groups of their own. ``log_odds`` are against the average training row; with
-    ``base`` they add up to the row's calibrated log odds: of the next step, or the mean over the steps of
-    ``horizon_days``, weighted by where the risk lies. ``sd`` is their standard deviation, ``usual`` the median of
-    the metric.
+    ``base`` they add up to the row's calibrated log odds of the next step; over ``horizon_days`` they are means over its
+    steps, weighted by where the risk lies, of what is known of the customer: what a later step adds for a change that
+    nobody knows yet (``calibration``) is nobody's. ``sd`` is their standard deviation, ``usual`` the median of the metric.
     """
     steps, weights = model.steps(rows, horizon_days)
     risk = weights * scipy.special.expit(steps)

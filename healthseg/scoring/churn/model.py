@@ -48,7 +48,7 @@ from healthseg.settings import Settings
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-VERSION = 3  # of the saved form: a model of another one is refused
+VERSION = 4  # of the saved form: a model of another one is refused
 CALIBRATED = (30, 90)
 PREDICTED = [
     "client_id",
