@@ -24,7 +24,7 @@ def marked_line(
     label: str,
     form: str = "percent",
     least: float = 1.6,
-    label_days: int = 75,
+    label_days: int = 45,
 ) -> theme.Picture:
     """A line over dates whose unusual points are dots; ``label`` names them, once in ``label_days``."""
     rows = canvas.records(frame, value)
@@ -55,7 +55,7 @@ def marked_line(
         canvas.layer(
             names,
             "text",
-            {"align": "left", "dx": 7, "fontSize": 11, "color": theme.SOFT},
+            {"align": "center", "dy": 12, "fontSize": 11, "color": theme.SOFT},
             x=x,
             y=up,
             text="text",

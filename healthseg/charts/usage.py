@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from healthseg.charts import bars, columns, heat, lines, scatter, theme
+from healthseg.charts import bars, columns, formats, heat, lines, scatter, theme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +20,8 @@ def histogram(users: pd.DataFrame) -> Picture:
     counts = users.groupby("cohort")["users"].sum() if len(users) else {}
     return columns.columns(
         users.assign(start=users["active_days"] - 0.42, end=users["active_days"] + 0.42),
-        "Users by active days",
-        f"Active days of the last 28, by cohort; n = {users['users'].sum():.0f} users",
+        _cohorts(counts, users["users"].sum()),
+        f"Users by their active days of the last 28; n = {users['users'].sum():.0f} users",
         "No user could have been active in the last 28 days, or they were not tracked.",
         "start",
         "end",
@@ -33,12 +34,28 @@ def histogram(users: pd.DataFrame) -> Picture:
     )
 
 
+def _cohorts(counts: Mapping[str, float], users: float) -> str:
+    """How many of the users are active on a day a week or more."""
+    often = sum(int(counts.get(name, 0)) for name in ("power", "regular"))
+    verb = "is" if often == 1 else "are"
+    return f"{often:,} of {users:,.0f} users {verb} active on at least a day a week"
+
+
+def _busiest(parts: pd.DataFrame) -> str:
+    """What the most and the median part of the period had."""
+    if not len(parts) or not parts["person_events"].sum():
+        return "Events by people"
+    top = parts.loc[parts["person_events"].idxmax()]
+    day = formats.day(str(top["start"])[:10])
+    return f"{parts['person_events'].sum():,.0f} events by people, the most on {day}"
+
+
 def series(parts: pd.DataFrame) -> Picture:
     cut = " Faint: not a whole part." if len(parts) and not parts["complete"].all() else ""
     return columns.columns(
         parts,
-        "Events by people",
-        f"Account-local time, without API calls; n = {parts['person_events'].sum():,.0f}.{cut}",
+        _busiest(parts),
+        f"Events by people on the account's clock, without API calls; n = {parts['person_events'].sum():,.0f}.{cut}",
         "No person used it in this period.",
         "start",
         "end",
@@ -47,13 +64,13 @@ def series(parts: pd.DataFrame) -> Picture:
     )
 
 
-def trend(weeks: pd.DataFrame) -> Picture:
+def trend(weeks: pd.DataFrame, finding: str = "") -> Picture:
     fitted = weeks["fitted"].notna().any() if len(weeks) else False
     note = "the line is their trend" if fitted else "too few weeks for a trend"
     return columns.columns(
         weeks,
-        "Events by week, and their trend",
-        f"Blocks of seven days; {note}; n = {len(weeks)} weeks",
+        finding or "Events by week",
+        f"Events by people in blocks of seven days; {note}; n = {len(weeks)} weeks",
         "No whole week with events lies before the end of the period.",
         "start",
         "end",
@@ -65,8 +82,8 @@ def trend(weeks: pd.DataFrame) -> Picture:
 def growth(weeks: pd.DataFrame) -> Picture:
     return columns.columns(
         weeks,
-        "Users week by week",
-        "Back: after a week or more without use; paused: active the week before, not in this one; "
+        _users_since(weeks),
+        "Users by week. Back: after a week or more without use; paused: active the week before, not in this one; "
         f"n = {len(weeks)} weeks",
         "No week has active users and a tracked week before it.",
         "start",
@@ -79,6 +96,16 @@ def growth(weeks: pd.DataFrame) -> Picture:
         below=[("dormant_users", "Paused", theme.DOWN)],
         height=190,
     )
+
+
+def _users_since(weeks: pd.DataFrame) -> str:
+    """The active users of the last week beside those of the first."""
+    known = weeks["active_users"].dropna() if len(weeks) else []
+    if len(known) < 2:
+        return "Users week by week"
+    now, before = int(known.iloc[-1]), int(known.iloc[0])
+    users = f"{now:,} user{'' if now == 1 else 's'} active in the last week"
+    return f"{users}, {before:,} in the week {len(known) - 1} weeks before"
 
 
 def heatmap(grid: pd.DataFrame) -> Picture:
@@ -95,17 +122,31 @@ def retention(cohorts: pd.DataFrame) -> Picture:
     users = cohorts.groupby("cohort")["users"].first().sum() if len(cohorts) else 0
     return heat.cohorts(
         cohorts,
-        "Retention of new users",
+        _back_after(cohorts),
         "Share of the users first seen in a week, by weeks since; users in brackets; "
         f"n = {users:,.0f}",
         "No week of the users first seen in the last twelve is over.",
     )
 
 
+def _back_after(cohorts: pd.DataFrame) -> str:
+    """How many new users are active again one and four weeks after their first."""
+    known = cohorts.dropna(subset="retained") if len(cohorts) else cohorts
+    shares = {}
+    for week in (1, 4):
+        rows = known[known["week"] == week] if len(known) else known
+        if len(rows):
+            shares[week] = formats.percent(rows["retained"].sum() / rows["users"].sum())
+    if 1 not in shares:
+        return "Retention of new users"
+    later = f", {shares[4]} after four" if 4 in shares else ""
+    return f"{shares[1]} of new users are active again one week later{later}"
+
+
 def features(frame: pd.DataFrame) -> Picture:
     return bars.bars(
         frame.dropna(subset="adoption_rate"),
-        "Features in use",
+        _most_used(frame),
         "Share of the period's active users; n = {n} features",
         "No feature was used by a person in this period.",
         bars.row(
@@ -115,6 +156,15 @@ def features(frame: pd.DataFrame) -> Picture:
         ),
         bars.shares(),
     )
+
+
+def _most_used(frame: pd.DataFrame) -> str:
+    known = frame.dropna(subset="adoption_rate")
+    if not len(known):
+        return "Features in use"
+    top = known.loc[known["adoption_rate"].idxmax()]
+    name = formats.sentence(formats.words(top["feature"]))
+    return f"{name} is used by {formats.percent(top['adoption_rate'])} of the active users"
 
 
 def peers(frame: pd.DataFrame, client_id: str) -> Picture:
@@ -153,8 +203,8 @@ def breaking_away(customers: pd.DataFrame) -> Picture:
 def utilisation(seats: pd.DataFrame) -> Picture:
     return columns.columns(
         seats,
-        "Seats in use",
-        "Customers by share of seats used in 30 days, the last bar all above; "
+        _full_and_idle(seats),
+        "Customers by share of their seats used in 30 days; the last bar uses all or more; "
         f"n = {seats['customers'].sum():.0f}",
         "No customer's seats are known.",
         "low",
@@ -169,13 +219,23 @@ def utilisation(seats: pd.DataFrame) -> Picture:
     )
 
 
+def _full_and_idle(seats: pd.DataFrame) -> str:
+    full = seats.loc[seats["low"] >= 1 - 1e-9, "customers"].sum()
+    idle = seats.loc[seats["high"] <= 0.5 + 1e-9, "customers"].sum()
+    customers = f"{full:.0f} customer{' uses all its' if full == 1 else 's use all their'} seats"
+    return f"{customers}, {idle:.0f} fewer than half"
+
+
 def days(frame: pd.DataFrame) -> Picture:
     unusual = int(frame["unusual"].sum()) if len(frame) else 0
+    if len(frame):  # "holiday: Christmas Day; holiday: Boxing Day" is too long beside a point
+        first = frame["calendar"].str.partition(";")[0].str.partition(": ")
+        frame = frame.assign(calendar=first[2].where(first[2] != "", first[0]))
     return lines.marked_line(
         frame,
-        "Days of the whole portfolio",
-        "Events by people over the weekday's usual number; "
-        f"n = {frame['ratio'].notna().sum()} days, {unusual} of them unusual",
+        f"{unusual} day{' was' if unusual == 1 else 's were'} unlike the others in a year",
+        "Events by people against the weekday's usual number; "
+        f"n = {frame['ratio'].notna().sum()} days",
         "The portfolio has too few weeks to tell what is usual on a weekday.",
         "date",
         "ratio",

@@ -7,7 +7,9 @@ milestones, stages, contracts and interventions say. An expected effect is the p
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +140,24 @@ class NextActions:
             money=-frame["expected_churned_arr"].astype(float).fillna(0.0),
         ).sort_values(["severe", "money", "client_id", "rank"], kind="stable")
         return frame.loc[order.index].reset_index(drop=True)
+
+    def ranked(self, clients: Iterable[str], topics: Collection[str] = ()) -> list[NextAction]:
+        """The first action of each of these customers, of those about ``topics`` where any are named: the most severe
+        first, then the most ARR. As many as a page shows; a third of one kind only where there is no other."""
+        firsts: list[NextAction] = []
+        for client in clients:
+            actions = self.customer(client, effects=True)
+            about = (action for action in actions if not topics or action.topic in topics)
+            firsts.extend(itertools.islice(about, 1))
+        firsts.sort(key=_most_urgent)
+        seen: Counter[str] = Counter()
+        kinds = []
+        for action in firsts:
+            seen[action.action] += 1
+            kinds.append(seen[action.action] > 2)
+        chosen = [at for at, again in enumerate(kinds) if not again]
+        chosen += [at for at, again in enumerate(kinds) if again]
+        return [firsts[at] for at in sorted(chosen[: self.settings.next_actions_shown])]
 
     # -- figures ---------------------------------------------------------------------------
 
@@ -349,6 +369,10 @@ def first_actions(context: CustomerContext, figures: Mapping[str, Any]) -> list[
     own = {name: figures[name] for name in SCORE_FIGURES}
     known = NextActions.of(context.portfolio, context.as_of)
     return known.customer(context.client_id, own)[: context.settings.next_actions_shown]
+
+
+def _most_urgent(action: NextAction) -> tuple[int, float, str]:
+    return -SEVERITIES.index(action.severity), -(action.arr or 0.0), action.name
 
 
 def _percent(share: float | None) -> float | None:

@@ -10,7 +10,7 @@ import pytest
 import vl_convert
 
 from healthseg.charts import theme
-from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement
+from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement, UsageTrends
 
 DAYS = pd.date_range("2025-03-03", periods=4, freq="7D")
 WEEKS = pd.DataFrame(
@@ -87,11 +87,23 @@ NO_FRAMES = {
 
 def _charts(frames: dict[str, pd.DataFrame]) -> dict[str, theme.Picture]:
     """The charts of a customer's and of the portfolio's result with these frames."""
-    customer = UsageEngagement.model_construct(client_id="b").with_frames(**frames)
-    return {**PortfolioUsage.model_construct().with_frames(**frames).charts(), **customer.charts()}
+    trend = UsageTrends.model_construct(trend_direction="increasing", weekly_growth_rate=0.047)
+    customer = UsageEngagement.model_construct(client_id="b", usage_trends=trend)
+    everyone = PortfolioUsage.model_construct(usage_trends=trend)
+    return {
+        name: chart
+        for result in (everyone, customer)
+        for name, chart in result.with_frames(**frames).charts().items()
+    }
 
 
 DRAWN = _charts(FRAMES)
+FINDINGS = {
+    "trend": "Usage grows by 4.7% a week",
+    "utilisation": "0 customers use all their seats, 1 fewer than half",
+    "retention": "50% of new users are active again one week later",
+    "growth": "5 users active in the last week, 3 in the week 3 weeks before",
+}
 NOTHING = _charts(NO_FRAMES)
 
 
@@ -106,6 +118,11 @@ def test_a_chart_is_valid_and_drawn_with_title_and_number(name):
     )
     drawn = theme.svg(chart)
     assert drawn.startswith("<svg") and "<outage>" not in drawn
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_title_says_what_the_chart_shows(name):
+    assert DRAWN[name].usermeta["title"] == FINDINGS[name]
 
 
 @pytest.mark.parametrize("name", NOTHING)

@@ -36,6 +36,23 @@ def test_utilisation_is_of_the_customers_whose_seats_are_known(demo, usage_portf
     assert usage_portfolio.frame("utilisation")["customers"].sum() == len(table)
 
 
+def test_users_are_as_many_in_the_growth_accounting_as_in_the_totals(usage_portfolio):
+    """Of accounts in the west the last days are a day earlier, and users of a churned customer are gone."""
+    growth = usage_portfolio.growth_accounting
+    assert growth.period.active_users == usage_portfolio.monthly_active_users
+    assert growth.weeks[-1].active_users == usage_portfolio.weekly_active_users
+
+
+def test_users_of_a_customer_that_churned_are_lost_in_the_week_in_which_it_did():
+    days = pd.date_range("2025-03-03", "2025-04-13")
+    events = [(client, f"{day:%Y-%m-%d} 09:00", client) for client in ("a", "b") for day in days]
+    customers = pd.DataFrame(
+        {"client_id": ["a", "b"], "signup_date": "2024-01-01", "churned_on": [None, "2025-04-09"]}
+    )
+    weeks = portfolio_usage(tiny_portfolio(events, customers)).growth_accounting.weeks
+    assert [(week.active_users, week.dormant_users) for week in weeks[-2:]] == [(2, 0), (1, 1)]
+
+
 def test_growth_accounting_of_the_portfolio_adds_up(usage_portfolio):
     for week in usage_portfolio.growth_accounting.weeks:
         assert week.active_users == week.new_users + week.returning_users + week.resurrected_users
@@ -92,6 +109,8 @@ def test_a_customer_on_a_single_user_is_listed_with_its_arr():
     assert [row["client_id"] for row in response.idle_seats] == [
         "one"
     ] and response.seat_utilisation == 0.25
+    (action,) = response.next_actions
+    assert (action.client_id, action.topic, action.arr) == ("one", "seats", 5000)
 
 
 def test_arr_in_several_currencies_is_not_added_up():

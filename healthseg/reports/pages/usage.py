@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS, portfolio_about
+from healthseg.reports.pages.common import (
+    CUSTOMER_ABOUT,
+    FIRST_ACTIONS,
+    NEXT_ACTIONS,
+    largest_first,
+    portfolio_about,
+)
 from healthseg.reports.spec import (
     Card,
     Cell,
     Chart,
     Columns,
     Facts,
+    Fold,
     Missing,
     Page,
     Points,
@@ -20,26 +27,34 @@ from healthseg.reports.spec import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.tools.usage.result import UsageEngagement
+    from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement
 
 TREND = Card(
-    "Trend",
+    "Usage trend",
     "{usage_trends.weekly_growth_rate:signed_percent.1}",
-    "events a week",
+    "events a week, over {usage_trends.weeks:number week}",
     lambda usage: (
         "{usage_trends.trend_direction:words}"
         if usage.usage_trends.trend_direction
         else "too little data"
     ),
     direction="usage_trends.trend_direction",
+    past="frames.weeks.person_events",
+    past_name="events by week",
 )
-# of the period, each user once; weeks have words of their own
-GROWTH = (
-    "Of {growth_accounting.period.active_users:number user} of the last {lookback_period_days:number day} "
-    "{growth_accounting.period.new_users:number} are new and "
-    "{growth_accounting.period.resurrected_users:number} resurrected; "
-    "{growth_accounting.period.dormant_users:number} became dormant: active in the days before, not in these"
-)
+NAMED_AS_REST = ("below its own baseline", "seats in use", "depends on one user", " days")
+
+
+def growth(days: str) -> str:
+    """How many joined, came back and stopped; ``days`` is the period's length."""
+    return (
+        "{growth_accounting.period.new_users:number user} joined and "
+        "{growth_accounting.period.resurrected_users:number} came back in {"
+        + days
+        + ":number day}, while {growth_accounting.period.dormant_users:number} stopped"
+    )
+
+
 WEEKS = Table(
     "frames.growth",
     {
@@ -49,7 +64,7 @@ WEEKS = Table(
         "Active again": "returning_users:number",
         "Back": "resurrected_users:number",
         "Paused": "dormant_users:number",
-        "Gains ÷ losses": "pulse_ratio:number.2",
+        "New and back per paused user": "pulse_ratio:number.2",
     },
     label="weeks",
 )
@@ -57,7 +72,7 @@ WEEKS = Table(
 
 def stood_out(day: Row) -> str:
     """What made a day unusual."""
-    return {"people": "people who were active", "doing": "what each of them did"}[day["about"]]
+    return {"people": "people", "doing": "events each"}[day["about"]]
 
 
 def cohort(user: Row) -> str:
@@ -89,6 +104,31 @@ NO_CHAMPION = (
     "No single user accounted for a fifth of the usage on 12 days of the 90 before: "
     "there is no champion to lose"
 )
+
+
+def _amount(usage: UsageEngagement) -> tuple[str, ...]:
+    metrics = usage.engagement_metrics
+    if not metrics.licensed_seats or metrics.seat_utilisation is None:
+        return ("{engagement_metrics.active_users:number user} were active in the period",)
+    used = (
+        "{engagement_metrics.seat_utilisation:percent} of the {engagement_metrics.licensed_seats:number seat} paid for "
+        "were used in 30 days"
+    )
+    return used, "On an average day {engagement_metrics.daily_active_users:number user} are active"
+
+
+def _depth(usage: UsageEngagement) -> tuple[str, ...]:
+    cohorts = usage.user_cohorts
+    if cohorts is None:
+        return ()
+    return (
+        "Of {user_cohorts.users:number user} {user_cohorts.power_users:number} are active on three days a week or more, "
+        "{user_cohorts.regular_users:number} on at least one, {user_cohorts.at_risk_users:number} less often and "
+        "{user_cohorts.inactive_users:number} not at all in 28 days",
+        "{user_cohorts.declining_users:number} regular ones have halved their active days: talk to them"
+        if cohorts.declining_users
+        else "",
+    )
 
 
 CUSTOMER = Page(
@@ -129,22 +169,25 @@ CUSTOMER = Page(
     ),
     sections=(
         Section(
+            "actions",
+            "What to do next?",
+            blocks=(
+                NEXT_ACTIONS,
+                Points(
+                    "alerts",
+                    "{message:prose}",
+                    severity="severity",
+                    heading="Alerts",
+                    where=lambda alert: alert["severity"] in ("high", "critical"),
+                ),
+                Chart("trend"),
+            ),
+        ),
+        Section(
             "amount",
             "Who uses it, how much, and how many of the paid seats?",
-            blocks=(
-                Facts(
-                    {
-                        "Active users in the period": "{engagement_metrics.active_users:number}",
-                        "On an average day": "{engagement_metrics.daily_active_users:number}",
-                        "Provisioned users": "{engagement_metrics.provisioned_users:number}",
-                        "Activated": "{engagement_metrics.user_activation_rate:percent}",
-                        "Features adopted of those entitled": "{engagement_metrics.feature_adoption_rate:percent}",
-                        "Events by people": "{usage_analytics.person_events:number}",
-                        "API calls": "{usage_analytics.api_calls_count:number}",
-                        "Features used": "{usage_analytics.unique_features_used:number}",
-                        "Sessions per user and week": "{engagement_metrics.sessions_per_user_per_week:number.1}",
-                    }
-                ),
+            _amount,
+            (
                 Chart(
                     "series",
                     Table(
@@ -159,65 +202,47 @@ CUSTOMER = Page(
                         label="parts of the period",
                     ),
                 ),
+                Facts(
+                    {
+                        "Active users in the period": "{engagement_metrics.active_users:number}",
+                        "On an average day": "{engagement_metrics.daily_active_users:number}",
+                        "Provisioned users": "{engagement_metrics.provisioned_users:number}",
+                        "Activated": "{engagement_metrics.user_activation_rate:percent}",
+                        "Features adopted of those entitled": "{engagement_metrics.feature_adoption_rate:percent}",
+                        "Events by people": "{usage_analytics.person_events:number}",
+                        "API calls": "{usage_analytics.api_calls_count:number}",
+                        "Features used": "{usage_analytics.unique_features_used:number}",
+                        "Sessions per user and week": "{engagement_metrics.sessions_per_user_per_week:number.1}",
+                    }
+                ),
             ),
         ),
         Section(
             "growth",
             "Is it growing?",
             (
-                "Events by people are {usage_trends.trend_direction:words}: "
-                "{usage_trends.weekly_growth_rate:signed_percent.1} a week, "
-                "{usage_trends.interval_level:percent} interval "
-                "{usage_trends.growth_interval.lower:signed_percent.1} to "
-                "{usage_trends.growth_interval.upper:signed_percent.1}, over "
-                "{usage_trends.weeks:number week}",
-                "The pace is {usage_trends.usage_velocity}",
-                GROWTH,
-                "The last 28 days are at {own_baseline.ratio:percent} of the customer’s own baseline; "
-                "the portfolio’s median customer at {own_baseline.portfolio_median_ratio:percent} "
-                "(n = {own_baseline.portfolio_customers:number})",
+                growth("analysis_period.days"),
+                "The last 28 days are at {own_baseline.ratio:percent} of its own baseline, the portfolio’s median "
+                "customer at {own_baseline.portfolio_median_ratio:percent} of its",
             ),
             (
                 Missing("The trend", "usage_trends.trend_direction"),
-                Chart("trend"),
                 Chart("growth", WEEKS),
-                Table(
-                    "unusual_days",
-                    {
-                        "Day": "date:day",
-                        "Events": "person_events:number",
-                        "Usual": "expected:number",
-                        "The rest of the portfolio": "portfolio_ratio:percent",
-                        "What stood out": stood_out,
-                        "Likely cause": "{likely_cause:prose?none found}",
-                    },
-                    "Unusual days",
-                    "days",
-                ),
-            ),
-        ),
-        Section(
-            "timing",
-            "When is it used?",
-            (
-                "{activity_heatmap.statement:sentence}",
-                "By the clock of {activity_heatmap.timezone}, "
-                "n = {activity_heatmap.user_hours:number user-hour}",
-            ),
-            (
-                Chart(
-                    "heatmap",
-                    Table(
-                        "frames.cells",
-                        {
-                            "Day or hour": "name",
-                            "User-hours": "user_hours:number",
-                            "Share": "share:percent.1",
-                            "To the mean in use": "ratio:number.2",
-                            "p": "p:number.3",
-                        },
-                        label="days and hours",
-                        where=lambda cell: cell["user_hours"],
+                Fold(
+                    "{unusual_days:count unusual day}",
+                    (
+                        Table(
+                            "unusual_days",
+                            {
+                                "Day": "date:day",
+                                "Events": "person_events:number",
+                                "Usual": "expected:number",
+                                "The rest of the portfolio": "portfolio_ratio:percent",
+                                "What stood out": stood_out,
+                                "Likely cause": "{likely_cause:prose?none found}",
+                            },
+                            label="days",
+                        ),
                     ),
                 ),
             ),
@@ -225,21 +250,9 @@ CUSTOMER = Page(
         Section(
             "depth",
             "How deep and how often?",
-            (
-                "By their active days of the last 28, of {user_cohorts.users:number user} who could "
-                "have been active {user_cohorts.power_users:number} are power users, "
-                "{user_cohorts.regular_users:number} regular, {user_cohorts.at_risk_users:number} "
-                "occasional and {user_cohorts.inactive_users:number} inactive",
-                lambda usage: (
-                    "{user_cohorts.declining_users:number} who were regular were active on fewer "
-                    "than half as many days in the last 28 days"
-                    if usage.user_cohorts and usage.user_cohorts.declining_users
-                    else None
-                ),
-            ),
+            _depth,
             (
                 Missing("Cohorts of users", "user_cohorts"),
-                Chart("histogram", needs="user_cohorts"),
                 Chart("retention", needs="user_cohorts"),
                 Missing("Features", "feature_adoption_timeline"),
                 Chart(
@@ -273,19 +286,42 @@ CUSTOMER = Page(
             ),
         ),
         Section(
+            "timing",
+            "When is it used?",
+            ("{activity_heatmap.statement:sentence}",),
+            (
+                Chart(
+                    "heatmap",
+                    Table(
+                        "frames.cells",
+                        {
+                            "Day or hour": "name",
+                            "User-hours": "user_hours:number",
+                            "Share": "share:percent.1",
+                            "To the mean in use": "ratio:number.2",
+                            "p": "p:number.3",
+                        },
+                        label="days and hours",
+                        where=lambda cell: cell["user_hours"],
+                    ),
+                ),
+            ),
+        ),
+        Section(
             "dependence",
             "Who does usage depend on?",
             dependence,
-            (Missing("Dependence on users", "dependence.top_user_share"),),
+            (
+                Missing("Dependence on users", "dependence.top_user_share"),
+                Chart("histogram", needs="user_cohorts"),
+            ),
         ),
         Section(
             "comparison",
             "How does it compare with peers?",
             (
-                "It ranks above {benchmark_insights.percentile_rank:number}% of its "
-                "{benchmark_insights.peers:number peer} ({benchmark_insights.peer_group}), interval "
-                "{benchmark_insights.percentile_interval.lower:number} to "
-                "{benchmark_insights.percentile_interval.upper:number}%",
+                "It is used more than at {benchmark_insights.percentile_rank:number}% of its "
+                "{benchmark_insights.peers:number peer} ({benchmark_insights.peer_group})",
                 "{benchmark_insights.vs_peers:sentence}",
                 "{benchmark_insights.vs_industry_average:sentence}",
             ),
@@ -295,19 +331,23 @@ CUSTOMER = Page(
                 Chart("peers", needs="benchmark_insights"),
             ),
         ),
-        Section(
-            "actions",
-            "What to do next?",
-            blocks=(
-                NEXT_ACTIONS,
-                Points("alerts", "{message:prose}", severity="severity", heading="Alerts"),
-            ),
-        ),
     ),
     method=(
         "Days are those of the account’s own clock; API calls are events, but not activity",
         "Active users of the week and the month are the distinct users of the last 7 and 30 days",
         "Active users of the day are a mean over the period",
+        lambda usage: (
+            "The growth a week is within {usage_trends.growth_interval.lower:signed_percent.1} and "
+            "{usage_trends.growth_interval.upper:signed_percent.1} ({usage_trends.interval_level:percent} interval)"
+            if usage.usage_trends.growth_interval
+            else None
+        ),
+        lambda usage: (
+            "The rank among peers is within {benchmark_insights.percentile_interval.lower:number} and "
+            "{benchmark_insights.percentile_interval.upper:number}%"
+            if usage.benchmark_insights and usage.benchmark_insights.percentile_interval
+            else None
+        ),
         "The trend is the Theil–Sen slope of the logarithms of whole weeks",
         "A day or hour is a peak where it is far above the mean of those in use, beyond what chance "
         "explains",
@@ -316,9 +356,81 @@ CUSTOMER = Page(
 )
 
 
+def _reason(row: Row) -> str:
+    """Why a customer is listed, where the row does not say it already."""
+    return "" if row["reason"].endswith(NAMED_AS_REST) else "{reason:prose}"
+
+
 def _customers(columns: Columns) -> Columns:
     """A customer with its reason, the columns, and its ARR."""
-    return {"Customer": Cell("name", under="{reason:prose}"), **columns, "ARR": "arr:money"}
+    return {"Customer": Cell("name", under=_reason), **columns, "ARR": "arr:money"}
+
+
+def _arr(path: str) -> str:
+    """The ARR of some customers in brackets, where it can be added up."""
+    return f" ({{{path}:brief_money}} ARR)"
+
+
+def _with_arr(usage: PortfolioUsage, count: str, path: str) -> str:
+    known = getattr(usage, path)
+    return count + (_arr(path) if known else "")
+
+
+def _drops(usage: PortfolioUsage) -> tuple[str, ...]:
+    if not usage.breaking_away:
+        return ("No customer’s usage fell far below its own baseline",)
+    largest = max(
+        range(len(usage.breaking_away)), key=lambda at: usage.breaking_away[at]["arr"] or 0
+    )
+    others = usage.median_usage_ratio
+    held = "the median customer is at {median_usage_ratio:percent} of its baseline"
+    count = _with_arr(usage, "{breaking_away:count customer}", "breaking_away_arr")
+    named = f"breaking_away[{largest}]"
+    return (
+        f"Usage fell sharply at {count}" + (f", while {held}" if others else ""),
+        f"The largest is {{{named}.name}}: {{{named}.usage_ratio:percent}} of its baseline"
+        if usage.breaking_away[largest]["arr"]
+        else "",
+    )
+
+
+def _seats(usage: PortfolioUsage) -> tuple[str, ...]:
+    if usage.licensed_seats is None:
+        return ()
+    return (
+        "{seats_in_use:number} of {licensed_seats:number} seats were used in 30 days; "
+        + _with_arr(usage, "{idle_seats:count customer}", "idle_seats_arr")
+        + " used fewer than half of theirs and may not renew the rest",
+        "{customers_at_their_seats:number customer} used all of theirs: offer them more"
+        if usage.customers_at_their_seats
+        else "",
+    )
+
+
+def _growth(usage: PortfolioUsage) -> tuple[str, ...]:
+    if usage.growth_accounting.period.pulse_ratio is None:
+        return (growth("lookback_period_days"),)
+    return (
+        growth("lookback_period_days")
+        + ": {growth_accounting.period.pulse_ratio:number.1} gained for each one lost",
+    )
+
+
+def _single(usage: PortfolioUsage) -> tuple[str, ...]:
+    count = _with_arr(usage, "{single_user_customers:count customer}", "single_user_arr")
+    if not usage.single_user_customers and not usage.champions_departed:
+        return ("No customer depends on a single user",)
+    return (
+        f"{count} would stop if one person did" if usage.single_user_customers else "",
+        "At {champions_departed:count customer} the person who used it most has gone silent"
+        if usage.champions_departed
+        else "",
+    )
+
+
+def _last_event(row: Row) -> str:
+    known = {0: "today", 1: "yesterday"}
+    return known.get(row["days_since_last"], "{days_since_last:number} days ago")
 
 
 PORTFOLIO = Page(
@@ -333,31 +445,34 @@ PORTFOLIO = Page(
             "Active in 30 days",
             "{monthly_active_users:number}",
             "{weekly_active_users:number} in 7 days",
+            "{active_users_change:signed} in {lookback_period_days:number day}",
+            direction="active_users_change",
+            past="frames.growth.active_users",
+            past_name="active users by week",
         ),
+        TREND,
         Card(
             "Seats in use",
             "{seat_utilisation:percent}",
             "{seats_in_use:number} of {licensed_seats:number} at {customers_with_seats:number customer}",
         ),
-        TREND,
-        Card("Sharp drops", "{breaking_away:count}", "customers"),
         Card(
-            "On a single user",
-            "{single_user_customers:count}",
-            lambda usage: (
-                "ARR {single_user_arr:brief_money}" if usage.single_user_arr else "customers"
-            ),
+            "Customers with a sharp drop",
+            "{breaking_away:count}",
+            lambda usage: "{breaking_away_arr:brief_money} ARR" if usage.breaking_away_arr else "",
+        ),
+        Card(
+            "Customers using all their seats",
+            "{customers_at_their_seats:number}",
+            "ready for a talk about more",
         ),
     ),
     sections=(
-        Section("actions", "What to do next?", blocks=(NEXT_ACTIONS,)),
+        Section("actions", "What to do next?", blocks=(FIRST_ACTIONS, Chart("trend"))),
         Section(
             "breaking_away",
             "Where did usage drop sharply?",
-            (
-                "Usage of {breaking_away:count} of {total_customers:number customer} fell far below its own "
-                "baseline, while the median customer is at {median_usage_ratio:percent} of its",
-            ),
+            _drops,
             (
                 Table(
                     "breaking_away",
@@ -365,104 +480,115 @@ PORTFOLIO = Page(
                         {
                             "Of own baseline": Cell("usage_ratio:percent", bar=True),
                             "Users in 30 days": "monthly_active_users:number",
-                            "Days since the last event": "days_since_last:number",
+                            "Last used": _last_event,
                         }
                     ),
                     label="customers",
-                ),
-            ),
-        ),
-        Section(
-            "seats",
-            "Which seats are idle?",
-            ("{idle_seats:count customer} use fewer than half of their seats",),
-            (
-                Chart("utilisation"),
-                Table(
-                    "idle_seats",
-                    _customers(
-                        {
-                            "Seats in use": Cell("seat_utilisation:percent", bar=True),
-                            "Users in 30 days": "monthly_active_users:number",
-                            "Seats": "seats:number",
-                        }
-                    ),
-                    label="customers",
+                    sort=largest_first("arr"),
                 ),
             ),
         ),
         Section(
             "growth",
             "Is the number of users growing?",
-            (GROWTH,),
-            (Chart("growth", WEEKS), Chart("trend")),
+            _growth,
+            (Chart("growth", WEEKS),),
         ),
         Section(
-            "retention",
-            "Do new users keep using it, and when?",
-            blocks=(Chart("retention"), Chart("heatmap")),
+            "seats",
+            "Which seats are idle?",
+            _seats,
+            (
+                Chart("utilisation"),
+                Table(
+                    "customers",
+                    {
+                        "Customer": "name",
+                        "Used": "monthly_active_users:number",
+                        "Paid": "seats:number",
+                        "ARR": "arr:money",
+                    },
+                    "Largest customers that use all their seats",
+                    "customers",
+                    where=lambda row: (row["seat_utilisation"] or 0.0) >= 1,
+                    sort=largest_first("arr"),
+                    limit=5,
+                ),
+                Table(
+                    "idle_seats",
+                    {
+                        "Customer": "name",
+                        "Seats in use": Cell("seat_utilisation:percent", bar=True),
+                        "Used": "monthly_active_users:number",
+                        "Paid": "seats:number",
+                        "ARR": "arr:money",
+                    },
+                    "Most idle seats",
+                    "customers",
+                ),
+            ),
         ),
         Section(
             "single_users",
             "Which customers depend on one user?",
-            (
-                "{single_user_customers:count customer} have a single active user in 30 days",
-                "The champion departed at {champions_departed:count customer}",
-            ),
+            _single,
             (
                 Table(
-                    "single_user_customers",
-                    _customers(
-                        {
-                            "Events in 28 days": "person_events:number",
-                            "Seats": "seats:number",
-                        }
-                    ),
-                    "On a single user",
                     "customers",
-                ),
-                Table(
-                    "champions_departed",
                     {
                         "Customer": "name",
-                        "Days since the last event": "days_since_last:number",
+                        "Why": lambda row: (
+                            "one active user" if row["single_user"] else "champion gone"
+                        ),
+                        "Users in 30 days": "monthly_active_users:number",
+                        "Last used": _last_event,
                         "ARR": "arr:money",
                     },
-                    "Champion departed",
-                    "customers",
+                    label="customers",
+                    where=lambda row: row["single_user"] or row["champion_departed"] == 1,
+                    sort=largest_first("arr"),
                 ),
             ),
+        ),
+        Section(
+            "retention",
+            "Do new users keep using it?",
+            blocks=(Chart("retention"),),
         ),
         Section(
             "unusual_days",
             "Which days were unusual?",
             blocks=(
-                Chart(
-                    "days",
-                    Table(
-                        "unusual_days",
-                        {
-                            "Day": "date:day",
-                            "Events": "person_events:number",
-                            "Usual": "expected:number",
-                            "Ratio": "ratio:percent",
-                            "What stood out": stood_out,
-                            "Likely cause": "{likely_cause:prose?none found}",
-                        },
-                        label="days",
-                    ),
+                Chart("days"),
+                Table(
+                    "unusual_days",
+                    {
+                        "Day": "date:day",
+                        "Against usual": "ratio:percent",
+                        "Stood out": stood_out,
+                        "Likely cause": "{likely_cause:prose?not known}",
+                    },
+                    label="days",
+                    newest_first=True,
                 ),
             ),
         ),
     ),
     method=(
-        "Live customers only; new, returning, resurrected and dormant users are those of all "
-        "customers, of churned ones too",
+        "Live customers only; users of a customer that churned count as dormant from that week on",
+        "Weeks and months end with each account’s last whole day on its own clock",
+        "A new user is one never seen before; one came back after a period of equal length without use",
         "Usage against the own baseline is the events of 28 days over those of the 84 days before, "
         "per tracked day; a sharp drop is below four fifths of the median customer’s, and two robust "
         "spreads away",
         "A day is unusual where as many people, or as much done by each, occurs by chance once in "
         "100,000 such days",
+        lambda usage: (
+            "The growth a week is within {usage_trends.growth_interval.lower:signed_percent.1} and "
+            "{usage_trends.growth_interval.upper:signed_percent.1} ({usage_trends.interval_level:percent} interval)"
+            if usage.usage_trends.growth_interval
+            else None
+        ),
         "Amounts of different currencies are never added up",
     ),
     portfolio=True,

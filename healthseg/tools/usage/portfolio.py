@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.metrics.counting import EPOCH, counting, epoch_days
+from healthseg.metrics.counting import EPOCH, counting, epoch_days, observed_spans
 from healthseg.metrics.money import Money, money
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.spans import over
@@ -17,9 +17,11 @@ from healthseg.metrics.users import hours_of, retention
 from healthseg.statistics.robust import MAD_TO_SD
 from healthseg.tools.base import Alert, Figure
 from healthseg.tools.context import DAY, chosen_customers, chosen_warnings, live_rows
-from healthseg.tools.usage.result import GrowthAccounting, PortfolioUsage
+from healthseg.tools.next_actions import NextActions
+from healthseg.tools.usage.result import GrowthAccounting, GrowthPeriod, PortfolioUsage
 from healthseg.tools.usage.sections import (
     GROWTH,
+    SpanOf,
     growth_accounting,
     growth_period,
     heatmap,
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from healthseg.settings import Settings
 
 TOOL = "track_usage_engagement"
+# what the actions of the shared list must be about to stand on this page
+TOPICS = ("usage", "champion", "breadth", "seats")
 UTILISATION_STEP = 0.1
 RATIO_FLOOR = 0.01  # a ratio of zero has no logarithm
 
@@ -56,7 +60,11 @@ def usage_of_portfolio(
     amounts = money(portfolio, rows, as_of)
     table = _customers(rows, amounts, everybody, settings)
     table = table[table["client_id"].isin(known.index)]
-    growth, growth_frame, weeks = _growth(portfolio, everyone, start, end)
+    counted = known["churned_on"].notna() | known.index.isin(table["client_id"])
+    customers_counted = known.index[signed_up & counted].tolist()
+    growth, growth_frame, weeks = _growth(
+        portfolio, customers_counted, known["churned_on"], start, end
+    )
     trend, weeks = trends(weeks, end, settings)
     cohorts, retention_frame = retention_cohorts(retention(portfolio, end, everyone))
     hours = hours_of(counting(portfolio, everyone, start, end), start, end)
@@ -88,9 +96,17 @@ def usage_of_portfolio(
         idle_seats=_records(_idle(table, settings)),
         single_user_customers=_records(single),
         champions_departed=_records(table[table["champion_departed"] == 1]),
-        single_user_arr=Figure(
-            None if currency is None else rounded(single["arr"].sum(), 2), no_arr
+        active_users_change=Figure(
+            _users_gained(growth.period), "users of the period before are not known"
         ),
+        **{
+            name: Figure(None if currency is None else rounded(rows_of["arr"].sum(), 2), no_arr)
+            for name, rows_of in (
+                ("single_user_arr", single),
+                ("breaking_away_arr", table[table["breaks_away"]]),
+                ("idle_seats_arr", _idle(table, settings)),
+            )
+        },
         currency=Figure(currency, no_arr),
         growth_accounting=growth,
         user_retention=cohorts,
@@ -99,6 +115,7 @@ def usage_of_portfolio(
         customers=_records(table),
         recommendations=[rule.text for rule in actions],
         recommendations_detail=actions,
+        next_actions=NextActions.of(portfolio, as_of).ranked(_concerned(table, settings), TOPICS),
         alerts=[Alert.of(rule) for rule in alerts],
     ).with_frames(
         customers=table,
@@ -174,13 +191,21 @@ def _reason(row: dict[str, Any], settings: Settings) -> str:
 
 
 def _growth(
-    portfolio: Portfolio, clients: list[str], start: dt.date, end: dt.date
+    portfolio: Portfolio, clients: list[str], churned_on: pd.Series, start: dt.date, end: dt.date
 ) -> tuple[GrowthAccounting, pd.DataFrame, pd.DataFrame]:
-    """Users of all customers, churned ones too, over the period and by week; and the weeks' events."""
+    """Users over the period and by week, and the weeks' events.
+
+    Of a customer that churned by a span's end all users of the span before count as dormant, so that the active ones
+    are those of the customers that are live at that end.
+    """
     days = max((end - start).days, portfolio.settings.usage_trend_days)
     parts = [(0, start, end), *weeks_before(end, portfolio.first_event_day, days)]
     names = ["person_events", *GROWTH]
-    frame = over(portfolio, spans_of(clients, parts), names)
+    frame = over(portfolio, _whole_days(portfolio, clients, parts, end), names)
+    ends = frame["span_id"].map({part[0]: part[2] for part in parts})
+    gone = pd.to_datetime(frame["client_id"].map(churned_on)) < pd.to_datetime(ends)
+    frame.loc[gone, "dormant_users"] += frame.loc[gone, "returning_users"]
+    frame.loc[gone, ["active_users", "new_users", "returning_users", "resurrected_users"]] = 0.0
     total = frame.groupby("span_id")[names].sum(min_count=1)
     total = pd.DataFrame(parts, columns=["span_id", "start", "end"]).join(total, on="span_id")
     weeks = total.iloc[1:].reset_index(drop=True)
@@ -191,6 +216,24 @@ def _growth(
         growth_period(total.iloc[0].to_dict(), start, end), weeks
     )
     return growth, growth_frame, weeks
+
+
+def _users_gained(period: GrowthPeriod) -> int | None:
+    """How many more users are active than in the period before."""
+    new, back, lost = period.new_users, period.resurrected_users, period.dormant_users
+    return None if new is None or back is None or lost is None else new + back - lost
+
+
+def _whole_days(
+    portfolio: Portfolio, clients: list[str], parts: list[SpanOf], end: dt.date
+) -> pd.DataFrame:
+    """The spans of each customer, counted back from its own last whole day: in the west the day before."""
+    last = observed_spans(portfolio, clients, end - DAY, 1).set_index("client_id")["end"]
+    spans = spans_of(clients, parts)
+    back = pd.to_timedelta((end - spans["client_id"].map(last)).map(lambda days: days.days), "D")
+    for name in ("start", "end"):
+        spans[name] = (pd.to_datetime(spans[name]) - back).dt.date
+    return spans
 
 
 def _days(
@@ -224,6 +267,7 @@ def _totals(table: pd.DataFrame) -> dict[str, Any]:
         ),
         "monthly_active_users": Figure(integer(users.sum(min_count=1)), early),
         "licensed_seats": Figure(integer(seats) if len(seated) else None, no_seats),
+        "customers_at_their_seats": int((seated["seat_utilisation"] >= 1).sum()),
         "customers_with_seats": len(seated),
         "seats_in_use": Figure(
             integer(seated["monthly_active_users"].sum()) if len(seated) else None, no_seats
@@ -271,9 +315,17 @@ def _figures(table: pd.DataFrame, settings: Settings) -> dict[str, Any]:
         "idle": _idle(table, settings),
     }
     names = {f"{name}_names": _largest(rows) for name, rows in groups.items()}
-    counts = {name: float(len(rows)) for name, rows in groups.items() if name != "falling"}
+    counts = {name: float(len(rows)) for name, rows in groups.items()}
     figures = {"customers": float(len(table)), "breaking_away": float(table["breaks_away"].sum())}
     return {**settings.limits_in_rules, **figures, **counts, **names}
+
+
+def _concerned(table: pd.DataFrame, settings: Settings) -> list[str]:
+    """The customers that a list of the page names."""
+    listed = table["breaks_away"] | table["single_user"] | (table["champion_departed"] == 1)
+    idle = table["seat_utilisation"] < settings.idle_seats_max_utilisation
+    silent = table["days_since_last"] >= settings.silent_days
+    return table.loc[listed | idle | silent, "client_id"].tolist()
 
 
 def _largest(rows: pd.DataFrame) -> str | None:

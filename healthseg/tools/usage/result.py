@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from healthseg.charts.formats import brief_money
 from healthseg.rules import counted
 from healthseg.tools.base import Alert, Interval, Part, Result, TriggeredRule
+from healthseg.tools.next_actions import NextAction
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -105,6 +107,16 @@ class UsageTrends(Part):
     weeks: int = Field(description="Whole weeks in the window")
     window_start: dt.date = Field(description="First day of the window")
     interval_level: float = Field(description="Level of the intervals")
+
+    @property
+    def statement(self) -> str:
+        """The trend in words; empty where it is not known."""
+        if self.trend_direction is None or self.weekly_growth_rate is None:
+            return ""
+        if self.trend_direction == "stable":
+            return "Usage is stable"
+        verb = "grows" if self.weekly_growth_rate > 0 else "falls"
+        return f"Usage {verb} by {100 * abs(self.weekly_growth_rate):.1f}% a week"
 
 
 class UserCohorts(Part):
@@ -310,7 +322,7 @@ class UsageEngagement(Result):
 
         return {
             "series": usage.series(self.frame("series")),
-            "trend": usage.trend(self.frame("weeks")),
+            "trend": usage.trend(self.frame("weeks"), self.usage_trends.statement),
             "growth": usage.growth(self.frame("growth")),
             "heatmap": usage.heatmap(self.frame("heatmap")),
             "histogram": usage.histogram(self.frame("histogram")),
@@ -320,21 +332,19 @@ class UsageEngagement(Result):
         }
 
     def verdict(self) -> str:
-        metrics, trend = self.engagement_metrics, self.usage_trends
+        metrics = self.engagement_metrics
         if not self.usage_analytics.person_events:
             return f"{self.name}: no user was active in this period"
         users, days = metrics.monthly_active_users, 30
         if users is None:
             users, days = metrics.active_users, self.analysis_period.days
-        text = f"{self.name}: {users} active user{'' if users == 1 else 's'} in {days} days"
-        if metrics.licensed_seats:
-            text += f" on {metrics.licensed_seats} seats"
-        if trend.trend_direction:
-            text += f"; usage {trend.trend_direction}"
-        if trend.trend_direction and trend.weekly_growth_rate is not None:
-            text += f" ({100 * trend.weekly_growth_rate:+.1f}% a week)"
-        count = len(self.recommendations)
-        return text + (f"; {count} recommendation{'s' if count > 1 else ''}" if count else "")
+        text = f"{self.name}: {counted(users, 'user')} active in {days} days"
+        if metrics.licensed_seats and metrics.seat_utilisation is not None:
+            text += f" on {100 * metrics.seat_utilisation:.0f}% of {counted(metrics.licensed_seats, 'seat')}"
+        statement = self.usage_trends.statement
+        text += f"; {statement[:1].lower()}{statement[1:]}" if statement else ""
+        slower = self.user_cohorts and self.user_cohorts.declining_users
+        return text + (f"; {counted(slower, 'regular user')} slowed down" if slower else "")
 
     def summary(self) -> dict[str, Any]:
         metrics, counts = self.engagement_metrics, self.usage_analytics
@@ -375,6 +385,7 @@ class PortfolioUsage(Result):
         description="Monthly active users ÷ seats, of those customers"
     )
     customers_with_seats: int = Field(description="Customers whose seats are known")
+    customers_at_their_seats: int = Field(description="How many of them use all their seats")
     seats_in_use: int | None = Field(description="Monthly active users of those customers")
     usage_trends: UsageTrends = Field(description="Trend of weekly person events")
     median_usage_ratio: float | None = Field(description="Median of usage against the own baseline")
@@ -389,6 +400,11 @@ class PortfolioUsage(Result):
     )
     champions_departed: list[dict[str, Any]] = Field(description="Customers whose champion left")
     single_user_arr: float | None = Field(description="ARR that depends on one user each")
+    breaking_away_arr: float | None = Field(description="ARR of the customers that break away")
+    idle_seats_arr: float | None = Field(description="ARR of the customers with idle seats")
+    active_users_change: int | None = Field(
+        description="Users gained (new and back) less those lost, against the period before"
+    )
     currency: str | None = Field(
         description="Currency of amounts; null where they can't be added up"
     )
@@ -399,6 +415,7 @@ class PortfolioUsage(Result):
     customers: list[dict[str, Any]] = Field(description="Each live customer")
     recommendations: list[str] = Field(description="Recommendations, most severe first")
     recommendations_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    next_actions: list[NextAction] = Field(description="What to do next with these customers")
     alerts: list[Alert] = Field(description="Alerts that hold")
 
     def charts(self) -> dict[str, Picture]:
@@ -407,7 +424,7 @@ class PortfolioUsage(Result):
         return {
             "breaking_away": usage.breaking_away(self.frame("customers")),
             "utilisation": usage.utilisation(self.frame("utilisation")),
-            "trend": usage.trend(self.frame("weeks")),
+            "trend": usage.trend(self.frame("weeks"), self.usage_trends.statement),
             "days": usage.days(self.frame("days")),
             "growth": usage.growth(self.frame("growth")),
             "retention": usage.retention(self.frame("retention")),
@@ -421,15 +438,19 @@ class PortfolioUsage(Result):
         seats = (
             ""
             if self.seat_utilisation is None
-            else f", {self.seats_in_use:,} of {self.licensed_seats:,} seats in use ({100 * self.seat_utilisation:.0f}%)"
+            else f" on {100 * self.seat_utilisation:.0f}% of the seats paid for"
         )
         active = (
             "Too few days are tracked"
             if users is None
             else f"{counted(users, 'user')} active in 30 days{seats}"
         )
+        arr = brief_money(self.breaking_away_arr, self.currency)
+        lost = f" ({arr} ARR)" if self.breaking_away_arr else ""
+        first = self.next_actions[0].name if self.next_actions else ""
         return (
-            f"{active}; usage of {away} of {counted(self.total_customers, 'customer')} fell sharply"
+            f"{active}; usage fell sharply at {away} of {counted(self.total_customers, 'customer')}{lost}"
+            + (f"; begin with {first}" if first else "")
         )
 
     def summary(self) -> dict[str, Any]:
