@@ -20,6 +20,7 @@ def arr_over_time(
     colours: Mapping[str, str],
     empty: str,
     name: Callable[[str], str] = formats.words,
+    finding: str = "",
 ) -> theme.Picture:
     """How did the parts' ARR (or customers, where no ARR is known) develop?
 
@@ -28,6 +29,7 @@ def arr_over_time(
     """
     metric = "arr" if len(frame) and frame["arr"].fillna(0).sum() > 0 else "customers"
     title = f"{'ARR' if metric == 'arr' else 'Customers'} by {what} over time"
+    title = finding or title
     if not len(frame) or not frame[metric].fillna(0).sum():
         return theme.nothing(title, empty)
     stacked = _stacked(frame, metric, by, colours)

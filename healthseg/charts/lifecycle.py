@@ -82,7 +82,7 @@ def timeline(progression: pd.DataFrame, as_of: dt.date) -> Picture:
 def doors(exits: pd.DataFrame) -> Picture:
     return bars.bars(
         exits,
-        "Where others exited to from this stage",
+        _where_to(exits),
         "Wide bar: of all that entered the stage; narrow bar: of those still in it after as many days",
         "Too few customers exited this stage.",
         bars.row(
@@ -98,6 +98,14 @@ def doors(exits: pd.DataFrame) -> Picture:
         ),
         bars.shares(),
     )
+
+
+def _where_to(exits: pd.DataFrame) -> str:
+    known = exits.dropna(subset="share") if len(exits) else exits
+    if not len(known):
+        return "Where others went from this stage"
+    row = known.loc[known["share"].astype(float).idxmax()]
+    return f"Most others went on to {formats.words(row['to'])}: {formats.percent(row['share'])}"
 
 
 def position(
@@ -138,6 +146,9 @@ def position(
             text="text",
         ),
     ]
+    title = (
+        f"{formats.percent(share)} are still in {formats.words(stage)} on day {formats.number(day)}"
+    )
     subtitle = (
         f"Share of the customers that entered {formats.words(stage)} and are still in it, with its "
         f"interval; n = {formats.number(curve['at_risk'].max())}"
@@ -206,7 +217,28 @@ def over_time(stages: pd.DataFrame) -> Picture:
         _colours(stages["stage"], STACK),
         "No customer was live on these dates.",
         lambda stage: "no stage" if stage == "none" else formats.words(stage),
+        _largest_change(stages),
     )
+
+
+def _largest_change(stages: pd.DataFrame) -> str:
+    """The stage whose ARR (or customers) changed most in a quarter; empty where no quarter is known."""
+    if not len(stages):
+        return ""
+    metric = "arr" if stages["arr"].fillna(0).sum() > 0 else "customers"
+    by = stages.pivot_table(index="date", columns="stage", values=metric, aggfunc="sum").fillna(0.0)
+    past = by[by.index <= by.index[-1] - pd.Timedelta(days=QUARTER)]
+    if not len(past):
+        return ""
+    change = by.iloc[-1] - past.iloc[-1]
+    stage = change.abs().idxmax()
+    if not change[stage]:
+        return ""
+    before, now = (formats.brief_money(row[stage]) for row in (past.iloc[-1], by.iloc[-1]))
+    what = "" if metric == "arr" else " customers"
+    verb = "rose" if change[stage] > 0 else "fell"
+    name = formats.sentence(formats.words(stage))
+    return f"{name} {verb} from {before} to {now}{what} in a quarter, the largest change"
 
 
 def matrix(moves: pd.DataFrame) -> Picture:
@@ -217,7 +249,7 @@ def matrix(moves: pd.DataFrame) -> Picture:
 
     return heat.heat_map(
         moves,
-        "From stage to stage",
+        _most_churn(moves),
         "Share of the times in the stage at the left that ended in the stage above; "
         f"n = {formats.number(moves['n'].sum())} that ended",
         "No customer exited a stage.",
@@ -236,20 +268,38 @@ def matrix(moves: pd.DataFrame) -> Picture:
     )
 
 
+def _most_churn(moves: pd.DataFrame) -> str:
+    """From which stage customers churn most often."""
+    churn = moves[moves["target"] == "churned"] if len(moves) else moves
+    if not len(churn):
+        return "From stage to stage"
+    row = churn.loc[churn["share"].astype(float).idxmax()]
+    return f"Churn is most frequent after {formats.words(row['source'])}: {formats.percent(row['share'])}"
+
+
+def _shortest_and_longest(stages: pd.DataFrame) -> str:
+    known = stages.dropna(subset="median").sort_values("median")
+    if len(known) < 2:
+        return "Time in each stage"
+    first, last = known.iloc[0], known.iloc[-1]
+    names = [formats.words(row["stage"]) for row in (first, last)]
+    return f"Half are out of {names[0]} by day {first['median']:.0f}, of {names[1]} by day {last['median']:.0f}"
+
+
 def durations(stages: pd.DataFrame) -> Picture:
     known = stages.dropna(subset="median")
     reach = 1.05 * known[["q75", "stuck_from", "median"]].max().max() if len(known) else 1.0
     return bars.bars(
         known.fillna({"q25": 0.0, "q75": reach}),
-        "Time in each stage",
-        "Days; bar: the middle half exits then, dot: the median, mark: nine of ten exited",
+        _shortest_and_longest(stages),
+        "Days; bar: the middle half is out by then, dot: half, mark: nine of ten",
         "Too few times were watched in any stage.",
         bars.row(
             "{stage:Words}",
             lambda row: (
-                "half by day {median:number} · n = {n:number}"
+                "day {median:number} · n = {n:number}"
                 if formats.is_missing(row["stuck_from"])
-                else "half by day {median:number} · stuck from {stuck_from:number} · n = {n:number}"
+                else "day {median:number} · stuck from day {stuck_from:number} · n = {n:number}"
             ),
             None,
             colour=_colour,
@@ -279,6 +329,7 @@ def stuck(customers: pd.DataFrame) -> Picture:
     )
 
 
+QUARTER = 91  # days
 LANE, THICKNESS = 34, 18
 LEFT, RIGHT = 118, 22
 # A phone has no room for texts as small as this.

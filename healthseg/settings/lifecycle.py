@@ -306,6 +306,8 @@ class Lifecycle(Frozen):
     silent_days: Annotated[int, Field(ge=1)] = 28
     # the data suggest onboarding in the first quarter
     new_customer_days: Annotated[int, Field(ge=1)] = 90
+    # a renewal under way is no more days ahead: enterprise renewals begin a quarter or so before
+    renewing_days: Annotated[int, Field(ge=1)] = 150
     # setbacks, returns and win-backs that a portfolio report lists: a quarter's
     recent_moves_days: Annotated[int, Field(ge=7)] = 90
 

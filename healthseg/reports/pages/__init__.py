@@ -37,6 +37,7 @@ MODELS = {
 # Subjects whose portfolio page is a module of its own, <name>_portfolio.
 APART = {
     "calculate_health_score",
+    "manage_lifecycle_stages",
     "track_adoption_milestones",
     "analyze_engagement_patterns",
     "segment_by_value_tier",

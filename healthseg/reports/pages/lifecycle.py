@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from healthseg.reports.pages.common import (
     CUSTOMER_ABOUT,
     NEXT_ACTIONS,
-    largest_first,
-    portfolio_about,
 )
 from healthseg.reports.spec import (
     Block,
@@ -18,7 +16,6 @@ from healthseg.reports.spec import (
     Chart,
     Columns,
     Fold,
-    Heading,
     Missing,
     Note,
     Page,
@@ -29,7 +26,7 @@ from healthseg.reports.spec import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.tools.lifecycle.result import LifecycleStage, PortfolioLifecycle
+    from healthseg.tools.lifecycle.result import LifecycleStage
 
 ACTIONS_LIST = replace(NEXT_ACTIONS, rows="recommended_actions_detail")
 ACTIONS = Section("actions", "What to do next?", blocks=(ACTIONS_LIST,))
@@ -48,14 +45,12 @@ def _customer_cards(customer: LifecycleStage) -> tuple[Card, ...]:
         )
     cards = [
         Card("Stage", "{current_stage:Words}", "since {transition_date:day}"),
-        Card("Days in stage", "{days_in_current_stage:number}", _typical),
+        Card("Days in the stage", "{days_in_current_stage:number}", _typical),
     ]
     if customer.position is not None:
         stuck = customer.position.stuck
-        note = "stuck: nearly all exited by then" if stuck else "of all that entered it"
-        cards.append(
-            Card("Still in the stage after as many days", "{position.share_still_in:percent}", note)
-        )
+        note = "stuck: nearly all were out by then" if stuck else "of all that entered it"
+        cards.append(Card("Still in it on that day", "{position.share_still_in:percent}", note))
     if customer.next_stage_criteria.target_stage:
         cards.append(
             Card(
@@ -74,8 +69,8 @@ def _typical(customer: LifecycleStage) -> str:
         case None:
             return "too few customers to say what is usual"
         case "ongoing":
-            return "half of all never exit it"
-    return "half of all exit by day {stage_health.current_stage_typical_duration_days:number}"
+            return "half of all never leave it"
+    return "half of all are out by day {stage_health.current_stage_typical_duration_days:number}"
 
 
 def _coming(customer: LifecycleStage) -> str:
@@ -95,9 +90,7 @@ def _usual(customer: LifecycleStage) -> tuple[str, ...]:
     watched = typical is not None and typical.interval is not None
     return (
         "{position.text:sentence}",
-        f"Half of the {{{TYPICAL}.n:number}} times in this stage that were watched ended by day "
-        f"{{{TYPICAL}.median_days:number}} ({{{TYPICAL}.interval_level:percent}} interval "
-        f"{{{TYPICAL}.interval.lower:number}} to {{{TYPICAL}.interval.upper:number?not reached}})"
+        f"Half of all customers are out of this stage by day {{{TYPICAL}.median_days:number}}"
         if watched
         else "",
         "This customer is stuck: no more than {stuck_share:percent} are still in the stage after "
@@ -142,9 +135,8 @@ def _estimate(customer: LifecycleStage) -> str:
     path = f"{NEXT}.progress"
     bounds = f"{path}.estimated_days_interval"
     return (
-        f"It may come in about {{{DAYS_LEFT}:number day}} ({{{path}.interval_level:percent}} "
-        f"interval {{{bounds}.lower:number}} to {{{bounds}.upper:number?not reached}}): "
-        f"{{{path}.estimate_basis:prose}}"
+        f"It may come in about {{{DAYS_LEFT}:number day}} ({{{bounds}.lower:number}} to "
+        f"{{{bounds}.upper:number?not reached}}): {{{path}.estimate_basis:prose}}"
     )
 
 
@@ -237,13 +229,13 @@ CUSTOMER = Page(
     about=(CUSTOMER_ABOUT,),
     cards=_customer_cards,
     sections=(
+        ACTIONS,
         Section(
             "usual", "How long do customers usually spend in this stage?", _usual, _usual_blocks
         ),
         Section(
             "next_stage", "What is missing for the next stage?", _next_stage, _next_stage_blocks
         ),
-        ACTIONS,
         Section("apart", "Do contracts and usage confirm the stage?", blocks=_apart_blocks),
         Section("history", "How did it get here?", blocks=_history_blocks),
     ),
@@ -254,282 +246,16 @@ CUSTOMER = Page(
         "portfolio: those that go on count with the days so far, those that began before events were "
         "tracked count from then on (Kaplan–Meier with late entry)",
         "Exits compete: their shares and the share still in the stage add up to all (Aalen–Johansen)",
+        lambda customer: (
+            f"The median of the {{{TYPICAL}.n:number}} times in this stage is within {{{TYPICAL}.interval.lower:number}} and "
+            f"{{{TYPICAL}.interval.upper:number?not reached}} days ({{{TYPICAL}.interval_level:percent}} interval)"
+            if customer.stage_health.typical_duration
+            and customer.stage_health.typical_duration.interval
+            else None
+        ),
         "Criteria are rules over each day’s figures, as they were known on that day",
         "Imported and recorded changes are one history; of two at one instant the later recorded one "
         "is in force",
     ),
     method_facts={"As known at": "{known_at}", "Stage from": "{stage_source:words}"},
-)
-
-
-# -- the portfolio --------------------------------------------------------------------------------
-
-
-def _listed(columns: Columns, reason: bool = True) -> Columns:
-    """A customer with its reason, the columns, its ARR and its manager."""
-    who: Columns = (
-        {"Customer and why": Cell("name", under="{reason:prose}")}
-        if reason
-        else {"Customer": "name"}
-    )
-    return {**who, **columns, "ARR": "arr:money", "Manager": "csm_id:manager"}
-
-
-def _in_stage_at_risk(portfolio: PortfolioLifecycle) -> str:
-    known = portfolio.stage_arr is not None and "at_risk" in portfolio.stage_arr
-    return "ARR {stage_arr.at_risk:brief_money}" if known else "customers"
-
-
-def _moved(kind: str, label: str) -> Table:
-    rows, where = ("setbacks", None) if kind == "setback" else ("frames.moves", kind)
-    return Table(
-        rows,
-        _listed({"On": "on:day", "From": "source:words", "To": "target:words"}, reason=False),
-        label=label,
-        where=(lambda row: row["kind"] == where) if where else None,
-        sort=largest_first("arr"),
-    )
-
-
-def _back_blocks(portfolio: PortfolioLifecycle) -> tuple[Block, ...]:
-    moves = portfolio.frame("moves")
-    won = (
-        (Heading("Won back"), _moved("win-back", "customers"))
-        if (moves["kind"] == "win-back").any()
-        else ()
-    )
-    returns = Table(
-        "returns",
-        {
-            "Stage": "stage:Words",
-            "Times": "stays:number",
-            "Returns": "returns:number",
-            "Share": Cell("share:percent", bar=True),
-        },
-        label="stages",
-    )
-    heading = Heading("Returns: times of customers that were in the stage before")
-    return (_moved("setback", "moves"), *won, heading, returns)
-
-
-def _staged(portfolio: PortfolioLifecycle) -> bool:
-    """Whether any customer has a stage."""
-    return portfolio.without_stage < portfolio.total_customers
-
-
-def _portfolio_cards(portfolio: PortfolioLifecycle) -> tuple[Card, ...]:
-    live = Card("Live customers", "{total_customers:number}", "ARR {total_arr:brief_money}")
-    if not _staged(portfolio):
-        return (live,)
-    return (
-        live,
-        *(
-            ()
-            if portfolio.lifecycle
-            else (
-                Card("In the stage “at risk”", "{stage_counts.at_risk:number}", _in_stage_at_risk),
-            )
-        ),
-        Card("Stuck", "{stuck_customers:count}", "longer in a stage than nearly all"),
-        Card(
-            "Fell back",
-            "{setbacks:count}",
-            "in {window_days:number day} and still there; {setbacks_recovered:number} more moved on",
-        ),
-        Card("Contradicted", "{disagreements:count}", "by contracts, churn or usage"),
-    )
-
-
-def _no_stage(portfolio: PortfolioLifecycle) -> str:
-    return "" if _staged(portfolio) else "no stage was imported or recorded"
-
-
-PORTFOLIO = Page(
-    tool="manage_lifecycle_stages",
-    kind="Portfolio lifecycle",
-    summary="Who is in which stage, how customers move, who is stuck, who fell back, where other data "
-    "disagree. It only reads.",
-    title=lambda portfolio: (
-        "The portfolio’s stages: {lifecycle:words}"
-        if portfolio.lifecycle
-        else "The portfolio’s stages"
-    ),
-    about=(portfolio_about,),
-    cards=_portfolio_cards,
-    sections=(
-        replace(
-            ACTIONS,
-            blocks=(
-                ACTIONS_LIST,
-                Fold(
-                    "{ready_moves:count move} to record",
-                    (
-                        Table(
-                            "ready_moves",
-                            _listed({"From": "source:words", "To": "target:words"}),
-                            label="moves",
-                        ),
-                    ),
-                ),
-            ),
-        ),
-        Section(
-            "stages",
-            "How many customers are in each stage?",
-            (
-                lambda portfolio: (
-                    "{without_stage:number live customer} have no stage"
-                    if portfolio.without_stage > 1
-                    else "{without_stage:number live customer} has no stage"
-                    if portfolio.without_stage
-                    else None
-                ),
-            ),
-            (
-                Table(
-                    "stages",
-                    {
-                        "Stage": "stage:Words",
-                        "Customers": "customers:number",
-                        "ARR": "arr:money",
-                        "Half exit by day": "typical_days:number",
-                        "Times watched": "n:number",
-                        "Stuck": "stuck:number",
-                    },
-                    label="stages",
-                ),
-                Chart(
-                    "stages",
-                    Table(
-                        "frames.over_time",
-                        {
-                            "Date": "date:day",
-                            "Stage": "stage:Words",
-                            "Customers": "customers:number",
-                            "ARR": "arr:money",
-                        },
-                    ),
-                ),
-            ),
-            absent=_no_stage,
-        ),
-        Section(
-            "stuck",
-            "Who is stuck?",
-            lambda portfolio: (
-                (
-                    "A customer is stuck if it is still in a stage when no more than "
-                    "{stuck_share:percent} of all that entered it are; most ARR first",
-                )
-                if portfolio.stuck_customers
-                else ()
-            ),
-            (
-                Table(
-                    "stuck_customers",
-                    _listed({"Stage": "stage:Words", "Days": "days:number"}),
-                    label="customers",
-                ),
-            ),
-            absent=_no_stage,
-        ),
-        Section(
-            "back",
-            "Who fell back?",
-            (
-                "{setbacks:count customer} fell back in {window_days:number day} and are still there: to the stage "
-                "“at risk”, from engaged to active, or to an early stage",
-                "{setbacks_recovered:number} more have moved on since",
-            ),
-            _back_blocks,
-            absent=_no_stage,
-        ),
-        Section(
-            "apart",
-            "Where do contracts and usage contradict the stage?",
-            lambda portfolio: (
-                (
-                    "{disagreements:count customer} whose stage and another table contradict each "
-                    "other; most ARR first",
-                )
-                if portfolio.disagreements
-                else ("Nothing contradicts the record",)
-            ),
-            (
-                Table(
-                    "disagreements",
-                    _listed(
-                        {
-                            "Recorded": "recorded:words",
-                            "Suggested": "suggests:words",
-                            "Since": "since:day",
-                        }
-                    ),
-                    label="customers",
-                ),
-            ),
-            absent=_no_stage,
-        ),
-        Section(
-            "matrix",
-            "How do customers move from stage to stage?",
-            (
-                "Shares are of the times in a stage that ended while the portfolio was watched",
-                "Intervals are at {interval_level:percent} (Wilson)",
-            ),
-            (
-                Chart(
-                    "matrix",
-                    Table(
-                        "transition_matrix",
-                        {
-                            "From": "source:words",
-                            "To": "target:words",
-                            "Share": Cell("share:percent", bar=True),
-                            "At least": "lower:percent",
-                            "At most": "upper:percent",
-                            "Moves": "n:number",
-                            "Of": "of:number",
-                        },
-                        label="moves",
-                    ),
-                ),
-            ),
-            absent=_no_stage,
-        ),
-        Section(
-            "durations",
-            "How long do customers spend in each stage?",
-            blocks=(
-                Chart(
-                    "durations",
-                    Table(
-                        "frames.durations",
-                        {
-                            "Stage": "stage:Words",
-                            "A quarter exits by day": "q25:number",
-                            "Half": "median:number",
-                            "Three quarters": "q75:number",
-                            "Nearly all": "stuck_from:number",
-                            "Times watched": "n:number",
-                        },
-                        label="stages",
-                    ),
-                ),
-            ),
-            absent=_no_stage,
-        ),
-    ),
-    method=(
-        "Stages are those in force by the end of the day; imported and recorded changes are one history",
-        "Shares still in a stage are Kaplan–Meier’s with late entry; churn is an exit like the others",
-        "A time in a stage that began before events were tracked counts from then on",
-        "Past dates show live customers in the stage that is known of them today, with the ARR of the date",
-        "Amounts of different currencies are never added up",
-    ),
-    method_facts={
-        "Window of moves": "{window_days:number day}",
-        "Stuck": "{stuck_share:percent}",
-    },
-    portfolio=True,
 )

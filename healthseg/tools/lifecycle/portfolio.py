@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from healthseg import rules
@@ -17,22 +15,28 @@ from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.stages import (
     CHURNED,
-    SAME_DAY,
-    TimeInStage,
     history,
     portfolio_stage_spells,
     portfolio_time_in_stage,
     time_in_stage,
 )
 from healthseg.periods import weekly
-from healthseg.settings.lifecycle import Lifecycle
-from healthseg.statistics.rates import wilson
 from healthseg.tools.base import TriggeredRule
-from healthseg.tools.context import chosen_customers, chosen_warnings
+from healthseg.tools.context import PortfolioContext, chosen_customers, chosen_warnings
 from healthseg.tools.lifecycle.criteria import contract_figures, contracts, disagreements
 from healthseg.tools.lifecycle.customer import TOOL, PositionOnCurve, position_on_curve
 from healthseg.tools.lifecycle.moves import current_spells, plan
-from healthseg.tools.lifecycle.result import PortfolioLifecycle
+from healthseg.tools.lifecycle.result import PortfolioLifecycle, StageAgainstScore
+from healthseg.tools.lifecycle.stage_frames import (
+    curves_frame,
+    durations_frame,
+    matrix_frame,
+    moves_frame,
+    over_time_frame,
+    returns_frame,
+    stages_frame,
+)
+from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.values import records
 
 if TYPE_CHECKING:
@@ -155,6 +159,13 @@ class LifecycleOfPortfolio:
             stuck_share=self.lifecycle.stuck_share,
             recommended_actions=[rule.text for rule in actions],
             recommended_actions_detail=actions,
+            stuck_arr=self._arr_of(stuck),
+            setbacks_arr=self._arr_of(setbacks),
+            disagreements_customers=contradictions["client_id"].nunique(),
+            disagreements_arr=self._arr_of(contradictions),
+            stage_against_score=self._against_score(),
+            decide_by=self.settings.decide_by(self.as_of),
+            next_actions=self._next_actions(stuck, setbacks, contradictions),
         ).with_frames(
             stages=table,
             over_time=self.over_time(),
@@ -295,6 +306,45 @@ class LifecycleOfPortfolio:
         ]
         return self._listed(rows, READY, ["arr"])
 
+    def _arr_of(self, rows: pd.DataFrame) -> float | None:
+        """The ARR of a list's customers, each once; None where it cannot be added up."""
+        if not self.money.addable:
+            return None
+        return round(float(self.money.amounts.reindex(rows["client_id"].unique()).sum()), 2)
+
+    @cached_property
+    def _scored(self) -> pd.DataFrame:
+        """Of the live customers the score as it is shown, and whether it is provisional."""
+        everyone = PortfolioContext.of(self.portfolio, self.day).everyone(self.day)
+        return everyone.reindex(self.live.index)[["shown", "provisional"]]
+
+    def _against_score(self) -> StageAgainstScore | None:
+        if self.lifecycle.name or not self.live["stage"].notna().any():
+            return None
+        threshold = self.settings.report_card_threshold
+        known = self._scored["shown"].notna() & (self._scored["provisional"] != 1)
+        below = known & (self._scored["shown"] < threshold)
+        staged = self.live["stage"] == "at_risk"
+        soon = self.live["days_to_renewal"].between(0, 30)
+        clients = self.live["client_id"]
+        return StageAgainstScore(
+            risk_threshold=threshold,
+            in_stage=int(staged.sum()),
+            below_threshold=int(below.sum()),
+            both=int((staged & below).sum()),
+            only_below=int((below & ~staged).sum()),
+            only_below_arr=self._arr_of(clients[below & ~staged].to_frame()),
+            only_in_stage=int((staged & ~below).sum()),
+            only_in_stage_arr=self._arr_of(clients[staged & ~below].to_frame()),
+            renewing_soon=int(soon.sum()),
+            renewing_soon_in_stage=int((soon & (self.live["stage"] == "renewing")).sum()),
+        )
+
+    def _next_actions(self, *lists: pd.DataFrame) -> list[NextAction]:
+        """The first action of the shared list for customers that are stuck, fell back or are contradicted."""
+        known = NextActions.of(self.portfolio, self.day)
+        return known.ranked(dict.fromkeys(pd.concat([rows["client_id"] for rows in lists])))
+
     def disagreements(self) -> pd.DataFrame:
         """Where a recorded stage and contracts, leaving or usage are two things, most ARR first."""
         churned_on, known = (
@@ -309,6 +359,12 @@ class LifecycleOfPortfolio:
             figures["days_since_last_person_event"] = (
                 None if quiet is None or pd.isna(quiet) else float(quiet)
             )
+            if client in self._scored.index:
+                score, provisional = self._scored.loc[client]
+                figures["health_score"] = None if pd.isna(score) else float(score)
+                figures["provisional"] = provisional == 1
+                ahead = self.live.loc[client, "days_to_renewal"]
+                figures["days_to_renewal"] = None if pd.isna(ahead) else float(ahead)
             day = churned_on[client]
             churned = None if pd.isna(day) else pd.Timestamp(day).date()
             rows += [
@@ -388,171 +444,6 @@ class LifecycleOfPortfolio:
         return reasons
 
 
-# -- frames ------------------------------------------------------------------------------
-
-NO_STAGE = "none"
-EARLY = ("prospect", "trial", "onboarding")
-MOVES = ["client_id", "kind", "source", "target", "on", "visit"]
-
-
 def _listed_names(rows: pd.DataFrame) -> str | None:
     """The customers of a list, each once, by name."""
     return rules.listed(rows.drop_duplicates("client_id")["name"].astype(str)) or None
-
-
-def stages_frame(
-    stage_of: pd.Series,
-    arr: pd.Series | None,
-    curves: Mapping[str, TimeInStage],
-    stuck: pd.Series,
-    rules: Lifecycle,
-) -> pd.DataFrame:
-    """stage, customers, arr, typical_days with lower and upper, n (times behind the curve), stuck."""
-    named, rows = stage_of.astype(object).where(stage_of.notna(), NO_STAGE), []
-    for stage in (*rules.stages, NO_STAGE):
-        members, curve = named == stage, curves.get(stage)
-        if stage == CHURNED or (not members.any() and curve is None):
-            continue
-        median = curve.median if curve is not None and curve.n >= rules.min_spells else None
-        rows.append(
-            {
-                "stage": stage,
-                "customers": int(members.sum()),
-                "arr": np.nan if arr is None else float(arr[members].sum()),
-                "typical_days": median.time if median else None,
-                "lower": median.lower if median else None,
-                "upper": median.upper if median else None,
-                "n": 0 if curve is None else curve.n,
-                "stuck": int((stuck == stage).sum()),
-            }
-        )
-    columns = ["stage", "customers", "arr", "typical_days", "lower", "upper", "n", "stuck"]
-    return pd.DataFrame(rows, columns=columns).astype(
-        {"typical_days": float, "lower": float, "upper": float}
-    )
-
-
-def over_time_frame(
-    rows: pd.DataFrame, times: pd.DataFrame, addable: bool, stages: Sequence[str]
-) -> pd.DataFrame:
-    """date, stage, customers, arr: of each live row (client_id, date, arr) the stage that it was in on that date."""
-    left = rows.assign(date=rows["date"].astype("datetime64[s]")).sort_values(
-        ["date", "client_id"], kind="stable"
-    )
-    right = times[["client_id", "start", "stage"]].assign(
-        client_id=times["client_id"].astype(left["client_id"].dtype)
-    )
-    right = right.sort_values("start", kind="stable")
-    joined = pd.merge_asof(left, right, left_on="date", right_on="start", by="client_id")
-    joined["stage"] = joined["stage"].astype(object).where(joined["stage"].notna(), NO_STAGE)
-    by = (
-        joined.groupby(["date", "stage"])
-        .agg(customers=("client_id", "size"), arr=("arr", "sum"))
-        .reset_index()
-    )
-    position = by["stage"].map({stage: at for at, stage in enumerate((*stages, NO_STAGE))})
-    by = (
-        by.assign(place=position)
-        .sort_values(["date", "place"], ignore_index=True)
-        .drop(columns="place")
-    )
-    return by if addable else by.assign(arr=np.nan)
-
-
-def matrix_frame(
-    times: pd.DataFrame, level: float, stages: Sequence[str], arr: pd.Series | None = None
-) -> pd.DataFrame:
-    """source, target, n, of (stays that ended, as far as they were watched), share with its interval, customers, arr.
-
-    ``arr`` is that of the live customers by client_id: of those that made the move, each once; NaN where it cannot be
-    added up or none of them is live with a known ARR.
-    """
-    ended = times[
-        times["exit_to"].notna()
-        & (times["entry"] < np.maximum(times["days"], SAME_DAY))
-        & (times["stage"] != CHURNED)
-    ]
-    columns = ["source", "target", "n", "of", "share", "lower", "upper", "customers", "arr"]
-    if not len(ended):
-        return pd.DataFrame(columns=columns)
-    pairs = ["stage", "exit_to"]
-    counts = ended.groupby(pairs).size().rename("n").reset_index()
-    movers = ended.drop_duplicates([*pairs, "client_id"])
-    paid = np.nan if arr is None else movers["client_id"].map(arr).astype(float)
-    of_pair = movers.assign(arr=paid).groupby(pairs)["arr"]
-    counts["customers"] = of_pair.size().to_numpy()
-    counts["arr"] = of_pair.sum(min_count=1).to_numpy()
-    counts["of"] = counts.groupby("stage")["n"].transform("sum")
-    lower, upper = wilson(counts["n"].to_numpy(), counts["of"].to_numpy(), level)
-    counts = counts.rename(columns={"stage": "source", "exit_to": "target"})
-    counts = counts.assign(share=counts["n"] / counts["of"], lower=lower, upper=upper)
-    order = {stage: at for at, stage in enumerate((*stages, CHURNED))}
-    counts = counts.assign(a=counts["source"].map(order), b=counts["target"].map(order))
-    return counts.sort_values(["a", "b"], ignore_index=True)[columns]
-
-
-def curves_frame(
-    by_stage: Mapping[str, TimeInStage], least: int, stages: Sequence[str]
-) -> pd.DataFrame:
-    """stage, days, share (still in it), lower, upper, n; from day 0, of stages with enough stays."""
-    parts = []
-    for stage in stages:
-        curve = by_stage.get(stage)
-        if curve is None or curve.n < least or not len(curve.curve):
-            continue
-        rows = curve.curve[["time", "survival", "lower", "upper"]]
-        rows = rows.set_axis(["days", "share", "lower", "upper"], axis=1)
-        start = pd.DataFrame({"days": [0.0], "share": [1.0], "lower": [1.0], "upper": [1.0]})
-        parts.append(pd.concat([start, rows], ignore_index=True).assign(stage=stage, n=curve.n))
-    columns = ["stage", "days", "share", "lower", "upper", "n"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def durations_frame(by_stage: Mapping[str, TimeInStage], rules: Lifecycle) -> pd.DataFrame:
-    """stage, q25, median, q75, stuck_from (days by which a quarter, half, three quarters, nearly all had left), n."""
-    shares = {"q25": 0.25, "median": 0.5, "q75": 0.75, "stuck_from": 1 - rules.stuck_share}
-    rows = [
-        {
-            "stage": stage,
-            **{name: by_stage[stage].exited_by(-1, share) for name, share in shares.items()},
-            "n": by_stage[stage].n,
-        }
-        for stage in rules.stages
-        if stage in by_stage and by_stage[stage].n >= rules.min_spells
-    ]
-    return pd.DataFrame(rows, columns=["stage", *shares, "n"]).astype(dict.fromkeys(shares, float))
-
-
-def returns_frame(times: pd.DataFrame, stages: Sequence[str]) -> pd.DataFrame:
-    """stage, stays, returns (a customer's second and later ones), share of returns."""
-    by = (
-        times[times["stage"] != CHURNED]
-        .groupby("stage")["visit"]
-        .agg(["size", lambda visit: int((visit > 1).sum())])
-    )
-    by = by.set_axis(["stays", "returns"], axis=1).reindex(
-        [stage for stage in stages if stage in by.index]
-    )
-    return by.assign(share=by["returns"] / by["stays"]).rename_axis("stage").reset_index()
-
-
-def moves_frame(times: pd.DataFrame, since: dt.date, lifecycle: Lifecycle) -> pd.DataFrame:
-    """Moves after ``since`` that a reader asks about: setback (to at risk, from engaged to active, or back to a
-    beginning; of another lifecycle to an earlier stage), win-back (from churned), return (to a stage that it was in before); the newest first."""
-    before = times.groupby("client_id")["stage"].shift()
-    rows = times.assign(source=before)[before.notna() & (times["start"] > pd.Timestamp(since))]
-    back = (
-        (rows["stage"] == "at_risk")
-        | ((rows["source"] == "engaged") & (rows["stage"] == "active"))
-        | (rows["stage"].isin(EARLY) & ~rows["source"].isin([*EARLY, CHURNED]))
-    )
-    if lifecycle.name:
-        order = {stage: at for at, stage in enumerate(lifecycle.stages)}
-        back = rows["stage"].map(order) < rows["source"].map(order)
-    kind = np.select(
-        [rows["source"] == CHURNED, back, rows["visit"] > 1], ["win-back", "setback", "return"], ""
-    )
-    rows = rows.assign(kind=kind, target=rows["stage"], on=rows["start"])[kind != ""]
-    return rows.sort_values(
-        ["on", "client_id"], ascending=[False, True], kind="stable", ignore_index=True
-    )[MOVES]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from healthseg.charts.formats import lower_first
+from healthseg.charts.formats import brief_money, lower_first
 from healthseg.rules import counted, phrases
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
+from healthseg.tools.next_actions import NextAction
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -122,7 +123,7 @@ class NextStage(Part):
 class Disagreement(Part):
     """Where another table contradicts the recorded stage."""
 
-    kind: str = Field(description="contract, leaving or usage")
+    kind: str = Field(description="contract, leaving, usage, score or renewal")
     recorded_stage: str = Field(description="Recorded stage")
     suggests: str = Field(description="Stage that the table suggests")
     since: dt.date | None = Field(description="Since when")
@@ -256,6 +257,21 @@ class LifecycleStage(Result):
         }
 
 
+class StageAgainstScore(Part):
+    """The stage “at risk”, which people set, beside scores below the threshold; and renewals beside their stage."""
+
+    risk_threshold: float = Field(description="Score below which customers need attention")
+    in_stage: int = Field(description="Customers in the stage “at risk”")
+    below_threshold: int = Field(description="Customers whose score is below the threshold")
+    both: int = Field(description="Customers of whom both is so")
+    only_below: int = Field(description="Customers below the threshold in other stages")
+    only_below_arr: float | None = Field(description="Their ARR")
+    only_in_stage: int = Field(description="Customers in the stage whose score is not below it")
+    only_in_stage_arr: float | None = Field(description="Their ARR")
+    renewing_soon: int = Field(description="Customers that renew within 30 days")
+    renewing_soon_in_stage: int = Field(description="Those of them in the stage “renewing”")
+
+
 class PortfolioLifecycle(Result):
     """The portfolio's stages. Frames:
 
@@ -264,7 +280,7 @@ class PortfolioLifecycle(Result):
     share, lower, upper, n; durations: stage, q25, median, q75, stuck_from, n; stuck: client_id, name, stage, since,
     days, share_still_in, typical_days, arr, currency, csm_id, reason; moves: client_id, kind (setback, return,
     win-back), source, target, on, visit, name, arr, currency, csm_id; returns: stage, stays, returns, share;
-    disagreements: client_id, name, recorded, suggests, kind, since, arr, currency, csm_id, reason. = Field(description="Contradictions with other tables")
+    disagreements: client_id, name, recorded, suggests, kind, since, arr, currency, csm_id, reason.
     """
 
     tool: ClassVar[str] = "manage_lifecycle_stages"
@@ -293,6 +309,13 @@ class PortfolioLifecycle(Result):
     )
     returns: list[dict[str, Any]] = Field(description="Repeated times by stage")
     disagreements: list[dict[str, Any]] = Field(description="Contradictions with other tables")
+    stuck_arr: float | None = Field(description="ARR of the stuck customers")
+    setbacks_arr: float | None = Field(description="ARR of the customers that fell back")
+    disagreements_customers: int = Field(description="Customers whose stage is contradicted")
+    disagreements_arr: float | None = Field(description="Their ARR")
+    stage_against_score: StageAgainstScore | None = Field(
+        description="The stage “at risk” beside scores; null for another lifecycle"
+    )
     window_days: int = Field(description="Days of setbacks")
     interval_level: float = Field(description="Level of the intervals")
     stuck_share: float = Field(
@@ -300,6 +323,10 @@ class PortfolioLifecycle(Result):
     )
     recommended_actions: list[str] = Field(description="Recommendations, most severe first")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    decide_by: dict[str, dt.date] = Field(description="By when, by the severity of an action")
+    next_actions: list[NextAction] = Field(
+        description="What to do next with customers that are stuck, fell back or are contradicted"
+    )
 
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import lifecycle as charts
@@ -318,10 +345,20 @@ class PortfolioLifecycle(Result):
         stages = sum(1 for count in self.stage_counts.values() if count)
         if not stages:
             return f"{customers}, none with a recorded stage"
-        return (
-            f"{customers} in {counted(stages, 'stage')}; {len(self.stuck_customers)} stuck, {len(self.setbacks)} "
-            f"fell back in {self.window_days} days, {len(self.disagreements)} contradicted by other data"
-        )
+        text = f"{customers} in {counted(stages, 'stage')}"
+        fallen = len(self.setbacks)
+        if fallen:
+            arr = brief_money(self.setbacks_arr, self.currency)
+            text += f"; {fallen} fell back in {self.window_days} days and are still there"
+            text += f" ({arr} ARR)" if self.setbacks_arr else ""
+        if self.stuck_customers:
+            text += f"; {len(self.stuck_customers)} stuck"
+        count = self.disagreements_customers
+        if count:
+            text += (
+                f"; the stage of {counted(count, 'customer')} does not fit contract, usage or score"
+            )
+        return text
 
     def summary(self) -> dict[str, Any]:
         return {
