@@ -100,8 +100,8 @@ def growth(weeks: pd.DataFrame) -> Picture:
 
 def _users_since(weeks: pd.DataFrame) -> str:
     """The active users of the last week beside those of the first."""
-    known = weeks["active_users"].dropna() if len(weeks) else []
-    if len(known) < 2:
+    known = weeks["active_users"].dropna() if len(weeks) else None
+    if known is None or len(known) < 2:
         return "Users week by week"
     now, before = int(known.iloc[-1]), int(known.iloc[0])
     users = f"{now:,} user{'' if now == 1 else 's'} active in the last week"

@@ -366,8 +366,9 @@ def _against_score_and_renewal(
 ) -> list[Disagreement]:
     """A stage “at risk” beside a healthy score, and a renewal that is not near."""
     score, renewal = figures.get("health_score"), figures.get("days_to_renewal")
-    known = score is not None and not figures.get("provisional")
-    if stage == "at_risk" and known and score >= settings.report_card_threshold:
+    if figures.get("provisional"):
+        score = None
+    if stage == "at_risk" and score is not None and score >= settings.report_card_threshold:
         return [_disagreement("score", stage, "active", None, f"the health score is {score:.0f}")]
     if stage == "renewing" and renewal is not None and renewal > settings.lifecycle.renewing_days:
         why = f"the next renewal is in {renewal:.0f} days"

@@ -337,7 +337,7 @@ class UsageEngagement(Result):
             return f"{self.name}: no user was active in this period"
         users, days = metrics.monthly_active_users, 30
         if users is None:
-            users, days = metrics.active_users, self.analysis_period.days
+            users, days = metrics.active_users or 0, self.analysis_period.days
         text = f"{self.name}: {counted(users, 'user')} active in {days} days"
         if metrics.licensed_seats and metrics.seat_utilisation is not None:
             text += f" on {100 * metrics.seat_utilisation:.0f}% of {counted(metrics.licensed_seats, 'seat')}"
