@@ -41,6 +41,7 @@ APART = {
     "track_adoption_milestones",
     "analyze_engagement_patterns",
     "segment_by_value_tier",
+    "track_usage_engagement",
 }
 
 

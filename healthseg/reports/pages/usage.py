@@ -1,4 +1,4 @@
-"""The pages of usage: one customer's, and the whole portfolio's."""
+"""The page of a customer's usage."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING
 
 from healthseg.reports.pages.common import (
     CUSTOMER_ABOUT,
-    FIRST_ACTIONS,
     NEXT_ACTIONS,
-    largest_first,
-    portfolio_about,
 )
 from healthseg.reports.spec import (
     Card,
-    Cell,
     Chart,
-    Columns,
     Facts,
     Fold,
     Missing,
@@ -27,7 +22,7 @@ from healthseg.reports.spec import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement
+    from healthseg.tools.usage.result import UsageEngagement
 
 TREND = Card(
     "Usage trend",
@@ -42,14 +37,13 @@ TREND = Card(
     past="frames.weeks.person_events",
     past_name="events by week",
 )
-NAMED_AS_REST = ("below its own baseline", "seats in use", "depends on one user", " days")
 
 
 def growth(days: str) -> str:
     """How many joined, came back and stopped; ``days`` is the period's length."""
     return (
         "{growth_accounting.period.new_users:number user} joined and "
-        "{growth_accounting.period.resurrected_users:number} came back in {"
+        "{growth_accounting.period.resurrected_users:number} returned after a break in {"
         + days
         + ":number day}, while {growth_accounting.period.dormant_users:number} stopped"
     )
@@ -353,243 +347,4 @@ CUSTOMER = Page(
         "explains",
         "Cells of the retention table stay blank until the whole week is over",
     ),
-)
-
-
-def _reason(row: Row) -> str:
-    """Why a customer is listed, where the row does not say it already."""
-    return "" if row["reason"].endswith(NAMED_AS_REST) else "{reason:prose}"
-
-
-def _customers(columns: Columns) -> Columns:
-    """A customer with its reason, the columns, and its ARR."""
-    return {"Customer": Cell("name", under=_reason), **columns, "ARR": "arr:money"}
-
-
-def _arr(path: str) -> str:
-    """The ARR of some customers in brackets, where it can be added up."""
-    return f" ({{{path}:brief_money}} ARR)"
-
-
-def _with_arr(usage: PortfolioUsage, count: str, path: str) -> str:
-    known = getattr(usage, path)
-    return count + (_arr(path) if known else "")
-
-
-def _drops(usage: PortfolioUsage) -> tuple[str, ...]:
-    if not usage.breaking_away:
-        return ("No customer’s usage fell far below its own baseline",)
-    largest = max(
-        range(len(usage.breaking_away)), key=lambda at: usage.breaking_away[at]["arr"] or 0
-    )
-    others = usage.median_usage_ratio
-    held = "the median customer is at {median_usage_ratio:percent} of its baseline"
-    count = _with_arr(usage, "{breaking_away:count customer}", "breaking_away_arr")
-    named = f"breaking_away[{largest}]"
-    return (
-        f"Usage fell sharply at {count}" + (f", while {held}" if others else ""),
-        f"The largest is {{{named}.name}}: {{{named}.usage_ratio:percent}} of its baseline"
-        if usage.breaking_away[largest]["arr"]
-        else "",
-    )
-
-
-def _seats(usage: PortfolioUsage) -> tuple[str, ...]:
-    if usage.licensed_seats is None:
-        return ()
-    return (
-        "{seats_in_use:number} of {licensed_seats:number} seats were used in 30 days; "
-        + _with_arr(usage, "{idle_seats:count customer}", "idle_seats_arr")
-        + " used fewer than half of theirs and may not renew the rest",
-        "{customers_at_their_seats:number customer} used all of theirs: offer them more"
-        if usage.customers_at_their_seats
-        else "",
-    )
-
-
-def _growth(usage: PortfolioUsage) -> tuple[str, ...]:
-    if usage.growth_accounting.period.pulse_ratio is None:
-        return (growth("lookback_period_days"),)
-    return (
-        growth("lookback_period_days")
-        + ": {growth_accounting.period.pulse_ratio:number.1} gained for each one lost",
-    )
-
-
-def _single(usage: PortfolioUsage) -> tuple[str, ...]:
-    count = _with_arr(usage, "{single_user_customers:count customer}", "single_user_arr")
-    if not usage.single_user_customers and not usage.champions_departed:
-        return ("No customer depends on a single user",)
-    return (
-        f"{count} would stop if one person did" if usage.single_user_customers else "",
-        "At {champions_departed:count customer} the person who used it most has gone silent"
-        if usage.champions_departed
-        else "",
-    )
-
-
-def _last_event(row: Row) -> str:
-    known = {0: "today", 1: "yesterday"}
-    return known.get(row["days_since_last"], "{days_since_last:number} days ago")
-
-
-PORTFOLIO = Page(
-    tool="track_usage_engagement",
-    kind="Portfolio usage",
-    summary="The usage of all customers: where it dropped sharply, whose seats are idle, whether more "
-    "users join than go dormant, and who depends on a single user.",
-    title="The portfolio’s usage",
-    about=(portfolio_about,),
-    cards=(
-        Card(
-            "Active in 30 days",
-            "{monthly_active_users:number}",
-            "{weekly_active_users:number} in 7 days",
-            "{active_users_change:signed} in {lookback_period_days:number day}",
-            direction="active_users_change",
-            past="frames.growth.active_users",
-            past_name="active users by week",
-        ),
-        TREND,
-        Card(
-            "Seats in use",
-            "{seat_utilisation:percent}",
-            "{seats_in_use:number} of {licensed_seats:number} at {customers_with_seats:number customer}",
-        ),
-        Card(
-            "Customers with a sharp drop",
-            "{breaking_away:count}",
-            lambda usage: "{breaking_away_arr:brief_money} ARR" if usage.breaking_away_arr else "",
-        ),
-        Card(
-            "Customers using all their seats",
-            "{customers_at_their_seats:number}",
-            "ready for a talk about more",
-        ),
-    ),
-    sections=(
-        Section("actions", "What to do next?", blocks=(FIRST_ACTIONS, Chart("trend"))),
-        Section(
-            "breaking_away",
-            "Where did usage drop sharply?",
-            _drops,
-            (
-                Table(
-                    "breaking_away",
-                    _customers(
-                        {
-                            "Of own baseline": Cell("usage_ratio:percent", bar=True),
-                            "Users in 30 days": "monthly_active_users:number",
-                            "Last used": _last_event,
-                        }
-                    ),
-                    label="customers",
-                    sort=largest_first("arr"),
-                ),
-            ),
-        ),
-        Section(
-            "growth",
-            "Is the number of users growing?",
-            _growth,
-            (Chart("growth", WEEKS),),
-        ),
-        Section(
-            "seats",
-            "Which seats are idle?",
-            _seats,
-            (
-                Chart("utilisation"),
-                Table(
-                    "customers",
-                    {
-                        "Customer": "name",
-                        "Used": "monthly_active_users:number",
-                        "Paid": "seats:number",
-                        "ARR": "arr:money",
-                    },
-                    "Largest customers that use all their seats",
-                    "customers",
-                    where=lambda row: (row["seat_utilisation"] or 0.0) >= 1,
-                    sort=largest_first("arr"),
-                    limit=5,
-                ),
-                Table(
-                    "idle_seats",
-                    {
-                        "Customer": "name",
-                        "Seats in use": Cell("seat_utilisation:percent", bar=True),
-                        "Used": "monthly_active_users:number",
-                        "Paid": "seats:number",
-                        "ARR": "arr:money",
-                    },
-                    "Most idle seats",
-                    "customers",
-                ),
-            ),
-        ),
-        Section(
-            "single_users",
-            "Which customers depend on one user?",
-            _single,
-            (
-                Table(
-                    "customers",
-                    {
-                        "Customer": "name",
-                        "Why": lambda row: (
-                            "one active user" if row["single_user"] else "champion gone"
-                        ),
-                        "Users in 30 days": "monthly_active_users:number",
-                        "Last used": _last_event,
-                        "ARR": "arr:money",
-                    },
-                    label="customers",
-                    where=lambda row: row["single_user"] or row["champion_departed"] == 1,
-                    sort=largest_first("arr"),
-                ),
-            ),
-        ),
-        Section(
-            "retention",
-            "Do new users keep using it?",
-            blocks=(Chart("retention"),),
-        ),
-        Section(
-            "unusual_days",
-            "Which days were unusual?",
-            blocks=(
-                Chart("days"),
-                Table(
-                    "unusual_days",
-                    {
-                        "Day": "date:day",
-                        "Against usual": "ratio:percent",
-                        "Stood out": stood_out,
-                        "Likely cause": "{likely_cause:prose?not known}",
-                    },
-                    label="days",
-                    newest_first=True,
-                ),
-            ),
-        ),
-    ),
-    method=(
-        "Live customers only; users of a customer that churned count as dormant from that week on",
-        "Weeks and months end with each account’s last whole day on its own clock",
-        "A new user is one never seen before; one came back after a period of equal length without use",
-        "Usage against the own baseline is the events of 28 days over those of the 84 days before, "
-        "per tracked day; a sharp drop is below four fifths of the median customer’s, and two robust "
-        "spreads away",
-        "A day is unusual where as many people, or as much done by each, occurs by chance once in "
-        "100,000 such days",
-        lambda usage: (
-            "The growth a week is within {usage_trends.growth_interval.lower:signed_percent.1} and "
-            "{usage_trends.growth_interval.upper:signed_percent.1} ({usage_trends.interval_level:percent} interval)"
-            if usage.usage_trends.growth_interval
-            else None
-        ),
-        "Amounts of different currencies are never added up",
-    ),
-    portfolio=True,
 )
