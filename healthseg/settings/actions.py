@@ -22,6 +22,10 @@ class ActionSettings(Frozen):
     rules: dict[str, dict[str, dict[str, dict[str, Any] | bool]]] = {}
     # what a manager reads and does on a day
     next_actions_shown: Annotated[int, Field(ge=1)] = 5
+    # what is left to do with a customer that gave notice: the answer, the end, and what is open between the two
+    topics_after_notice: tuple[str, ...] = ("notice", "exit", "invoice", "tickets")
+    # losing a tenth of all ARR with one customer misses any target of retention
+    large_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     # what the team decides over many customers: within a week where money is leaving, else with the month's planning
     decision_days: dict[str, Days] = {"critical": 7, "high": 14, "medium": 30, "low": 60}
     # a business review a quarter where a manager has few customers, one a year where many

@@ -97,11 +97,16 @@ class NextActions:
             return []
         figures = self.figures(client_id) | dict(own or {})
         triggered, topics = [], set()
-        for item in self.rules:
+        for item in self._rules_of(figures):
             if item.topic not in topics and item.rule.condition.holds(figures):
                 topics.add(item.topic)
                 triggered.append(self._action(item, client_id, figures, effects))
         return sorted(triggered, key=lambda action: -SEVERITIES.index(action.severity))
+
+    def _rules_of(self, figures: Mapping[str, Any]) -> list[ActionRule]:
+        """The rules that make sense for a customer: after notice nobody is asked to widen its use."""
+        noticed, topics = figures["gave_notice"], self.settings.topics_after_notice
+        return [item for item in self.rules if not noticed or item.topic in topics]
 
     def _action(
         self, item: ActionRule, client_id: str, figures: Mapping[str, Any], effects: bool
@@ -193,6 +198,8 @@ class NextActions:
             "risk_threshold": settings.report_card_threshold,
             "renewal_days": renewal,
             "renewal_on": None if renewal is None else formats.day(self._day(renewal)),
+            "renews_itself": int(panel.get("contract_auto_renews") == 1),
+            **self._share(amount),
             "tier_words": word(row["tier"]) or UNKNOWN_TIER,
             "champion_percent": _percent(panel.get("champion_share")),
             "top_user_percent": _percent(panel.get("top_user_share_28d")),
@@ -212,6 +219,19 @@ class NextActions:
             return {}
         words = formats.brief_money(arr, currency)
         return {"idle_seats": seats, "idle_arr": arr, "idle_arr_words": words}
+
+    def _share(self, amount: float | None) -> dict[str, float | None]:
+        """The customer's part of all ARR, where it can be added up."""
+        total = self._total
+        share = None if amount is None or not total else amount / total
+        limit = self.settings.large_arr_share
+        return {"arr_share": share, "arr_percent": _percent(share), "large_arr_share": limit}
+
+    @cached_property
+    def _total(self) -> float | None:
+        money = self.context.money
+        amounts = money.amounts.reindex(self.context.live.index).astype(float)
+        return float(amounts.sum()) if money.addable and len(amounts) > 1 else None
 
     def _day(self, days: float) -> dt.date:
         return self.as_of + dt.timedelta(days=int(days))

@@ -90,7 +90,26 @@ def test_a_customer_that_gave_notice_is_answered_and_not_asked_to_grow_or_renew(
     rows = actions.frame("actions").query("client_id == 'c5'")
     assert rows["action"].iloc[0] == "answer_notice" and rows["severity"].iloc[0] == "critical"
     assert "Notice given 20\xa0Mar\xa02025" in rows["why"].iloc[0]
-    assert not {"renewal", "expansion"} & set(rows["topic"])
+    assert set(rows["topic"]) == {"notice", "exit"}
+    assert rows["due_on"].max() < pd.Timestamp(ENDS[5])
+
+
+def test_nothing_is_due_so_far_ahead_that_nobody_plans_it(actions) -> None:
+    assert actions.frame("actions")["due_on"].max() <= pd.Timestamp(AS_OF + dt.timedelta(days=90))
+
+
+def test_new_customers_contracts_that_renew_themselves_and_a_large_one() -> None:
+    """c0 began 19 days ago, c3's contract renews by itself in 28 days, c4 pays nine tenths of all ARR."""
+    customers, contracts = _customers(), _contracts()
+    customers.loc[0, "signup_date"] = "2025-03-10"
+    contracts["auto_renews"] = contracts["client_id"] == "c3"
+    contracts.loc[0, "starts_on"] = "2025-03-10"
+    contracts.loc[4, ["arr", "ends_on"]] = [600_000, "2025-07-24"]
+    rows = hs.next_actions(tiny_portfolio(EVENTS, customers, contracts=contracts)).frame("actions")
+    of = rows.groupby("client_id")["action"].agg(list)
+    assert "begin_well" in of["c0"] and not {"plan_review", "right_size"} & set(of["c0"])
+    assert "confirm_renewal" in of["c3"] and "close_renewal" not in of["c3"]
+    assert [client for client in of.index if "sponsor_account" in of[client]] == ["c4"]
 
 
 def test_an_ended_contract_is_an_action(actions) -> None:
@@ -112,12 +131,12 @@ def test_churned_customers_have_no_actions(portfolio) -> None:
 
 def test_a_team_adds_changes_and_removes_rules() -> None:
     own = {
-        "plan_review": False,
+        "keep_in_touch": False,
         "open_renewal": {"text": "Call the buyer", "due": 5},
         "send_a_card": {"when": "tenure_days >= 365", "text": "Send a card", "due": 1},
     }
     actions = hs.next_actions(_portfolio({"next_actions": own})).frame("actions")
-    assert "plan_review" not in set(actions["action"]) and "send_a_card" in set(actions["action"])
+    assert "keep_in_touch" not in set(actions["action"]) and "send_a_card" in set(actions["action"])
     called = actions.query("action == 'open_renewal'").iloc[0]
     assert called["text"] == "Call the buyer"
     assert called["due_on"].date() == AS_OF + dt.timedelta(days=5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -411,11 +410,12 @@ class HealthOfPortfolio:
         return frame.loc[order.index, columns].reset_index(drop=True)
 
     def _next_actions(self, table: pd.DataFrame) -> list[NextAction]:
-        """The first action of the first customers of whom it is urgent."""
+        """The first action of the customers of whom it is urgent: the most severe first, then in the table's order."""
         known = NextActions.of(self.portfolio, self.as_of)
         first = (action for client in table["client_id"] for action in known.customer(client)[:1])
-        urgent = (action for action in first if action.severity in ("high", "critical"))
-        return list(itertools.islice(urgent, self.settings.next_actions_shown))
+        urgent = [action for action in first if action.severity in ("high", "critical")]
+        urgent.sort(key=lambda action: -SEVERITIES.index(action.severity))
+        return urgent[: self.settings.next_actions_shown]
 
     def _alerts(self, preferences: alerts.Preferences) -> list[TriggeredRule]:
         """All alerts that hold, most severe first; their figures name the customer."""
