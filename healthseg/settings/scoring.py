@@ -121,6 +121,10 @@ class ScoringSettings(Frozen):
     score_history_days: Annotated[int, Field(ge=7)] = 371
     # the change of a score that no response names a look-back for: a month's
     score_lookback_days: Annotated[int, Field(ge=7)] = 30
+    # half the width of a band within a month is an event in a customer's year; less is the noise of its weeks
+    notable_score_change: Annotated[float, Field(gt=0)] = 10.0
+    # an invoice as late is past any term of payment
+    notable_days_late: Annotated[int, Field(ge=1)] = 30
     # ARR is compared with that of a quarter ago
     arr_comparison_days: Annotated[int, Field(ge=1)] = 90
     # a smaller change of ARR is a rounding or an index, not a customer's decision

@@ -14,6 +14,7 @@ from healthseg.reports.spec import (
     Card,
     Cell,
     Chart,
+    Fold,
     Page,
     Points,
     Section,
@@ -373,6 +374,11 @@ MILESTONES = Table(
 )
 
 
+EVENTS = Table(
+    "timeline",
+    {"Day": "date:day", "What": "kind:Words", "In words": "text:prose"},
+    label="events",
+)
 CUSTOMER = Page(
     tool="customer_360",
     kind="Customer 360",
@@ -455,11 +461,20 @@ CUSTOMER = Page(
             "What happened?",
             (),
             (
-                Table(
-                    "timeline",
-                    {"Day": "date:day", "What": "kind:Words", "In words": "text:prose"},
-                    label="events",
-                    empty="Nothing is recorded in the last year.",
+                replace(
+                    EVENTS,
+                    where=lambda row: row["notable"],
+                    empty="No change is recorded in the last year.",
+                ),
+                Fold(
+                    "Other tickets, surveys and touches, month by month",
+                    (
+                        replace(
+                            EVENTS,
+                            where=lambda row: not row["notable"],
+                            empty="None is recorded in the last year.",
+                        ),
+                    ),
                 ),
             ),
             report="manage_lifecycle_stages",

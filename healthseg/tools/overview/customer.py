@@ -13,11 +13,11 @@ from healthseg.metrics.counting import counting
 from healthseg.metrics.milestone_plan import date_of
 from healthseg.metrics.milestones import states
 from healthseg.metrics.people import champion_of
-from healthseg.metrics.stages import history
 from healthseg.tools.base import Figure, Part, Result
 from healthseg.tools.context import EXPANSION_RULES, CustomerContext
 from healthseg.tools.health.result import HealthScore
 from healthseg.tools.health.tool import calculate_health_score
+from healthseg.tools.overview.timeline import TimelineEvent, rows_of, timeline
 from healthseg.tools.revenue import churned_customer
 from healthseg.tools.values import integer, rounded, word
 
@@ -132,14 +132,6 @@ class Invoice360(Part):
     days_late: int = Field(description="Days from due to payment, or until as_of; 0 where in time")
 
 
-class TimelineEvent(Part):
-    """What happened with the customer."""
-
-    date: dt.date = Field(description="Day")
-    kind: str = Field(description="stage, touch, ticket, survey, milestone or invoice")
-    text: str = Field(description="In words")
-
-
 class Loss360(Part):
     """How a customer churned: what is to be learnt of it."""
 
@@ -211,7 +203,8 @@ def customer_360_of(portfolio: Portfolio, client_id: str, as_of: dt.date) -> Cus
     )
     live = context.portfolio_context.live
     row = row | (live.loc[context.client_id].to_dict() if context.client_id in live.index else {})
-    events, known = timeline(context), contacts(context, row)
+    billed, known = invoices(context), contacts(context, row)
+    events = timeline(context, billed, health.frame("history"))
     return Customer360(
         as_of=as_of,
         data_until=portfolio.data_until,
@@ -229,7 +222,7 @@ def customer_360_of(portfolio: Portfolio, client_id: str, as_of: dt.date) -> Cus
         people=people_of(context, row, known),
         loss=loss_of(context, health) if context.churned else None,
         contracts=contracts(context),
-        invoices=invoices(context),
+        invoices=billed,
         timeline=events,
     ).with_frames(timeline=pd.DataFrame([event.model_dump() for event in events]))
 
@@ -274,7 +267,7 @@ def readiness(context: CustomerContext) -> list[Readiness]:
 
 def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
     """The champion, and each user whose last answer was low, the newest first: NPS of a year, CSAT of its metric's 180 days."""
-    users = {str(user["user_id"]): word(user.get("role")) for user in _rows(context, "users")}
+    users = {str(user["user_id"]): word(user.get("role")) for user in rows_of(context, "users")}
     people, champion = [], _champion(context)
     if champion is not None:
         share = formats.percent(row.get("champion_share"))
@@ -287,7 +280,7 @@ def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
             )
         )
     last: dict[tuple[str, str], tuple[dt.date, float, str | None]] = {}
-    for answer in (*_rows(context, "surveys"), *_ticket_answers(context)):
+    for answer in (*rows_of(context, "surveys"), *_ticket_answers(context)):
         day, user, score = _day(answer.get("responded_at")), answer.get("user_id"), answer["score"]
         kind = str(answer["kind"])
         if day is None or pd.isna(score) or pd.isna(user) or kind not in LOW_ANSWERS:
@@ -372,7 +365,7 @@ def _ticket_answers(context: CustomerContext) -> list[dict[str, Any]]:
     """The CSAT answers to tickets, as those of surveys."""
     return [
         {**row, "kind": "csat", "score": row["csat"], "responded_at": row.get("resolved_at")}
-        for row in _rows(context, "tickets")
+        for row in rows_of(context, "tickets")
         if "csat" in row
     ]
 
@@ -387,7 +380,7 @@ def _champion(context: CustomerContext) -> dict[str, Any] | None:
 
 def contracts(context: CustomerContext) -> list[Contract360]:
     """What was signed and when: seats and ARR over time."""
-    rows = [row for row in _rows(context, "contracts") if _day(row["starts_on"])]
+    rows = [row for row in rows_of(context, "contracts") if _day(row["starts_on"])]
     listed = [
         Contract360(
             starts_on=start,
@@ -408,7 +401,7 @@ def invoices(context: CustomerContext) -> list[Invoice360]:
     since = context.last_day - dt.timedelta(days=YEAR_DAYS)
     currency = word(context.row().get("currency"))
     listed = []
-    for row in _rows(context, "invoices"):
+    for row in rows_of(context, "invoices"):
         issued, due, paid = (_day(row.get(name)) for name in ("issued_on", "due_on", "paid_on"))
         paid = paid if paid is not None and paid <= context.last_day else None
         amount = rounded(row.get("amount"), 2)
@@ -435,53 +428,3 @@ def invoices(context: CustomerContext) -> list[Invoice360]:
 
 def _day(value: Any) -> dt.date | None:
     return None if value is None or pd.isna(value) else pd.Timestamp(value).date()
-
-
-def timeline(context: CustomerContext) -> list[TimelineEvent]:
-    """Stages, touches, tickets of high severity and surveys of the last year, the newest first."""
-    until = context.last_day
-    since, events = until - dt.timedelta(days=365), []
-    for change in history(context.portfolio).of(context.client_id):
-        stage = getattr(change, "stage", None)
-        moment = getattr(change, "effective_at", None)
-        if stage and moment is not None:
-            events.append((moment.date(), "stage", formats.sentence(formats.words(stage))))
-    for table, column, kind, text in (
-        (
-            "interventions",
-            "happened_at",
-            "touch",
-            lambda row: str(row["kind"]).replace("_", " ").capitalize(),
-        ),
-        ("tickets", "opened_at", "ticket", _ticket),
-        (
-            "surveys",
-            "responded_at",
-            "survey",
-            lambda row: f"{str(row['kind']).upper()} {integer(row['score'])}",
-        ),
-    ):
-        for row in _rows(context, table):
-            day = pd.Timestamp(row[column])
-            words = text(row) if pd.notna(day) else None
-            if words:
-                events.append((day.date(), kind, words))
-    recent = sorted({event for event in events if since < event[0] <= until}, reverse=True)
-    return [TimelineEvent(date=day, kind=kind, text=text) for day, kind, text in recent]
-
-
-def _ticket(row: dict[str, Any]) -> str | None:
-    if row.get("severity") not in ("high", "critical"):
-        return None
-    topic = word(row.get("topic"))
-    return f"{str(row['severity']).capitalize()} ticket" + (
-        f": {topic.replace('_', ' ')}" if topic else ""
-    )
-
-
-def _rows(context: CustomerContext, table: str) -> list[dict[str, Any]]:
-    if not context.portfolio.has(table):
-        return []
-    rows = context.portfolio.table(table)
-    own = rows[rows["client_id"].astype(str) == context.client_id]
-    return [{str(key): value for key, value in row.items()} for row in own.to_dict("records")]
