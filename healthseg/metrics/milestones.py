@@ -41,7 +41,8 @@ def states(portfolio: Portfolio, as_of: dt.date) -> pd.DataFrame:
     anchor_day to completion), ``since_began`` (from began_day to completion); ``skipped_day``; ``users`` needed and
     ``reached``, ``progress``; ``blocker``, ``blocked_day``, ``cleared_day`` (NaN of an open blocker), owner;
     ``waits_for`` (dependencies that are open); ``watched`` (its days can be known); ``status``; ``to_close`` (overdue for
-    ``stale_record_days`` where nearly all else is completed: a record that was not maintained).
+    ``stale_record_days`` where nearly all else is completed: a record that was not maintained); ``completed`` and
+    ``planned`` (of the customer's milestones, those skipped aside).
 
     >>> from healthseg.testing import tiny_portfolio
     >>> plan = pd.DataFrame({"milestone_id": ["kick", "use"], "name": ["Kick-off", "Use"], "category": "onboarding",
@@ -102,6 +103,8 @@ def _nothing() -> pd.DataFrame:
             "progress",
             "target_days",
             "elapsed",
+            "completed",
+            "planned",
         ],
         float,
     )
@@ -357,4 +360,4 @@ def _with_records_to_close(rows: pd.DataFrame, settings: Settings) -> pd.DataFra
     planned = (status != "skipped").groupby(by_client).transform("sum")
     old = (status == "overdue") & (rows["day"] - rows["target_day"] > settings.stale_record_days)
     nearly_all = completed >= settings.stale_record_completed_share * planned
-    return rows.assign(to_close=old & nearly_all)
+    return rows.assign(to_close=old & nearly_all, completed=completed, planned=planned)

@@ -295,16 +295,12 @@ class NextActions:
 
     @cached_property
     def _open(self) -> pd.DataFrame:
-        """The live customers' milestones with days_overdue (NaN: not), and of each customer how many it has."""
+        """The live customers' milestones with days_overdue (NaN: not)."""
         rows = states(self.portfolio, self.as_of)
         rows = rows[rows["client_id"].isin(self.context.live.index)]
         late = rows["status"] == "overdue"
         days = (rows["day"] - rows["target_day"]).astype(float).where(late)
-        planned = rows["status"] != "skipped"
-        by_client = rows["client_id"]
-        total = planned.groupby(by_client).transform("sum")
-        completed = (rows["status"] == "completed").groupby(by_client).transform("sum")
-        return rows.assign(days_overdue=days, total=total, completed=completed)
+        return rows.assign(days_overdue=days, total=rows["planned"])
 
     @cached_property
     def _rows_of(self) -> dict[str, np.ndarray]:

@@ -181,13 +181,16 @@ def scores_before_churn(
     if not len(rows):
         return None
     missed = rows[rows["score"] >= portfolio.settings.band_edges[1]]
+    addable = addable and (missed["arr"].notna().any() or not len(missed))
     arr = round(float(missed["arr"].fillna(0.0).sum()), 2)
     return ScoresBeforeChurn(
         customers=len(rows),
         warned=len(rows) - len(missed),
         missed=len(missed),
         threshold=portfolio.settings.band_edges[1],
-        missed_arr=Figure(arr if addable else None, "several currencies and no rates"),
+        missed_arr=Figure(
+            arr if addable else None, "no ARR is known, or several currencies and no rates"
+        ),
     )
 
 

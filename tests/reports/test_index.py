@@ -58,7 +58,7 @@ def test_without_an_earlier_run_the_index_says_what_changed_in_the_look_back(tmp
             "client_id": client,
             "name": name,
             "score": score,
-            "change": change,
+            "score_before": score - change,
             "risk_level": "low",
             "arr": 9_000.0,
         }

@@ -449,3 +449,30 @@ def test_a_feature_whose_adoption_is_associated_with_churn_is_not_promoted(figur
     assert promoted(usage, tested, "export", ["a rule"]) == (["a rule"] if is_promoted else [])
     assert promoted(usage, tested, "search", ["a rule"]) == ["a rule"]
     assert promoted(usage, None, "export", ["a rule"]) == ["a rule"]
+
+
+def test_who_tried_a_feature_and_is_still_there_shows_it_to_the_others():
+    """export: tried by u1, who is gone, and in January by u2; u2 and u3 are there, and use search."""
+    events = [
+        *used("a", "u1", "export", "2025-01-10"),
+        *used("a", "u2", "export", "2025-01-12"),
+        *used("a", "u2", "search", *every("2025-01-01", "2025-06-30")),
+        *used("a", "u3", "search", *every("2025-01-01", "2025-06-30")),
+    ]
+    users = pd.DataFrame(
+        {
+            "user_id": ["u1", "u2", "u3"],
+            "client_id": "a",
+            "created_at": "2024-02-01",
+            "deactivated_at": ["2025-03-01", None, None],
+        }
+    )
+    features = FEATURES[FEATURES["feature"].isin(["export", "search"])]
+    one = tiny_portfolio(events, SIGNUPS.iloc[:1], features=features, users=users)
+    page = track_feature_adoption(one, "a")
+    texts = " ".join(
+        step for low in page.low_adoption_features for step in low.improvement_strategies
+    )
+    assert "Have the 1 user who tried it at some time show it to the other 1" in texts.replace(
+        "\xa0", " "
+    )

@@ -168,7 +168,10 @@ def test_accounts_to_save_are_the_largest_expected_losses_each_with_a_play(board
 def test_an_empty_past_has_no_retention_and_says_why() -> None:
     board = portfolio_board(tiny_portfolio([("a", "2025-03-03 09:00", "u1")]))
     assert board.nrr is None and board.not_measured["$.nrr"]
-    assert "retention is unknown: the ARR of a year ago is not known" in board.verdict()
+    assert "retention is unknown: no table holds ARR as of this date" in board.verdict()
+    reasons = {board.not_measured[name] for name in ("$.total_arr", "$.nrr", "$.grr")}
+    assert reasons == {"no table holds ARR as of this date"}
+    assert not any("currencies" in reason for reason in board.not_measured.values())
 
 
 @pytest.fixture(scope="module")

@@ -307,9 +307,9 @@ def changes(overview: Any, before: Mapping[str, Any], reports: ReportFolder) -> 
 def _look_back(overview: Any) -> dict[str, list[Any]]:
     """Each customer's score at the look-back's start; its risk of then is not known, and taken as that of now."""
     return {
-        row["client_id"]: [row["score"] - row["change"], row.get("risk_level")]
+        row["client_id"]: [row.get("score_before"), row.get("risk_level")]
         for row in overview.customers
-        if not (formats.is_missing(row["score"]) or formats.is_missing(row["change"]))
+        if not formats.is_missing(row.get("score_before"))
     }
 
 

@@ -112,10 +112,9 @@ def _signs(customer: Row) -> str:
     )
 
 
-def _likely(customer: Row) -> str:
-    if customer["likely_to_leave"]:
-        return "more likely to churn"
-    return "ready to expand" if customer["ready_to_expand"] else ""
+def _only_ready(customer: Row) -> bool:
+    """Whether it is listed since it is ready to expand, not for a sign or a likely churn."""
+    return not customer["likely_to_leave"] and not customer["count"]
 
 
 SIGN_RATES: dict[str, Text | Cell] = {
@@ -176,17 +175,34 @@ def _churn_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
     return ()
 
 
-NEXT = Table(
+MAY_CHURN = Table(
     "frames.customers",
     {
         "Customer": "name",
         "Signs": lambda row: "{count:number}" if row["count"] else "",
         "Which": _signs,
-        "By the model": _likely,
         "Churn in 90 days": "churn_probability:percent",
         "ARR": "arr:brief_money",
     },
     label="customers",
+    where=lambda row: not _only_ready(row),
+    empty="No customer is much more likely to churn than the average one.",
+)
+READY = Fold(
+    "Ready to expand",
+    (
+        Table(
+            "frames.customers",
+            {
+                "Customer": "name",
+                "Churn in 90 days": "churn_probability:percent",
+                "ARR": "arr:brief_money",
+            },
+            label="customers ready to expand",
+            where=_only_ready,
+            empty="No customer is ready to expand.",
+        ),
+    ),
 )
 
 
@@ -373,7 +389,7 @@ PORTFOLIO = Page(
     sections=(
         NEXT_ACTIONS_SECTION,
         Section("churn", "What precedes churn?", _churn_lead, _churn),
-        Section("next", "Which customers may churn or expand next?", _next, (NEXT,)),
+        Section("next", "Which customers may churn or expand next?", _next, (MAY_CHURN, READY)),
         Section(
             "significant",
             "Which patterns of behaviour hold up?",

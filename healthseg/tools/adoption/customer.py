@@ -231,7 +231,9 @@ class CustomerAdoption:
 
     @cached_property
     def _users_ever(self) -> pd.Series:
-        return self.ever.groupby("feature")["user_id"].nunique()
+        """How many of the users that there are now have tried each feature at some time."""
+        still = self.ever[self.ever["user_id"].isin(self.users)]
+        return still.groupby("feature")["user_id"].nunique()
 
     def _advised(self, row: Mapping[str, Any]) -> tuple[list[Barrier] | None, list[Any]]:
         barriers = advice.barriers(self.usage, row["feature"], [self.client_id])

@@ -39,13 +39,14 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 TOOL = words.TOOL
-WHOLE = ("score", "change", "days_to_renewal", "measured", "customers")
+WHOLE = ("score", "score_before", "change", "days_to_renewal", "measured", "customers")
 STEP = 5  # points a bar of the distribution is wide
 LISTED = [
     "client_id",
     "name",
     "score",
     "band",
+    "score_before",
     "change",
     "trend",
     "risk_level",
@@ -213,6 +214,7 @@ class HealthOfPortfolio:
                 "name": _column(known, "name").fillna(ids.to_series()),
                 "score": rows["shown"],
                 "band": rows["band"],
+                "score_before": self.then["shown"].reindex(ids),
                 "change": [self.figures[client]["score_change"] for client in ids],
                 "trend": self.trends["trend"].reindex(ids),
                 "risk_level": [

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 NO_YEAR = "the ARR of a year ago is not known"
-NOT_ADDABLE = "several currencies and no rates"
 NO_RATE = "no churn rate is known of that day"
 # losses named on the chart of retention
 EVENTS = 3
@@ -96,7 +95,8 @@ class BoardOfPortfolio:
         last = self.months.iloc[-1]
         accounts, churned = self.accounts(), self.churned_customers()
         total, addable = context.total_arr, self.money.addable
-        why = NO_YEAR if addable else NOT_ADDABLE
+        no_arr = context.missing_arr
+        why = NO_YEAR if total is not None else no_arr
         return Board(
             as_of=self.as_of,
             data_until=self.portfolio.data_until,
@@ -116,8 +116,10 @@ class BoardOfPortfolio:
             churned=churned,
             churned_customers=len(churned),
             churned_arr=Figure(
-                round(sum(row.arr or 0.0 for row in churned), 2) if self.money.addable else None,
-                NOT_ADDABLE,
+                None
+                if not addable or (churned and all(row.arr is None for row in churned))
+                else round(sum(row.arr or 0.0 for row in churned), 2),
+                no_arr if not addable else "no ARR of them is known",
             ),
             scores_before=scores_before_churn(self.portfolio, self.as_of, self.money.addable),
             renewals=self.renewal_rows(),
@@ -222,14 +224,14 @@ class BoardOfPortfolio:
                 values["upper"] = round(drawn.quantile(1 - tail), 2)
         if before is not None:
             churned = churned[churned.isin(before.live.index)]
-            if before.money.addable:
+            if before.total_arr is not None:
                 arr = float(before.money.amounts.reindex(churned).sum())
         return PredictedArr(
             predicted_on=then,
             until=until,
             interval_level=self.settings.interval_level,
             churned=len(churned),
-            churned_arr=Figure(None if arr is None else round(arr, 2), NOT_ADDABLE),
+            churned_arr=Figure(None if arr is None else round(arr, 2), self.context.missing_arr),
             outcome=Figure(_outcome(arr, values["lower"], values["upper"]), NO_RATE),
             **values,
         )
@@ -300,4 +302,5 @@ class BoardOfPortfolio:
 
     def _arr(self, chosen: pd.Series) -> float | None:
         amounts = self.money.amounts[chosen.reindex(self.money.amounts.index, fill_value=False)]
-        return round(float(amounts.sum()), 2) if self.money.addable else None
+        known = self.money.addable and (amounts.notna().any() or not len(amounts))
+        return round(float(amounts.sum()), 2) if known else None

@@ -83,7 +83,7 @@ def _contracts(context: CustomerContext) -> Iterator[TimelineEvent]:
         elif pd.isna(then) or pd.isna(more) or then == more:
             words = "Contract renewed"
         else:
-            words = "Expansion" if more > then else "Contraction"
+            words = "Expansion" if float(more or 0) > float(then or 0) else "Contraction"
             now = f"{formats.brief_money(then, before.get('currency'))} to {now}"
         yield _event(day, "contract", words + (f": {now} ARR" if pd.notna(more) else ""))
 
