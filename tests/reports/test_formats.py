@@ -51,6 +51,16 @@ def test_a_report_becomes_a_pdf_of_several_pages_the_same_each_time(kind):
     assert int(re.search(rb"/Type/Pages/Count (\d+)", content).group(1)) >= 3
 
 
+def test_names_of_customers_lead_to_their_pages_on_paper_too():
+    pytest.importorskip("typst", reason="PDF needs Typst")
+    names = ["Acme Ltd", "Acme", "B.C. (Nord) [1] $x$"]
+    texts = [{"kind": "p", "text": "Acme Ltd, not Acmeister; B.C. (Nord) [1] $x$ too"}]
+    made = printed.pdf_bytes("t", "Portfolio", [("", texts)], [], dict.fromkeys(names, "c.html"))
+    assert made.count(b"/URI(c.html)") == 2
+    assert b"/URI" not in printed.pdf_bytes("t", "Portfolio", [("", texts)], [])
+    assert b"/URI(../index.html)" in printed.pdf_bytes("t", "P", [], [], {}, "../index.html")
+
+
 def test_hostile_texts_are_data_for_the_typesetter():
     hostile = samples.health(
         name="#panic() $x$ *a* _b_ ```c``` " + " ".join(HOSTILE),

@@ -201,25 +201,28 @@ def _write(
 ) -> None:
     """Write all files, the page last: where it is, the others are."""
     from healthseg.reports.html import export
+    from healthseg.reports.html.navigation import Navigation
 
-    markup = export.to_html(executed, origin, job.navigation, job.client_id is None)
+    navigation = job.navigation or Navigation()
+    markup = export.to_html(executed, origin, navigation, job.client_id is None)
     writing.write_whole(files["ipynb"], scrubbed(executed, job))
     if "response" in facts:
         text = json.dumps(facts["response"], indent=1, ensure_ascii=False)
         writing.write_whole(files["json"], text + "\n")
     for kind in job.formats:
-        _FURTHER[kind](export.read(executed), files[kind])
+        _FURTHER[kind](export.read(executed), files[kind], navigation)
     writing.write_whole(files["html"], markup)
 
 
-def _write_pdf(report: Document, path: Path) -> None:
+def _write_pdf(report: Document, path: Path, links: Navigation) -> None:
     from healthseg.reports.html import printed
 
-    content = printed.pdf_bytes(report.title, report.kicker, report.printed, report.footer.blocks)
+    texts = (report.title, report.kicker, report.printed, report.footer.blocks)
+    content = printed.pdf_bytes(*texts, links.addresses, links.index)
     writing.write_whole(path, content)
 
 
-def _write_csv(report: Document, path: Path) -> None:
+def _write_csv(report: Document, path: Path, _: Navigation) -> None:
     from healthseg.reports.html import printed
 
     writing.write_folder(path, printed.csv_files(report.printed))

@@ -89,6 +89,17 @@ class Navigation:
         link = self.reports.get(tool)
         return f'<p class="hs-report">{link.markup()}</p>' if link else ""
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The pages of the customers by their names; a name of several customers is none's."""
+        written = Counter(self.names.values())
+        return {
+            name: href
+            for client, name in self.names.items()
+            if written[name] == 1 and len(name) >= LEAST_NAME
+            if (href := (self.customers or {}).get(client, ""))
+        }
+
     @cached_property
     def _by_first_word(self) -> dict[str, list[tuple[str, str]]]:
         """Names as pages write them, with their customers, by their first word; a name of several customers is none's."""

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from healthseg.charts import formats
@@ -188,8 +188,13 @@ def pdf_bytes(
     kicker: str,
     sections: Iterable[tuple[str, list[Block]]],
     footer: list[Block],
+    links: Mapping[str, str] | None = None,
+    home: str = "",
 ) -> bytes:
-    """The bytes of a PDF; ``sections`` are ``(heading, blocks)`` as on the page."""
+    """The bytes of a PDF; ``sections`` are ``(heading, blocks)`` as on the page.
+
+    ``links`` are addresses by the names of customers, ``home`` that of the index; both relative to the PDF.
+    """
     available()
     import typst
 
@@ -197,12 +202,22 @@ def pdf_bytes(
     for heading, blocks in sections:
         shown += [{"kind": "h2", "text": heading}] if heading else []
         shown += [_cut(block) for block in blocks if not block.get("data_only")]
-    content = {"title": title, "kicker": kicker, "blocks": shown, "footer": footer}
+    named = sorted(links or {}, key=len, reverse=True)  # of two names with one beginning the longer
+    content = {
+        **{"title": title, "kicker": kicker, "blocks": shown, "footer": footer, "home": home},
+        **{"links": dict(links or {}), "names": "|".join(map(_whole, named))},
+    }
     return typst.compile(
         str(scripting.templates() / "report.typ"),
         sys_inputs={"data": json.dumps(content, ensure_ascii=False)},
         format="pdf",
     )
+
+
+def _whole(name: str) -> str:
+    """A pattern of a name as a whole; the typesetter's expressions know no look-around."""
+    edges = [r"\b" * bool(re.fullmatch(r"\w", letter)) for letter in (name[0], name[-1])]
+    return f"{edges[0]}{re.escape(name)}{edges[1]}"
 
 
 def _cut(block: Block) -> Block:

@@ -201,9 +201,10 @@ def _grid(grid: document.Grid) -> str:
         for column in grid.columns
     )
     body = "".join(_line(grid, number) for number in range(len(grid.lines)))
+    of_all = f"{formats.number(len(grid.lines))} {safe(grid.label)}"
     more = (
-        f'<label class="hs-more"><input type="checkbox"> Show all '
-        f"{formats.number(len(grid.lines))} {safe(grid.label)}</label>"
+        f'<label class="hs-more" data-printed="The first {document.ROWS_SHOWN} of {of_all}">'
+        f'<input type="checkbox"> Show all {of_all}</label>'
         if len(grid.lines) > document.ROWS_SHOWN
         else ""
     )
