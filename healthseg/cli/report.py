@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         "tools",
         nargs="*",
         metavar="TOOL",
-        help="which tools, or notebooks of your own (default: all tools)",
+        help="which tools, board, customer_360, or notebooks of your own (default: all tools)",
     )
     options.tool_options(report)
     _which(report.add_argument_group("which reports"))
@@ -138,13 +138,15 @@ def _limits_of(run: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Make the reports, print where they are, and return the exit status."""
     from healthseg.reports import registry
+    from healthseg.reports.pages import OVERVIEWS
 
     mine = set(registry.own_pages(arguments.tools))
-    named = [name for name in arguments.tools if name not in mine]
+    named = [name for name in arguments.tools if name not in mine and name not in OVERVIEWS]
     options.known_tools(named, parser, with_reports=True)
     own = bool(mine)
     choices = ("client", "all_clients", "riskiest", "overview", "manager")
-    if not own and not any(getattr(arguments, name) for name in choices):
+    alone = own or "board" in arguments.tools  # need no customer
+    if not alone and not any(getattr(arguments, name) for name in choices):
         parser.error(
             "which reports? use --client ID, --all-clients, --riskiest N, --manager ID or --overview"
         )
@@ -159,7 +161,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(f"--shard: {problem.message}")
     if "pdf" in arguments.format:
         options.require("typst", "pdf")
-    tools = [] if own else arguments.tools or registry.names()
+    tools = [] if own else named if arguments.tools else registry.names()
     try:
         batch = make_reports(
             arguments.portfolio,

@@ -137,6 +137,10 @@ class Browser:
         )
         path.write_bytes(base64.b64decode(shot["data"]))
 
+    def print(self) -> bytes:
+        """The page as a reader prints it, as a PDF."""
+        return base64.b64decode(self.call("Page.printToPDF", preferCSSPageSize=True)["data"])
+
 
 @contextmanager
 def browsing() -> Iterator[Browser]:

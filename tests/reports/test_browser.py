@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,27 @@ def test_a_page_opens_quietly_and_fits_its_screen(browser: Browser, pages, name,
     assert browser.run("getComputedStyle(document.body).backgroundColor") == (
         "rgb(18, 24, 31)" if dark else "rgb(255, 255, 255)"
     )
+
+
+def test_paper_has_what_the_screen_shows_on_few_pages(browser: Browser, pages):
+    browser.open(pages["portfolio"])
+    browser.run("""document.querySelectorAll('.hs-table tbody').forEach(body => {
+      for (const row of [...body.querySelectorAll('.hs-later')])
+        for (let copy = 0; copy < 9; copy++) body.append(row.cloneNode(true));
+    })""")
+    assert browser.run("document.querySelectorAll('.hs-later').length") > 300
+    paper = browser.print()
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) <= 4
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    shown = browser.run(
+        "[...document.querySelectorAll('.hs-later')].filter(row => row.checkVisibility()).length"
+    )
+    assert shown == 0
+    wide = browser.run(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
+    assert wide, "nothing is clipped"
+    browser.call("Emulation.setEmulatedMedia", media="")
 
 
 @pytest.mark.parametrize("width", [390, 1440])

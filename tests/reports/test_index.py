@@ -8,8 +8,12 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from healthseg.data.portfolio import Portfolio
+from healthseg.errors import InvalidParameters
 from healthseg.reports import portfolios
+from healthseg.reports.batches import run
 from healthseg.reports.html import index
+from healthseg.tools import portfolio_health
 from tests.reports import samples
 from tests.reports.pages import Read
 
@@ -94,3 +98,42 @@ def test_customers_of_one_name_are_told_apart_and_lead_to_their_cards(tmp_path):
     for row in rows[:2]:
         assert f'<a href="#customer={row["client_id"]}"><bdi>Nord ({row["client_id"]})' in html
     assert f"{rows[2]['name']} (" not in html
+
+
+def test_a_managers_page_has_the_managers_customers_alone_and_what_to_do_first(tmp_path):
+    customers = pd.DataFrame(
+        {
+            "client_id": [f"c{at}" for at in range(8)],
+            "name": ["Ash", "Birch", "Cedar", "Dune", "Elm", "Fir", "Gorse", "Hazel"],
+            "signup_date": "2023-05-01",
+            "arr": [10_000.0 + at for at in range(8)],
+            "currency": "EUR",
+            "csm_id": ["ann", "bob"] * 4,
+            "churned_on": ["2025-05-20", "2025-05-21", *[None] * 6],
+            "notice_on": [None, None, "2025-05-22", "2025-05-23", *[None] * 4],
+        }
+    )
+    contracts = pd.DataFrame(
+        {
+            **{"contract_id": ["k4", "k5"], "client_id": ["c4", "c5"], "currency": "EUR"},
+            **{"starts_on": "2024-07-01", "ends_on": "2025-07-01", "arr": [10_004.0, 10_005.0]},
+        }
+    )
+    customers.to_csv(tmp_path / "customers.csv", index=False)
+    contracts.to_csv(tmp_path / "contracts.csv", index=False)
+    opened = Portfolio.open(tmp_path)
+    theirs = run._of_manager(opened, portfolio_health(opened), "ann")
+    reports = index.ReportFolder(tmp_path, tmp_path, [], {})
+    earlier = {"customers": {f"c{at}": [70, "low", 1.0] for at in range(8)}, "as_of": "2025-05-01"}
+    for before in ({}, earlier):
+        html = index.page(theirs, reports, [], before, AT, 1.0, {"ann": "Ann Lee"}, "Ann Lee")
+        text = Read(html).text
+        assert "The customers of Ann Lee" in text and "3 customers with EUR 30k ARR" in text
+        assert "Ash" in text and "Cedar" in text
+        assert not [name for name in ("Birch", "Dune", "Fir", "Hazel") if name in text]
+        next_up, renewals = text.index("What to do next?"), text.index("What renews in the next")
+        assert next_up < renewals < text.index("What changed since")
+        assert "Respond to the notice" in text[next_up:renewals]
+        assert "Elm" in text[renewals : text.index("What changed since")]
+    with pytest.raises(InvalidParameters, match="no live customer has the manager"):
+        run._of_manager(opened, portfolio_health(opened), "cid")

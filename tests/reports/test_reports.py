@@ -299,7 +299,17 @@ def test_a_managers_reports_are_of_their_customers_alone(small_portfolio: Portfo
     others = set(live["client_id"]) - own
     assert others and not any(f'"id":"{client}"' in index for client in others)
     name = Read(index).text.split(" As of")[0]
-    assert f": {len(clients)} customer" in name
+    assert f" {len(clients)} customer" in name
+
+
+def test_the_overviews_are_made_where_they_are_named(tmp_path):
+    request = plan.checked(plan.Request((), {"as_of": "2025-06-01"}, overviews=plan.OVERVIEWS))
+    made = plan.jobs(request, ["c1", "c2"], "", tmp_path, "", "", {"c1": "Ash", "c2": "Elm"})
+    assert [(job.client_id, job.tool) for job in made] == [
+        *[(None, "board"), ("c1", "customer_360"), ("c2", "customer_360")]
+    ]
+    with pytest.raises(InvalidParameters, match="no notebook has a parameter 'as_off'"):
+        plan.checked(plan.Request((), {"as_off": 1}, overviews=plan.OVERVIEWS))
 
 
 def test_an_unknown_manager_is_refused_with_the_known_ones(small_portfolio: Portfolio, tmp_path):

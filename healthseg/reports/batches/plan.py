@@ -24,7 +24,6 @@ from healthseg.settings import fingerprint
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-# the overviews are made along with the pages that their figures are on
 BOARD, CUSTOMER_360 = "board", "customer_360"
 BEHIND_THE_BOARD = {"calculate_health_score", "segment_by_value_tier"}
 OF_LIVE = {"segment_customers", "segment_by_value_tier"}
@@ -56,6 +55,12 @@ class Request:
     printed_mb: float = 20.0
     # a team's own, by the name of their pages
     own: Mapping[str, Path] = field(default_factory=dict)
+    # overviews that are named; the others come along with the pages that their figures are on
+    overviews: tuple[str, ...] = ()
+
+    def has(self, overview: str) -> bool:
+        """Whether an overview's page is to be made."""
+        return overview in self.overviews or set(self.tools) >= BEHIND_THE_BOARD
 
 
 def own_notebooks(paths: Iterable[str]) -> dict[str, Path]:
@@ -140,7 +145,8 @@ def checked(request: Request) -> Request:
             name, {**request.parameters, "client_id": "checked-before"}, request.overview
         )
     if not request.tools:
-        declared = set().union(*map(_declared, request.own.values()))
+        paths = [*request.own.values(), *(notebook(name, None) for name in request.overviews)]
+        declared = set().union(*map(_declared, paths))
         for name in request.parameters:
             require_known(name, declared, f"no notebook has a parameter {name!r}", parameter=name)
     for kind in request.formats:
@@ -172,14 +178,14 @@ def jobs(
     ``names`` are the live customers' by client_id, in the order of the index.
     """
     pairs: list[tuple[str | None, str]] = []
-    if request.overview and set(request.tools) >= BEHIND_THE_BOARD:
+    if BOARD in request.overviews or (request.overview and request.has(BOARD)):
         pairs.append((None, BOARD))
     if request.overview:
         pairs += [(None, tool) for tool in request.tools]
     pairs += [(client, tool) for client in clients for tool in request.tools]
     if names:  # segments and tiers hold live customers
         pairs = [pair for pair in pairs if pair[1] not in OF_LIVE or pair[0] in {None, *names}]
-    if set(request.tools) >= BEHIND_THE_BOARD:
+    if request.has(CUSTOMER_360):
         pairs += [(client, CUSTOMER_360) for client in clients]
     for name, path in request.own.items():
         pairs += [(client, name) for client in (clients if _CLIENT in _declared(path) else [None])]

@@ -100,7 +100,7 @@ def make_reports(
     runs; raises HealthsegError where they are invalid, a client is unknown, or ``out`` cannot be written, and
     ``Stopped`` where a signal ended the run. A report that fails is listed, the others are made.
 
-    A tool may also be the path of a notebook of your own: one with a parameter ``client_id`` is made for each customer,
+    A tool may also be ``board`` or ``customer_360``, or the path of a notebook of your own: one with a parameter ``client_id`` is made for each customer,
     another once, beside the portfolio's pages; or the name of a page that an installed package brings.
     Without ``tools`` (None) they are those of all tools that have the tables they need, and of installed packages.
     ``resume`` leaves reports whose inputs are unchanged; ``shard`` makes one part of several; ``due`` makes those
@@ -127,6 +127,8 @@ def make_reports(
         progress.leave_out([name for name in registry.names() if name not in tools])
     own = plan.own_notebooks(registry.own_pages(tools))
     tools = [name for name in tools if name not in own and not name.endswith(".ipynb")]
+    overviews = tuple(name for name in OVERVIEWS if name in tools)
+    tools = [name for name in tools if name not in overviews]
     values = {**(parameters or {}), **({"as_of": as_of} if as_of else {})}
     request = plan.checked(
         plan.Request(
@@ -139,13 +141,14 @@ def make_reports(
             plan.shard(shard),
             settings.printed_mb,
             own,
+            overviews,
         )
     )
     portfolios.record_settings(opened, clock)
     health = registry.portfolio_response(HEALTH, opened, values)
     portfolios.record_predictions(opened, health.as_of, clock)
     if manager:
-        health = _of_manager(health, manager)
+        health = _of_manager(opened, health, manager)
         all_clients = all_clients or not (clients or riskiest)
     customers = _customers(opened, clients, all_clients, health, riskiest)
     with publishing.output(out) as (top, published):
@@ -157,7 +160,7 @@ def make_reports(
         names = {row["client_id"]: str(row["name"]) for row in health.customers}
         jobs = (
             plan.jobs(request, customers, address, folder, content, key, names)
-            if request.tools or own
+            if request.tools or own or overviews
             else []
         )
         managers = portfolios.manager_names(opened)
@@ -198,8 +201,8 @@ def _customers(
     return list(dict.fromkeys([*named, *(live if all_clients else live[:riskiest])]))
 
 
-def _of_manager(health: Any, manager: str) -> Any:
-    """The portfolio's health with a manager's customers alone. Raises InvalidParameters where there are none."""
+def _of_manager(opened: Portfolio, health: Any, manager: str) -> Any:
+    """The portfolio's health with a manager's customers and next actions alone. Raises InvalidParameters where there are none."""
     rows = [row for row in health.customers if row.get("csm_id") == manager]
     if not rows:
         known = sorted({str(row["csm_id"]) for row in health.customers if row.get("csm_id")})
@@ -209,7 +212,21 @@ def _of_manager(health: Any, manager: str) -> Any:
             value_provided=manager,
             validation_rule=f"csm_id of a live customer: {', '.join(known) or 'none is known'}",
         )
-    return health.model_copy(update={"customers": rows})
+    from healthseg.tools.overview.tool import next_actions
+
+    customers = opened.table("customers")
+    theirs = set(customers.loc[customers["csm_id"] == manager, "client_id"])
+    held = [item for item in health.overrides.held if item.client_id in theirs]
+    expired = [client for client in health.uncontracted.client_ids if client in theirs]
+    return health.model_copy(
+        update={
+            "customers": rows,
+            "churned_lately": [row for row in health.churned_lately if row["client_id"] in theirs],
+            "next_actions": next_actions(opened, csm_id=manager, as_of=str(health.as_of)).actions,
+            "overrides": health.overrides.model_copy(update={"held": held}),
+            "uncontracted": health.uncontracted.model_copy(update={"client_ids": expired}),
+        }
+    )
 
 
 def _only_due(request: plan.Request, folder: Path, day: dt.date) -> plan.Request:

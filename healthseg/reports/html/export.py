@@ -101,7 +101,7 @@ class Document:
 def read(notebook: nbformat.NotebookNode) -> Document:
     """The report of an executed notebook, before it has a form."""
     known, (sections, footer) = facts(notebook), _sections(notebook)
-    dated = f"as of {known['as_of']}" if "as_of" in known else ""
+    dated = f"as of {formats.day(known['as_of'])}" if "as_of" in known else ""
     title = " – ".join(filter(None, [known.get("title"), known.get("kind"), dated]))
     kicker = known.get("kind", _title(notebook))
     return Document(formats.plain(title or kicker, 200), kicker, sections, footer)

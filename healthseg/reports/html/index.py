@@ -56,6 +56,10 @@ ALERTS_FILE = "alerts.html"
 LEAST_MOVE = 5
 # Moves that are shown before a reader opens the others.
 MOVES_SHOWN = 8
+# Next actions and renewals at the top, and the days ahead of the latter.
+ACTIONS_SHOWN = 5
+RENEWALS_SHOWN = 10
+RENEWAL_DAYS = 90
 STYLES = ("page.css", "pieces.css", "index.css")
 # Windows of the filter by renewal: its name, and the days from and to the renewal.
 RENEWALS = (
@@ -135,13 +139,20 @@ def page(
         for row in overview.customers
     ]
     columns, flags = _columns(overview.at_stake_basis), _flags(overview)
+    columns = tuple(column for column in columns if not (owner and column.key == "manager"))
     rows = [_row(row, columns, reports, flags.get(row["client_id"], ())) for row in customers]
     script = scripting.index()
     return _template().render(
         style="".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
         script=script,
         policy=scripting.policy([script]),
-        verdict=_of_owner(rows, owner) if owner else overview.verdict(),
+        title=f"The customers of {owner}" if owner else "The portfolio at a glance",
+        verdict=_of_owner(overview, rows) if owner else overview.verdict(),
+        actions=[_action(action, reports) for action in overview.next_actions[:ACTIONS_SHOWN]],
+        renewals=_renewals(rows),
+        renewal_days=RENEWAL_DAYS,
+        renewals_shown=RENEWALS_SHOWN,
+        renewal_columns=("Customer", "Score", "ARR", "Renewal"),
         as_of=formats.day(overview.as_of),
         data_until=formats.day(overview.data_until),
         columns=columns,
@@ -153,13 +164,17 @@ def page(
                 "expected": next(item.heading for item in columns if item.key == "at_stake"),
             }
         ),
-        filters=_filters(rows),
+        filters={
+            name: known
+            for name, known in _filters(rows).items()
+            if not (owner and name == "manager")
+        },
         reports=_portfolio_reports(reports),
         failed=[_failure(line) for line in reports.failed],
-        changes=changes(overview, before, reports),
+        changes=changes(overview, before, reports, bool(owner)),
         alerts=ALERTS_FILE if reports.exists(reports.index_folder / ALERTS_FILE) else "",
         least=LEAST_MOVE,
-        provenance=_provenance(overview, outcomes, at, seconds),
+        provenance=_provenance(overview, outcomes, at, seconds, bool(owner)),
     )
 
 
@@ -173,14 +188,54 @@ def _told_apart(overview: Any) -> Any:
     return overview.model_copy(update={"customers": rows})
 
 
-def _of_owner(rows: Sequence[Row], owner: str) -> str:
-    """What a manager looks after: how many customers, and their ARR by currency."""
+def _of_owner(overview: Any, rows: Sequence[Row]) -> str:
+    """What a manager looks after: customers, ARR by currency, scores below the threshold, and what renews soon."""
+    amounts = " and ".join(
+        formats.brief_money(arr, name or None) for name, arr in sorted(_arr(rows).items())
+    )
+    scores = [row["score"] for row in overview.customers if not formats.is_missing(row["score"])]
+    low = sum(score < overview.risk_threshold for score in scores)
+    soon = sum(0 <= row["renewal"] <= RENEWAL_DAYS for row in rows if row["renewal"] is not None)
+    parts = [
+        counted(len(rows), "customer") + (f" with {amounts} ARR" if amounts else ""),
+        f"{low} score below {overview.risk_threshold:.0f}" if scores else "",
+        f"{soon} to renew within {RENEWAL_DAYS} days" if soon else "",
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _arr(rows: Sequence[Row]) -> dict[str, float]:
+    """The ARR of rows by currency."""
     arr: dict[str, float] = {}
     for row in rows:
         if "arr" in row:
             arr[row["currency"]] = arr.get(row["currency"], 0.0) + row["arr"]
-    amounts = " and ".join(formats.brief_money(arr[name], name or None) for name in sorted(arr))
-    return f"{owner}: {counted(len(rows), 'customer')}" + (f" with {amounts} ARR" if arr else "")
+    return arr
+
+
+def _action(action: Any, reports: ReportFolder) -> dict[str, str]:
+    """A next action as a line: whose, what, and by when, why and how much depends on it."""
+    arr = f"{formats.brief_money(action.arr, action.currency)} ARR" if action.arr else ""
+    about = [
+        f"by {formats.day(action.due_on)}" if action.due_on else "",
+        action.why,
+        arr if arr not in action.why else "",
+        action.effect or "",
+    ]
+    return {
+        "name": formats.plain(action.name),
+        "href": reports.of_customer(action.client_id)[1],
+        "text": formats.plain(action.text, 300),
+        "level": action.severity,
+        "about": formats.plain(" · ".join(filter(None, about)), 600),
+    }
+
+
+def _renewals(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of the customers that renew within so many days, the next one first."""
+    due = (row for row in rows if row["renewal"] is not None)
+    soon = [row for row in due if 0 <= row["renewal"] <= RENEWAL_DAYS]
+    return sorted(soon, key=lambda row: row["renewal"])
 
 
 def _template() -> jinja2.Template:
@@ -280,27 +335,33 @@ def _failure(line: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def changes(overview: Any, before: Mapping[str, Any], reports: ReportFolder) -> dict[str, Any]:
+def changes(
+    overview: Any, before: Mapping[str, Any], reports: ReportFolder, owned: bool = False
+) -> dict[str, Any]:
     """What is different from the last run, or without one from the look-back's start: who gave notice, churned, fell below
-    the band Healthy or recovered, whose score moved by 5 or more."""
+    the band Healthy or recovered, whose score moved by 5 or more. A manager's are ``owned``: the last run may have had others."""
     rows = {row["client_id"]: row for row in overview.customers}
+    gone = {row["client_id"]: row["name"] for row in overview.churned_lately}
     earlier = before.get("customers") or _look_back(overview)
-    if not earlier:
-        return {}
+    if owned:
+        earlier = {client: then for client, then in earlier.items() if client in rows | gone}
     start = overview.as_of - dt.timedelta(days=overview.lookback_period_days)
     since = dt.date.fromisoformat(str(before["as_of"])) if before.get("as_of") else start
+    groups = _groups(overview, earlier, rows, since, reports)
+    if not (earlier or groups):
+        return {}
     moved = [
         _moved(row, earlier[client], reports) for client, row in rows.items() if client in earlier
     ]
     lines = sorted(filter(None, moved), key=lambda line: (-abs(line["points"]), line["name"]))
     return {
         "since": formats.day(since) if before.get("as_of") or not before else "the last run",
-        "groups": _groups(overview, earlier, rows, since, reports),
+        "groups": groups,
         "moved": lines if before else lines[:MOVES_SHOWN],
         "added": [formats.plain(rows[client]["name"]) for client in rows if client not in earlier]
         if before
         else [],
-        "removed": [client for client in earlier if client not in rows],
+        "removed": [gone.get(client, client) for client in earlier if client not in rows],
     }
 
 
@@ -384,23 +445,22 @@ def _moved(row: Row, before: Sequence[Any], reports: ReportFolder) -> dict[str, 
 
 
 def _provenance(
-    overview: Any, outcomes: Sequence[ReportOutcome], at: dt.datetime, seconds: float
+    overview: Any,
+    outcomes: Sequence[ReportOutcome],
+    at: dt.datetime,
+    seconds: float,
+    owned: bool = False,
 ) -> list[tuple[str, str]]:
     import healthseg
 
+    excluded = (
+        f"{count} {formats.words(reason)}" for reason, count in overview.excluded.items() if count
+    )
     return [
         ("Fingerprint", overview.fingerprint),
         ("healthseg", healthseg.__version__),
         ("Computed", f"{formats.day(at.date())}, {at:%H:%M} UTC"),
         ("Reports", f"{sum(outcome.ok for outcome in outcomes)} of {len(outcomes)}"),
         ("Took", f"{seconds:.0f} s"),
-        (
-            "Not counted",
-            "; ".join(
-                f"{count} {formats.words(reason)}"
-                for reason, count in overview.excluded.items()
-                if count
-            )
-            or "none",
-        ),
+        *([] if owned else [("Not counted", "; ".join(excluded) or "none")]),
     ]

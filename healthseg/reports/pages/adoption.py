@@ -205,7 +205,7 @@ BARRIERS_SHOWN = 3
 
 def _barriers(feature: Row) -> str:
     """How many adopted a feature, and the three most frequent barriers."""
-    shown = range(min(BARRIERS_SHOWN, len(feature["barriers"])))
+    shown = range(min(BARRIERS_SHOWN, len(feature["barriers"] or ())))
     barriers = ", ".join(f"{{barriers[{at}]:words}}" for at in shown) or "no barrier is known"
     return f"little adopted ({{adoption_rate:percent}}); barriers: {barriers}"
 
