@@ -184,7 +184,7 @@ def code_version() -> str:
 def entries() -> dict[str, Metric]:
     """All metrics by name: of the package, those that were registered, those of the portfolios that were opened."""
     own = {name: described(name, each) for name, each in declared().items()}
-    return {**_of_all(), **{name: each for name, each in own.items() if name not in built_in()}}
+    return _of_all() | {name: each for name, each in own.items() if name not in built_in()}
 
 
 def _of_all() -> dict[str, Metric]:
@@ -236,7 +236,13 @@ def get(name: str) -> Metric:
     >>> get("seat_utilisation").label
     'Seats in use'
     """
-    return _known(name, entries())
+    metric = entry(name)
+    return _known(name, entries()) if metric is None else metric
+
+
+def entry(name: str) -> Metric | None:
+    """The metric of this name, or None for an unknown one."""
+    return built_in().get(name) or entries().get(name)
 
 
 def used_by(use: str) -> list[Metric]:

@@ -265,7 +265,7 @@ class WhatIf:
     def verdict(self) -> str:
         """The two scores, and the two probabilities, in a line."""
         values = ", ".join(
-            f"{catalog.entries()[name].label if name in catalog.entries() else name} {value:g}"
+            f"{entry.label if (entry := catalog.entry(name)) else name} {value:g}"
             if value is not None
             else f"{name} unknown"
             for name, value in self.changes.items()

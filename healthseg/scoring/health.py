@@ -284,7 +284,7 @@ def _reach(
 
     An event more is at most a user more, which moves a ratio by no more than its share; the last event may be of today.
     """
-    entry = catalog.entries().get(metric)
+    entry = catalog.entry(metric)
     reach: np.ndarray | float = 0.0
     latest: np.ndarray | float = 0.0
     for table in entry.tables if entry else ():
@@ -304,7 +304,7 @@ def _reach(
 
 def _lost_share(columns: Columns, metric: str) -> np.ndarray | float:
     """The largest share of rows that was lost of a table that the metric rests on."""
-    entry = catalog.entries().get(metric)
+    entry = catalog.entry(metric)
     lost: np.ndarray | float = 0.0
     for table in entry.tables if entry else ():
         lost = np.maximum(lost, columns.get(f"{catalog.LOST}{table}", 0.0))

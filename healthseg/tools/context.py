@@ -260,7 +260,7 @@ class PortfolioContext:
         """Live customers of a date; prospects are not customers yet, and children are counted in their parents where
         the setting ``roll_up_children`` says so."""
         rows = self.everyone(date)
-        return rolled_up(self.portfolio, rows[_live(rows)], date, self.as_of)
+        return rolled_up(self.portfolio, rows[is_live(rows)], date, self.as_of)
 
     @cached_property
     def live(self) -> pd.DataFrame:
@@ -446,10 +446,6 @@ class PortfolioContext:
 
 def _known(values: pd.Series, holds: pd.Series) -> pd.Series:
     return holds.astype(object).where(values.notna(), None)
-
-
-def _live(rows: pd.DataFrame) -> pd.Series:
-    return is_live(rows)
 
 
 def _with_derived(rows: pd.DataFrame) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def label(metric: str) -> str:
     >>> label("seat_utilisation")
     'Seats in use'
     """
-    entry = catalog.entries().get(metric)
+    entry = catalog.entry(metric)
     return entry.label if entry else metric.replace("_", " ")
 
 

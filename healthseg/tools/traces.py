@@ -188,7 +188,7 @@ def sources(result: Any) -> list[Source]:
     portfolio, listed, seen = origin.portfolio(), [], set()
     day, numbers = _shown_day(origin, client_id, result.as_of), {}
     for path, (name, on_day) in known.items():
-        metric = catalog.entries().get(name) or next(iter(catalog.known_over_spans([name])), None)
+        metric = catalog.entry(name) or next(iter(catalog.known_over_spans([name])), None)
         if values.get(path) is None or metric is None or metric.over_spans not in RECOUNT:
             continue
         source, formula = RECOUNT[metric.over_spans]
@@ -268,7 +268,7 @@ def _counted(result: Any, origin: Origin, path: str, value: Any) -> Trace | None
         start = day + DAY - origin.arguments["lookback_period_days"] * DAY
         return trace_span(portfolio, path, value, "tickets_opened", client_id, start, day + DAY)
     metric = parent_field(result, path, "metric")
-    if path.endswith(".value") and metric in catalog.entries():
+    if path.endswith(".value") and catalog.entry(metric):
         return trace_metric(portfolio, path, value, metric, client_id, day)
     if origin.tool == "track_usage_engagement" and (
         usage := _usage(result, portfolio, path, value)
@@ -283,7 +283,7 @@ def _counted(result: Any, origin: Origin, path: str, value: Any) -> Trace | None
     if path == "support_patterns.detail.tickets":
         start, end = result.analysis_period.start_date, result.analysis_period.end_date
         return trace_span(portfolio, path, value, "tickets_opened", client_id, start, end)
-    if name in catalog.entries() and not isinstance(value, str):
+    if catalog.entry(name) and not isinstance(value, str):
         return trace_metric(portfolio, path, value, name, client_id, day)
     if name in TABLE:
         source = TABLE[name]

@@ -91,7 +91,7 @@ def _scored(settings: Settings) -> list[Predictor]:
 
 def _form(name: str) -> str:
     """Whether the model reads a metric as it is, or its logarithm."""
-    return LOG if name in catalog.entries() and catalog.get(name).logarithm else VALUE
+    return LOG if (entry := catalog.entry(name)) and entry.logarithm else VALUE
 
 
 def _unscored(rows: pd.DataFrame, settings: Settings) -> list[Predictor]:

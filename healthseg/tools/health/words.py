@@ -10,7 +10,6 @@ import pandas as pd
 from healthseg import rules
 from healthseg.charts import formats
 from healthseg.metrics import catalog
-from healthseg.metrics.catalog import Metric
 from healthseg.tools.health.result import Factor, Opportunity
 from healthseg.tools.values import number, plain_figures, rounded
 
@@ -45,23 +44,19 @@ FORMS: dict[str, str] = {
 }
 
 
-def _entry(metric: str) -> Metric | None:
-    return catalog.entries().get(metric)
-
-
 def area(metric: str, label: str) -> str:
-    entry = _entry(metric)
+    entry = catalog.entry(metric)
     return entry.short or label if entry else label
 
 
 def effort(metric: str) -> str | None:
-    entry = _entry(metric)
+    entry = catalog.entry(metric)
     return entry.effort if entry else None
 
 
 def why_missing(metric: str, reason: str, absence: Callable[[str], str | None]) -> str:
     """Why a metric is missing; ``absence`` says why a table can't be used (``Portfolio.absence``)."""
-    entry = _entry(metric)
+    entry = catalog.entry(metric)
     if reason != "unmeasured":
         return MISSING[reason]
     if entry is None:
@@ -128,7 +123,7 @@ def brought(missing: pd.DataFrame, portfolio: Portfolio) -> str:
     """How much of the score's inputs each table would bring that the portfolio lacks, by unknown ``metric`` and ``weight``."""
     shares: dict[str, float] = {}
     for metric, weight in zip(missing["metric"], missing["weight"], strict=True):
-        entry = _entry(metric)
+        entry = catalog.entry(metric)
         lacking = [name for name in entry.tables if not portfolio.has(name)] if entry else []
         for name in lacking[:1]:
             shares[name] = shares.get(name, 0.0) + weight
@@ -157,7 +152,7 @@ def written_value(metric: str, value: float) -> str:
     >>> written_value("days_since_last_person_event", 1)
     '1\\xa0day'
     """
-    entry = _entry(metric)
+    entry = catalog.entry(metric)
     form = entry.format if entry else "number"
     return _ratio(value) if form == "ratio" else formats.written(value, FORMS[form])
 
@@ -193,7 +188,7 @@ def factor(metric: str, label: str, value: float, side: str) -> str:
     >>> factor("worst_days_overdue", "", 0, "positive")
     'No invoice is overdue'
     """
-    entry = _entry(metric)
+    entry = catalog.entry(metric)
     sentence = (entry.above if side == "positive" else entry.below) if entry else ""
     words = written_value(metric, value)
     text = rules.words(sentence or f"{label}: {{value}}", {"value": words})
