@@ -7,9 +7,8 @@ from typing import Any
 
 from healthseg.metrics.money import PARTS
 from healthseg.reports.pages.common import (
-    churn_range,
     portfolio_about,
-    renewal_windows,
+    renewals,
     window_notes,
 )
 from healthseg.reports.spec import Card, Cell, Chart, Facts, Fold, Missing, Page, Section, Table
@@ -270,19 +269,7 @@ PORTFOLIO = Page(
             "What renews, and how much of it may churn?",
             _renewing,
             lambda board: (
-                Table(
-                    "renewals",
-                    {
-                        "Renewal": "window:Words",
-                        "Customers": "customers:number",
-                        "ARR": "arr:brief_money",
-                        "Expected to churn by its end": "expected:brief_money",
-                        "Range": churn_range(),
-                    },
-                    label="windows",
-                    where=renewal_windows(dict(row) for row in board.renewals),
-                    empty="No renewal is known.",
-                ),
+                renewals("renewals", [dict(row) for row in board.renewals]),
                 Fold(
                     "By health band",
                     (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from healthseg.charts.formats import is_missing
-from healthseg.reports.spec import Points, Row, Section
+from healthseg.reports.spec import Points, Row, Section, Table
 from healthseg.rules import listed
 
 NEXT_ACTIONS = Points(
@@ -100,7 +100,7 @@ def churn_range(part: str = "", none: str = "") -> Callable[[Row], str]:
     return text
 
 
-def renewal_windows(windows: Iterable[Row]) -> Callable[[Row], bool]:
+def _listed_windows(windows: Iterable[Row]) -> Callable[[Row], bool]:
     """Which rows of the windows a table of all bands lists: those with customers, and nobody without a contract twice."""
     sizes = {row["kind"]: row["customers"] for row in windows if row["band"] == "all"}
     twice = sizes.get("overdue", 0) <= sizes.get("uncontracted", 0)
@@ -110,6 +110,19 @@ def renewal_windows(windows: Iterable[Row]) -> Callable[[Row], bool]:
         return bool(known and not (twice and row["kind"] == "overdue"))
 
     return listed
+
+
+def renewals(path: str, windows: Sequence[Row]) -> Table:
+    """What renews in each window of a result's frame or list, of all bands."""
+    columns = {
+        "Renewal": "window:Words",
+        "Customers": "customers:number",
+        "ARR": "arr:brief_money",
+        "Expected to churn by its end": "expected:brief_money",
+        "Range": churn_range(),
+    }
+    listed = _listed_windows(windows)
+    return Table(path, columns, label="windows", where=listed, empty="No renewal is known.")
 
 
 def largest_first(column: str) -> Callable[[Row], float]:

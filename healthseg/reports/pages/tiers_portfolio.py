@@ -12,7 +12,7 @@ from healthseg.reports.pages.common import (
     churn_range,
     largest_first,
     portfolio_about,
-    renewal_windows,
+    renewals,
     window_notes,
 )
 from healthseg.reports.spec import (
@@ -325,18 +325,8 @@ PORTFOLIO = Page(
                 tiers.frame("renewal_windows").to_dict("records"), "frames.renewal_windows"
             ),
             lambda tiers: (
-                Table(
-                    "frames.renewal_windows",
-                    {
-                        "Renewal": "window:Words",
-                        "Customers": "customers:number",
-                        "ARR": "arr:brief_money",
-                        "Expected to churn by its end": "expected:brief_money",
-                        "Range": churn_range(),
-                    },
-                    label="windows",
-                    where=renewal_windows(tiers.frame("renewal_windows").to_dict("records")),
-                    empty="No renewal is known.",
+                renewals(
+                    "frames.renewal_windows", tiers.frame("renewal_windows").to_dict("records")
                 ),
             ),
         ),

@@ -14,6 +14,7 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.errors import ClientNotFound, InvalidParameters, hint, require_known
 from healthseg.metrics.stages import history, of_lifecycle, zones
 from healthseg.periods import Moment, as_date, moment
+from healthseg.settings.lifecycle import Stage
 from healthseg.tools.base import ClientId, Day, Only, tool
 from healthseg.tools.lifecycle.criteria import refuse_unmet
 from healthseg.tools.lifecycle.customer import CustomerStage
@@ -28,17 +29,6 @@ from healthseg.tools.lifecycle.portfolio import LifecycleOfPortfolio
 from healthseg.tools.lifecycle.result import LifecycleStage, PortfolioLifecycle
 
 Action = Literal["get_stage", "update_stage", "transition", "get_history"]
-Stage = Literal[
-    "prospect",
-    "trial",
-    "onboarding",
-    "active",
-    "engaged",
-    "at_risk",
-    "renewing",
-    "expanded",
-    "churned",
-]
 Instant = str | dt.date | dt.datetime | None
 WRITES = {"update_stage": CORRECTION, "transition": TRANSITION}
 ID_RULE = "^[A-Za-z0-9_.:-]{1,100}$"
