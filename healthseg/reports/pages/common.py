@@ -114,15 +114,19 @@ def _listed_windows(windows: Iterable[Row]) -> Callable[[Row], bool]:
 
 def renewals(path: str, windows: Sequence[Row]) -> Table:
     """What renews in each window of a result's frame or list, of all bands."""
-    columns = {
-        "Renewal": "window:Words",
-        "Customers": "customers:number",
-        "ARR": "arr:brief_money",
-        "Expected to churn by its end": "expected:brief_money",
-        "Range": churn_range(),
-    }
-    listed = _listed_windows(windows)
-    return Table(path, columns, label="windows", where=listed, empty="No renewal is known.")
+    return Table(
+        path,
+        {
+            "Renewal": "window:Words",
+            "Customers": "customers:number",
+            "ARR": "arr:brief_money",
+            "Expected to churn by its end": "expected:brief_money",
+            "Range": churn_range(),
+        },
+        label="windows",
+        where=_listed_windows(windows),
+        empty="No renewal is known.",
+    )
 
 
 def largest_first(column: str) -> Callable[[Row], float]:
