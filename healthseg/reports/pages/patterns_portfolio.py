@@ -241,7 +241,7 @@ def _retained(patterns: EngagementPatterns) -> tuple[Block, ...]:
                 "Without": "retention_without:percent",
                 "n without": "n_without:number",
                 "Correlation, adjusted": "correlation:number.2",
-                "Hazard ratio": "{outcome.hazard_ratio:number.2} ({outcome.lower:number.2} to "
+                "Hazard ratio at equal activity before": "{outcome.hazard_ratio:number.2} ({outcome.lower:number.2} to "
                 "{outcome.upper:number.2})",
             },
             label="patterns",
