@@ -100,7 +100,7 @@ def churn_range(part: str = "", none: str = "") -> Callable[[Row], str]:
     return text
 
 
-def _listed_windows(windows: Iterable[Row]) -> Callable[[Row], bool]:
+def renewal_windows(windows: Iterable[Row]) -> Callable[[Row], bool]:
     """Which rows of the windows a table of all bands lists: those with customers, and nobody without a contract twice."""
     sizes = {row["kind"]: row["customers"] for row in windows if row["band"] == "all"}
     twice = sizes.get("overdue", 0) <= sizes.get("uncontracted", 0)
@@ -124,7 +124,7 @@ def renewals(path: str, windows: Sequence[Row]) -> Table:
             "Range": churn_range(),
         },
         label="windows",
-        where=_listed_windows(windows),
+        where=renewal_windows(windows),
         empty="No renewal is known.",
     )
 
