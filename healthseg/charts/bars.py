@@ -43,6 +43,8 @@ class BarRow:
     brief: str = ""
     header: bool = False
     soft: bool = False
+    # The customer that it is about.
+    client: Any = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def row(
             dot=value(record, dot),
             dot_colour=paint,
             target=value(record, target),
+            client=record.get("client_id"),
         )
 
     return built
@@ -238,6 +241,7 @@ def _bar_layers(items: Sequence[BarRow], tops: list[float], x: Record, y: Record
     for item, top in zip(items, tops, strict=True):
         middle = top + 27
         tip = f"{item.label}: {item.figure}" if item.figure else item.label
+        client = canvas.customer(item.client)
         spans += [
             {
                 "x": bar.start,
@@ -247,11 +251,20 @@ def _bar_layers(items: Sequence[BarRow], tops: list[float], x: Record, y: Record
                 "colour": bar.colour,
                 "opacity": bar.opacity,
                 "tip": tip,
+                "client": client,
             }
             for bar in item.bars
         ]
         if item.dot is not None:
-            dots.append({"x": item.dot, "y": middle, "colour": item.dot_colour, "tip": tip})
+            dots.append(
+                {
+                    "x": item.dot,
+                    "y": middle,
+                    "colour": item.dot_colour,
+                    "tip": tip,
+                    "client": client,
+                }
+            )
         if item.target is not None:
             targets.append({"x": item.target, "y": middle - 8, "y2": middle + 8})
     encoding: Record = {"x": at("x", x), "y": at("y", y)}

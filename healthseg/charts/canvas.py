@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import altair as alt
 import pandas as pd
@@ -31,6 +32,8 @@ def layer(
     encoding = {name: _channel(name, value) for name, value in channels.items()}
     if rows and "tip" in rows[0] and kind not in _WITHOUT_TIP:
         encoding["tooltip"] = {"field": "tip", "type": "nominal"}
+    if rows and rows[0].get("client") and kind not in _WITHOUT_TIP:
+        encoding["href"] = {"field": "client", "type": "nominal"}
     look: Any = {
         "type": kind,
         "tooltip": None if "tooltip" not in encoding else {"content": "encoding"},
@@ -41,6 +44,15 @@ def layer(
             mark=look | dict(mark or {}),
             encoding=alt.FacetedEncoding(**encoding),
         )
+
+
+def customer(client_id: Any) -> str:
+    """What leads from a mark to a customer: a page puts the address of its page there, or nothing.
+
+    >>> customer("a b"), customer(None)
+    ('#customer=a%20b', '')
+    """
+    return "" if formats.is_missing(client_id) else f"{theme.CUSTOMER}{quote(str(client_id))}"
 
 
 def _legible(rows: Rows, mark: Mapping[str, Any], channel: Any) -> tuple[Rows, Mapping[str, Any]]:

@@ -31,6 +31,7 @@ def strip(
         {
             "value": min(float(row[value]), end),
             "own": bool(own(row)),
+            "client": canvas.customer(row.get("client_id")),
             "tip": formats.filled(tip, row),
         }
         for row in rows
@@ -71,7 +72,7 @@ def heap(
 ) -> theme.Picture:
     """Customers as points above each other on one scale, one of them named, with borders.
 
-    ``rows``: value, tip. ``own`` is the named customer's value and name; points within ``inside`` (its lower end
+    ``rows``: value, tip, client (``canvas.customer``). ``own`` is the named customer's value and name; points within ``inside`` (its lower end
     excluded) are in colour. With ``log`` equal distances are equal ratios.
     """
     scaled: Callable[[float], float] = math.log10 if log else float
@@ -88,6 +89,7 @@ def heap(
             "y": height - 12 - _STEP * level,
             "colour": theme.HIGHLIGHT if inside[0] < row["value"] <= inside[1] else theme.FAINT,
             "tip": row["tip"],
+            "client": row.get("client", ""),
         }
         for row, level in zip(rows, levels, strict=True)
     ]

@@ -257,6 +257,7 @@ def plane(frame: pd.DataFrame) -> theme.Picture:
             "strength": 0.35 + 0.5 * float(row["certainty"]),
             "tip": f"{formats.plain(row.get('name') or row.get('client_id'))}: {formats.plain(row['segment_name'])}, "
             f"certainty {formats.percent(row['certainty'])}",
+            "client": canvas.customer(row.get("client_id")),
         }
         for row in known.to_dict("records")
     ]
@@ -321,7 +322,11 @@ def standing(frame: pd.DataFrame, customer: dict[str, Any]) -> theme.Picture:
     low = -math.inf if customer["above"] is None else customer["above"]
     high = math.inf if customer["up_to"] is None else customer["up_to"]
     rows = [
-        {"value": float(row["value"]), "tip": _tip(row)}
+        {
+            "value": float(row["value"]),
+            "tip": _tip(row),
+            "client": canvas.customer(row.get("client_id")),
+        }
         for row in frame.sort_values("value", kind="stable").to_dict("records")
     ]
     subtitle = f"A point a customer, strong in its segment ({customer['segment_name']}); dashed: its borders; n = {len(frame)}"

@@ -14,6 +14,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import altair as alt
 from altair.utils.schemapi import debug_mode
@@ -88,6 +89,8 @@ VARIABLES = {
     },
 }
 _TITLE_ROOM = 52
+# A mark with such an address stands for a customer (canvas.customer).
+CUSTOMER = "#customer="
 
 
 @alt.theme.register("healthseg", enable=False)
@@ -251,6 +254,7 @@ def named(drawn: str, label: str) -> str:
 
 
 _TAG = re.compile("<[^>]*>")
+_LINK = re.compile(rf'<a xlink:href="[^"]*{CUSTOMER}([^"]*)">')
 _ROOT = re.compile(r"<svg [^>]*?width=\"([\d.]+)\" height=\"([\d.]+)\"[^>]*>")
 _NOISE = re.compile(
     r" (?:role|aria-[a-z]+|pointer-events|class)=\"[^\"]*\"|<path d=\"\"[^>]*/>|"
@@ -264,6 +268,7 @@ def _finished(drawn: str, label: str) -> str:
     root = _ROOT.match(drawn)
     assert root is not None
     body = _TAG.sub(_tidy, drawn[root.end() :])
+    body = _LINK.sub(lambda link: f'<a data-client="{html.escape(unquote(link[1]))}">', body)
     width, height = root.groups()
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '

@@ -283,6 +283,7 @@ def standing(
         {
             "value": float(row["arr"]),
             "tip": f"{formats.plain(row.get('name') or 'A customer')}: {formats.money(row['arr'], currency)}",
+            "client": canvas.customer(row.get("client_id")),
         }
         for row in known.sort_values("arr", kind="stable").to_dict("records")
     ]

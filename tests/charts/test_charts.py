@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from healthseg.charts import formats, health, small, theme, timeline
+from healthseg.reports.html.navigation import Navigation
 from tests.reports import samples
 from tests.reports.hostile import HOSTILE
 
@@ -113,6 +115,7 @@ def test_hostile_texts_stay_text(name):
     _, svg = _drawn(name, named)
     tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(svg).iter()}
     assert tags <= {
+        "a",
         "svg",
         "g",
         "path",
@@ -279,3 +282,28 @@ def test_no_chart_tells_of_fields_under_the_pointer():
         for layer in _drawn(name)[0].to_dict(validate=False)["layer"]:
             tooltip = layer.get("encoding", {}).get("tooltip")
             assert tooltip in (None, {"field": "tip", "type": "nominal"}), name
+
+
+def test_a_mark_that_stands_for_a_customer_leads_to_its_page_where_there_is_one():
+    moved = pd.DataFrame(
+        {
+            "client_id": ["a b", "c"],
+            "name": ["Alder", "Cedar"],
+            "change": [9.0, -7.0],
+            "score": [60.0, 50.0],
+            "direction": ["up", "down"],
+        }
+    )
+    chart = health.movers(moved)
+    svg, grammar = theme.svg(chart), json.dumps(theme.spec(chart))
+    assert 'role="img"' in svg and "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+    assert svg.count('<a data-client="a b"><path') == svg.count('<a data-client="c"><path') == 1
+    there = Navigation(customers={"a b": "../customers/a%20b/x.html"}, names={"a b": "Alder"})
+    shown = there.linked(svg)
+    assert shown.count("<a ") == 1
+    link = 'href="../customers/a%20b/x.html" tabindex="-1" aria-label="Alder"><path'
+    assert link in shown and "data-client" not in shown and 'role="group"' in shown
+    assert grammar.count("#customer=") == 2
+    linked = there.linked(grammar)
+    assert linked.count('"client": "../customers/a%20b/x.html"') == 1
+    assert linked.count('"client": ""') == 1 and "#customer=" not in linked

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from healthseg.charts import formats
+from healthseg.charts import formats, theme
 from healthseg.reports.html.writer import safe
 from healthseg.reports.writing import customer_folder
 
@@ -37,6 +37,9 @@ OF_ALL = {
     "segment_by_value_tier": "Tiers",
 }
 CARD = "#customer="
+# A chart's grammar has the customers of its marks beside their figures.
+_MARKED = re.compile(rf'("client": ?"){theme.CUSTOMER}([^"]*)"')
+_DRAWN = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 _NAMED = re.compile(r'<a data-client="([^"]*)">(.*?)</a>', re.DOTALL)
 _REPORT = re.compile(r'<p class="hs-report"><a data-report="([^"]*)"></a></p>')
 # Sentences that a tool composed, as the page has them.
@@ -83,7 +86,15 @@ class Navigation:
         markup = _REPORT.sub(lambda report: self._report(report[1]), markup)
         if self.names:
             markup = _COMPOSED.sub(lambda text: text[1] + self._mentioned(text[2]), markup)
+        markup = _MARKED.sub(lambda mark: f'{mark[1]}{self._href(unquote(mark[2]))}"', markup)
+        markup = _DRAWN.sub(lambda drawing: self._reachable(drawing[0]), markup)
         return _NAMED.sub(lambda name: self._linked(name[1], name[2]), markup)
+
+    def _reachable(self, drawing: str) -> str:
+        """A drawing with its marks' links: what holds links is a group, where a picture would hide them from readers."""
+        linked = _NAMED.sub(lambda mark: self._linked(mark[1], mark[2]), drawing)
+        role = 'role="group"' if 'class="hs-customer"' in linked else 'role="img"'
+        return linked.replace('role="img"', role, 1)
 
     def _report(self, tool: str) -> str:
         link = self.reports.get(tool)
@@ -127,9 +138,16 @@ class Navigation:
         return "".join(parts) + text[end:]
 
     def _linked(self, client: str, words: str) -> str:
+        href, name = self._href(client), ""
+        if words.startswith(
+            "<path"
+        ):  # a mark of a chart: read by its name, and no stop of the keyboard
+            name = f' tabindex="-1" aria-label="{safe(self.names.get(client, client))}"'
+        return f'<a class="hs-customer" href="{safe(href)}"{name}>{words}</a>' if href else words
+
+    def _href(self, client: str) -> str:
         known = self.customers
-        href = card(self.index, client) if known is None else known.get(client, "")
-        return f'<a class="hs-customer" href="{safe(href)}">{words}</a>' if href else words
+        return card(self.index, client) if known is None else known.get(client, "")
 
     def markup(self) -> str:
         """Breadcrumb, neighbours and tabs."""

@@ -21,7 +21,7 @@
     note.style.left = `${Math.max(8, Math.min(event.clientX + 14, innerWidth - note.offsetWidth - 8))}px`;
     note.style.top = `${event.clientY + 18 + note.offsetHeight > innerHeight ? event.clientY - note.offsetHeight - 12 : event.clientY + 18}px`;
   };
-  const loader = { load: () => Promise.reject(new Error("nothing is loaded")), sanitize: () => Promise.reject(new Error("nothing is loaded")) };
+  const loader = { load: () => Promise.reject(new Error("nothing is loaded")), sanitize: uri => /^(\.\.\/|[\w~%-]+\.html)/.test(uri) ? Promise.resolve({ href: uri }) : Promise.reject(new Error("nothing is loaded")) };
   const views = new Map();
   const draw = async script => {
     const figure = script.closest("figure"), wide = figure.querySelector(".hs-drawn");
@@ -32,7 +32,11 @@
     const svg = place.querySelector("svg");
     if (!svg) return;
     for (const part of svg.querySelectorAll("[role],[aria-label],[aria-roledescription]")) for (const name of ["role", "aria-label", "aria-roledescription", "aria-hidden"]) part.removeAttribute(name);
-    svg.setAttribute("role", "img");
+    for (const link of svg.querySelectorAll("a")) {
+      link.tabIndex = -1;
+      link.setAttribute("aria-label", String(((link.firstElementChild || {}).__data__ || {}).tooltip || "customer"));
+    }
+    svg.setAttribute("role", svg.querySelector("a") ? "group" : "img");
     svg.setAttribute("aria-label", label || "chart");
     if (views.has(script)) views.get(script).finalize();
     views.set(script, drawn);
