@@ -43,11 +43,11 @@ CALLS: dict[str, Callable[[hs.Portfolio], object]] = {
     "facts": lambda portfolio: portfolio.reports["events"].kept,
     "panel": panel,
     "scores": scores,
-    "tiers": hs.segment_by_value_tier,
-    "segments": lambda portfolio: hs.segment_customers(portfolio, {}, "health"),
+    "tiers": hs.portfolio_tiers,
+    "segments": hs.portfolio_segments,
     "lifecycle": hs.portfolio_lifecycle,
     "milestones": hs.portfolio_milestones,
-    "patterns": hs.analyze_engagement_patterns,
+    "patterns": hs.portfolio_patterns,
 }
 
 

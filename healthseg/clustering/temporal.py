@@ -9,7 +9,7 @@ cycle in at most one of a hundred drawings.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ from healthseg.statistics.robust import theil_sen
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
+# the p of its rhythm by the key of each peak
+Peaks = dict[str, float]
 CYCLES = {"week": 7, "quarter": 13, "year": 52}  # in days; in weeks
 
 
@@ -94,7 +96,11 @@ class TemporalPatterns:
 
 
 def temporal(
-    portfolio: Portfolio, clients: Sequence[str], start: dt.date, end: dt.date
+    portfolio: Portfolio,
+    clients: Sequence[str],
+    start: dt.date,
+    end: dt.date,
+    stored: Callable[[str, Callable[[], Peaks]], Peaks] = lambda name, build: build(),
 ) -> TemporalPatterns:
     """When are these customers active, on their own clocks, and does it rise or fall with the weeks
     and the seasons?
@@ -102,7 +108,8 @@ def temporal(
     Keys of the family: ``day:Tuesday``, ``hour:10``, ``part:Friday afternoon``; lift is over the
     mean of the days (hours, parts) in use; support are the customers (of a single one: its users)
     that show it, of the n with enough user-hours. A day or an hour above the mean is a peak where
-    ``rhythms`` names it, with the p of any rhythm at all; else its p is 1.
+    ``rhythms`` names it, with the p of any rhythm at all; else its p is 1. The peaks take longest: ``stored`` may have
+    them already.
 
     >>> from healthseg.clustering.patterns import evaluate_patterns
     >>> from healthseg.testing import tiny_portfolio
@@ -126,7 +133,8 @@ def temporal(
     reason = _reason(rows, weeks, settings)
     if reason:
         return TemporalPatterns(None, reason, np.zeros((7, 24)), trend, cycles, len(rows), weeks)
-    family = _TemporalFamily(rows, sorted(clients), first, weeks, settings).family()
+    cells = _TemporalFamily(rows, sorted(clients), first, weeks, settings)
+    family = cells.family(stored("rhythm_peaks", cells.peaks))
     grid = week_table(rows, np.zeros(len(rows), dtype=np.int64), 1).reshape(7, 24)
     return TemporalPatterns(family, None, grid, trend, cycles, len(rows), weeks)
 
@@ -155,12 +163,13 @@ class _TemporalFamily:
         total = week_table(rows, np.zeros(len(rows), dtype=np.int64), 1)[0]
         self.cells: WeekCells = cells_of(total, settings)
 
-    def family(self) -> PatternFamily:
+    def family(self, peaks: Peaks) -> PatternFamily:
         single = len(self.clients) == 1
         weeks_of_users = np.unique(self.user * 1_000 + self.week, return_inverse=True)[1]
         unit = self.customer if self.many else weeks_of_users
         tried = compare_cells(week_table(self.rows, unit, int(unit.max()) + 1), self.cells)
-        tried = tried.assign(p=self._p_with_peaks(tried))
+        of_peak = tried["key"].map(peaks).fillna(1.0)
+        tried = tried.assign(p=np.where(_is_above(tried), of_peak, tried["p"]))
         shows, n = self._shows(self.user if single else self.customer, tried["lift"].to_numpy())
         support = shows.sum(axis=0)
         tried = tried.assign(
@@ -179,12 +188,10 @@ class _TemporalFamily:
         limits = PatternLimits(least, self.settings.peak_min_ratio)
         return PatternFamily("temporal", tried, names, resample, self._held_out(unit), limits)
 
-    def _p_with_peaks(self, tried: pd.DataFrame) -> np.ndarray:
-        """Days and hours above the mean with the p of the rhythm of which they are peaks, the others with 1."""
+    def peaks(self) -> Peaks:
         rhythm = rhythms(self.rows, self.first, self.end_day, self.settings)
-        peaks = {f"day:{DAY_NAMES[at]}": rhythm["day"].p for at in rhythm["day"].peaks}
-        peaks |= {f"hour:{at:02d}": rhythm["hour"].p for at in rhythm["hour"].peaks}
-        return np.where(_is_above(tried), tried["key"].map(peaks).fillna(1.0), tried["p"])
+        days = {f"day:{DAY_NAMES[at]}": rhythm["day"].p for at in rhythm["day"].peaks}
+        return days | {f"hour:{at:02d}": rhythm["hour"].p for at in rhythm["hour"].peaks}
 
     def _held_out(self, unit: np.ndarray) -> pd.DataFrame | None:
         """The same cells in the last weeks."""

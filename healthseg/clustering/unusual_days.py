@@ -260,6 +260,8 @@ class _AnomalySearch:
         if len(table):
             inside = (table["last_day"] >= self.first) & (table["first_day"] < self.after)
             table = table[inside].reset_index(drop=True)
+        if not len(table):  # as of most customers
+            return pd.DataFrame()
         day = table["day"].to_numpy(dtype=np.int64)
         table = table.assign(client_id=client_id, of_usual=rest[day - self.days.first_day])
         clients = [self.days.clients[row] for row in rows]

@@ -232,14 +232,16 @@ def answers_by_day(portfolio: Portfolio, start: dt.date, end: dt.date) -> pd.Dat
     answered. Engaged means clicked within those days or, but for mails, opened: opening a mail is often the mail
     program's doing.
     """
+    if not portfolio.has("messages"):
+        return None
     return portfolio.cache.get(
-        "message_days", (start, end), lambda: _answers_by_day(portfolio, start, end), disk=False
+        "message_days",
+        [start, end, portfolio.state(None, ("segments",))],
+        lambda: _answers_by_day(portfolio, start, end),
     )
 
 
-def _answers_by_day(portfolio: Portfolio, start: dt.date, end: dt.date) -> pd.DataFrame | None:
-    if not portfolio.has("messages"):
-        return None
+def _answers_by_day(portfolio: Portfolio, start: dt.date, end: dt.date) -> pd.DataFrame:
     within = portfolio.settings.messages_engaged_days
     bounds = pd.DataFrame(
         {"floor_day": [start], "until_day": [end - dt.timedelta(days=within)], "known_day": [end]},

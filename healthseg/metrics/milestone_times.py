@@ -319,13 +319,11 @@ def blocker_effects(portfolio: Portfolio, as_of: dt.date, level: float) -> pd.Da
     A row per blocker of at least 10 spells: blocker, factor, lower, upper (None where not ruled out up to e³), p, q (of
     all blockers of the portfolio), n, events. A spell with another blocker counts as unblocked until then.
     """
+    settings = portfolio.settings
     return portfolio.cache.get(
         "milestone_blockers",
-        (as_of, level),
-        lambda: _effects(
-            from_start(portfolio, as_of), level, portfolio.settings.blocker_min_spells
-        ),
-        disk=False,
+        [as_of, level, portfolio.content(as_of), settings.fingerprint],
+        lambda: _effects(from_start(portfolio, as_of), level, settings.blocker_min_spells),
     )
 
 

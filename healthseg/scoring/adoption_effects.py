@@ -69,12 +69,13 @@ def adoption_effects(
     """
 
     def build() -> Effects:
-        hypotheses = _EffectHypotheses(portfolio, as_of, period_days, messages_known)
         inputs = [period_days, as_of, portfolio.content(as_of), portfolio.settings.fingerprint]
-        values = portfolio.cache.get(
-            "adoption_effects", inputs, lambda: hypotheses.test().to_json()
-        )
+        values = portfolio.cache.get("adoption_effects", inputs, tested)
         return Effects.from_json(values)
+
+    def tested() -> dict[str, Any]:
+        hypotheses = _EffectHypotheses(portfolio, as_of, period_days, messages_known)
+        return hypotheses.test().to_json()
 
     return portfolio.cache.get("effects", (period_days, as_of), build, disk=False)
 

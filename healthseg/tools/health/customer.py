@@ -12,6 +12,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics import panels
 from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.metrics.statements import table_rows
 from healthseg.periods import end_of_day_utc
 from healthseg.rules import alerts
 from healthseg.scoring import (
@@ -497,9 +498,7 @@ class CustomerHealth:
             for entry in portfolio.settings_history[1:]
         ]
         if portfolio.has("stage_changes"):
-            days = portfolio.cache.get(
-                "stage_days", None, lambda: portfolio.sql("metrics/stage_days"), disk=False
-            )
+            days = table_rows(portfolio, "stage_days")
             marks += [
                 HistoryMark(
                     date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage)

@@ -17,6 +17,7 @@ from healthseg.metrics.milestone_plan import DayCount
 from healthseg.metrics.panels import panel
 from healthseg.metrics.profile import customer_as_of
 from healthseg.metrics.stages import (
+    SPELLS_IN_MEMORY,
     StageChange,
     StageSpell,
     history,
@@ -438,12 +439,27 @@ def plan(
 
     Its stage is that of ``as_of``; with ``present`` the one it is in by all that is recorded.
     """
+    if only is not None:
+        return _plan(portfolio, as_of, set(only), present)
+    known = history(portfolio)
+    return portfolio.cache.get(
+        "planned_moves",
+        (as_of, present, known.seq, known.head),
+        lambda: _plan(portfolio, as_of, None, present),
+        disk=False,
+        limit=SPELLS_IN_MEMORY,
+    )
+
+
+def _plan(
+    portfolio: Portfolio, as_of: dt.date, only: set[str] | None, present: bool
+) -> list[PlannedMove]:
     edges: dict[str, list[Edge]] = {}
     for edge in portfolio.settings.lifecycle.edges:
         edges.setdefault(edge.source, []).append(edge)
     spells_now = current_spells(portfolio, None if present else as_of)
     if only is not None:
-        spells_now = {client: spell for client, spell in spells_now.items() if client in set(only)}
+        spells_now = {client: spell for client, spell in spells_now.items() if client in only}
     names_needed = needed(portfolio.settings.lifecycle.edges)
     days = portfolio_days(
         portfolio,

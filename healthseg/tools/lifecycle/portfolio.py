@@ -245,6 +245,8 @@ class LifecycleOfPortfolio:
         rows = []
         for client in self.live.index.intersection(list(self.spells)):
             spell = self.spells[client]
+            if spell.stage not in self.lifecycle.stuck_stages:
+                continue
             position = position_on_curve(
                 self.curves.get(spell.stage), spell.days(self.as_of), self.settings, spell.stage
             )

@@ -110,22 +110,19 @@ class MilestoneDay:
     def quarters(self, mark: str) -> list[str]:
         return [quarter for name, quarter in self._cohorts if name == mark and quarter is not None]
 
-    @cached_property
-    def _curves(self) -> dict[tuple[str, str | None], pd.DataFrame]:
-        known = {key: rows for key, rows in self._cohorts.items() if len(rows)}
-        return {key: survival_curve(rows, self.level) for key, rows in known.items()}
-
     def curve(self, mark: str, quarter: str | None = None) -> pd.DataFrame:
         """Kaplan–Meier of a cohort that is not empty."""
-        return self._curves[mark, quarter]
-
-    @cached_property
-    def _medians(self) -> dict[tuple[str, str | None], Median]:
-        return {key: quantile_time(curve) for key, curve in self._curves.items()}
+        return self.portfolio.cache.get(
+            "milestone_cohort_curves",
+            (self.as_of, mark, quarter),
+            lambda: survival_curve(self._cohorts[mark, quarter], self.level),
+            disk=False,
+        )
 
     def median(self, mark: str, quarter: str | None = None) -> Median:
         """Days until half of a cohort had reached it."""
-        return self._medians.get((mark, quarter), NO_MEDIAN)
+        rows = self._cohorts.get((mark, quarter), ())
+        return quantile_time(self.curve(mark, quarter)) if len(rows) else NO_MEDIAN
 
     def quarter_log_rank(self, mark: str, quarter: str) -> LogRank | None:
         """Do customers that began in this quarter reach the mark at another pace than the others?"""

@@ -16,7 +16,6 @@ from healthseg.clustering.pattern_words import first_upper, listed, plain
 from healthseg.clustering.personas import Personas
 from healthseg.clustering.sequences import ARROW, AdoptionOrders
 from healthseg.clustering.temporal import SeasonalCycle, peaks_and_lows
-from healthseg.clustering.unusual_days import anomalies_of
 from healthseg.metrics.counting import customers
 from healthseg.tools.base import Figure
 from healthseg.tools.patterns.result import (
@@ -344,13 +343,7 @@ def ticket_patterns(study: Study, min_confidence: float) -> TicketPatterns | Fig
 def unusual_days(study: Study) -> list[ActivityAnomaly]:
     """Unusual days of the scope's sum, and of single customers; the largest first."""
     portfolio, scope = study.portfolio, study.scope
-    inputs = (scope.kind, scope.client_id, scope.segment_id, scope.start, scope.end)
-    rows = portfolio.cache.get(
-        "pattern_anomalies",
-        inputs,
-        lambda: anomalies_of(portfolio, scope.clients, scope.start, scope.end),
-        disk=False,
-    )
+    rows = study.unusual_days
     rows = rows.assign(of_all=rows["client_id"].isna()).sort_values(
         ["of_all", "return_days", "first_day", "client_id"],
         ascending=[False, False, True, True],

@@ -40,6 +40,7 @@ from healthseg.clustering.personas import Personas, personas
 from healthseg.clustering.sequences import ARROW, AdoptionOrders, contains, sequences
 from healthseg.clustering.support import SupportPatterns, support
 from healthseg.clustering.temporal import TemporalPatterns, temporal
+from healthseg.clustering.unusual_days import anomalies_of
 from healthseg.data.portfolio import Portfolio
 from healthseg.metrics import panels
 from healthseg.metrics.feature_timelines import feature_timelines
@@ -171,6 +172,14 @@ class Study:
         inputs = [as_of, self.portfolio.content(as_of), self.settings.fingerprint]
         return self.portfolio.cache.get(name, inputs, build)
 
+    def stored(self, name: str, build: Callable[[], Any], *inputs: Any) -> Any:
+        """What follows from the window of all customers, as it is on disk; of other scopes it is computed."""
+        if self.scope.kind != ALL:
+            return build()
+        as_of, days = self.scope.as_of, self.scope.requested_days
+        state = [as_of, days, self.portfolio.content(as_of), self.settings.fingerprint]
+        return self.portfolio.cache.get(name, [*state, *inputs], build)
+
     # -- features ----------------------------------------------------------------------------
 
     @cached_property
@@ -297,7 +306,7 @@ class Study:
 
     @cached_property
     def time(self) -> TemporalPatterns:
-        return temporal(*self._window)
+        return temporal(*self._window, stored=self.stored)
 
     @cached_property
     def messages(self) -> MessagePatterns:
@@ -306,6 +315,11 @@ class Study:
     @cached_property
     def tickets(self) -> SupportPatterns:
         return support(*self._window)
+
+    @cached_property
+    def unusual_days(self) -> pd.DataFrame:
+        """As from ``anomalies_of``."""
+        return self.stored("pattern_anomalies", lambda: anomalies_of(*self._window))
 
     # -- all together --------------------------------------------------------------------------
 
@@ -356,12 +370,7 @@ class Study:
             families = [family for kind in KINDS if (family := self.family(kind)) is not None]
             return evaluate_patterns(families, self.settings)
 
-        if self.scope.kind != ALL:
-            return build()
-        as_of = self.scope.as_of
-        inputs = [as_of, self.portfolio.content(as_of), self.settings.fingerprint]
-        inputs += [self.scope.requested_days, sorted(self.categories)]
-        return self.portfolio.cache.get("patterns", inputs, build)
+        return self.stored("patterns", build, sorted(self.categories))
 
     def tried(self, kind: str) -> pd.DataFrame:
         """What was tried of a kind, with the figures of churn (NaN where those were not tested)."""
@@ -372,6 +381,21 @@ class Study:
         """The rows that pass and are sure enough; only the longest orders and the largest bundles."""
         rows = self.judged[_reported(self.judged, min_confidence)]
         return rows[~_contained(rows)].reset_index(drop=True)
+
+    @cached_property
+    def groups(self) -> dict[str, set[str]]:
+        """Customers by tier and by tenure, as last known in the months."""
+        rows = panels.panel(self.portfolio, [self.scope.as_of])
+        rows = pd.concat([self.months, rows[rows["live"].astype(bool)]])
+        last = rows.drop_duplicates("client_id", keep="last")
+        tier, client = last["tier"].astype(object), last["client_id"].astype(str)
+        names = sorted(tier.dropna().unique())
+        groups = {f"tier {name}": set(client[tier == name]) for name in names}
+        year = last["tenure_days"].to_numpy(dtype=float) >= self.settings.pattern_group_year_days
+        return groups | {
+            "first year": set(client[~year]),
+            "after the first year": set(client[year]),
+        }
 
     def resampled(self, kind: str, key: str) -> tuple[Sequence[str], Resampled | None]:
         """The units of a kind, and a pattern's support and lift where they are weighted."""
@@ -487,7 +511,7 @@ def pattern_in_groups(study: Study, row: dict[str, Any]) -> list[PatternInGroup]
     if study.scope.kind == SINGLE:
         return []
     units, resampled = study.resampled(row["kind"], row["key"])
-    groups = _groups(study)
+    groups = study.groups
     if resampled is None or not groups:
         return []
     weights = np.array([[unit in members for unit in units] for members in groups.values()], int)
@@ -504,14 +528,3 @@ def pattern_in_groups(study: Study, row: dict[str, Any]) -> list[PatternInGroup]
         for name, count, lift in zip(groups, supports, lifts, strict=True)
         if count >= study.settings.pattern_group_min_units
     ]
-
-
-def _groups(study: Study) -> dict[str, set[str]]:
-    """Customers by tier and by tenure, as last known in the months."""
-    rows = panels.panel(study.portfolio, [study.scope.as_of])
-    rows = pd.concat([study.months, rows[rows["live"].astype(bool)]])
-    last = rows.drop_duplicates("client_id", keep="last")
-    tier, client = last["tier"].astype(object), last["client_id"].astype(str)
-    groups = {f"tier {name}": set(client[tier == name]) for name in sorted(tier.dropna().unique())}
-    year = last["tenure_days"].to_numpy(dtype=float) >= study.settings.pattern_group_year_days
-    return groups | {"first year": set(client[~year]), "after the first year": set(client[year])}
