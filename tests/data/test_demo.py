@@ -339,7 +339,7 @@ def test_no_section_of_the_default_portfolio_is_empty_by_construction(portfolio)
     patterns = hs.analyze_engagement_patterns(opened, "all_customers")
     assert "quarter" in patterns.temporal_patterns.seasonal_trends
     assert 0 < patterns.support_patterns.self_service_adoption < 1
-    recovery = patterns.pattern_transitions.from_at_risk_to_healthy
+    recovery = patterns.pattern_transitions["from_at_risk_to_healthy"]
     assert recovery.common_interventions and recovery.by_kind
     assert hs.portfolio_lifecycle(opened).disagreements
 
