@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from pathlib import Path
 
+import nbformat
+
 from healthseg.reports.batches import plan
 from healthseg.reports.figures import Filled, figure, root
-from healthseg.reports.html import navigation, writer
+from healthseg.reports.html import export, navigation, writer
 from healthseg.reports.html.navigation import Atlas, PageLink
 from healthseg.reports.pages import MODULES, overview_spec, page_spec
 from tests.reports import samples
@@ -121,3 +124,16 @@ def test_the_map_knows_pages_of_this_run_and_of_earlier_ones(tmp_path: Path):
 def test_addresses_of_odd_ids_are_quoted():
     odd = Atlas({"a": "Acme", "x y": "Odd"}, {"x y": frozenset({FULL}), "a": frozenset({FULL})})
     assert "customers/x%20y/customer_360.html" in odd.navigation("a", FULL).markup()
+
+
+def test_customers_named_under_how_sure_are_links_too():
+    shown = nbformat.v4.new_output(
+        "display_data", data={"text/html": '<p><a data-client="a">Alder</a></p>'}
+    )
+    footer = nbformat.v4.new_code_cell("footer", outputs=[shown], metadata={"tags": ["footer"]})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A page"), footer])
+    origin = export.NotebookOrigin(dt.datetime(2025, 10, 11, tzinfo=dt.UTC), 1.0)
+    there = navigation.Navigation(customers={"a": "a/x.html"})
+    assert '<a class="hs-customer" href="a/x.html">Alder</a>' in export.to_html(
+        notebook, origin, navigation=there
+    )

@@ -115,7 +115,7 @@ def to_html(
 ) -> str:
     """The report of an executed notebook as one page; without ``navigation`` it leads nowhere."""
     document, navigation = read(notebook), navigation or Navigation()
-    for section in document.sections:
+    for section in (*document.sections, document.footer):
         section.pieces[:] = [navigation.linked(piece) for piece in section.pieces]
     interactive = origin.charts == "interactive" or (origin.charts == "auto" and portfolio)
     scripts = _scripts(document.sections, interactive)
