@@ -189,7 +189,9 @@ def _tops(items: Sequence[BarRow]) -> tuple[list[float], float]:
 def _axis_layers(
     axis: Axis, x: Record, y: Record, height: float, tops: list[float], items: Sequence[BarRow]
 ) -> list[Any]:
-    lines = [{"x": tick, "y": 0, "y2": height} for tick in axis.ticks if tick != axis.low]
+    lines = [
+        line for tick in axis.ticks if tick != axis.low for line in _beside_bars(tick, tops, items)
+    ]
     rule = {"x": at("x", x), "y": at("y", y), "y2": "y2"}
     layers = [canvas.layer(lines, "rule", {"color": theme.GRID}, **rule)]
     names = [(tick, name, _align(tick, axis)) for tick, name in _fitting(axis)]
@@ -202,7 +204,7 @@ def _axis_layers(
         mark = {"align": align, "color": theme.SOFT, "fontSize": 12}
         layers.append(canvas.layer(texts, "text", mark, x=rule["x"], y=rule["y"], text="text"))
     if axis.baseline is not None:
-        base = _baseline(axis.baseline, axis, height, tops, items)
+        base = _beside_bars(axis.baseline, tops, items)
         layers.append(canvas.layer(base, "rule", {"color": theme.FAINT}, **rule))
     return layers
 
@@ -226,14 +228,10 @@ def _align(tick: float, axis: Axis) -> str:
     return "left" if share < 0.03 else "right" if share > 0.97 else "center"
 
 
-def _baseline(
-    base: float, axis: Axis, height: float, tops: list[float], items: Sequence[BarRow]
-) -> list[Record]:
-    """Through all rows, or beside the bars alone where it would touch the names at the left edge."""
-    if base != axis.low:
-        return [{"x": base, "y": 0, "y2": height}]
+def _beside_bars(x: float, tops: list[float], items: Sequence[BarRow]) -> list[Record]:
+    """A line at a value, beside the bars alone: through the names and figures above them it would strike them."""
     middles = [top + 27 for item, top in zip(items, tops, strict=True) if not item.header]
-    return [{"x": base, "y": middle - 8, "y2": middle + 8} for middle in middles]
+    return [{"x": x, "y": middle - 8, "y2": middle + 8} for middle in middles]
 
 
 def _bar_layers(items: Sequence[BarRow], tops: list[float], x: Record, y: Record) -> list[Any]:

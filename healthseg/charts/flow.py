@@ -13,7 +13,8 @@ from healthseg.charts.canvas import Rows, at
 
 HEIGHT, GAP, ROOM, BLOCK = 320, 10, 170, 9
 # What stands last, whatever the order of the others.
-LAST = ("New", "Churned", "Not placed", "Other")
+UNPLACED = "Not placed"
+LAST = ("New", "Churned", UNPLACED, "Other")
 # The points of a band from one block to the other.
 STEPS = 25
 _LETTER = 6.6
@@ -58,12 +59,12 @@ def flow(
         canvas.layer(blocks, "rect", None, **encoding, x2="x2"),
         *(_names(ends, side, x, y) for ends, side in ((left, -6), (right, inner + 6))),
     ]
-    inside = ~frame["from"].isin(outside) & ~frame["to"].isin(outside)
+    nowhere = [*outside, UNPLACED]
+    inside = ~frame["from"].isin(nowhere) & ~frame["to"].isin(nowhere)
     moved = frame.loc[inside & (frame["from"] != frame["to"]), "customers"].sum()
-    total = formats.number(frame["customers"].sum())
-    subtitle = (
-        f"Left: then, right: now; faint: unchanged; n = {total}, {formats.number(moved)} moved"
-    )
+    count = formats.number(frame.loc[inside, "customers"].sum())
+    title = f"{formats.number(moved)} of {count} customers moved"
+    subtitle = "Left: then, right: now; faint: unchanged"
     return canvas.picture(layers, title, subtitle, HEIGHT, left=ROOM, right=ROOM, top=14, bottom=10)
 
 

@@ -88,7 +88,7 @@ def heat_map(
     width = (canvas.WIDTH - room - 8) / len(across)
     tight = any(canvas.text_width(head, canvas.PHONE_LETTER) > width for head in heads.values())
     lines = 2 if tight and not heads_below else 1
-    layers += _names(names, heads, x, y, cell, height if heads_below else 0.0, lines)
+    layers += _names(names, heads, x, y, cell, height if heads_below else 0.0, lines, width)
     above, beneath = (8, 26) if heads_below else (6 + 18 * lines, 8)
     return canvas.picture(
         layers, title, subtitle, height, left=room, right=8, top=above, bottom=beneath
@@ -125,6 +125,7 @@ def _names(
     cell: float,
     foot: float,
     lines: int,
+    width: float,
 ) -> list[Any]:
     """The rows' names at the left, the columns' above, by turns on as many lines, or, with ``foot``, below."""
     rows = [
@@ -134,13 +135,34 @@ def _names(
     columns = [
         {"x": index + 0.5, "text": name} for index, name in enumerate(heads.values()) if name
     ]
+    stacked = _stacked(columns, width) if lines > 1 else None
     side = {"align": "right", "baseline": "middle", "x": -8, "color": theme.SOFT, "fontSize": 12}
     layers = [canvas.layer(rows, "text", side, y=at("y", y), text="text")]
     for line in range(lines):
         head = {"baseline": "top" if foot else "bottom", "y": foot + 6 if foot else -4 - 18 * line}
         look = {**head, "color": theme.SOFT, "fontSize": 12}
-        layers.append(canvas.layer(columns[line::lines], "text", look, x=at("x", x), text="text"))
+        heading = columns[line::lines] if stacked is None else stacked[line]
+        layers.append(canvas.layer(heading, "text", look, x=at("x", x), text="text"))
     return layers
+
+
+def _stacked(columns: list[Row], width: float) -> tuple[list[Row], list[Row]] | None:
+    """The last words of the columns' names, and the words above them; None where a line has no room for them."""
+    parts = [column["text"].rpartition(" ") for column in columns]
+    fits = all(
+        canvas.text_width(part) <= 1.05 * width
+        for above, _, last in parts
+        for part in (above, last)
+    )
+    if not fits or not any(above for above, _, _ in parts):
+        return None
+    lower = [{**column, "text": last} for column, (_, _, last) in zip(columns, parts, strict=True)]
+    upper = [
+        {**column, "text": above}
+        for column, (above, _, _) in zip(columns, parts, strict=True)
+        if above
+    ]
+    return lower, upper
 
 
 def weekly(frame: pd.DataFrame, title: str, subtitle: str, empty: str) -> theme.Picture:

@@ -20,6 +20,8 @@ TYPES = {
 }
 MOST = 24
 LINES = 4
+# features of a persona
+FEATURES = 3
 
 
 def times(value: float) -> str:
@@ -139,6 +141,8 @@ def personas(frame: pd.DataFrame) -> theme.Picture:
     title = "Personas and what they turn to"
     if not len(frame):
         return theme.nothing(title, "Users do not fall into stable groups by what they do.")
+    largest = frame.loc[frame["percentage"].idxmax()]
+    title = f"{formats.plain(largest['persona'])}: {largest['percentage']:.0f}% of all"
     items: list[BarRow] = []
     high = max(2.0, float(frame["factor"].max()) * 1.08)
     for name, group in frame.groupby("persona", sort=False):
@@ -149,9 +153,11 @@ def personas(frame: pd.DataFrame) -> theme.Picture:
                 times(float(row["factor"])),
                 bars=(Bar(0.0, math.log(float(row["factor"])), theme.HIGHLIGHT),),
             )
-            for row in group.to_dict("records")
+            for row in group.head(FEATURES).to_dict("records")
         ]
-    subtitle = "How many times as often as other users of the same features; a scale of ratios"
+    subtitle = (
+        "How many times as often as other users of the same features, the three strongest of each"
+    )
     return rows(items, _log_axis(1.0, high), title, subtitle)
 
 
@@ -161,6 +167,7 @@ def gaps(frame: pd.DataFrame) -> theme.Picture:
     if not len(frame):
         return theme.nothing(title, "No order of adoption holds.")
     items, reach = [], float(frame["days"].max())
+    title = f"Half take {frame['days'].median():.0f} days or less from one step to the next"
     for _, group in frame.groupby(["sequence", "step"], sort=False):
         first, second = (formats.words(group[name].iloc[0]) for name in ("first", "second"))
         low, middle, high = group["days"].quantile([0.25, 0.5, 0.75])
@@ -178,7 +185,7 @@ def gaps(frame: pd.DataFrame) -> theme.Picture:
         )
     ticks = tuple(float(tick) for tick in range(0, int(reach) + 1, 15))
     axis = Axis(0, max(reach, 1.0) * 1.03, 0, ticks, tuple(f"{tick:.0f}" for tick in ticks))
-    subtitle = "From the first use of one feature to the first of the next; bar: the middle half, dot: the median"
+    subtitle = "Days between the first uses of two features; bar: the middle half, dot: the median"
     return rows(items, axis, title, subtitle)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ BAND_NAMES = {
     "critical": "Critical",
 }
 MOST = 12
+# up to how many segments a cell has room for its unit
+WITH_UNITS = 4
 # Where customers come from and go to, which are no segments.
 OUTSIDE = ("New", "Churned")
 QUARTERS = [0, 0.25, 0.5, 0.75, 1]
@@ -65,35 +68,48 @@ def percent_axis(reach: float) -> Axis:
     )
 
 
+# the days of a metric's window, which its tip says
+_WINDOW = re.compile(r" (of the last|in) \d+ days$")
+
+
 def profile(frame: pd.DataFrame) -> theme.Picture:
     """What is each segment like? Its median in each metric in which they differ, against the portfolio's: better or worse,
     grey where neither is."""
     title = "Medians, against all customers"
     if not len(frame) or frame["segment"].nunique() < 2:
         return theme.nothing(title, "There is one segment only: nothing to compare it with.")
+    narrow = frame["segment"].nunique() > WITH_UNITS
     own = set(frame.loc[frame["ingredient"].astype(bool), "label"])
     strength = frame["distance"].astype(float).abs()
+    other = frame[~frame["label"].isin(own) & strength.notna()]
+    if len(other):
+        first = other.loc[strength[other.index].idxmax()]
+        title = f"{first['segment']} stand out by {_WINDOW.sub('', formats.lower_first(str(first['label'])))}: {first['text']}"
     frame = frame.assign(strength=strength + 1e-9)[
         strength.groupby(frame["label"]).transform("max") > 0
     ]
     return heat.heat_map(
         frame,
         title,
-        "Better or worse than the portfolio's median, the stronger the farther; * what defines the segments",
+        "Medians, better or worse than all customers', the stronger the farther; * defines the segments",
         "No metric is known.",
         "label",
         "segment",
         "strength",
-        text=lambda cell: formats.plain(cell["text"]),
+        text=lambda cell: formats.plain(
+            cell["text"].split()[0] if narrow and cell["text"] else cell["text"]
+        ),
         tip=lambda cell: f"{cell['segment']}, {cell['label']}: {cell['text']}",
         rows={
-            label: label + (" *" if label in own else "") for label in dict.fromkeys(frame["label"])
+            label: _WINDOW.sub("", label) + (" *" if label in own else "")
+            for label in dict.fromkeys(frame["label"])
         },
         columns={
-            name: formats.fitted(name, 400 / frame["segment"].nunique())
+            name: formats.fitted(name, 800 / frame["segment"].nunique())
             for name in dict.fromkeys(frame["segment"])
         },
         colour=lambda cell: {1.0: theme.UP, -1.0: theme.DOWN}.get(cell["favourable"], theme.FAINT),
+        left=232 if narrow else 0,
         cell=30,
         strongest=2.0,
     )
@@ -165,6 +181,12 @@ def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     bands = [band for band in (*BAND_NAMES, "unknown") if known and band in set(frame["band"])]
     order = sorted(bands, key=[*theme.BANDS, "unknown"].index)
     unit = f", {currency}" if currency else ""
+    title = "Value and health"
+    if known and cells["expected_churned_arr"].notna().any():
+        worst = cells.loc[cells["expected_churned_arr"].astype(float).idxmax()]
+        amount = formats.brief_money(worst["expected_churned_arr"], currency)
+        band = BAND_NAMES.get(worst["band"], "without a score")
+        title = f"{formats.plain(worst['tier'])}, {formats.words(band).lower()}: {amount} may churn"
 
     def loss(cell: dict[str, Any]) -> str:
         return (
@@ -175,7 +197,7 @@ def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
 
     return heat.heat_map(
         cells,
-        "Value and health",
+        title,
         f"Customers; beneath: ARR expected to churn in 90 days{unit}; the stronger the more",
         "There are no customers to show.",
         "tier",
@@ -194,7 +216,7 @@ def matrix(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     )
 
 
-def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
+def lorenz(frame: pd.DataFrame) -> theme.Picture:
     """How unequal is the ARR? The share of it that the smallest customers hold, up to all."""
     title = "Concentration of ARR"
     if not len(frame):
@@ -217,7 +239,8 @@ def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
     )
     y = at("y", canvas.span(0, 1), canvas.axis("percent", 5, None, **ticks))
     top = min(points, key=lambda point: abs(point["x"] - 0.8))
-    label = f"the top fifth has {formats.percent(1 - top['y'])}"
+    share = formats.percent(1 - top["y"])
+    label, title = f"the top fifth: {share}", f"The top fifth of customers pays {share} of the ARR"
     even = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
     dashes = {"color": theme.FAINT, "strokeDash": [4, 4], "strokeWidth": 1.5}
     words = {"align": "right", "dx": -10, "dy": -6, "fontSize": 12}
@@ -232,7 +255,7 @@ def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
         ),
         canvas.layer([{**top, "text": label}], "text", words, x=x, y=y, text="text"),
     ]
-    subtitle = f"Share of the ARR; Gini {formats.number(gini, 2)}; dashed: all alike; n = {len(points) - 1} customers"
+    subtitle = f"Share of the ARR of {len(points) - 1} customers, the smallest first; dashed: if all paid the same"
     return canvas.picture(layers, title, subtitle, 250, left=54, right=14, bottom=44)
 
 

@@ -68,9 +68,9 @@ def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     )
 
 
-def lorenz(frame: pd.DataFrame, gini: float | None) -> theme.Picture:
+def lorenz(frame: pd.DataFrame) -> theme.Picture:
     """How unequal is the ARR?"""
-    return segments.lorenz(frame, gini)
+    return segments.lorenz(frame)
 
 
 def waterfall(
@@ -82,6 +82,7 @@ def waterfall(
     if not len(own) or not own["amount"].abs().sum():
         return theme.nothing(title, "The ARR of a year ago is not known.")
     amount = own.set_index("part")["amount"]
+    title = _grown(amount, currency)
     items, at = [], 0.0
     for part, name in PARTS.items():
         value = float(amount[part])
@@ -112,6 +113,15 @@ def waterfall(
         title,
         "Net change of each customer over twelve months",
     )
+
+
+def _grown(amount: pd.Series, currency: str | None) -> str:
+    """What became of the ARR in a year, as a title."""
+    change, start = float(amount["end"] - amount["start"]), float(amount["start"])
+    share = f" ({formats.percent(abs(change) / start)})" if start > 0 else ""
+    words = formats.brief_money(abs(change), currency) + share
+    churned = formats.brief_money(abs(float(amount["churn"])), currency)
+    return f"ARR {'grew' if change >= 0 else 'fell'} by {words} in a year; {churned} churned"
 
 
 def cohorts(frame: pd.DataFrame) -> theme.Picture:
@@ -181,24 +191,29 @@ def capacity(frame: pd.DataFrame) -> theme.Picture:
     title = "Managers' hours"
     if not len(frame):
         return theme.nothing(title, "There are no tiers.")
+    missing = (frame["hours"] - frame["available_hours"]).astype(float)
+    if missing.max() > 0:
+        short = frame.loc[missing.idxmax(), "tier"]
+        title = f"{formats.plain(short)} lacks {formats.number(missing.max())} hours a month"
+    elif missing.notna().any():
+        title = "Every tier has the hours that it needs"
     items = []
     for row in reversed(frame.to_dict("records")):
-        there = "hours there are not known"
+        there = "available: not known"
         if not formats.is_missing(row["available_hours"]):
-            there = f"{formats.number(row['available_hours'])} there"
+            there = f"{formats.number(row['available_hours'])} h available"
         short = (
             not formats.is_missing(row["available_hours"]) and row["hours"] > row["available_hours"]
         )
         items.append(
             BarRow(
                 formats.plain(row["tier"]),
-                f"{formats.number(row['hours'])} h needed · {there} · "
-                f"managers: {formats.number(row['need'])} needed, {formats.number(row['current'])} there",
+                f"{formats.number(row['hours'])} h needed, {there}",
                 bars=(Bar(0, float(row["hours"]), theme.DOWN if short else theme.HIGHLIGHT),),
                 target=None
                 if formats.is_missing(row["available_hours"])
                 else float(row["available_hours"]),
-                brief=f"{formats.number(row['hours'])} h needed · {there}",
+                brief=f"{formats.number(row['hours'])} h",
             )
         )
     reach = max(float(frame["hours"].max()), float(frame["available_hours"].fillna(0).max()), 1.0)
@@ -214,16 +229,24 @@ def capacity(frame: pd.DataFrame) -> theme.Picture:
         ticks=ticks,
         labels=tuple(f"{formats.number(tick)} h" for tick in ticks),
     )
-    return rows(items, axis, title, "Hours a month; mark: what the tier's managers have")
+    return rows(
+        items, axis, title, "Hours a month that the tier needs; line: those that its managers have"
+    )
 
 
 def at_risk(frame: pd.DataFrame, expected: float | None, currency: str | None) -> theme.Picture:
     """How much ARR may churn? Its distribution over simulated quarters, and what is expected."""
-    words = f"expected {formats.brief_money(expected, currency)}"
+    words, title = (
+        f"expected {formats.brief_money(expected, currency)}",
+        "ARR that may churn in 90 days",
+    )
+    if len(frame) and expected:
+        more = float(frame.loc[frame["low"].astype(float) >= 2 * expected, "share"].sum())
+        title = f"In {formats.percent(more)} of quarters more than twice as much churns as expected"
     return columns.columns(
         frame,
-        "ARR that may churn in 90 days",
-        "How often each sum churned, of 10,000 simulated quarters",
+        title,
+        "How often each sum of ARR churns in 90 days, by each customer's probability",
         "No ARR is known, or the portfolio has no churn rate.",
         "low",
         "high",
@@ -259,12 +282,15 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
         )
         for row in known.to_dict("records")
     ]
+    most = known.loc[known["potential"].astype(float).idxmax()]
+    amount = formats.brief_money(most["potential"], currency)
+    title = f"{formats.plain(most['tier'])} has the most to gain: {amount}"
     axis = money_axis(0, float(known["potential_upper"].max()), currency)
     return rows(
         items,
         axis,
         title,
-        "Seats that will be needed, at most as comparable customers came to pay, with its interval",
+        "What customers may come to pay more in a year, by seats and plans; pale: from the least to the most",
     )
 
 

@@ -62,7 +62,7 @@ _NAMES = {
         start_date until week_end won_back_on
         series.start series.end weeks.start weeks.end growth.start growth.end metrics.start metrics.end
     """,
-    "list": "signs",
+    "list": "signs warnings",
 }
 _KIND = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 

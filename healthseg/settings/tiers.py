@@ -47,6 +47,8 @@ TIER_STRATEGIES = {
 class TierSettings(Frozen):
     """Value tiers: thresholds, names, how each is looked after, capacity, expansion."""
 
+    # share of a tier's ARR on seats that nobody uses from which the team decides about them: a tenth is a price rise's worth
+    idle_arr_min_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     arr_thresholds: tuple[float, ...] = (10_000.0, 50_000.0, 100_000.0, 250_000.0)
     tier_names: tuple[str, ...] | None = None
     # hours of a manager that a customer takes a month, by tier; another number of tiers takes them by rank

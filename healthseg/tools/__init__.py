@@ -101,7 +101,12 @@ TOOLS: dict[str, Tool] = {
         Tool(
             "segment_customers",
             "segments",
-            report_defaults={"segment_type": "health", "segmentation_criteria": {}},
+            # value × health as pages show it; none of its segments is too small to be seen apart
+            report_defaults={
+                "segment_type": "value_and_health",
+                "segmentation_criteria": {},
+                "min_segment_size": 1,
+            },
         ),
         Tool("segment_by_value_tier", "tiers"),
         Tool(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -341,6 +341,13 @@ class PortfolioContext:
             "currency, and totals are shown by currency and never added up",
         ]
 
+    def arr_of(self, clients: Sequence[str]) -> float | None:
+        """The ARR of some customers; None where it is unknown or cannot be added up."""
+        amounts = self.money.amounts.reindex(list(clients))
+        return (
+            round(float(amounts.sum()), 2) if self.money.addable and amounts.notna().any() else None
+        )
+
     def arr_percentages(self, groups: Sequence[pd.Index]) -> list[float | None]:
         """Per cent of the ARR by group of client_ids, adding up to 100; None where it has no sum."""
         sums = [float(self.money.amounts.reindex(group).sum()) for group in groups]
@@ -385,6 +392,13 @@ class PortfolioContext:
     def expected_churned_arr(self) -> pd.Series:
         """Probability × ARR of each live customer."""
         return self.churn["probability"] * self.money.amounts
+
+    def ranked_by_loss(self, clients: Iterable[str]) -> list[str]:
+        """The live ones among customers: the most expected churned ARR first, then the most ARR."""
+        order = pd.DataFrame({"loss": self.expected_churned_arr, "arr": self.money.amounts})
+        chosen = order[order.index.isin(list(clients))].astype(float)
+        ranked = chosen.sort_values(["loss", "arr"], ascending=False, kind="stable")
+        return ranked.index.tolist()
 
     @cached_property
     def _simulated_churn(self) -> SimulatedChurn:

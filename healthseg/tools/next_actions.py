@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,12 @@ class NextActions:
         """The rules that make sense for a customer: after notice nobody is asked to widen its use."""
         noticed, topics = figures["gave_notice"], self.settings.topics_after_notice
         return [item for item in self.rules if not noticed or item.topic in topics]
+
+    def first_of(self, clients: Iterable[str], topic: str = "") -> Iterator[NextAction]:
+        """The first action of each customer, in the order of ``clients``; with ``topic`` the first about it."""
+        for client in clients:
+            chosen = (item for item in self.customer(client) if not topic or item.topic == topic)
+            yield from itertools.islice(chosen, 1)
 
     def _action(
         self, item: ActionRule, client_id: str, figures: Mapping[str, Any], effects: bool

@@ -81,12 +81,24 @@ class SegmentedCustomers:
         return self.segmenter.place(date).number.map(names | {UNPLACED: NOT_PLACED})
 
 
+def beside(segments: Sequence[MergedSegment], position: int, step: int) -> MergedSegment | None:
+    """The segment above (1) or below (−1) another one of the same scale; None where there is none."""
+    at = position + step
+    if not (0 <= at < len(segments) and segments[at].placed):
+        return None
+    own, other = segments[position], segments[at]
+    borders = (own.high, other.low) if step > 0 else (own.low, other.high)
+    return other if borders[0] is not None and borders[0] == borders[1] else None
+
+
 def segmented(segmenter: Segmenter, least: int, most: int, run: str) -> SegmentedCustomers:
     """Today's segments of ``least`` customers or more, at most ``most``; ``run`` makes their ids."""
     placement = segmenter.place_today()
     number = placement.number
     counts = [int((number == base).sum()) for base in range(len(segmenter.bases))]
     groups = merged(counts, least, most, segmenter.ordered)
+    if segmenter.ranks is not None:
+        groups = sorted(groups)
     segments: list[MergedSegment] = []
     of_base: dict[int, int] = {}
     for position, group in enumerate(groups):

@@ -25,6 +25,7 @@ from healthseg.tools.expansion import expansion_potential
 MONTH_DAYS = 30
 NO_RULE, ALL = "No rule applies", "All customers"
 HEALTH_NAMES = ("Critical", "At Risk", "Healthy", "Champions")
+STATES = ("struggling", "steady", "thriving")
 USAGE_NAMES = ("Very low usage", "Low usage", "Moderate usage", "High usage")
 
 
@@ -109,6 +110,11 @@ class Segmenter(ABC):
 
     def __init__(self, context: PortfolioContext, criteria: Mapping[str, Any]) -> None:
         self.context, self.criteria = context, criteria
+
+    @property
+    def ranks(self) -> Sequence[int] | None:
+        """Where each base segment is from the lowest up; None where they have no order."""
+        return range(len(self.bases)) if self.ordered else None
 
     @abstractmethod
     def place(self, date: dt.date) -> Placement: ...
@@ -248,6 +254,63 @@ class HealthSegmenter(ThresholdSegmenter):
         weight, end = self.criteria["trend_weighting"], "100" if high is None else f"below {high:g}"
         trend = f", with {weight:g} of the score's change in 30 days" if weight else ""
         return f"Health score from {low or 0:g} to {end}{trend}"
+
+
+class ValueHealthSegmenter(Segmenter):
+    """By value and health: large and small customers, each by the score, whose lower limit belongs to a range; by the
+    score alone where no ARR is known."""
+
+    kind, metric = "value_and_health", "score"
+    ingredients = frozenset({"arr", "score"})
+
+    def __init__(self, context: PortfolioContext, criteria: Mapping[str, Any]) -> None:
+        super().__init__(context, criteria)
+        self.thresholds, self.large = (
+            tuple(criteria["health_score_thresholds"]),
+            criteria["large_arr"],
+        )
+        self.by_value = bool(context.money.amounts.notna().any())
+        usual, amount = (
+            len(self.thresholds) + 1 == len(STATES),
+            formats.money(self.large, context.money.currency),
+        )
+        words = STATES if usual else range_names(self.thresholds)
+        sizes = (("Small & ", f"ARR up to {amount}, "), ("Large & ", f"ARR above {amount}, "))
+        self.levels = len(words)
+        self.bases = tuple(
+            self._base(name + word if name else formats.sentence(word), text, level, at)
+            for at, (name, text) in enumerate(sizes if self.by_value else (("", ""),))
+            for level, word in enumerate(words)
+        )
+
+    def _base(self, name: str, arr: str, level: int, large: int) -> BaseSegment:
+        low, high = bounds(self.thresholds, level)
+        ends = [f"from {low:g}" if low is not None else "", f"below {high:g}" if high else ""]
+        score = " to ".join(filter(None, ends))
+        limits = {
+            "health_score_min": low or 0.0,
+            "health_score_max": 100.0 if high is None else high,
+        }
+        if self.by_value:
+            limits["arr_above" if large else "arr_up_to"] = self.large
+        return BaseSegment(name, formats.sentence(f"{arr}score {score}"), limits, low, high)
+
+    @property
+    def ranks(self) -> Sequence[int]:
+        """By health, and of equal health the large customers above the small ones."""
+        return [2 * (at % self.levels) + at // self.levels for at in range(len(self.bases))]
+
+    def place(self, date: dt.date) -> Placement:
+        rows = self.context.live_on(date)
+        score = rows["shown"].astype(float)
+        number = pd.Series(places(score.to_numpy(dtype=float), self.thresholds), index=rows.index)
+        reason = why_no_scores(rows, self.context.settings)
+        if self.by_value:
+            arr = self.context.money_on(date).amounts.reindex(rows.index)
+            number = (number + self.levels * (arr > self.large)).where(score.notna(), UNPLACED)
+            reason = reason.where(arr.notna() | score.isna(), "no ARR is known")
+            number = number.where(arr.notna(), UNPLACED)
+        return Placement(number.astype(int), score, reason.where(number == UNPLACED, None))
 
 
 class UsageSegmenter(ThresholdSegmenter):
@@ -454,6 +517,7 @@ def segmenter_of(
         "value": ValueSegmenter,
         "health": HealthSegmenter,
         "usage": UsageSegmenter,
+        "value_and_health": ValueHealthSegmenter,
     }
     return types[kind](context, criteria)
 

@@ -258,7 +258,13 @@ def test_a_customer_stands_beside_retained_customers(of_customer, of_portfolio, 
     assert idle.figure.endswith("%") and idle.among_churned > idle.among_retained
     actions = of_customer.next_actions
     assert actions and {action.client_id for action in actions} == {live[0]}
-    assert of_portfolio.standing is None and of_portfolio.next_actions == []
+    assert of_portfolio.standing is None
+    named = of_portfolio.predictive_insights
+    likely = {*(named.churn_candidates or []), *(named.expansion_candidates or [])}
+    assert {action.client_id for action in of_portfolio.next_actions} <= likely
+    signs = [each for each in of_portfolio.behaviours if each.kind == "risk"]
+    assert all(len(each.shown_by) <= each.shown_now for each in signs)
+    assert all(each.lead_days is None or 0 < each.lead_days <= 90 for each in signs)
 
 
 def test_a_segment_is_analyzed_by_its_id(of_segment, segment):

@@ -75,6 +75,27 @@ def test_small_segments_are_merged_and_the_response_says_so(small):
     }
 
 
+def test_value_and_health_cut_each_size_by_the_score_and_without_arr_by_the_score_alone(demo):
+    result = hs.segment_customers(demo, {"large_arr": 50_000}, "value_and_health", 1)
+    live = result.frame("customers").set_index("client_id")
+    for segment in (part for part in result.segments if part.placed):
+        rows, limits = live.loc[segment.client_ids], segment.segment_criteria
+        large = segment.segment_name.startswith("Large")
+        assert ((rows["arr"] > 50_000) == large).all()
+        assert rows["score"].between(limits["health_score_min"], limits["health_score_max"]).all()
+    names = [part.segment_name for part in result.segments if part.placed]
+    assert names == [
+        f"{size} & {state}"
+        for size in ("Large", "Small")
+        for state in ("thriving", "steady", "struggling")
+        if f"{size} & {state}" in names
+    ]
+    assert all(action.owner is None or action.due_on for action in result.next_actions)
+    assert len({action.client_id for action in result.next_actions}) == len(result.next_actions)
+    alone = hs.segment_customers(portfolio_of([None] * 3), {}, "value_and_health", 1)
+    assert not any("&" in name for name in sizes(alone))
+
+
 def test_customers_that_cannot_be_placed_are_in_their_own_segment_with_the_reason(small):
     result = hs.segment_customers(small, {}, "industry", 1)
     assert sizes(result) == {"a": 6, "b": 3, "Not placed": 1}
@@ -198,7 +219,8 @@ def test_moves_add_up_to_the_customers_then_and_now(demo):
     result = hs.segment_customers(demo, {}, "health", 1).migration
     now = sum(flow.customers for flow in result.flows if flow.to_segment != "Churned")
     assert now == hs.segment_customers(demo, {}, "health", 1).total_customers
-    assert result.unchanged + result.moved + result.entered == now
+    assert result.unchanged + result.moved + result.newly_placed + result.entered == now
+    assert result.moved == result.up + result.down  # a first score is no move up or down
     assert result.churned == sum(
         flow.customers for flow in result.flows if flow.to_segment == "Churned"
     )

@@ -42,6 +42,7 @@ APART = {
     "analyze_engagement_patterns",
     "segment_by_value_tier",
     "track_usage_engagement",
+    "segment_customers",
 }
 
 

@@ -57,8 +57,8 @@ def _whose(day: Row) -> str:
 
 def _cause(day: Row) -> str:
     """What the calendar, tickets or gaps say, and whether somebody should look."""
-    cause = "{likely_cause:prose}" if day["likely_cause"] else "none found"
-    return f"{cause}: find out" if day["action_required"] else cause
+    cause = "{likely_cause:prose}" if day["likely_cause"] else ""
+    return f"{cause or 'unknown'}: find out" if day["action_required"] else cause
 
 
 UNUSUAL = Table(
@@ -121,9 +121,6 @@ def timing(patterns: EngagementPatterns) -> tuple[str, ...]:
         "Little happens on {temporal_patterns.low_activity_periods:lower_list}"
         if temporal.low_activity_periods
         else "",
-        "Usage is {temporal_patterns.detail.trend.direction} "
-        "({temporal_patterns.detail.trend.weekly_growth_rate:signed_percent.1} a week)",
-        "Seasons: {temporal_patterns.seasonal_trends:lower}" if temporal.seasonal_trends else "",
     )
 
 
@@ -234,7 +231,9 @@ def _customer_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
         Card(
             "Churn in 90 days",
             "{standing.churn_probability:percent}",
-            "portfolio’s median {standing.median_probability:percent}",
+            "gave notice"
+            if patterns.standing.gave_notice
+            else "portfolio’s median {standing.median_probability:percent}",
         ),
         unusual_days,
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import NEXT_ACTIONS_SECTION
+from healthseg.reports.pages.common import FIRST_ACTIONS, NEXT_ACTIONS_SECTION, largest_first
 from healthseg.reports.pages.patterns import (
     METHOD,
     METHOD_FACTS,
     SIGNS,
-    activity,
     is_other,
-    timing,
     unusual,
     with_figures,
 )
@@ -22,7 +21,6 @@ from healthseg.reports.spec import (
     Cell,
     Chart,
     Fold,
-    Heading,
     Missing,
     Note,
     Page,
@@ -37,59 +35,302 @@ if TYPE_CHECKING:
     from healthseg.tools.patterns.result import EngagementPatterns
 
 
-SIGNS_SHOWN = 3
-SIGNS_LISTED = 6
-SIGNS_OF_ALL: dict[str, Text | Cell] = {
-    "Of churned customers’ weeks": "among_leavers:percent",
-    "Of retained customers’ weeks": "among_stayers:percent",
-    "Have it now": "shown_now:number",
-}
+SIGNS_LISTED, NAMED = 6, 3
+READY_SHOWN = 8
+# a sign is listed where this many times as many churned with it
+TELLING = 1.5
+# the kinds of patterns that other sections show
+DRAWN_APART = ("temporal", "risk", "success")
 
 
-def _counted(patterns: EngagementPatterns) -> str:
-    """Over how many days, and how many of them churned by their end."""
-    over = "seen in {analysis_period.days:number day}"
-    return (
-        f"{over}; {{churned_in_window:number}} churned since"
-        if patterns.churned_in_window
-        else over
-    )
-
-
-def _about(patterns: EngagementPatterns) -> str:
-    before = patterns.excluded.get("churned")
-    return "As of {as_of:day}" + (
-        " · not counted: {excluded.churned:number} that churned before" if before else ""
-    )
+def _likely(patterns: EngagementPatterns) -> bool:
+    insights = patterns.predictive_insights
+    return insights is not None and bool(insights.likely_churn_candidates)
 
 
 def _portfolio_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
-    cards = [
-        Card(
-            "Patterns of behaviour",
-            "{testing.behaviours_held:number}",
-            "of {testing.behaviours:number} tried hold up",
-        ),
-        Card("Customers", "{customers_analyzed:number}", _counted),
-    ]
+    over = "active in {analysis_period.days:number day}"
+    cards = [Card("Customers", "{customers_analyzed:number}", over)]
     if patterns.predictive_insights is not None:
-        cards += [
+        cards = [
             Card(
-                "More likely to churn",
-                "{predictive_insights.likely_churn_candidates:number}",
-                "of {predictive_insights.confidence_n:number} named before, "
-                "{predictive_insights.confidence_score:percent} churned in time",
+                "Likely to churn",
+                "{predictive_insights.likely_churn_candidates:number customer}",
+                "{predictive_insights.churn_candidates_arr:brief_money} ARR; twice the average risk or more",
             ),
             Card(
                 "Ready to expand",
-                "{predictive_insights.likely_expansion_candidates:number}",
-                "all rules of readiness hold",
+                "{predictive_insights.likely_expansion_candidates:number customer}",
+                "{predictive_insights.expansion_candidates_arr:brief_money} ARR; every condition is met",
             ),
         ]
+    messages = patterns.communication_patterns
+    if messages is not None and messages.detail["channels"]:
+        best = "communication_patterns.detail.channels[0]"
+        cards.append(
+            Card(
+                "Best channel",
+                f"{{{best}.rate:percent}}",
+                f"of contacts get a response: {{{best}.name:words}}",
+            )
+        )
     if patterns.user_personas:
-        note = "of {persona_evidence.users:number user}"
-        cards.append(Card("Personas", "{user_personas:count}", note))
+        cards.append(
+            Card("Personas", "{user_personas:count}", "of {persona_evidence.users:number user}")
+        )
     return tuple(cards)
+
+
+# -- what precedes churn, and who shows it ---------------------------------------------------------
+
+
+def _names(sign: Row) -> str:
+    """The first customers that show a sign, each with a link to its page."""
+    return ", ".join(f"{{shown_by[{at}].name}}" for at in range(min(NAMED, len(sign["shown_by"]))))
+
+
+SIGN_RATES: dict[str, Text | Cell] = {
+    "Warning sign": "behaviour",
+    "Churned in 90 days with it": Cell("churned_with:percent", bar=LARGEST),
+    "Without it": "churned_without:percent",
+    "Days before churn": "lead_days:number",
+    "Have it now": "shown_now:number",
+    "First of them, by expected churned ARR": _names,
+}
+
+
+def _is_telling(row: Row) -> bool:
+    """Whether at least half as many customers again churned with the sign as without it, and somebody shows it."""
+    more = (row["churned_with"] or 0) > TELLING * (row["churned_without"] or 0)
+    return row["kind"] == "risk" and more and row["shown_now"] > 0
+
+
+def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    if patterns.risk_patterns is None:
+        return (Missing("What precedes churn", "risk_patterns"),)
+    signs = Table(
+        "behaviours",
+        SIGN_RATES,
+        label="signs",
+        where=_is_telling,
+        sort=lambda row: -row["churned_with"],
+        limit=SIGNS_LISTED,
+    )
+    if not patterns.risk_patterns:
+        return (signs,)
+    return (
+        Chart("risk", Table("risk_patterns", SIGNS, label="signs")),
+        Chart("lead"),
+        signs,
+    )
+
+
+def _churn_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
+    if patterns.risk_patterns is None:
+        return ()
+    insights = patterns.predictive_insights
+    if patterns.risk_patterns:
+        return (
+            "{risk_patterns[0].pattern}: {risk_patterns[0].probability_of_churn:percent} churned within 90 days, "
+            "{risk_patterns[0].base_rate:percent} without it",
+            "The best time to act: {predictive_insights.optimal_intervention_timing}"
+            if insights and insights.timing_days
+            else "",
+        )
+    rows = patterns.behaviours or []
+    telling = [at for at, row in enumerate(rows) if _is_telling(row.model_dump())]
+    if not telling:
+        return ("No sign of churn stands out: customers with and without each churned alike",)
+    first = f"behaviours[{max(telling, key=lambda at: rows[at].churned_with or 0)}]"
+    return (
+        f"After “{{{first}.behaviour:lower}}” {{{first}.churned_with:percent}} churned within 90 days, "
+        f"{{{first}.churned_without:percent}} without it: a reason to ask, not yet proof, since few customers churned",
+    )
+
+
+# -- who may churn or expand next ------------------------------------------------------------------
+
+
+def _shown(customer: Row) -> str:
+    others = len(customer["warnings"]) > 1
+    return (
+        "{warnings[0]}" + (" ({warnings:count} signs)" if others else "")
+        if customer["warnings"]
+        else ""
+    )
+
+
+CHURNING = Table(
+    "frames.customers",
+    {
+        "Customer": "name",
+        "Churn in 90 days": Cell("churn_probability:percent", bar=LARGEST),
+        "Expected churned ARR": "expected_churned_arr:brief_money",
+        "ARR": "arr:brief_money",
+        "First warning sign": _shown,
+        "Renewal": "renewal_on:day",
+        "Manager": "csm_id:manager",
+    },
+    "May churn, the most expected churned ARR first",
+    "customers",
+    where=lambda customer: customer["likely_to_leave"] or customer["count"],
+    sort=largest_first("expected_churned_arr"),
+)
+READY = Table(
+    "frames.customers",
+    {
+        "Customer": "name",
+        "ARR": "arr:brief_money",
+        "Renewal": "renewal_on:day",
+        "Manager": "csm_id:manager",
+    },
+    "Ready to expand, the largest first",
+    "customers",
+    where=lambda customer: customer["ready_to_expand"],
+    sort=largest_first("arr"),
+    limit=READY_SHOWN,
+)
+
+
+def _likely_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
+    if not _likely(patterns):
+        return ("No customer is twice as likely to churn as the average one",)
+    return (
+        "{predictive_insights.likely_churn_candidates:number customer} with "
+        "{predictive_insights.churn_candidates_arr:brief_money} ARR are at least twice as likely to churn as the average one",
+    )
+
+
+def _ready_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
+    insights = patterns.predictive_insights
+    if not insights or not insights.likely_expansion_candidates:
+        return ("No customer meets every condition of readiness",)
+    return (
+        "{predictive_insights.likely_expansion_candidates:number customer} with "
+        "{predictive_insights.expansion_candidates_arr:brief_money} ARR meet every condition for a larger contract",
+    )
+
+
+# -- journeys, people, how to reach them -----------------------------------------------------------
+
+JOURNEYS = Points(
+    "feature_usage_patterns.sequential_adoption.gaps",
+    "{customers:number customer} took these steps, each within {median_days:number day} as a rule; "
+    "{unfinished_share:percent} of the {unfinished_of:number} that began stopped on the way, and may need the next step shown",
+    "{sequence:path_words}",
+)
+BUNDLES = Points(
+    "feature_usage_patterns.feature_bundles",
+    "{support:number} of the {users_of_any:number customer} that use one of them use all ({co_usage_rate:percent}): "
+    "show the other to those that do not",
+    "{bundle:sum_words}",
+    heading="Used together",
+)
+
+
+def _features_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
+    usage = patterns.feature_usage_patterns
+    if usage is None:
+        return ()
+    gaps = usage.sequential_adoption.gaps
+    first = "feature_usage_patterns.sequential_adoption.gaps[0]"
+    if gaps and gaps[0].unfinished_share is not None:
+        return (
+            f"{{{first}.unfinished_share:percent}} of the {{{first}.unfinished_of:number customer}} that began the way "
+            f"{{{first}.sequence:path_words}} stopped before its end",
+        )
+    return ("No order of adoption is more common than chance",)
+
+
+def _features(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    usage = patterns.feature_usage_patterns
+    if usage is None:
+        return (Missing("Features", "feature_usage_patterns"),)
+    return (JOURNEYS, *((Chart("gaps"),) if usage.sequential_adoption.gaps else ()), BUNDLES)
+
+
+def _personas(patterns: EngagementPatterns) -> tuple[str, ...]:
+    if not patterns.user_personas:
+        evidence = patterns.persona_evidence
+        return ("{persona_evidence.reason:sentence}",) if evidence and evidence.reason else ()
+    return (
+        "Users fall into {user_personas:count} groups by what they turn to; write to each about its own features, "
+        "not about all of them",
+    )
+
+
+def _persona_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    if patterns.user_personas is None:
+        return (Missing("Personas", "user_personas"),)
+    return (Chart("personas"),) if patterns.user_personas else ()
+
+
+def _messages(rows: str, heading: str, name: str) -> Table:
+    return Table(
+        f"communication_patterns.detail.{rows}",
+        {
+            name: "name:words",
+            "Engaged within 7 days": Cell("rate:percent", bar=True),
+            "Interval": "{lower:percent} to {upper:percent}",
+            "Opened": "opened_rate:percent",
+            "Sent": "sent:number",
+        },
+        heading,
+        rows,
+    )
+
+
+def _reach_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
+    messages, times = patterns.communication_patterns, patterns.temporal_patterns
+    channels = [] if messages is None else messages.detail["channels"]
+    best, last = (
+        "communication_patterns.detail.channels[0]",
+        f"communication_patterns.detail.channels[{len(channels) - 1}]",
+    )
+    return (
+        f"The {{{best}.name:words}} gets a response in {{{best}.rate:percent}} of contacts, {{{last}.name:words}} in {{{last}.rate:percent}}"
+        if len(channels) > 1
+        else "",
+        "Most are active at {temporal_patterns.peak_activity_hours:list}: write and call then"
+        if times is not None and times.peak_activity_hours
+        else "",
+    )
+
+
+def _topics(patterns: EngagementPatterns) -> tuple[str, ...]:
+    """Which topics of tickets come back, and which follow another."""
+    path, known = "support_patterns.common_issue_sequences", patterns.support_patterns
+    pairs = [text.split(" → ") for text in (known and known.common_issue_sequences) or ()]
+    again = [at for at, pair in enumerate(pairs) if len(pair) == 2 and pair[0] == pair[1]]
+    other = [at for at, pair in enumerate(pairs) if len(set(pair)) > 1]
+    return (
+        f"The same topic often comes back: {', '.join(f'{{{path}[{at}]:words}}' for at in again)}"
+        if again
+        else "",
+        f"One ticket often leads to another: {', '.join(f'{{{path}[{at}]:words}}' for at in other)}; cover the second topic "
+        "when you respond to the first"
+        if other
+        else "",
+    )
+
+
+def _reach(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    missing = () if patterns.support_patterns else (Missing("Tickets", "support_patterns"),)
+    tickets = (Note(_topics(patterns)), *missing)
+    if patterns.communication_patterns is None:
+        return (Missing("The response to messages", "communication_patterns"), *tickets)
+    finer = (
+        _messages("contents", "By content", "Content"),
+        _messages("weekdays", "By weekday", "Weekday"),
+    )
+    return (
+        _messages("channels", "", "Channel"),
+        Fold("Response by content and weekday", finer),
+        *tickets,
+    )
+
+
+# -- what else was tested --------------------------------------------------------------------------
 
 
 def _whole(pattern: Row) -> str:
@@ -103,251 +344,6 @@ def _whole(pattern: Row) -> str:
     return with_figures(pattern) + reversed_in
 
 
-def _signs(customer: Row) -> str:
-    shown = "; ".join(
-        f"{{signs[{index}]}}" for index in range(min(SIGNS_SHOWN, len(customer["signs"])))
-    )
-    return shown + (
-        "; and more: {signs:count} in all" if len(customer["signs"]) > SIGNS_SHOWN else ""
-    )
-
-
-def _only_ready(customer: Row) -> bool:
-    """Whether it is listed since it is ready to expand, not for a sign or a likely churn."""
-    return not customer["likely_to_leave"] and not customer["count"]
-
-
-SIGN_RATES: dict[str, Text | Cell] = {
-    "Warning sign": Cell("behaviour", under="{advice:prose}"),
-    "Churned in 90 days with it": Cell("churned_with:percent", bar=LARGEST),
-    "Without it": "churned_without:percent",
-    "Retained customers": "among_retained:percent",
-    "Have it now": "shown_now:number",
-}
-
-
-def _is_telling(row: Row) -> bool:
-    """Whether more customers churned with the sign than without it."""
-    return row["kind"] == "risk" and (row["churned_with"] or 0) > (row["churned_without"] or 0)
-
-
-def _churn(patterns: EngagementPatterns) -> tuple[Block, ...]:
-    if patterns.risk_patterns is None:
-        return (Missing("What precedes churn", "risk_patterns"),)
-    if not patterns.risk_patterns:
-        return (
-            Table(
-                "behaviours",
-                SIGN_RATES,
-                "The signs after which most customers churned",
-                "signs",
-                where=_is_telling,
-                limit=SIGNS_LISTED,
-            ),
-        )
-    return (
-        Chart("risk", Table("risk_patterns", {**SIGNS, **SIGNS_OF_ALL}, label="signs")),
-        Chart("lead"),
-        Fold(
-            "Early warnings: what is there when a sign begins",
-            (
-                Points(
-                    "risk_patterns",
-                    "often after {early_warning_indicators:steps}",
-                    "{pattern}",
-                    where=lambda risk: risk["early_warning_indicators"],
-                ),
-            ),
-        ),
-    )
-
-
-def _churn_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
-    if patterns.risk_patterns is None:
-        return ()
-    if not patterns.risk_patterns:
-        return (
-            "No single sign announces churn by more than chance; the nearest are below, as reasons to ask",
-        )
-    insights = patterns.predictive_insights
-    if insights and insights.timing_days:
-        return ("The best time to act: {predictive_insights.optimal_intervention_timing}",)
-    return ()
-
-
-MAY_CHURN = Table(
-    "frames.customers",
-    {
-        "Customer": "name",
-        "Signs": lambda row: "{count:number}" if row["count"] else "",
-        "Which": _signs,
-        "Churn in 90 days": "churn_probability:percent",
-        "ARR": "arr:brief_money",
-    },
-    label="customers",
-    where=lambda row: not _only_ready(row),
-    empty="No customer is much more likely to churn than the average one.",
-)
-READY = Fold(
-    "Ready to expand",
-    (
-        Table(
-            "frames.customers",
-            {
-                "Customer": "name",
-                "Churn in 90 days": "churn_probability:percent",
-                "ARR": "arr:brief_money",
-            },
-            label="customers ready to expand",
-            where=_only_ready,
-            empty="No customer is ready to expand.",
-        ),
-    ),
-)
-
-
-def _next(patterns: EngagementPatterns) -> tuple[str, ...]:
-    """How many customers the list has, and why they are on it."""
-    if not len(patterns.frame("customers")):
-        return ("No customer stands out",)
-    named = (
-        "By all figures together, {predictive_insights.likely_churn_candidates:number customer} are at least twice as "
-        "likely to churn as the average one, and {predictive_insights.likely_expansion_candidates:number} are ready to "
-        "expand",
-        "Of {predictive_insights.confidence_n:number} named on earlier dates, "
-        "{predictive_insights.confidence_score:percent} churned within 90 days",
-    )
-    if patterns.risk_patterns:
-        return (
-            "{frames.customers:count customer} show one of {risk_patterns:count sign}, or are named by the model",
-            *named,
-        )
-    return named
-
-
-def _retained(patterns: EngagementPatterns) -> tuple[Block, ...]:
-    if patterns.success_patterns is None:
-        return (Missing("What precedes retention", "success_patterns"),)
-    if not patterns.success_patterns:
-        text = "No habit that was tested goes with retention among customers of equal size, tenure and tier"
-        return (Note((text,)),)
-    return (
-        Table(
-            "success_patterns",
-            {
-                "Pattern": "pattern",
-                "Retained 90 days with it": Cell("retention_with:percent", bar=True),
-                "n": "n_with:number",
-                "Without": "retention_without:percent",
-                "n without": "n_without:number",
-                "Correlation, adjusted": "correlation:number.2",
-                "Hazard ratio at equal activity before": "{outcome.hazard_ratio:number.2} ({outcome.lower:number.2} to "
-                "{outcome.upper:number.2})",
-            },
-            label="patterns",
-        ),
-    )
-
-
-def _features(patterns: EngagementPatterns) -> tuple[Block, ...]:
-    usage = patterns.feature_usage_patterns
-    if usage is None:
-        return (Missing("Features", "feature_usage_patterns"),)
-    orders = (
-        Chart("gaps"),
-        Points(
-            "feature_usage_patterns.sequential_adoption.gaps",
-            "{customers:number customer} adopted them in this order, each step in {median_days:number day} at the median; "
-            "{unfinished_share:percent} of {unfinished_of:number} that began stopped on the way",
-            "{sequence:path_words}",
-        ),
-    )
-    together = Points(
-        "feature_usage_patterns.feature_bundles",
-        "{support:number} of the {users_of_any:number customer} that use one of them use all ({co_usage_rate:percent}), "
-        "{lift:number.1} times as many as their activity alone explains",
-        "{bundle:sum_words}",
-        heading="Used together",
-    )
-    if not usage.sequential_adoption.gaps:
-        return Note(("No order of adoption is significant",)), together
-    return (*orders, together)
-
-
-def _personas(patterns: EngagementPatterns) -> tuple[str, ...]:
-    if patterns.user_personas is None:
-        return ()
-    if not patterns.user_personas:
-        return (
-            "{persona_evidence.reason:sentence}"
-            if patterns.persona_evidence and patterns.persona_evidence.reason
-            else "No personas",
-        )
-    return (
-        "{persona_evidence.users:number user} with 20 events or more fall into "
-        "{user_personas:count group} by the features that they prefer",
-        "{persona_evidence.not_clustered:number} did too little to be placed",
-    )
-
-
-def _persona_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
-    if patterns.user_personas is None:
-        return (Missing("Personas", "user_personas"),)
-    if not patterns.user_personas:
-        return ()
-    stable = Note(
-        (
-            "Resampled users fall into the same groups: agreement {persona_evidence.stability:number.2} (of 1)",
-        )
-    )
-    words = Points(
-        "user_personas",
-        "{characteristics:steps}",
-        "{persona_name} ({percentage:number}%, {users:number user})",
-    )
-    return (Fold("Each persona, and what it turns to", (words, stable, Chart("personas"))),)
-
-
-def _messages(rows: str, heading: str) -> Table:
-    return Table(
-        f"communication_patterns.detail.{rows}",
-        {
-            "Name": "name:words",
-            "Engaged within 7 days": Cell("rate:percent", bar=True),
-            "Interval": "{lower:percent} to {upper:percent}",
-            "Opened": "opened_rate:percent",
-            "Sent": "sent:number",
-        },
-        heading,
-        rows,
-    )
-
-
-def _tickets(patterns: EngagementPatterns) -> tuple[Block, ...]:
-    support = patterns.support_patterns
-    if support is None:
-        return (Missing("Tickets", "support_patterns"),)
-    topics = (
-        "Topics that often follow each other: {support_patterns.common_issue_sequences:all_words}"
-        if support.common_issue_sequences
-        else "No topic significantly follows another"
-    )
-    trend = "Resolution: {support_patterns.time_to_resolution_trends:lower}"
-    return Heading("Tickets"), Note((trend, topics))
-
-
-def _reach(patterns: EngagementPatterns) -> tuple[Block, ...]:
-    messages: tuple[Block, ...] = (Missing("The response to messages", "communication_patterns"),)
-    if patterns.communication_patterns is not None:
-        messages = (
-            Heading("How customers respond to messages"),
-            _messages("channels", "By channel"),
-            _messages("contents", "By content"),
-            _messages("weekdays", "By weekday"),
-        )
-    return (*activity(patterns), *messages, *_tickets(patterns))
-
-
 def _worse_with(patterns: EngagementPatterns) -> bool:
     """Whether scores recovered significantly less often after an intervention."""
     rates = (patterns.pattern_transitions or {}).get("from_at_risk_to_healthy")
@@ -356,105 +352,126 @@ def _worse_with(patterns: EngagementPatterns) -> bool:
 
 def _helps(patterns: EngagementPatterns) -> tuple[str, ...]:
     path = "pattern_transitions.from_at_risk_to_healthy"
-    why = f"$.{path}.success_rate"
-    if why in patterns.not_measured:
-        return (
-            f"Of {{{path}.spells:number case}} under a score of 60 it is unknown",
-            f'{{not_measured["{why}"]:reason}}',
-        )
+    if f"$.{path}.success_rate" in patterns.not_measured:
+        return ()
     return (
-        f"When a score was low, it recovered in {{{path}.success_rate:percent.1}} of {{{path}.treated:number case}} with an "
-        f"intervention in the first 30 days, and in {{{path}.matched_success_rate:percent.1}} of similar cases without one",
+        f"Of {{{path}.treated:number low score}} with an intervention in the first 30 days "
+        f"{{{path}.success_rate:percent}} recovered, of similar ones without {{{path}.matched_success_rate:percent}}",
         f"The difference is {{{path}.difference:points.1 point}} ({{{path}.difference_lower:points.1}} to "
-        f"{{{path}.difference_upper:points.1}}); managers step in where it looks worst, so it does not show that "
-        "interventions harm"
-        if _worse_with(patterns)
-        else f"The difference is {{{path}.difference:points.1 point}} ({{{path}.difference_lower:points.1}} to "
         f"{{{path}.difference_upper:points.1}})",
+        "Managers step in where it looks worst, so this does not show that interventions harm"
+        if _worse_with(patterns)
+        else "",
     )
+
+
+REJECTED = Table(
+    "frames.rejected",
+    {
+        "Looked like a pattern": "name",
+        "Factor": "lift:number.2",
+        "Shown by": "support:number",
+        "Of": "n:number",
+        "Why it is not significant": "why:prose",
+    },
+    label="patterns",
+)
+
+
+def _tested(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    held = [each for each in patterns.identified_patterns if each.pattern_type not in DRAWN_APART]
+    retained = Table(
+        "success_patterns",
+        {
+            "Pattern": "pattern",
+            "Retained 90 days with it": Cell("retention_with:percent", bar=True),
+            "n": "n_with:number",
+            "Without": "retention_without:percent",
+            "n without": "n_without:number",
+            "Correlation, adjusted": "correlation:number.2",
+            "Hazard ratio at equal activity before": "{outcome.hazard_ratio:number.2} ({outcome.lower:number.2} to {outcome.upper:number.2})",
+        },
+        "What goes with retention",
+        "patterns",
+    )
+    unusual_days = Fold("Unusual days", unusual(patterns))
+    return (
+        retained,
+        *(
+            (Fold("Patterns that hold, with their intervals", (Chart("patterns", HELD),)),)
+            if held
+            else ()
+        ),
+        *((unusual_days,) if patterns.anomalies else ()),
+        Fold("All that was tested and may be chance", (REJECTED,)),
+        Fold("Scores that recovered, with and without an intervention", (Note(_helps(patterns)),)),
+    )
+
+
+HELD = Table(
+    "identified_patterns",
+    {"Pattern": "pattern_name", "In figures": _whole},
+    label="patterns",
+    where=is_other,
+)
 
 
 PORTFOLIO = Page(
     tool="analyze_engagement_patterns",
     kind="Engagement patterns",
-    summary="The portfolio's patterns: what is significant, what precedes churn and retention, which "
-    "features go together, who the users are, when and how to reach them, and what was not significant.",
+    summary="The portfolio's patterns: what precedes churn and who shows it, who may churn or expand next, "
+    "which ways features are adopted, who the users are, when and how to reach them, and what else was tested.",
     title=lambda patterns: (
         "Patterns of {analysis_scope.segment_name}"
         if patterns.analysis_scope.segment_name
         else "The portfolio’s patterns"
     ),
-    about=(_about,),
+    about=("As of {as_of:day}",),
     cards=_portfolio_cards,
     sections=(
-        NEXT_ACTIONS_SECTION,
-        Section("churn", "What precedes churn?", _churn_lead, _churn),
-        Section("next", "Which customers may churn or expand next?", _next, (MAY_CHURN, READY)),
-        Section(
-            "significant",
-            "Which patterns of behaviour hold up?",
-            (
-                "{testing.behaviours_held:number} of {testing.behaviours:number} patterns that were tried are more than chance",
-                "Hours and weekdays are shown below, as a picture",
-            ),
-            (
-                Chart("patterns"),
-                Fold(
-                    "Each pattern in words",
-                    (Points("identified_patterns", _whole, "{pattern_name}", where=is_other),),
-                ),
-                Fold(
-                    "All that was tested and may be chance",
-                    (
-                        Table(
-                            "frames.rejected",
-                            {
-                                "Looked like a pattern": "name",
-                                "Factor": "lift:number.2",
-                                "Shown by": "support:number",
-                                "Of": "n:number",
-                                "Why it is not significant": "why:prose",
-                            },
-                            label="patterns",
-                        ),
-                    ),
-                ),
-            ),
-        ),
-        Section("retention", "What do retained customers have in common?", blocks=_retained),
+        replace(NEXT_ACTIONS_SECTION, blocks=(FIRST_ACTIONS,)),
+        Section("churn", "What precedes churn, and who shows it?", _churn_lead, _churn),
+        Section("next", "Who may churn next?", _likely_lead, (CHURNING,)),
+        Section("ready", "Who is ready to expand?", _ready_lead, (READY,)),
         Section(
             "features",
-            "Which features go together?",
-            blocks=_features,
+            "Which features are adopted one after the other, or together?",
+            _features_lead,
+            _features,
         ),
         Section("personas", "Who are the users?", _personas, _persona_blocks),
-        Section("reach", "When and how are users best reached?", timing, _reach),
-        Section("unusual", "Which days were unusual?", blocks=unusual),
+        Section("reach", "When and how are users best reached?", _reach_lead, _reach),
         Section(
-            "interventions",
-            "Does stepping in help customers with low scores?",
-            _helps,
+            "tested",
+            "What else was tested, and what may be chance?",
             (
-                Table(
-                    "engagement_optimization",
-                    {
-                        "Opportunity": Cell(
-                            "opportunity", under="{effort:lower} effort, {priority:lower} priority"
-                        ),
-                        "Now": "current_state:prose",
-                        "Then": "opportunity_state:prose",
-                        "Impact, from history": "potential_impact:prose",
-                    },
-                    label="opportunities",
-                ),
+                "{testing.behaviours_held:number} of {testing.behaviours:number} patterns of behaviour are more than chance; the others are here, so that "
+                "nobody tries them again",
             ),
+            _tested,
         ),
     ),
     method=METHOD,
-    method_facts=METHOD_FACTS,
+    method_facts={
+        **METHOD_FACTS,
+        "Churned in the window": "{churned_in_window:number}",
+        "Churned before": "{excluded.churned:number}",
+    },
     sure=(
-        "{testing.hypotheses:number pattern} were tested, and of those shown at most one in twenty should be chance; "
-        "each shows again in later data",
+        "{testing.behaviours:number pattern} of behaviour were tested, with {testing.by_type.temporal:number} of hours and weekdays; "
+        "of those shown at most one in twenty should be chance, and each shows again in later data",
+        lambda patterns: (
+            "Of {predictive_insights.confidence_n:number customer} named as likely to churn on earlier dates, "
+            "{predictive_insights.confidence_score:percent} did within 90 days"
+            if patterns.predictive_insights
+            else ""
+        ),
+        lambda patterns: (
+            "{persona_evidence.users:number user} with 20 events or more were placed in personas, "
+            "{persona_evidence.not_clustered:number} did too little"
+            if patterns.user_personas
+            else ""
+        ),
     ),
     portfolio=True,
 )

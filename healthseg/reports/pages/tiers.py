@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from healthseg.charts import formats
-from healthseg.reports.pages.common import NO_CUSTOMER, portfolio_about
+from healthseg.reports.pages.common import (
+    NEXT_ACTIONS_OF_CUSTOMER,
+    NO_CUSTOMER,
+    portfolio_about,
+)
 from healthseg.reports.pages.tiers_portfolio import METHOD, METHOD_FACTS, portfolio_cards
 from healthseg.reports.spec import (
     Block,
@@ -24,6 +29,7 @@ from healthseg.tools.context import EXPANSION_RULES
 if TYPE_CHECKING:
     from healthseg.tools.tiers.result import CustomerValue, ValueTiers
 
+NOTICE = "It gave notice: first win it back"
 NO_POTENTIAL = "no ARR, seats or users are known, or too few comparable customers of a year ago"
 # -- one customer ---------------------------------------------------------------------------------
 
@@ -53,23 +59,21 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
             "customer_standing.arr_change",
         ),
         Card(
-            "To the next tier",
-            "{customer_standing.to_next:brief_money}",
-            "{customer_standing.next_tier}"
-            if standing.next_tier
-            else "it is in no tier"
-            if standing.reason
-            else "no tier is above",
+            "Expected churned ARR",
+            "{customer_standing.expected_churned_arr:brief_money}",
+            "gave notice"
+            if standing.gave_notice
+            else "{customer_standing.churn_probability:percent} likely to churn in 90 days",
+        ),
+        Card(
+            "Paid for idle seats",
+            "{customer_standing.contraction_exposure:brief_money}",
+            "{customer_standing.users:number} of {customer_standing.seats:number} seats in use",
         ),
         Card(
             "Potential",
             "{customer_standing.potential:brief_money}",
             "{customer_standing.potential_source}" if standing.potential_source else "not known",
-        ),
-        Card(
-            "Expected churned ARR",
-            "{customer_standing.expected_churned_arr:brief_money}",
-            "{customer_standing.churn_probability:percent} probability of churn in 90 days",
         ),
     )
 
@@ -116,6 +120,8 @@ def _next_tier(tiers: ValueTiers) -> tuple[str, ...]:
     standing = tiers.customer_standing
     if standing is None or standing.reason:
         return ()
+    if standing.gave_notice:
+        return (NOTICE,)
     sentences = []
     if standing.to_next is not None:
         sentences.append(
@@ -139,10 +145,14 @@ def _potential(tiers: ValueTiers) -> tuple[str, ...]:
     standing = tiers.customer_standing
     if standing is None or standing.potential is None:
         return ()
+    if standing.gave_notice:
+        return (NOTICE,)
     if not standing.potential and not standing.potential_interval.upper:
         return (
-            "No more can be expected: {customer_standing.potential_source} suggest no amount beyond "
-            "what it pays",
+            "{customer_standing.contraction_exposure:brief_money} of what it pays is for seats that nobody uses: fill them "
+            "before any talk of more"
+            if standing.contraction_exposure
+            else "No more can be expected: {customer_standing.potential_source} suggest no amount beyond what it pays",
         )
     return (
         "{customer_standing.potential:money} a year ({interval_level:percent} interval "
@@ -154,6 +164,8 @@ def _potential(tiers: ValueTiers) -> tuple[str, ...]:
 
 def _potential_blocks(tiers: ValueTiers) -> tuple[Block, ...]:
     standing = tiers.customer_standing
+    if standing is not None and standing.gave_notice:
+        return ()
     if standing is None or standing.potential is None:
         why = NO_POTENTIAL if standing is not None else NO_CUSTOMER
         return (Missing("Its potential", reason=why),)
@@ -196,13 +208,13 @@ def _churn(tiers: ValueTiers) -> tuple[str, ...]:
     if standing is None or standing.churn_probability is None:
         return ()
     if standing.gave_notice:
-        return ("It gave notice: its ARR churns unless it is won back",)
+        return (
+            "It gave notice: {customer_standing.arr:brief_money} ARR churns unless it is won back",
+        )
     return (
-        "{customer_standing.churn_probability:percent} probability of churn in 90 days (90% interval "
-        "{customer_standing.churn_interval.lower:percent} to "
-        "{customer_standing.churn_interval.upper:percent}): "
-        "{customer_standing.expected_churned_arr:money} of {customer_standing.arr:money} is expected to "
-        "churn",
+        "{customer_standing.expected_churned_arr:brief_money} of {customer_standing.arr:brief_money} is expected to churn: "
+        "it is {customer_standing.churn_probability:percent} likely to in 90 days",
+        "The contract renews on {customer_standing.renewal_on:day}",
     )
 
 
@@ -222,6 +234,27 @@ CUSTOMER = Page(
     ),
     cards=_customer_cards,
     sections=(
+        Section(
+            "actions",
+            "What to do next?",
+            blocks=(
+                _no_place("A customer’s next actions"),
+                replace(NEXT_ACTIONS_OF_CUSTOMER, rows="customer_standing.next_actions"),
+            ),
+        ),
+        Section(
+            "churn",
+            "What may churn?",
+            _churn,
+            (
+                Missing(
+                    "ARR that may churn",
+                    "customer_standing.churn_probability",
+                    "the portfolio has no churn rate",
+                ),
+            ),
+        ),
+        Section("potential", "What more could it buy?", _potential, _potential_blocks),
         Section(
             "place",
             "Which tier is it in, and what does that mean?",
@@ -244,20 +277,11 @@ CUSTOMER = Page(
                 else ()
             ),
         ),
-        Section("potential", "What more could it buy?", _potential, _potential_blocks),
-        Section(
-            "churn",
-            "What may churn?",
-            _churn,
-            (
-                Missing(
-                    "ARR that may churn",
-                    "customer_standing.churn_probability",
-                    "the portfolio has no churn rate",
-                ),
-            ),
-        ),
     ),
     method=METHOD,
     method_facts=METHOD_FACTS,
+    sure=(
+        "The probability of churn lies between {customer_standing.churn_interval.lower:percent} and "
+        "{customer_standing.churn_interval.upper:percent} (90%)",
+    ),
 )

@@ -28,6 +28,7 @@ from healthseg.reports.spec import (
     Section,
     Table,
 )
+from healthseg.rules import listed
 from healthseg.tools.tiers.result import LEAST_OF_A_FIFTH
 
 if TYPE_CHECKING:
@@ -52,17 +53,33 @@ METHOD_FACTS = {
 
 
 def portfolio_cards(tiers: ValueTiers) -> tuple[Card, ...]:
-    """ARR, its concentration and retention, and what may churn."""
+    """ARR and its retention, the ARR of idle seats, and what may churn."""
     cards = [Card("ARR", "{total_arr:brief_money}", "{total_customers:number live customer}")]
     if tiers.total_arr is None:
         cards = [Card("Live customers", "{total_customers:number}")]
-    if tiers.pareto_analysis.top_share is not None and not _few(tiers):
-        note = "of the ARR: {pareto_analysis.tier_distribution}"
-        cards.append(Card("Top fifth", "{pareto_analysis.top_share:percent}", note))
     if tiers.retention is not None and tiers.retention.nrr is not None:
-        note = "of last year’s ARR; n = {retention.cohort:number}"
-        cards.append(Card("Net retention", "{retention.nrr:percent}", note))
-        cards.append(Card("Gross retention", "{retention.grr:percent}", "without expansion"))
+        months = "frames.revenue_by_month"
+        cards += [
+            Card(
+                "Net retention",
+                "{retention.nrr:percent}",
+                "target {nrr_target:percent}; n = {retention.cohort:number}",
+                past=f"{months}.nrr",
+                past_name="Net retention by month",
+                past_range=0.05,
+            ),
+            Card(
+                "Gross retention",
+                "{retention.grr:percent}",
+                "target {grr_target:percent}; without expansion",
+                past=f"{months}.grr",
+                past_name="Gross retention by month",
+                past_range=0.05,
+            ),
+        ]
+    if tiers.growth.idle_share:
+        note = "{growth.idle_share:percent} of the ARR"
+        cards.append(Card("Paid for idle seats", "{growth.idle_arr:brief_money}", note))
     if tiers.at_risk is not None and tiers.at_risk.customers:
         note = (
             "{at_risk.lower:brief_money} to {at_risk.upper:brief_money} ({at_risk.level:percent})"
@@ -90,6 +107,28 @@ def _movement(prefix: str) -> Columns:
     return {**money, **rates, "n": f"{prefix}cohort:number"}
 
 
+def _short(tiers: ValueTiers) -> tuple[str, ...]:
+    """Which tier lacks hours most, and which have some to spare."""
+    path, rows = "resource_allocation_recommendations", tiers.resource_allocation_recommendations
+    known = {
+        at: row.hours_available - row.hours_needed
+        for at, row in enumerate(rows)
+        if row.hours_available is not None and row.customers
+    }
+    spare = [at for at in known if (rows[at].gap or 0) < 0]
+    names = listed(f"{{{path}[{at}].tier}}" for at in spare)
+    least = min(known, key=lambda at: known[at], default=None)
+    if least is None:
+        return ()
+    if known[least] >= 0:
+        return ("Every tier has the hours that its customers need",)
+    return (
+        f"{{{path}[{least}].tier}} needs {{{path}[{least}].hours_needed:number}} hours a month and has "
+        f"{{{path}[{least}].hours_available:number}}",
+        f"{names} have more managers than they need" if spare else "",
+    )
+
+
 def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
     chart = Chart(
         "capacity",
@@ -101,10 +140,7 @@ def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
                 "Hours each": "hours_per_customer:number.1",
                 "Hours needed": "hours_needed:number",
                 "Hours available": "hours_available:number",
-                "Managers needed": "recommended_csm_count:number",
-                "Managers": "current_csm_count:number",
-                "Gap": "gap:signed",
-                "Priority": "priority:words",
+                "Managers": "{current_csm_count:number} of {recommended_csm_count:number} needed",
             },
             label="tiers",
             where=lambda tier: tier["customers"] or tier["current_csm_count"],
@@ -131,10 +167,15 @@ def _risk(tiers: ValueTiers) -> tuple[str, ...]:
     if tiers.at_risk is None or not tiers.at_risk.customers:
         return ()
     return (
-        "Expected to churn in {at_risk.horizon_days:number day}: {at_risk.expected:brief_money} "
-        "({at_risk.level:percent} interval {at_risk.lower:brief_money} to "
-        "{at_risk.upper:brief_money}), of which {at_risk.certain:brief_money} gave notice",
-        "The interval is wide where few large customers decide it",
+        "{at_risk.expected:brief_money} of ARR is expected to churn in {at_risk.horizon_days:number day}, most likely between "
+        "{at_risk.lower:brief_money} and {at_risk.upper:brief_money}",
+        "The loss of {pareto_analysis.largest_customer.name} alone would be "
+        "{pareto_analysis.largest_customer.arr:brief_money}"
+        if tiers.pareto_analysis.largest_customer
+        else "",
+        "Customers that gave notice pay {at_risk.certain:brief_money} of it"
+        if tiers.at_risk.certain
+        else "",
     )
 
 
@@ -185,16 +226,14 @@ def _idle_before_renewal(customer: Row, within: int) -> bool:
 
 def _growth(tiers: ValueTiers) -> tuple[str, ...]:
     return (
-        "{growth.ready:number customer} are ready to expand; at {growth.ready_with_potential:number} of them usage or the "
-        "customers table shows for how much"
-        if tiers.growth.ready
-        else "",
-        "Seats that nobody uses hold {growth.idle_arr:brief_money} ARR, {growth.idle_arr_renewing:brief_money} of it at "
-        "{growth.renewing:number customer} that renew within {growth.renewal_days:number day}"
+        "{growth.idle_arr:brief_money} of ARR ({growth.idle_share:percent}) is paid for seats that nobody uses, "
+        "{growth.idle_arr_renewing:brief_money} of it at {growth.renewing:number customer} that renew within "
+        "{growth.renewal_days:number day}: win users before they ask for fewer seats"
         if tiers.growth.renewing
-        else "Seats that nobody uses hold {growth.idle_arr:brief_money} ARR"
+        else "{growth.idle_arr:brief_money} of ARR ({growth.idle_share:percent}) is paid for seats that nobody uses"
         if tiers.growth.idle_arr
         else "",
+        "{growth.ready:number customer} are ready to expand" if tiers.growth.ready else "",
     )
 
 
@@ -209,11 +248,11 @@ def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
             "ARR": "arr:money",
             "Score": "score:number",
         },
-        "Ready to expand, the eight with the most potential",
+        "Ready to expand, the most potential first",
         "customers",
         where=lambda customer: customer["ready"] is True and customer["potential"] > 0,
         sort=largest_first("potential"),
-        limit=8,
+        limit=5,
     )
     idle = Table(
         "frames.customers",
@@ -225,7 +264,7 @@ def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
             "Renewal": "renewal_on:day",
             "Manager": "csm_id:manager",
         },
-        f"Idle seats at customers that renew within {tiers.growth.renewal_days} days: win users, or offer fewer",
+        "The most idle seats at customers that renew soon",
         "customers",
         where=lambda customer: _idle_before_renewal(customer, tiers.growth.renewal_days),
         sort=largest_first("contraction_exposure"),
@@ -233,9 +272,55 @@ def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
     )
     growth = tiers.growth
     return (
-        *((ready,) if growth.ready_with_potential else ()),
         *((idle,) if growth.renewing else ()),
+        *((ready,) if growth.ready_with_potential else ()),
     )
+
+
+def _spread(tiers: ValueTiers) -> tuple[str, ...]:
+    """What the largest customer and the top fifth pay, and the tier that kept least."""
+    rows = tiers.frame("tiers")
+    lowest = rows[rows["nrr"].notna() & (rows["cohort"] >= LEAST_OF_A_COHORT)]["nrr"]
+    worst = None if lowest.empty or lowest.min() >= 1 else int(lowest.idxmin())
+    return (
+        "{pareto_analysis.largest_customer.name} alone pays {pareto_analysis.largest_customer.share:percent} of the ARR and "
+        "renews on {pareto_analysis.largest_customer.renewal_on:day}",
+        f"{{frames.tiers[{worst}].tier}} lost most: its customers of a year ago pay {{frames.tiers[{worst}].nrr:percent}} of what "
+        "they paid"
+        if worst is not None
+        else "",
+    )
+
+
+def _windows(tiers: ValueTiers, quarters: bool) -> Table:
+    """The windows of renewals: the quarters, or all others."""
+    path = "frames.renewal_windows"
+    table = renewals(path, tiers.frame("renewal_windows").to_dict("records"))
+    wanted = table.where
+    return replace(
+        table,
+        where=lambda row: (
+            wanted is not None and wanted(row) and (row["kind"] == "quarter") == quarters
+        ),
+        empty="" if quarters else table.empty,
+    )
+
+
+def _renewing(tiers: ValueTiers) -> tuple[str, ...]:
+    """What renews first, and how much of it may churn."""
+    rows = tiers.frame("renewal_windows")
+    first = rows[(rows["band"] == "all") & (rows["kind"] == "days") & (rows["customers"] > 0)]
+    if first.empty:
+        return ()
+    row = f"frames.renewal_windows[{first.index[0]}]"
+    return (
+        f"{{{row}.customers:number customer}} with {{{row}.arr:brief_money}} ARR renew in the {{{row}.window:lower}}; "
+        f"{{{row}.expected:brief_money}} of it is expected to churn",
+    )
+
+
+# of how many customers a year ago a tier's retention is worth a sentence
+LEAST_OF_A_COHORT = 10
 
 
 PORTFOLIO = Page(
@@ -251,7 +336,8 @@ PORTFOLIO = Page(
         Section(
             "tiers",
             "How are customers and ARR spread over the tiers?",
-            blocks=(
+            _spread,
+            (
                 Table(
                     "frames.tiers",
                     {
@@ -267,6 +353,31 @@ PORTFOLIO = Page(
                     },
                     label="tiers",
                     where=lambda tier: tier["customers"],
+                ),
+            ),
+        ),
+        Section(
+            "growth",
+            "Which seats does nobody use, and where can it grow?",
+            _growth,
+            lambda tiers: (
+                *_growth_tables(tiers),
+                Chart(
+                    "pipeline",
+                    Table(
+                        "value_tiers",
+                        {
+                            "Tier": "tier_name",
+                            "Potential": "expansion_pipeline.total_expansion_potential:money",
+                            "Seats": "expansion_pipeline.from_seats:money",
+                            "Stated": "expansion_pipeline.from_customers_table:money",
+                            "Ready": "expansion_pipeline.high_probability_expansions:number",
+                            "Not known": "expansion_pipeline.unknown:number",
+                            "Idle seats, ARR": "expansion_pipeline.contraction_exposure:money",
+                        },
+                        label="tiers",
+                        where=lambda tier: tier.get("expansion_pipeline"),
+                    ),
                 ),
             ),
         ),
@@ -296,14 +407,13 @@ PORTFOLIO = Page(
                     needs="retention",
                 ),
                 Chart("moves", needs="retention"),
+                Fold(
+                    "Customers by the month in which they began: {began_live:number} of {began:number} are live",
+                    (Chart("cohorts"),),
+                ),
             ),
         ),
         Section("churn", "How much ARR may churn?", _risk, _risk_blocks),
-        Section(
-            "cohorts",
-            "Are newer customers retained as long as earlier ones?",
-            blocks=(Chart("cohorts"),),
-        ),
         Section(
             "concentration",
             "How concentrated is the ARR?",
@@ -321,51 +431,30 @@ PORTFOLIO = Page(
         Section(
             "renewals",
             "What renews, and when?",
-            lambda tiers: window_notes(
-                tiers.frame("renewal_windows").to_dict("records"), "frames.renewal_windows"
-            ),
+            _renewing,
             lambda tiers: (
-                renewals(
-                    "frames.renewal_windows", tiers.frame("renewal_windows").to_dict("records")
-                ),
+                _windows(tiers, quarters=False),
+                Fold("By quarter", (_windows(tiers, quarters=True),)),
             ),
         ),
         Section(
             "capacity",
             "Are there enough managers?",
-            blocks=_capacity,
-        ),
-        Section(
-            "growth",
-            "Where can it grow, and which seats does nobody use?",
-            _growth,
-            lambda tiers: (
-                Chart(
-                    "pipeline",
-                    Table(
-                        "value_tiers",
-                        {
-                            "Tier": "tier_name",
-                            "Potential": "expansion_pipeline.total_expansion_potential:money",
-                            "Seats": "expansion_pipeline.from_seats:money",
-                            "Stated": "expansion_pipeline.from_customers_table:money",
-                            "Ready": "expansion_pipeline.high_probability_expansions:number",
-                            "Not known": "expansion_pipeline.unknown:number",
-                            "Idle seats, ARR": "expansion_pipeline.contraction_exposure:money",
-                        },
-                        label="tiers",
-                        where=lambda tier: tier.get("expansion_pipeline"),
-                    ),
-                ),
-                *_growth_tables(tiers),
-            ),
+            _short,
+            _capacity,
         ),
     ),
     method=(*METHOD, "Amounts are at the rates of {as_of:day}, those of earlier days too"),
     method_facts=METHOD_FACTS,
     sure=(
-        "Churn of {at_risk.expected:brief_money} is expected, and {at_risk.lower:brief_money} to "
-        "{at_risk.upper:brief_money} is possible: few large customers decide it",
+        "Churn of {at_risk.expected:brief_money} is expected; in {at_risk.level:percent} of simulated quarters it is "
+        "{at_risk.lower:brief_money} to {at_risk.upper:brief_money}: few large customers decide it",
+        "Concentration: a Gini coefficient of {pareto_analysis.gini:number.2}",
+        lambda tiers: ". ".join(
+            window_notes(
+                tiers.frame("renewal_windows").to_dict("records"), "frames.renewal_windows"
+            )
+        ),
     ),
     portfolio=True,
 )

@@ -34,6 +34,7 @@ from healthseg.tools.patterns.result import (
     Behaviour,
     BehaviourStanding,
     ChurnOutcome,
+    CustomerName,
     EarlySign,
     PredictiveInsights,
     RecoveryRates,
@@ -256,8 +257,33 @@ class ChurnPatterns:
             churned_without=None if rates.rate_without is None else rounded(1 - rates.rate_without),
             n_with=rates.n_with,
             n_without=rates.n_without,
+            lead_days=self._lead_days(sign) if sign.kind == RISK else None,
+            shown_by=[] if client is not None else self._named(now),
             advice=sign.advice,
         )
+
+    def _lead_days(self, sign: Sign) -> float | None:
+        shown, settings = self.shown[sign.name], self.settings
+        starts = spell_starts(self.weeks, shown, settings.sign_quiet_weeks)
+        return rounded(
+            spell_outcomes(
+                self.weeks,
+                shown,
+                starts,
+                self.study.level,
+                settings.sign_horizon_days,
+                settings.sign_min_spells,
+            ).lead_days,
+            1,
+        )
+
+    def _named(self, clients: set[str]) -> list[CustomerName]:
+        """Live customers by name, those with the most expected churned ARR first."""
+        context = PortfolioContext.of(self.study.portfolio, self.study.scope.as_of)
+        ranked = context.ranked_by_loss(clients)
+        return [
+            CustomerName(client_id=client, name=str(context.names[client])) for client in ranked
+        ]
 
     def standing(self) -> BehaviourStanding | None:
         """How many signs the customer shows, and how many customers that were retained showed."""
@@ -265,7 +291,8 @@ class ChurnPatterns:
             return None
         months, scope = self.study.months, self.study.scope
         signs = [sign.shown(months, self.settings) == 1 for sign in SIGNS if sign.kind == RISK]
-        chance = PortfolioContext.of(self.study.portfolio, scope.as_of).churn["probability"]
+        churn = PortfolioContext.of(self.study.portfolio, scope.as_of).churn
+        chance = churn["probability"]
         own = Counter(sign.kind for sign in SIGNS if self.client_id in self.showing(sign.name))
         return BehaviourStanding(
             warning_signs=own[RISK],
@@ -274,6 +301,7 @@ class ChurnPatterns:
                 self.study.retention.mean_of_retained(np.sum(signs, axis=0)), 1
             ),
             churn_probability=rounded(number(chance.get(self.client_id))),
+            gave_notice=bool(churn["gave_notice"].get(self.client_id)),
             median_probability=rounded(number(chance.median())),
         )
 
@@ -412,7 +440,8 @@ def predictive_insights(study: Study, curves: pd.DataFrame) -> PredictiveInsight
         )
         precision = churned / n if n >= needed else None
         reason = f"{n} candidates on past dates, {needed} are needed"
-    ready = PortfolioContext.of(portfolio, scope.as_of).expansion_readiness["ready"]
+    context = PortfolioContext.of(portfolio, scope.as_of)
+    ready = context.expansion_readiness["ready"]
     expand = sorted(set(ready.index[ready.astype(bool)]) & set(scope.clients))
     sign, days = earliest_lead(curves, settings.timing_min_customers, settings.timing_min_z)
     timing = (
@@ -427,6 +456,10 @@ def predictive_insights(study: Study, curves: pd.DataFrame) -> PredictiveInsight
         confidence_n=Figure(n, reason),
         churn_candidates=Figure(candidates, reason),
         expansion_candidates=expand,
+        churn_candidates_arr=Figure(
+            context.arr_of(candidates or []), reason or context.missing_arr
+        ),
+        expansion_candidates_arr=Figure(context.arr_of(expand), context.missing_arr),
         timing_days=Figure(days, no_timing),
         timing_sign=Figure(sign, no_timing),
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from healthseg.charts.formats import percent
+from healthseg.charts.formats import percent, words
 from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.churn_patterns import ORDER
 from healthseg.clustering.feature_use import activity_by_persona
@@ -171,7 +171,7 @@ def _persona_names(clusters: Personas) -> list[str]:
     """Each after the two features that distinguish it most; a persona without any uses everything."""
     names: list[str] = []
     for persona in range(len(clusters.shares)):
-        features = [plain(feature) for feature, _ in clusters.set_apart_by(persona, 2)]
+        features = [words(feature) for feature, _ in clusters.set_apart_by(persona, 2)]
         name = f"{first_upper(' and '.join(features))} users" if features else "All-round users"
         names.append(name if name not in names else f"{name} ({persona + 1})")
     return names

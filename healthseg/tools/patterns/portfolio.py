@@ -12,7 +12,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.clustering.bundles import PLUS
-from healthseg.clustering.churn_signs import BY_NAME, TOOL
+from healthseg.clustering.churn_signs import BY_NAME, RISK, SIGNS, TOOL
 from healthseg.clustering.pattern_words import (
     CHURN_KINDS,
     description,
@@ -113,12 +113,18 @@ CUSTOMER_COLUMNS = [
     "name",
     "signs",
     "count",
+    "warnings",
     "likely_to_leave",
     "ready_to_expand",
     "churn_probability",
     "arr",
     "currency",
+    "expected_churned_arr",
+    "renewal_on",
+    "csm_id",
 ]
+# of the next actions of several customers, how many are left for those that are ready to expand
+EXPANSIONS_NAMED = 2
 
 
 class PatternRequest:
@@ -168,6 +174,7 @@ class PatternRequest:
             pattern_categories=sorted(self.categories),
             excluded=scope.excluded,
             identified_patterns=self.patterns,
+            currency=Figure(self.context.money.currency, "amounts of several currencies, or none"),
             not_held=rejected_patterns(study, self.min_confidence),
             testing=hypothesis_counts(study, self.min_confidence),
             temporal_patterns=self.times,
@@ -208,15 +215,27 @@ class PatternRequest:
         )
 
     def _churned_in_window(self) -> int:
-        context = PortfolioContext.of(self.portfolio, self.scope.as_of)
-        return len(set(self.scope.clients) - set(context.live.index))
+        return len(set(self.scope.clients) - set(self.context.live.index))
 
     def _next_actions(self) -> list[NextAction]:
-        """The customer's own, the first ones; none of the portfolio's or a segment's, none after its churn."""
-        if self.scope.client_id is None or self.scope.churned:
-            return []
+        """The customer's own, the first ones, none after its churn; of several customers the first action of those
+        that are likely to churn, then a talk with the largest that are ready to expand."""
+        most, client = self.portfolio.settings.next_actions_shown, self.scope.client_id
         known = NextActions.of(self.portfolio, self.scope.as_of)
-        return known.customer(self.scope.client_id)[: self.portfolio.settings.next_actions_shown]
+        if client is not None:
+            return [] if self.scope.churned else known.customer(client)[:most]
+        if self.ahead is None:
+            return []
+        ranked = self.context.ranked_by_loss(self.ahead.churn_candidates or [])
+        urgent = list(itertools.islice(known.first_of(ranked), most - EXPANSIONS_NAMED))
+        amounts = self.context.money.amounts.reindex(self.ahead.expansion_candidates or [])
+        largest = amounts.sort_values(ascending=False, kind="stable").index
+        growth = known.first_of(largest, "expansion")
+        return [*urgent, *itertools.islice(growth, most - len(urgent))]
+
+    @cached_property
+    def context(self) -> PortfolioContext:
+        return PortfolioContext.of(self.portfolio, self.scope.as_of)
 
     def _fingerprint(self) -> str:
         segments = self.scope.segment_id is not None and self.portfolio.has_ledger
@@ -367,11 +386,10 @@ class PatternRequest:
         }
 
     def _names(self, clients: list[str] | None) -> str | None:
-        known = PortfolioContext.of(self.portfolio, self.scope.as_of)
-        ranked = known.money.amounts.reindex(clients or []).sort_values(
+        ranked = self.context.money.amounts.reindex(clients or []).sort_values(
             ascending=False, kind="stable"
         )
-        return rules.listed(known.names.reindex(ranked.index).astype(str)) or None
+        return rules.listed(self.context.names.reindex(ranked.index).astype(str)) or None
 
     def _feature_figures(self) -> dict[str, Any]:
         figures: dict[str, Any] = {}
@@ -451,24 +469,38 @@ class PatternRequest:
         return pd.DataFrame(rows, columns=GAP_COLUMNS)
 
     def _customer_frame(self) -> pd.DataFrame:
-        """Customers of the scope that show a sign of churn, or are candidates."""
-        showing = {key: self.churn.showing(key) for key in self.churn.risk_keys}
+        """Customers of the scope that show a significant sign of churn, or are candidates: the most expected churned ARR
+        first. ``warnings`` are all the warning signs that they show, significant or not."""
+        now = {sign.name: self.churn.showing(sign.name) for sign in SIGNS if sign.kind == RISK}
         churn = set(self.ahead.churn_candidates or []) if self.ahead else set()
         expand = set(self.ahead.expansion_candidates or []) if self.ahead else set()
-        known, rows = customers(self.portfolio), []
-        context = PortfolioContext.of(self.portfolio, self.scope.as_of)
-        chance, money = context.churn["probability"], context.money
+        rows, context = [], self.context
+        names = customers(self.portfolio).get("name", pd.Series(dtype=object)).to_dict()
+        on_day = pd.Timestamp(self.scope.as_of)
+        facts = pd.DataFrame(
+            {
+                "churn_probability": context.churn["probability"],
+                "arr": context.money.amounts,
+                "currency": context.money.currency,
+                "expected_churned_arr": context.expected_churned_arr,
+                "renewal_on": on_day
+                + pd.to_timedelta(context.live["days_to_renewal"].astype(float), unit="D"),
+                "csm_id": context.static("csm_id", snapshot=True),
+            }
+        )
         for client in self.scope.clients:
-            signs = [BY_NAME[key].label for key, clients in showing.items() if client in clients]
+            signs, warnings = (
+                [BY_NAME[key].label for key in keys if client in now[key]]
+                for keys in (self.churn.risk_keys, now)
+            )
             if signs or client in churn or client in expand:
-                name = known.loc[client].get("name")
-                name = name if isinstance(name, str) else client
-                amount = chance.get(client), money.amounts.get(client), money.currency
+                name = names[client] if isinstance(names.get(client), str) else client
                 marks = client in churn, client in expand
-                rows.append((client, name, signs, len(signs), *marks, *amount))
-        return pd.DataFrame(rows, columns=CUSTOMER_COLUMNS).sort_values(
-            ["likely_to_leave", "count", "arr", "client_id"],
-            ascending=[False, False, False, True],
+                rows.append((client, name, signs, len(signs), warnings, *marks))
+        frame = pd.DataFrame(rows, columns=CUSTOMER_COLUMNS[:7]).join(facts, on="client_id")
+        return frame[CUSTOMER_COLUMNS].sort_values(
+            ["likely_to_leave", "count", "expected_churned_arr", "arr", "client_id"],
+            ascending=[False, False, False, False, True],
             kind="stable",
             ignore_index=True,
         )

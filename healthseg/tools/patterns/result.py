@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from healthseg.charts.formats import lower_first, percent
+from healthseg.charts.formats import lower_first, percent, words
 from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
 from healthseg.tools.next_actions import NextAction
@@ -251,6 +251,11 @@ class RiskPattern(Part):
     within: WithinGroups
 
 
+class CustomerName(Part):
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="The customer's name")
+
+
 class Behaviour(Part):
     sign: str = Field(description="The sign's name")
     behaviour: str = Field(description="What is measured, in words")
@@ -269,6 +274,13 @@ class Behaviour(Part):
     churned_without: float | None = Field(description="Churned within the horizon without it")
     n_with: int = Field(description="Customer-quarters with it")
     n_without: int = Field(description="Customer-quarters without it")
+    lead_days: float | None = Field(
+        description="Median days from the first day of a spell of it to the churn that followed"
+    )
+    shown_by: list[CustomerName] = Field(
+        description="Customers that show it now, those with the most expected churned ARR first; "
+        "of a single customer none"
+    )
     advice: str = Field(description="What may be done")
 
 
@@ -279,6 +291,7 @@ class BehaviourStanding(Part):
         description="Mean number of warning signs at customers that were retained"
     )
     churn_probability: float | None = Field(description="Its probability of churn in 90 days")
+    gave_notice: bool = Field(description="Whether it gave notice")
     median_probability: float | None = Field(description="The portfolio's median of it")
 
 
@@ -334,6 +347,8 @@ class PredictiveInsights(Part):
     confidence_n: int | None = Field(description="Past candidates")
     churn_candidates: list[str] | None = Field(description="Their client_ids")
     expansion_candidates: list[str] | None = Field(description="Their client_ids")
+    churn_candidates_arr: float | None = Field(description="Their ARR, of those likely to churn")
+    expansion_candidates_arr: float | None = Field(description="Their ARR, of those to expand")
     timing_days: int | None = Field(description="Days before churn")
     timing_sign: str | None = Field(description="The sign that tells most then")
 
@@ -366,6 +381,7 @@ class EngagementPatterns(Result):
     pattern_categories: list[str] = Field(description="Categories of patterns")
     excluded: dict[str, int] = Field(description="Customers that are not counted, by reason")
     identified_patterns: list[EngagementPattern] = Field(description="Significant patterns")
+    currency: str | None = Field(description="Currency of all amounts")
     not_held: list[RejectedPattern] = Field(description="The most promising of the rejected")
     testing: HypothesisCounts = Field(description="How much was tried, and the limits")
     temporal_patterns: ActivityTimes | None = Field(description="When users are active")
@@ -390,7 +406,9 @@ class EngagementPatterns(Result):
     engagement_optimization: list[OptimizationOpportunity] = Field(description="Opportunities")
     recommended_actions: list[str] = Field(description="Texts of the triggered actions")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The triggered actions")
-    next_actions: list[NextAction] = Field(description="The customer's own next actions")
+    next_actions: list[NextAction] = Field(
+        description="The customer's own next actions; of several the first ones of those likely to churn, then to expand"
+    )
 
     @property
     def client_id(self) -> str | None:
@@ -427,6 +445,8 @@ class EngagementPatterns(Result):
             parts[0] += f" ({standing.warning_signs_of_retained:.1f} at retained customers)"
         if warned:
             parts[0] += f": {', '.join(warned)}"
+        if standing.gave_notice:
+            return ["it gave notice, and churns unless it is won back", *parts]
         if standing.churn_probability is not None:
             parts.append(f"churn in 90 days {percent(standing.churn_probability)}")
         return parts
@@ -439,14 +459,27 @@ class EngagementPatterns(Result):
             parts.append(
                 f"{counted(churning, 'customer')} {verb} at least twice as likely to churn as the average one"
             )
+        if insights and insights.likely_expansion_candidates:
+            ready = insights.likely_expansion_candidates
+            parts.append(f"{ready} {'is' if ready == 1 else 'are'} ready to expand")
         if self.risk_patterns:
             parts.append(
                 f"the strongest sign of churn: {lower_first(self.risk_patterns[0].pattern)}"
             )
-        parts.append(
-            f"{self.testing.behaviours_held} of {self.testing.behaviours:,} patterns of behaviour hold up"
+        channels = (
+            self.communication_patterns.detail["channels"] if self.communication_patterns else []
         )
-        return parts
+        if (
+            len(channels) > 1
+            and channels[0]["rate"] is not None
+            and channels[-1]["rate"] is not None
+        ):
+            best, last = channels[0], channels[-1]
+            parts.append(
+                f"the {words(best['name'])} gets a response in {percent(best['rate'])} of contacts, "
+                f"{words(last['name'])} in {percent(last['rate'])}"
+            )
+        return parts or ["no customer stands out, and no sign of churn is significant"]
 
     def summary(self) -> dict[str, Any]:
         names = {

@@ -17,6 +17,7 @@ from healthseg.statistics.rates import standard_errors
 from healthseg.statistics.robust import MAD_TO_SD, dominance
 from healthseg.tools.base import Figure
 from healthseg.tools.score_forecasts import score_error_sd
+from healthseg.tools.segmentation import NOT_PLACED
 from healthseg.tools.segmenters import Segmenter, UsageSegmenter, described_metrics, label, written
 from healthseg.tools.segments.result import (
     MoveNoise,
@@ -201,7 +202,9 @@ def migration(
     addable = context.money.addable and context.money_on(since).addable
     new, churned = frame["from"] == NEW, frame["to"] == CHURNED
     present = frame[~new & ~churned]
-    moved = present[present["from"] != present["to"]]
+    other = present["from"] != present["to"]
+    unplaced = (present[["from", "to"]] == NOT_PLACED).any(axis=1)
+    moved, newly = present[other & ~unplaced], present[other & unplaced]
     parts = {"moved": moved, "entered": frame[new & ~churned], "churned": frame[churned]}
     counts = {name: int(rows["customers"].sum()) for name, rows in parts.items()}
     no_money = "several currencies and no rates"
@@ -209,13 +212,18 @@ def migration(
         f"arr_{name}": Figure(round(float(rows["arr"].sum()), 2) if addable else None, no_money)
         for name, rows in parts.items()
     }
-    order = {part.name: rank for rank, part in enumerate(segmented.segments) if part.placed}
+    ranks = segmented.segmenter.ranks
+    order = {
+        segmented.segments[at].name: ranks[base] if ranks else at
+        for base, at in segmented.of_base.items()
+    }
     steps = moved["to"].map(order).astype(float) - moved["from"].map(order).astype(float)
-    ordered, no_order = segmented.segmenter.ordered, "these segments have no order"
+    ordered, no_order = ranks is not None, "these segments have no order"
     up, down = (int(moved.loc[side > 0, "customers"].sum()) for side in (steps, -steps))
     return SegmentMigration(
         since=since,
-        unchanged=int(present["customers"].sum()) - counts["moved"],
+        unchanged=int(present.loc[~other, "customers"].sum()),
+        newly_placed=int(newly["customers"].sum()),
         up=Figure(up if ordered else None, no_order),
         down=Figure(down if ordered else None, no_order),
         noise=Figure(
@@ -266,6 +274,10 @@ def noise(context: PortfolioContext, segmented: SegmentedCustomers) -> MoveNoise
     bases = range(len(segmenter.bases))
     # a base segment that is empty today is a segment of its own
     segment_of = np.array([segmented.of_base.get(base, -2 - base) for base in bases])
+    if (
+        len(bases) > len(segmenter.thresholds) + 1
+    ):  # large and small ones: a score moves either alike
+        segment_of = np.arange(len(segmenter.thresholds) + 1)
     values = placement.value.dropna().to_numpy(dtype=float)
     rng, draws = np.random.default_rng([settings.seed, 11]), settings.segment_noise_draws
     moves = np.array(
@@ -285,7 +297,7 @@ def noise(context: PortfolioContext, segmented: SegmentedCustomers) -> MoveNoise
 
 def _error_sd(context: PortfolioContext, segmenter: Segmenter) -> float | None:
     """The standard deviation of a value's measurement error."""
-    if segmenter.kind == "health":
+    if segmenter.metric == "score":
         return score_error_sd(context.portfolio, context.as_of)
     if not isinstance(segmenter, UsageSegmenter):
         return None
@@ -307,7 +319,7 @@ def _drawn_moves(
     drawn = []
     for _ in range(2):
         noisy = values + rng.normal(0, error, len(values))
-        if segmenter.kind == "health":
+        if segmenter.metric == "score":
             noisy = np.floor(np.clip(noisy, 0, 100) + 0.5)
         drawn.append(segment_of[places(noisy, segmenter.thresholds, segmenter.lower_included)])
     return int((drawn[0] != drawn[1]).sum())

@@ -11,6 +11,7 @@ from healthseg import rules
 from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure
 from healthseg.tools.next_actions import NextAction, NextActions
+from healthseg.tools.segmentation import beside
 from healthseg.tools.segmenters import border_distance, label, written
 from healthseg.tools.segments.result import SegmentPlace
 from healthseg.tools.values import integer, number, rounded, word
@@ -71,9 +72,8 @@ def _nearest(
     if not ways:
         return None, None, None
     distance, step = min(ways)
-    beside = position + step
-    known = 0 <= beside < segmented.placed
-    return None, segmented.segments[beside].name if known else None, float(distance)
+    nearest = beside(segmented.segments, position, step)
+    return None, None if nearest is None else nearest.name, float(distance)
 
 
 def _coordinates(build: SegmentationBuilder) -> pd.DataFrame:
@@ -122,6 +122,11 @@ def customer_segment(build: SegmentationBuilder, row: dict[str, Any]) -> Segment
         arr=Figure(rounded(row["arr"], 2), "no ARR is known, or its currency has no rate"),
         score=Figure(integer(row["score"]), row["no_score"]),
         trend=Figure(word(row["trend"]), "too few scores for a trend"),
+        gave_notice=bool(build.context.churn["gave_notice"].get(client)),
+        churn_probability=Figure(
+            rounded(number(build.context.churn["probability"].get(client))),
+            "the portfolio has no rate of churn",
+        ),
         why=_why(build, client, value, segment),
         what_would_move_it=_movers(build, client, value, position),
         next_actions=_next_actions(build, client),
@@ -153,13 +158,16 @@ def _movers(
 ) -> list[str]:
     """What would have to change: the distance to the neighbours, and for health the risks to the score."""
     segmented, sentences = build.segmented, []
+    if build.context.churn["gave_notice"].get(client):
+        return []
     segmenter, segment = segmented.segmenter, segmented.segments[position]
     ends = ((segment.high, 1, "up"), (segment.low, -1, "down"))
-    for end, step, side in ends if segmenter.ordered and segment.placed else ():
-        if value is not None and end is not None and 0 <= position + step < segmented.placed:
+    for end, step, side in ends if segmenter.ranks is not None and segment.placed else ():
+        other = beside(segmented.segments, position, step)
+        if value is not None and end is not None and other is not None:
             distance = border_distance(segmenter.metric, abs(value - end))
-            sentences.append(f"{distance} {side} to {segmented.segments[position + step].name}")
-    if segmenter.kind != "health":
+            sentences.append(f"{distance} {side} to {other.name}")
+    if segmenter.metric != "score":
         return sentences
     figures = NextActions.of(build.context.portfolio, build.context.as_of).figures(client)
     risks = rules.triggered(HEALTH_TOOL, "risk", figures, build.context.settings.rules)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from healthseg.settings import BANDS, tier_names
 from healthseg.statistics.rates import gini, lorenz, percentages, top_fifth
 from healthseg.tools.base import Figure, TriggeredRule
 from healthseg.tools.context import PortfolioContext, chosen_warnings
+from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.segmentation import MergedSegment, run_inputs, run_key, segmented
 from healthseg.tools.segmenters import segmenter_of
 from healthseg.tools.segments import segment as figures
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 NOT_REQUESTED = "not requested"
+# how many customers of the segment that may lose most have a next action on the portfolio's page
+OF_THE_WORST = 3
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class SegmentationBuilder:
     def parts(self) -> list[MergedSegment]:
         """The segments as shown: the highest first where they have an order, unplaced customers last."""
         parts, placed = list(self.segmented.segments), self.segmented.placed
-        ordered = parts[:placed][::-1] if self.segmenter.ordered else parts[:placed]
+        ordered = parts[:placed][::-1] if self.segmenter.ranks is not None else parts[:placed]
         return ordered + parts[placed:]
 
     @cached_property
@@ -196,6 +200,7 @@ class SegmentationBuilder:
                 self.migration, f"the portfolio begins on {first}, after the earlier date"
             ),
             value_health_matrix=self._matrix(),
+            next_actions=self._next_actions() if options.recommendations else [],
             run=run,
             customer_standing=Figure(None, "no client_id was given"),
             evidence=Figure(self._evidence(), "only segments by metrics need evidence"),
@@ -232,7 +237,7 @@ class SegmentationBuilder:
         details = figures.characteristics(rows, self.settings.interval_level)
         own = self.figures[part.id]
         if self.options.recommendations:
-            low = part.low if self.segmenter.kind == "health" and part.placed else None
+            low = part.low if self.segmenter.metric == "score" and part.placed else None
             advice = figures.strategy(self.context, rows.index, own | {"border": low})
         else:
             advice = {name: Figure(None, NOT_REQUESTED) for name in STRATEGY}
@@ -329,6 +334,20 @@ class SegmentationBuilder:
             least_customers=self.settings.groups_min_customers,
             tried=evidence.tried.to_dict("records"),
         )
+
+    def _next_actions(self) -> list[NextAction]:
+        """The first action of the customers whose loss would cost most: three of the segment that may lose most, then one
+        of each further segment."""
+        known = NextActions.of(self.context.portfolio, self.context.as_of)
+        placed = [part for part in self.segmented.segments if part.placed]
+        placed.sort(key=lambda part: -float(self.losses[list(part.members)].sum()))
+        named: list[NextAction] = []
+        for part in placed:
+            most = 1 if named else OF_THE_WORST
+            ranked = self.context.ranked_by_loss(part.members)
+            named += itertools.islice(known.first_of(ranked), most)
+        shown = named[: self.settings.next_actions_shown]
+        return sorted(shown, key=lambda action: -rules.SEVERITIES.index(action.severity))
 
     def _actions(self) -> list[TriggeredRule]:
         moved = self.migration

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr
 
+from healthseg.charts.formats import brief_money, percent
 from healthseg.data.tables import id_text
 from healthseg.errors import ClientNotFound, hint
 from healthseg.rules import counted
@@ -157,6 +158,9 @@ class SegmentMigration(Part):
     moved: int = Field(description="Customers in another segment")
     up: int | None = Field(description="Customers in a higher segment")
     down: int | None = Field(description="Customers in a lower segment")
+    newly_placed: int = Field(
+        description="Customers that could be placed on one of the two dates alone, most since their first score"
+    )
     entered: int = Field(description="New customers")
     churned: int = Field(description="Churned customers")
     arr_moved: float | None = Field(description="ARR of customers that moved")
@@ -226,6 +230,8 @@ class SegmentPlace(Part):
     arr: float | None = Field(description="ARR")
     score: int | None = Field(description="Health score")
     trend: str | None = Field(description="Trend of the score")
+    gave_notice: bool = Field(description="Whether it gave notice")
+    churn_probability: float | None = Field(description="Probability of churn in 90 days")
     why: list[str] = Field(description="Figures that decide its segment")
     what_would_move_it: list[str] = Field(description="Distances to other segments, risks")
     next_actions: list[NextAction] = Field(description="The customer's own next actions")
@@ -261,6 +267,9 @@ class Segmentation(Result):
     migration: SegmentMigration | None = Field(description="Moves since the earlier date")
     value_health_matrix: list[ValueHealthCell] = Field(description="Value tiers by health bands")
     evidence: GroupingEvidence | None = Field(description="Evidence for groups")
+    next_actions: list[NextAction] = Field(
+        description="The first action of customers whose loss would cost most, three of the worst segment"
+    )
     run: SegmentationRun = Field(description="The recorded run")
     customer_standing: SegmentPlace | None = Field(description="The customer's segment")
 
@@ -310,34 +319,39 @@ class Segmentation(Result):
             return (
                 f"None of {counted(self.total_customers, 'customer')} could be placed in a segment"
             )
-        largest = max(placed, key=lambda segment: segment.customer_count)
-        customers = counted(self.total_customers, "customer")
+        worst = max(placed, key=lambda segment: segment.expected_churned_arr_90d or 0.0)
         parts = [
-            f"{customers} in {counted(len(placed), 'segment')}",
-            f"the largest is {largest.segment_name} ({largest.customer_count})",
+            f"{counted(self.total_customers, 'customer')} in {counted(len(placed), 'segment')}"
         ]
-        if self.migration is not None:
-            moved = f"{self.migration.moved} moved since {self.migration.since}"
-            noise = self.migration.noise
-            if noise is not None:
-                moved += f" ({noise.expected_moves:.0f} would by chance alone)"
+        if worst.expected_churned_arr_90d and worst.total_arr is not None:
+            loss, arr = (
+                brief_money(amount, self.currency)
+                for amount in (worst.expected_churned_arr_90d, worst.total_arr)
+            )
+            parts.append(
+                f"{worst.segment_name} ({worst.customer_count}) may lose most: {loss} of {arr} in 90 days"
+            )
+        if self.migration is not None and self.migration.up is not None:
+            moved = f"since {self.migration.since} {self.migration.up} moved up and {self.migration.down} down"
             parts.append(moved)
-        if self.unplaced:
-            parts.append(f"{sum(self.unplaced.values())} could not be placed yet")
+        elif self.migration is not None:
+            parts.append(f"{self.migration.moved} moved since {self.migration.since}")
         return "; ".join(parts)
 
     def _customer_verdict(self, customer: SegmentPlace) -> str:
         if not customer.placed:
             return f"{customer.name}: not placed ({customer.reason})"
-        others = self.segment(customer.segment_id).customer_count - 1
-        plural = "" if others == 1 else "s"
-        parts = [f"{customer.name}: {customer.segment_name}, with {others} other customer{plural}"]
+        if customer.gave_notice:
+            return f"{customer.name}: {customer.segment_name}; it gave notice, which goes before any segment"
+        parts = [f"{customer.name}: {customer.segment_name}"]
+        if customer.score is not None:
+            parts[0] += f", score {customer.score}"
+        if customer.churn_probability is not None:
+            parts.append(f"{percent(customer.churn_probability)} likely to churn in 90 days")
         if customer.border is not None and customer.next_segment:
             distance = border_distance(customer.metric, customer.border)
-            parts.append(f"next is {customer.next_segment}, {distance} away")
-        if customer.before == customer.segment_name:
-            parts.append(f"the same as on {customer.since}")
-        elif customer.before is not None:
+            parts.append(f"{distance} from {customer.next_segment}")
+        if customer.before not in (None, customer.segment_name):
             parts.append(f"on {customer.since} it was in {customer.before}")
         return "; ".join(parts)
 
@@ -352,7 +366,7 @@ class Segmentation(Result):
             "differences": segments.differences(frame("differences")),
             "flows": segments.flows(frame("flows"), names),
             "matrix": segments.matrix(frame("matrix"), money),
-            "lorenz": segments.lorenz(frame("lorenz"), self.pareto_analysis.gini),
+            "lorenz": segments.lorenz(frame("lorenz")),
             "map": segments.plane(frame("customers")),
         }
         if self.evidence is not None:

@@ -51,7 +51,7 @@ PROFILE = (
 )
 IN_DAYS = {"tenure_months": "tenure_days"}
 CHANNEL_WORDS = {"in_app": "in-app"}
-BEST, DISTINGUISHING = 3, 4
+BEST, DISTINGUISHING, NAMED = 3, 4, 3
 
 
 def characteristics(rows: pd.DataFrame, level: float) -> dict[str, Characteristic]:
@@ -130,10 +130,10 @@ def rule_figures(
 
 
 def _named(context: PortfolioContext, clients: pd.Index, loss: pd.Series, arr: pd.Series) -> str:
-    """The names of customers: the most expected churned ARR first, then the most ARR."""
+    """The names of the first customers: the most expected churned ARR first, then the most ARR."""
     order = pd.DataFrame({"loss": loss.reindex(clients), "arr": arr.reindex(clients)}).astype(float)
     ranked = order.sort_values(["loss", "arr"], ascending=False, kind="stable").index
-    return rules.listed(context.names.reindex(ranked).astype(str))
+    return rules.listed(context.names.reindex(ranked[:NAMED]).astype(str))
 
 
 def _mean(values: pd.Series) -> float | None:

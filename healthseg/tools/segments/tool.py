@@ -49,6 +49,7 @@ KEYS = {
     "value": ("arr_thresholds", "include_expansion_potential", "names", "hysteresis"),
     "health": ("health_score_thresholds", "trend_weighting", "names", "hysteresis"),
     "usage": ("metric", "thresholds", "names", "hysteresis"),
+    "value_and_health": ("large_arr", "health_score_thresholds"),
     "industry": (),
     "lifecycle": (),
     "custom": ("metrics", "method", "k", "rules"),
@@ -62,7 +63,7 @@ Criteria = Annotated[
     ),
 ]
 Type = Annotated[
-    Literal["value", "usage", "health", "industry", "lifecycle", "custom"],
+    Literal["value", "usage", "health", "industry", "lifecycle", "custom", "value_and_health"],
     Field(description="Type of segmentation"),
 ]
 MinSize = Annotated[int, Field(ge=1, description="Minimum customers per segment")]
@@ -203,6 +204,8 @@ def checked_criteria(
             )
     if kind == "custom":
         return _custom(criteria, max_segments)
+    if kind == "value_and_health":
+        return _value_and_health(criteria, settings)
     if kind not in HYSTERESIS:
         return {}
     by_type = {"value": _value, "health": _health, "usage": _usage}
@@ -246,6 +249,16 @@ def _health(criteria: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     limits = _thresholds(criteria, "health_score_thresholds", settings.band_edges, 0, 100)
     weight = _number(criteria, "trend_weighting", 1)
     return {"health_score_thresholds": limits, "trend_weighting": weight}
+
+
+def _value_and_health(criteria: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    tiers = settings.arr_thresholds
+    large = criteria.get("large_arr", tiers[(len(tiers) - 1) // 2] if tiers else 0.0)
+    if isinstance(large, bool) or not isinstance(large, int | float) or not 0 <= large <= 1e12:
+        raise _invalid("large_arr", large, "an ARR from 0 to 1e12")
+    edges = settings.band_edges[1:]
+    limits = _thresholds(criteria, "health_score_thresholds", edges, 0, 100)
+    return {"large_arr": float(large), "health_score_thresholds": limits}
 
 
 def _usage(criteria: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

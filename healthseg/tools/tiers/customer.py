@@ -163,6 +163,11 @@ def customer_value(result: ValueTiers, row: Mapping[str, Any]) -> CustomerValue:
         churn_interval=_interval(row, "churn", 4),
         lifetime_interval=_interval(row, "lifetime_value", 2),
         gave_notice=bool(row["gave_notice"]),
+        renewal_on=Figure(
+            None if pd.isna(row["renewal_on"]) else pd.Timestamp(row["renewal_on"]).date(),
+            "no contract says when it renews",
+        ),
+        next_actions=[],
     )
 
 

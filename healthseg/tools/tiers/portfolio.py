@@ -269,10 +269,18 @@ class TierRun:
             premium_steps=self._premium_steps(),
             strategic_weights=Figure(self._weights() if ranked else None, no_weights),
             sensitivity=Figure(self._sensitivity() if ranked else None, no_weights),
+            **self._newer(),
+            nrr_target=self.settings.nrr_target,
+            grr_target=self.settings.grr_target,
             cohorts=records(self.revenue[2].assign(cohort=self.revenue[2]["cohort"].astype(str))),
             customer_standing=Figure(None, "no client_id was given"),
         )
         return result.with_frames(**self._frames(result))
+
+    def _newer(self) -> dict[str, int]:
+        """How many customers began in the months of the cohorts, and how many of them are live."""
+        last = self.revenue[2].sort_values("months").groupby("cohort")[["customers", "live"]].last()
+        return {"began": int(last["customers"].sum()), "began_live": int(last["live"].sum())}
 
     def _value_tier(self, name: str, share: float) -> ValueTier:
         options, members, placed = self.options, self.members(name), name != NOT_PLACED

@@ -11,6 +11,7 @@ from healthseg.charts.formats import brief_money, percent
 from healthseg.data.tables import id_text
 from healthseg.errors import ClientNotFound, hint
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
+from healthseg.tools.next_actions import NextAction
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -121,6 +122,16 @@ class ArrShare(Part):
     share: float = Field(description="Their share of the ARR, 0 to 1")
 
 
+class LargestCustomer(Part):
+    """The customer that pays most, and what depends on it."""
+
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="The customer's name")
+    arr: float = Field(description="ARR")
+    share: float = Field(description="Its share of the ARR")
+    renewal_on: dt.date | None = Field(description="Day of its renewal")
+
+
 class TierPareto(Part):
     """How concentrated the ARR is."""
 
@@ -135,6 +146,7 @@ class TierPareto(Part):
     largest: list[ArrShare] | None = Field(
         description="Share of the ARR of the 1, 5, 10 and 20 customers that pay most"
     )
+    largest_customer: LargestCustomer | None = Field(description="The customer that pays most")
     n: int = Field(description="Customers with a known ARR")
     without_arr: int = Field(description="Customers without a known ARR")
 
@@ -145,6 +157,7 @@ class Growth(Part):
     ready: int = Field(description="Customers that meet all readiness rules")
     ready_with_potential: int = Field(description="Those of them with a known potential above 0")
     idle_arr: float | None = Field(description="ARR of seats that nobody uses")
+    idle_share: float | None = Field(description="That ARR as a share of all ARR")
     idle_arr_renewing: float | None = Field(description="The same of customers that renew soon")
     renewing: int = Field(description="Customers with idle seats that renew soon")
     renewal_days: int = Field(description="Within how many days that is")
@@ -267,6 +280,7 @@ class CustomerValue(Part):
     churn_probability: float | None = Field(description="Probability of churn in the horizon")
     churn_interval: Interval = Field(description="Interval of the probability")
     gave_notice: bool = Field(description="Whether it gave notice")
+    renewal_on: dt.date | None = Field(description="Day of its renewal")
     expected_churned_arr: float | None = Field(description="Probability × ARR")
     lifetime_value: float | None = Field(
         description="Revenue expected over lifetime_years: today's ARR, the tier's rate of churn, discounted"
@@ -275,6 +289,7 @@ class CustomerValue(Part):
     hours_per_month: float | None = Field(description="A manager's hours a month by its tier")
     csm_id: str | None = Field(description="Its manager")
     strategic_value: float | None = Field(description="Strategic value of the customers table")
+    next_actions: list[NextAction] = Field(description="The customer's own next actions")
 
 
 class ValueTiers(Result):
@@ -309,6 +324,10 @@ class ValueTiers(Result):
     premium_steps: list[PremiumStep] = Field(description="Prices of premium features")
     strategic_weights: dict[str, float] | None = Field(description="Weights of the strategic rank")
     sensitivity: list[WeightSensitivity] | None = Field(description="What the weights decide")
+    began: int = Field(description="Customers that began in the months of the cohorts")
+    began_live: int = Field(description="Those of them that are live")
+    nrr_target: float = Field(description="The target of net retention, a setting")
+    grr_target: float = Field(description="The target of gross retention, a setting")
     cohorts: list[dict[str, Any]] = Field(
         description="Customers by the month in which they began: how many are live so many months later, and their ARR"
     )
@@ -350,39 +369,33 @@ class ValueTiers(Result):
         parts = [f"{self.total_customers} customer{plural}"]
         if self.total_arr is not None:
             parts[0] += f" with {brief_money(self.total_arr, self.currency)} ARR"
-        if (
-            self.pareto_analysis.top_20_percent_arr_contribution
-            and self.pareto_analysis.n >= LEAST_OF_A_FIFTH
-        ):
-            share = self.pareto_analysis.top_20_percent_arr_contribution
-            parts.append(f"the top fifth has {share} of it")
-        if self.retention is not None and self.retention.nrr is not None:
-            net, gross = percent(self.retention.nrr), percent(self.retention.grr)
-            parts.append(f"net retention {net}, gross {gross}")
+        largest, idle = self.pareto_analysis.largest_customer, self.growth.idle_share
+        if largest is not None and self.pareto_analysis.n >= LEAST_OF_A_FIFTH:
+            parts.append(f"{largest.name} alone pays {percent(largest.share)} of it")
+        if idle:
+            parts.append(f"{percent(idle)} is paid for seats that nobody uses")
         risk = self.at_risk
         if risk is not None and risk.customers:
-            expected, lower, upper = (
-                brief_money(amount, self.currency)
-                for amount in (risk.expected, risk.lower, risk.upper)
-            )
-            parts.append(
-                f"{expected} expected to churn in {risk.horizon_days} days "
-                f"({percent(risk.level)} interval {lower} to {upper})"
-            )
+            expected = brief_money(risk.expected, self.currency)
+            parts.append(f"{expected} is expected to churn in {risk.horizon_days} days")
         return "; ".join(parts)
 
     def _customer_verdict(self, customer: CustomerValue) -> str:
         if customer.reason:
             return f"{customer.name}: in no tier, because {customer.reason}"
-        parts = [
-            f"{customer.name}: {customer.tier}, {brief_money(customer.arr, self.currency)} ARR, "
-            f"number {customer.rank} of {customer.of}"
-        ]
-        if customer.to_next:
-            amount = brief_money(customer.to_next, self.currency)
-            parts.append(f"{amount} more to {customer.next_tier}")
-        if customer.potential:
-            parts.append(f"potential {brief_money(customer.potential, self.currency)}")
+        arr = brief_money(customer.arr, self.currency)
+        parts = [f"{customer.name}: {customer.tier}, {arr} ARR"]
+        if customer.gave_notice:
+            return f"{parts[0]}; it gave notice, and the ARR churns unless it is won back"
+        if customer.churn_probability is not None and customer.expected_churned_arr is not None:
+            loss = brief_money(customer.expected_churned_arr, self.currency)
+            chance = percent(customer.churn_probability)
+            parts.append(f"{chance} likely to churn in 90 days, {loss} expected")
+        if customer.contraction_exposure:
+            idle = brief_money(customer.contraction_exposure, self.currency)
+            parts.append(f"{idle} of it for idle seats")
+        if customer.ready and customer.potential:
+            parts.append(f"ready to pay {brief_money(customer.potential, self.currency)} more")
         return "; ".join(parts)
 
     def charts(self) -> dict[str, Picture]:
@@ -392,7 +405,7 @@ class ValueTiers(Result):
         names = [tier.tier_name for tier in self.value_tiers]
         charts = {
             "sizes": draw.sizes(frame("tiers"), money),
-            "lorenz": draw.lorenz(frame("lorenz"), self.pareto_analysis.gini),
+            "lorenz": draw.lorenz(frame("lorenz")),
             "waterfall": draw.waterfall(frame("waterfall"), money),
             "retention": draw.retention(frame("tiers")),
             "moves": draw.moves(frame("moves"), names),

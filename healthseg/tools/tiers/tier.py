@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from healthseg.tools.tiers.result import (
     ArrShare,
     ExpansionPipeline,
     Growth,
+    LargestCustomer,
     RevenueMovement,
     TierCharacteristics,
     TierChurnRisk,
@@ -34,6 +36,7 @@ NOT_SCORED = "a tier without a scored customer"
 NO_POTENTIAL = "no ARR, seats or users are known, or too few comparable customers of a year ago"
 UNKNOWN_MEAN = "known of no customer of the tier"
 LARGEST = (1, 5, 10, 20)
+NAMED = 3
 
 
 def pareto(run: TierRun) -> TierPareto:
@@ -43,7 +46,7 @@ def pareto(run: TierRun) -> TierPareto:
     counts = run.tier.iloc[top.positions].value_counts()
     spread = [f"{counts[name]} {name}" for name in reversed(run.names) if name in counts]
     sizes = [count for count in LARGEST if count <= known]
-    values = {
+    values: dict[str, Any] = {
         "top_20_percent_customers": top.count,
         "top_20_percent_arr_contribution": None if top.share is None else f"{100 * top.share:.0f}%",
         "tier_distribution": " + ".join(spread),
@@ -57,8 +60,24 @@ def pareto(run: TierRun) -> TierPareto:
     }
     if top.share is None:
         values = dict.fromkeys(values)
+    values["largest_customer"] = _largest(run, arr, top.share)
     reasoned = {name: Figure(value, run.context.missing_arr) for name, value in values.items()}
     return TierPareto(**reasoned, n=known, without_arr=len(arr) - known)
+
+
+def _largest(run: TierRun, arr: np.ndarray, top_share: float | None) -> LargestCustomer | None:
+    if top_share is None:
+        return None
+    at = int(np.nanargmax(arr))
+    client, days = run.arr.index[at], number(run.rows["days_to_renewal"].iloc[at])
+    on = None if days is None else run.context.as_of + dt.timedelta(days=int(days))
+    return LargestCustomer(
+        client_id=client,
+        name=str(run.context.names[client]),
+        arr=round(float(arr[at]), 2),
+        share=round(float(arr[at] / np.nansum(arr)), 4),
+        renewal_on=Figure(on, "no contract says when it renews"),
+    )
 
 
 def characteristics(run: TierRun, members: pd.Index) -> TierCharacteristics:
@@ -180,10 +199,12 @@ def growth(run: TierRun) -> Growth:
     idle, within = frame["contraction_exposure"], run.settings.idle_seats_renewal_days
     soon = (idle > 0) & (days >= 0) & (days <= within)
     known, reason = run.money.addable and bool(idle.notna().any()), NO_POTENTIAL
+    total = run.context.total_arr
     return Growth(
         ready=int(ready.sum()),
         ready_with_potential=int((ready & (frame["potential"] > 0)).sum()),
         idle_arr=Figure(round(float(idle.sum()), 2) if known else None, reason),
+        idle_share=Figure(rounded(idle.sum() / total) if known and total else None, reason),
         idle_arr_renewing=Figure(round(float(idle[soon].sum()), 2) if known else None, reason),
         renewing=int(soon.sum()),
         renewal_days=within,
@@ -237,11 +258,30 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
         "notices": int(notices.sum()),
         "notice_names": _named(run, members[notices], run.arr),
         "certain_words": "" if certain is None else f" on {run.written(certain)} ARR",
+        **_idle_figures(run, members, tier.total_arr),
         "nrr_percent": None if moved is None or moved.nrr is None else 100 * moved.nrr,
         "cohort": None if moved is None else moved.cohort,
         "retention_min_customers": settings.retention_min_customers,
         "automation_max_hours": settings.automation_max_hours,
         "automation_min_customers": settings.automation_min_customers,
+    }
+
+
+def _idle_figures(run: TierRun, members: pd.Index, total: float | None) -> dict[str, Any]:
+    """The ARR of a tier's idle seats, and the customers with the most of it that renew soon."""
+    idle = run.potential["contraction_exposure"].reindex(members).astype(float)
+    days = run.rows["days_to_renewal"].reindex(members).astype(float)
+    within = run.settings.idle_seats_renewal_days
+    soon = members[((idle > 0) & (days >= 0) & (days <= within)).to_numpy(dtype=bool)]
+    known = run.money.addable and total and idle.notna().any()
+    amount = float(idle[soon].sum()) if known and len(soon) else None
+    return {
+        "idle_percent": 100 * float(idle.sum()) / total if known and total else None,
+        "idle_renewing": len(soon),
+        "idle_renewing_money": run.written(amount),
+        "idle_names": _named(run, idle[soon].nlargest(NAMED).index, idle),
+        "idle_days": within,
+        "idle_min_percent": 100 * run.settings.idle_arr_min_share,
     }
 
 

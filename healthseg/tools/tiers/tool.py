@@ -11,6 +11,7 @@ from healthseg.errors import InvalidParameters
 from healthseg.settings import tier_names
 from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, ClientId, Only, rising_numbers, tool
 from healthseg.tools.context import CustomerContext
+from healthseg.tools.next_actions import NextActions
 from healthseg.tools.tiers.portfolio import TierOptions, value_tiers
 from healthseg.tools.tiers.result import ValueTiers
 
@@ -78,7 +79,10 @@ def segment_by_value_tier(
         return value_tiers(portfolio, date, options)
     CustomerContext.of(portfolio, client_id, date, live=True)
     result = value_tiers(portfolio, date, options)
-    return result.with_part("customer_standing", result.customer(client_id))
+    actions = NextActions.of(portfolio, date).customer(client_id)
+    actions = actions[: portfolio.settings.next_actions_shown]
+    standing = result.customer(client_id).model_copy(update={"next_actions": actions})
+    return result.with_part("customer_standing", standing)
 
 
 @tool
