@@ -476,3 +476,20 @@ def test_who_tried_a_feature_and_is_still_there_shows_it_to_the_others():
     assert "Have the 1 user who tried it at some time show it to the other 1" in texts.replace(
         "\xa0", " "
     )
+
+
+def test_features_that_similar_customers_adopted_and_go_on_using_come_first():
+    """Of nine peers eight have adopted reports, five export; the customer has neither."""
+    span = every("2025-01-01", "2025-06-30")
+    clients = [f"c{at}" for at in range(10)]
+    events = [row for client in clients for row in used(client, "u1", "search", *span)]
+    events += [row for client in clients[1:9] for row in used(client, "u1", "reports", *span)]
+    events += [row for client in clients[1:6] for row in used(client, "u1", "export", *span)]
+    customers = pd.DataFrame({"client_id": clients, "signup_date": "2024-01-01"})
+    features = pd.DataFrame(
+        {"feature": ["export", "reports", "search"], "category": ["advanced", "advanced", "core"]}
+    )
+    portfolio = tiny_portfolio(events, customers, features=features)
+    recommended = track_feature_adoption(portfolio, "c0").recommendations
+    assert [each.feature for each in recommended] == ["reports", "export"]
+    assert "89% of 9 peers" in recommended[0].reason and "56% of 9 peers" in recommended[1].reason

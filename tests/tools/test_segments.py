@@ -16,6 +16,7 @@ from healthseg.charts import segments as charts
 from healthseg.demo import make_demo
 from healthseg.errors import ClientNotFound, DataRetrievalError, InvalidParameters
 from healthseg.testing import tiny_portfolio
+from healthseg.tools.next_actions import NextActions
 from healthseg.tools.segmentation import resolved_segment
 from healthseg.tools.segmenters import label
 from healthseg.tools.segments.segment import set_apart_by
@@ -249,6 +250,15 @@ def test_a_customer_has_its_segment_its_border_and_what_would_move_it(demo):
     assert standing.why and standing.border is not None
     with pytest.raises(ClientNotFound):
         result.customer("nobody")
+
+
+def test_a_customers_actions_are_its_own_from_the_list_of_all_tools(demo):
+    result = hs.segment_customers(demo, {}, "health", 1)
+    client = result.segments[-1].client_ids[0]
+    actions = result.customer(client).next_actions
+    known = NextActions.of(demo, demo.data_until).customer(client)
+    assert actions == known[: len(actions)]
+    assert {action.client_id for action in actions} == {client}
 
 
 @pytest.mark.parametrize("output", ["detailed", "summary", "ids_only"])

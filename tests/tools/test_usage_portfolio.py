@@ -82,6 +82,18 @@ def test_the_customer_whose_usage_falls_while_the_others_hold_breaks_away():
     assert [row["client_id"] for row in response.single_user_customers] == []
 
 
+def test_seats_in_use_are_the_users_of_the_customers_whose_seats_are_known():
+    """Two users of a's four seats; the seats of b are not known, so its user is in use of none."""
+    events = [*steady("a", "2025-03-01", "2025-06-30"), *steady("b", "2025-03-01", "2025-06-30")]
+    customers = pd.DataFrame(
+        {"client_id": ["a", "b"], "signup_date": "2024-01-01", "seats": [4, None]}
+    )
+    response = portfolio_usage(tiny_portfolio(events, customers))
+    assert (response.monthly_active_users, response.customers_with_seats) == (4, 1)
+    assert (response.seats_in_use, response.licensed_seats) == (2, 4)
+    assert response.seat_utilisation == 0.5
+
+
 def test_a_customer_on_a_single_user_is_listed_with_its_arr():
     events = [
         *steady("one", "2025-01-01", "2025-06-30", users=("u1",)),
