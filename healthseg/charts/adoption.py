@@ -37,15 +37,26 @@ def _how_often(template: str, row: dict[str, Any]) -> str:
     return f"{template} · {{usage_frequency}}" if known else template
 
 
+def _most_and_least(frame: pd.DataFrame, whose: str) -> str:
+    """The most and the least used feature."""
+    known = frame.dropna(subset="rate")
+    if len(known) < 2:
+        return "Use of features"
+    most, least = (known.loc[at] for at in (known["rate"].idxmax(), known["rate"].idxmin()))
+    names = [formats.words(row["feature"]) for row in (most, least)]
+    shares = [formats.percent(row["rate"]) for row in (most, least)]
+    return f"{formats.sentence(names[0])} is used by {shares[0]} of the {whose}, {names[1]} by {shares[1]}"
+
+
 def features(frame: pd.DataFrame) -> Picture:
     """Of all customers: who adopted each feature, of those that could use it."""
     return _features(
         frame,
-        "Adoption by feature",
+        _most_and_least(frame, "customers"),
         "Share of the customers that could use it and adopted it, with its interval; n = {n} features",
         bars.row(
             "{feature:Words}",
-            lambda row: _how_often("{rate:percent} · {adopted:number} of {customers:number}", row),
+            "{rate:percent} · {adopted:number} of {customers:number}",
             "rate",
             colour=lambda row: CATEGORIES.get(row["category"], theme.HIGHLIGHT),
             interval=("lower", "upper"),
@@ -57,7 +68,7 @@ def own_features(frame: pd.DataFrame) -> Picture:
     """Of one customer: which of its active users used each feature."""
     return _features(
         frame,
-        "Users of each feature",
+        _most_and_least(frame, "users"),
         "Share of the active users who used it; without a frequency: not adopted; n = {n} features",
         bars.row(
             "{feature:Words}",
@@ -92,11 +103,15 @@ def own_times(times: pd.DataFrame) -> Picture:
     ordered = ordered.assign(length=ordered["days"].fillna(ordered["waited"]))
 
     def figure(row: dict[str, Any]) -> str:
-        own = "not after {waited:number}" if formats.is_missing(row["days"]) else "{days:number}"
+        own = (
+            "not in {waited:number day}" if formats.is_missing(row["days"]) else "{days:number day}"
+        )
         return own + (
-            " · not half of the portfolio"
+            ", like most others"
+            if formats.is_missing(row["median"]) and formats.is_missing(row["days"])
+            else ", most others not yet"
             if formats.is_missing(row["median"])
-            else " · portfolio {median:number}"
+            else ", others {median:number}"
         )
 
     return bars.bars(
@@ -141,12 +156,17 @@ def funnel(stages: pd.DataFrame) -> Picture:
     units = known["units"].iloc[0] if len(known) else 0
     return bars.bars(
         known.assign(stage=known["stage"].map(STAGES)),
-        "The funnel",
-        f"Each stage includes the next; n = {formats.number(units)}",
+        _weekly(known),
+        f"Pairs of a feature and who could use it; each stage includes the next; n = {formats.number(units)}",
         "Nothing could be used.",
         bars.row("{stage}", "{units:number} · {share:percent}", "share"),
         bars.shares(),
     )
+
+
+def _weekly(stages: pd.DataFrame) -> str:
+    row = stages[stages["stage"] == "regular_use"]
+    return f"{formats.percent(row['share'].iloc[0])} are used weekly" if len(row) else "The funnel"
 
 
 def effects(features: pd.DataFrame) -> Picture:

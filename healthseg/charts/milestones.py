@@ -204,6 +204,8 @@ def funnel(frame: pd.DataFrame) -> theme.Picture:
     title = "Through the milestones"
     if not len(frame):
         return theme.nothing(title, "No milestones are known.")
+    least = frame.loc[frame["completed_share"].astype(float).fillna(1.0).idxmin()]
+    title = f"{formats.plain(least['name'])} is done by {formats.percent(least['completed_share'])}, the fewest"
     items: list[BarRow] = []
     for category, group in frame.groupby("category", sort=False):
         items.append(BarRow(formats.sentence(formats.words(category)), header=True))
@@ -238,7 +240,21 @@ def values(curves: pd.DataFrame) -> theme.Picture:
     known = known.assign(name=known["mark"].map(MARKS))
     subtitle = "Share of all customers, churned ones included, that had reached it by each day"
     return shares(
-        _cut(known), "Time to value", subtitle, "No milestone stands for value.", MARK_COLOURS
+        _cut(known), _halves(known), subtitle, "No milestone stands for value.", MARK_COLOURS
+    )
+
+
+def _halves(curves: pd.DataFrame) -> str:
+    """By which day half of the customers reached the first and the last mark."""
+    if not len(curves):
+        return "Time to value"
+    half = curves[curves["share"] >= 0.5].groupby("name")["days"].min()
+    if len(half) < 2:
+        return "Time to value"
+    first, last = half.idxmin(), half.idxmax()
+    return (
+        f"Half reach {first.lower()} by day {formats.number(half[first])}, "
+        f"{last.lower()} by day {formats.number(half[last])}"
     )
 
 
@@ -266,6 +282,8 @@ def quarters(frame: pd.DataFrame) -> theme.Picture:
             title, "In no quarter did enough customers begin, or half of them get there."
         )
     known = known.tail(MOST_QUARTERS)
+    first, last = (formats.number(row["median_days"]) for _, row in known.iloc[[0, -1]].iterrows())
+    title = f"First value takes {last} days" + (f", it took {first}" if first != last else "")
     reach = 1.06 * float(known[["median_days", "upper"]].max().max())
     items = [
         BarRow(
@@ -277,7 +295,12 @@ def quarters(frame: pd.DataFrame) -> theme.Picture:
         )
         for row in known.to_dict("records")
     ]
-    return rows(items, _days(reach), title, "Half got there by the dot; bar: its 90% interval")
+    return rows(
+        items,
+        _days(reach),
+        title,
+        "By the quarter in which customers began; dot: half had it by then, bar: 90% interval; quarters with few are left out",
+    )
 
 
 def _bounds(lower: float | None, upper: float | None, reach: float) -> tuple[float, float]:
@@ -308,14 +331,24 @@ def blockers(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
                 [
                     f"{formats.number(row['customers'])} customer{'' if row['customers'] == 1 else 's'}",
                     *([formats.brief_money(row["arr"], currency)] if by == "arr" else []),
-                    f"oldest {formats.number(row['oldest_days'])} days",
                 ]
             ),
             bars=(Bar(0, float(row[by]), theme.HIGHLIGHT),),
         )
         for row in known.to_dict("records")
     ]
+    most = known.loc[known[by].idxmax()]
+    size = (
+        formats.brief_money(most["arr"], currency)
+        if by == "arr"
+        else formats.number(most["customers"])
+    )
+    title = (
+        f"{formats.sentence(formats.words(most['blocker']))} blocks the most: {size}"
+        + " ARR" * (by == "arr")
+    )
     subtitle = "ARR of the customers that it blocks" if by == "arr" else "Customers that it blocks"
+    subtitle += "; a customer with several kinds counts at each"
     return rows(items, Axis(0, max(reach, 1.0), baseline=0), title, subtitle)
 
 
@@ -335,9 +368,8 @@ def slower(frame: pd.DataFrame) -> theme.Picture:
     items = [
         BarRow(
             formats.sentence(formats.words(row["blocker"])),
-            f"× {formats.number(row['factor'], 1)}{' *' * bool(row['found'])} · {formats.number(row['lower'], 1)} to "
-            f"{'more' if formats.is_missing(row['upper']) else formats.number(row['upper'], 1)} · "
-            f"n = {formats.number(row['n'])}",
+            f"{formats.number(row['factor'], 1)} times as long"
+            + ("" if row["found"] else ", not significant"),
             bars=(
                 Bar(
                     *_bounds(row["lower"], row["upper"], reach),
@@ -350,8 +382,9 @@ def slower(frame: pd.DataFrame) -> theme.Picture:
         )
         for row in ordered.to_dict("records")
     ]
-    subtitle = (
-        "Factor on the time that remains once it occurs, at equal milestone, with its 95% interval; "
-        "*: significant"
-    )
+    worst = ordered.iloc[0]
+    if worst["found"]:
+        name = formats.sentence(formats.words(worst["blocker"]))
+        title = f"{name} makes the rest take {formats.number(worst['factor'], 1)} times as long"
+    subtitle = "The time that remains, against the same milestone without it; bar: 95% interval"
     return rows(items, axis, title, subtitle)

@@ -193,6 +193,12 @@ class Result(BaseModel):
         default=Overrides(), description="What overrides scores: notice given, an invoice overdue"
     )
 
+    @property
+    def notice(self) -> str:
+        """What decides about the customer whatever else is measured (a notice), as the beginning of a verdict."""
+        held = [item.text for item in self.overrides.held if item.decides_risk]
+        return f"{held[0]}; " if held else ""
+
     _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
     _frames: dict[str, pd.DataFrame] = PrivateAttr(default_factory=dict)
     _origin: Origin | None = PrivateAttr(default=None)

@@ -114,6 +114,10 @@ class NextActions:
             chosen = (item for item in self.customer(client) if not topic or item.topic == topic)
             yield from itertools.islice(chosen, 1)
 
+    def shown(self, client_id: str) -> list[NextAction]:
+        """The first actions of a customer, as many as a page shows."""
+        return self.customer(client_id)[: self.settings.next_actions_shown]
+
     def _action(
         self, item: ActionRule, client_id: str, figures: Mapping[str, Any], effects: bool
     ) -> NextAction:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from healthseg.charts.adoption import STAGES as FUNNEL_STAGES
-from healthseg.reports.pages.common import CUSTOMER_ABOUT, portfolio_about
+from healthseg.reports.pages.common import (
+    CUSTOMER_ABOUT,
+    FIRST_ACTIONS,
+    NEXT_ACTIONS_OF_CUSTOMER,
+    portfolio_about,
+)
 from healthseg.reports.spec import (
     Block,
     Card,
     Cell,
     Chart,
     Columns,
+    Fold,
     Missing,
     Note,
     Page,
@@ -105,6 +111,32 @@ def _customer_cards(adoption: FeatureAdoption) -> tuple[Card, ...]:
     return tuple(cards)
 
 
+def _depth(adoption: FeatureAdoption) -> tuple[str, ...]:
+    """How much of what its users could use was tried, and is used weekly."""
+    at = _funnel_rows(adoption)
+    if "trial" not in at or "regular_use" not in at:
+        return ()
+    return (
+        f"Of all features that its users could use {{frames.funnel[{at['trial']}].share:percent}} were tried and "
+        f"{{frames.funnel[{at['regular_use']}].share:percent}} are used weekly",
+    )
+
+
+def _funnel_rows(adoption: FeatureAdoption) -> dict[str, int]:
+    """Where in the frame of the funnel each stage of all features is."""
+    rows = adoption.frame("funnel").to_dict("records")
+    known = {row["stage"]: at for at, row in enumerate(rows) if row["scope"] == "all"}
+    return known if adoption.adoption_funnel else {}
+
+
+def _next_lead(adoption: FeatureAdoption) -> tuple[str, ...]:
+    if not adoption.recommendations:
+        return ()
+    return (
+        "{recommendations[0].feature:Words} is the next one to show: {recommendations[0].reason:prose}",
+    )
+
+
 def _customer_next(adoption: FeatureAdoption) -> tuple[Block, ...]:
     barriers = Points(
         "low_adoption_features",
@@ -128,11 +160,11 @@ CUSTOMER = Page(
     about=(CUSTOMER_ABOUT,),
     cards=_customer_cards,
     sections=(
+        Section("next_actions", "What to do next?", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
         Section(
             "used",
             "How much of what it pays for is in use?",
             (
-                "Adopted means {rule}",
                 "{feature_adoption_summary[*].adopted_features:total} of "
                 "{feature_adoption_summary[*].total_features:total} features that it can use are "
                 "adopted",
@@ -158,7 +190,7 @@ CUSTOMER = Page(
         Section(
             "depth",
             "How far do users get with a feature?",
-            (UNITS,),
+            _depth,
             (
                 NO_FUNNEL,
                 Chart(
@@ -173,7 +205,13 @@ CUSTOMER = Page(
                 ),
             ),
         ),
-        Section("next", "Which feature comes next?", blocks=_customer_next),
+        Section(
+            "next",
+            "Which feature comes next?",
+            _next_lead,
+            _customer_next,
+            absent=lambda adoption: "notice was given" if adoption.notice else "",
+        ),
         Section(
             "fast",
             "How fast does it adopt, compared with others?",
@@ -214,29 +252,139 @@ def _retention(adoption: PortfolioAdoption) -> tuple[str, ...]:
     if adoption.correlation_analysis is None:
         return ()
     significant = int(adoption.frame("effects")["found"].fillna(False).sum())
-    features = "1 feature is" if significant == 1 else f"{significant or 'No'} features are"
+    features = "One feature is" if significant == 1 else f"{significant} features are"
+    if not significant:
+        features = "No single feature is"
     return (
-        f"{features} significantly associated with retention once customers of equal size, tenure, tier and activity "
-        "are compared",
-        "A correlation does not prove a cause",
+        f"{features} clearly tied to retention once similar customers are compared; it does not show what would happen "
+        "if more customers adopted one",
+    )
+
+
+def _adopted(adoption: PortfolioAdoption) -> tuple[str, ...]:
+    """The most and the least adopted feature."""
+    rows = [
+        (row["rate"], at)
+        for at, row in enumerate(_features(adoption))
+        if row["rate"] == row["rate"]
+    ]
+    if len(rows) < 2:
+        return ("Adoption is not measured",)
+    most, least = (f"frames.features[{at}]" for _, at in (max(rows), min(rows)))
+    return (
+        f"{{{most}.feature:Words}} is used by {{{most}.rate:percent}} of the customers that could, {{{least}.feature:words}} "
+        f"by {{{least}.rate:percent}}",
+    )
+
+
+def _features(adoption: PortfolioAdoption) -> list[dict[str, Any]]:
+    return adoption.frame("features").to_dict("records")
+
+
+def _fast(adoption: PortfolioAdoption) -> tuple[str, ...]:
+    """Which features half of the customers adopted soonest and latest, and of how many half never did."""
+    known = [
+        (detail.time_to_adopt.days, at)
+        for at, detail in enumerate(adoption.feature_details)
+        if detail.time_to_adopt.days is not None
+    ]
+    if len(known) < 2:
+        return ()
+    first, last = (f"feature_details[{at}]" for _, at in (min(known), max(known)))
+    return (
+        f"Half of the customers adopt {{{first}.feature_name:words}} by day {{{first}.time_to_adopt.days:number}}, "
+        f"{{{last}.feature_name:words}} only by day {{{last}.time_to_adopt.days:number}}",
+    )
+
+
+def _how_far(adoption: PortfolioAdoption) -> tuple[str, ...]:
+    """Where the funnel loses most."""
+    at = _funnel_rows(adoption)
+    steps = ("awareness", "first_use", "regular_use")
+    if not all(step in at for step in steps):
+        return ()
+    told, used, weekly = (f"{{frames.funnel[{at[step]}].share:percent}}" for step in steps)
+    return (
+        f"Customers know of {told} of the features they could use and have used {used} on two days or more; they use "
+        f"{weekly} every week: the step to regular use loses most",
     )
 
 
 def _abandoned(adoption: PortfolioAdoption) -> tuple[str, ...]:
-    if not adoption.feature_details:
-        return ()
+    rows = adoption.abandoned
+    if not any(row["abandoned"] for row in rows):
+        return ("No feature was dropped",) if rows else ()
+    worst = max(
+        range(len(rows)), key=lambda at: rows[at]["abandoned"] / max(rows[at]["adopters"], 1)
+    )
+    row = f"abandoned[{worst}]"
     return (
-        "A feature is abandoned when nobody at the customer used it for "
-        "{feature_details[0].kept.silent_days:number day}",
+        f"{{{row}.feature:Words}} is dropped most often: {{{row}.abandoned:number}} of {{{row}.adopters:number customer}} "
+        f"stopped using it, {{{row}.readopted:number}} of them came to use it again",
     )
 
 
 def _paths(adoption: PortfolioAdoption) -> tuple[str, ...]:
-    if adoption.adoption_patterns:
-        return ()
     evidence = adoption.pattern_evidence
-    known = evidence is not None and evidence.reason
-    return ("{pattern_evidence.reason:sentence}" if known else "No stable groups of customers",)
+    if not adoption.adoption_patterns:
+        known = evidence is not None and evidence.reason
+        return ("{pattern_evidence.reason:sentence}" if known else "No stable groups of customers",)
+    return (
+        "The largest group, {adoption_patterns[0].percentage:number}% of the customers, is "
+        "“{adoption_patterns[0].pattern:lower}”",
+    )
+
+
+def _promote(adoption: PortfolioAdoption) -> tuple[str, ...]:
+    if not adoption.recommendations:
+        return ("No feature is adopted far less than it could be",)
+    known = [at for at, part in enumerate(adoption.recommendations) if part.expected_impact]
+    impact = f"recommendations[{known[0]}].expected_impact_detail" if known else ""
+    return (
+        "{recommendations[0].feature:Words} has most to gain: {recommendations[0].current_adoption:percent} of the "
+        "customers use it"
+        + (
+            ", {recommendations[0].target_adoption:percent} in the tiers that use it most"
+            if adoption.recommendations[0].target_adoption is not None
+            else ""
+        ),
+        f"Telling customers of a feature has added {{{impact}.lower_percentage_points:number}} to "
+        f"{{{impact}.upper_percentage_points:number}} points of adoption"
+        if impact
+        else "",
+    )
+
+
+def _untold(row: Row, figure: str) -> str:
+    """A figure of the rule that advises telling customers of a feature, where it holds."""
+    names = [rule["rule"] for rule in row["rules"]]
+    return f"{{rules[{names.index('announce')}].figures.{figure}}}" if "announce" in names else ""
+
+
+FEATURES = Table(
+    "frames.features",
+    {
+        "Feature": Cell("feature:Words", under="{category:words}"),
+        "Adopted": Cell("rate:percent", bar=True),
+        "Customers": "adopted:number",
+        "Could use it": "customers:number",
+        "Events of an adopter": "events_per_adopter:number",
+        "Of its users": "user_share:percent",
+        "CSAT": "satisfaction:number.1",
+    },
+    label="features",
+)
+
+PROMOTE = Table(
+    "recommendations",
+    {
+        "Feature": "feature:Words",
+        "Adopted": Cell("current_adoption:percent", bar=True),
+        "Never told": lambda row: _untold(row, "untold:number"),
+        "The largest of them": lambda row: _untold(row, "untold_names"),
+    },
+    label="features",
+)
 
 
 EFFECTS = Table(
@@ -267,33 +415,14 @@ PORTFOLIO = Page(
     cards=_portfolio_cards,
     sections=(
         Section(
-            "next",
-            "What to do next?",
-            lambda adoption: () if adoption.recommendations else ("No action is due",),
-            _next_blocks,
+            "next_actions", "What to do next?", blocks=(FIRST_ACTIONS, Chart("features", FEATURES))
         ),
+        Section("next", "Which features should more customers use?", _promote, (PROMOTE,)),
         Section(
             "adoption",
             "Which features are adopted, and how widely?",
-            ("Adopted means {rule}; of the customers that could use the feature",),
+            _adopted,
             (
-                Chart(
-                    "features",
-                    Table(
-                        "frames.features",
-                        {
-                            "Feature": Cell("feature:Words", under="{category:words}"),
-                            "Adopted": Cell("rate:percent", bar=True),
-                            "Customers": "adopted:number",
-                            "Could use it": "customers:number",
-                            "Events of an adopter": "events_per_adopter:number",
-                            "Of its users": "user_share:percent",
-                            "How often": "usage_frequency:words",
-                            "CSAT": "satisfaction:number.1",
-                        },
-                        label="features",
-                    ),
-                ),
                 Table(
                     "customers",
                     {
@@ -307,13 +436,19 @@ PORTFOLIO = Page(
                     "customers",
                     limit=6,
                 ),
-                Points("low_adoption_features", _barriers, title="{feature:Words}"),
+                Points(
+                    "low_adoption_features",
+                    _barriers,
+                    title="{feature:Words}",
+                    heading="Barriers of the least adopted",
+                ),
             ),
         ),
         Section(
             "fast",
             "How long does adoption take?",
-            blocks=(
+            _fast,
+            (
                 Chart(
                     "time_to_adopt",
                     Table(
@@ -334,7 +469,7 @@ PORTFOLIO = Page(
         Section(
             "funnel",
             "How far do customers get with a feature?",
-            (),
+            _how_far,
             (
                 NO_FUNNEL,
                 Chart(
@@ -350,8 +485,13 @@ PORTFOLIO = Page(
             _retention,
             (
                 Missing("Correlations", "correlation_analysis", "not requested"),
-                Points("correlation_analysis.detail", "{text:prose}"),
-                Chart("effects", EFFECTS, needs="correlation_analysis"),
+                Fold(
+                    "What was compared",
+                    (
+                        Points("correlation_analysis.detail", "{text:prose}"),
+                        Chart("effects", EFFECTS, needs="correlation_analysis"),
+                    ),
+                ),
             ),
         ),
         Section(
@@ -364,9 +504,9 @@ PORTFOLIO = Page(
                     "abandoned",
                     {
                         "Feature": "feature:Words",
-                        "Observed to adopt it": "adopters:number",
-                        "Abandoned it": "abandoned:number",
-                        "Adopted it again": "readopted:number",
+                        "Adopted it": "adopters:number",
+                        "Dropped it": "abandoned:number",
+                        "Took it up again": "readopted:number",
                         "In use after 180 days": Cell("share:percent", bar=True),
                     },
                     label="features",
@@ -392,7 +532,15 @@ PORTFOLIO = Page(
             ),
         ),
     ),
-    method=(*METHOD, UNITS),
+    method=(
+        *METHOD,
+        UNITS,
+        lambda adoption: (
+            "A feature is dropped when nobody at the customer used it for {feature_details[0].kept.silent_days:number day}"
+            if adoption.feature_details
+            else None
+        ),
+    ),
     method_facts=METHOD_FACTS,
     portfolio=True,
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from healthseg.reports.pages.common import (
     CUSTOMER_ABOUT,
-    NEXT_ACTIONS,
+    NEXT_ACTIONS_OF_CUSTOMER,
 )
 from healthseg.reports.spec import (
     Block,
@@ -28,8 +27,7 @@ from healthseg.reports.spec import (
 if TYPE_CHECKING:
     from healthseg.tools.lifecycle.result import LifecycleStage
 
-ACTIONS_LIST = replace(NEXT_ACTIONS, rows="recommended_actions_detail")
-ACTIONS = Section("actions", "What to do next?", blocks=(ACTIONS_LIST,))
+ACTIONS = Section("actions", "What to do next?", blocks=(NEXT_ACTIONS_OF_CUSTOMER,))
 TYPICAL = "stage_health.typical_duration"
 NEXT = "next_stage_criteria"
 DAYS_LEFT = f"{NEXT}.progress.estimated_days_to_transition"
@@ -51,7 +49,7 @@ def _customer_cards(customer: LifecycleStage) -> tuple[Card, ...]:
         stuck = customer.position.stuck
         note = "stuck: nearly all were out by then" if stuck else "of all that entered it"
         cards.append(Card("Still in it on that day", "{position.share_still_in:percent}", note))
-    if customer.next_stage_criteria.target_stage:
+    if customer.next_stage_criteria.target_stage and not customer.notice:
         cards.append(
             Card(
                 f"Criteria of {{{NEXT}.target_stage:words}}",
@@ -234,7 +232,11 @@ CUSTOMER = Page(
             "usual", "How long do customers usually spend in this stage?", _usual, _usual_blocks
         ),
         Section(
-            "next_stage", "What is missing for the next stage?", _next_stage, _next_stage_blocks
+            "next_stage",
+            "What is missing for the next stage?",
+            _next_stage,
+            _next_stage_blocks,
+            absent=lambda customer: "notice was given" if customer.notice else "",
         ),
         Section("apart", "Do contracts and usage confirm the stage?", blocks=_apart_blocks),
         Section("history", "How did it get here?", blocks=_history_blocks),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from healthseg.charts import formats
-from healthseg.reports.pages.common import CUSTOMER_ABOUT
+from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS_OF_CUSTOMER
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -22,6 +22,7 @@ from healthseg.reports.spec import (
 if TYPE_CHECKING:
     from healthseg.tools.milestones.result import AdoptionMilestones
 
+YEAR = 365  # days after which it no longer matters that the onboarding was late
 OPEN = ("in_progress", "overdue", "not_started")
 
 
@@ -70,7 +71,13 @@ def _customer_cards(customer: AdoptionMilestones) -> tuple[Card, ...]:
     marks = [milestone.mark for milestone in customer.time_to_value.detail]
     if "first_value" in marks:
         cards.append(_value_card(customer, marks.index("first_value")))
-    return (*cards, _likely_card(customer))
+    success = customer.success_probability
+    long_ago = success.by_date is not None and (customer.as_of - success.by_date).days > YEAR
+    return (
+        tuple(cards)
+        if success.basis == "observed" and long_ago
+        else (*cards, _likely_card(customer))
+    )
 
 
 def _value_card(customer: AdoptionMilestones, index: int) -> Card:
@@ -121,11 +128,17 @@ def _late(customer: AdoptionMilestones) -> tuple[str, ...]:
     if customer.milestone_details is None:
         return ()
     progress = customer.overall_progress
-    overdue = "{overall_progress.overdue_milestones:number} overdue"
-    to_close = "{overall_progress.records_to_close:number} of them only to be closed in the records: nearly all else is done"
+    to_close = progress.records_to_close or 0
+    current = (progress.overdue_milestones or 0) - to_close
+    old = "{overall_progress.records_to_close:number old record} to close: nearly all else is done"
     return (
-        overdue if progress.overdue_milestones else "Nothing is overdue",
-        to_close if progress.records_to_close else "",
+        "{overall_progress.overdue_milestones:number milestone} overdue"
+        if current and not to_close
+        else "{overall_progress.overdue_milestones:number milestone} overdue, of which "
+        "{overall_progress.records_to_close:number} only to close in the records"
+        if current
+        else "Nothing is overdue",
+        old if to_close and not current else "",
         "{blockers:count} blocked" if customer.blockers else "No milestone is blocked",
     )
 
@@ -194,7 +207,7 @@ def _chance(customer: AdoptionMilestones) -> tuple[str, ...]:
             f"onboarding and adoption milestones are complete by {by}"
         )
         if success.portfolio_share is not None:
-            chance += "; {success_probability.portfolio_share:percent} of past customers had them"
+            chance += "; {success_probability.portfolio_share:percent} of past customers had done so by their date"
     path = "expected_full_adoption"
     if full is None:
         return (chance,)
@@ -223,10 +236,7 @@ def _compared(value: Row) -> str:
         else "; by that day {cohort_share_by_then:percent} of the {cohort_n:number} others that began in "
         "{quarter} had reached it"
     )
-    if value["log_rank_p"] is None:
-        return own + share
-    differs = "differs from" if value["pace_differs"] else "does not differ significantly from"
-    return f"{own}{share}; that quarter’s pace {differs} the others’"
+    return own + share
 
 
 CUSTOMER = Page(
@@ -238,6 +248,7 @@ CUSTOMER = Page(
     about=(CUSTOMER_ABOUT, "Began on {began_on:day}"),
     cards=_customer_cards,
     sections=(
+        Section("next_actions", "What to do next?", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
         Section(
             "progress",
             "How far has it come?",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from healthseg.charts.milestones import MOST_QUARTERS
 from healthseg.reports.pages.common import DECISIONS, FIRST_ACTIONS, portfolio_about
 from healthseg.reports.pages.milestones import log_ranks
 from healthseg.reports.spec import (
@@ -42,7 +43,13 @@ def _portfolio_cards(portfolio: PortfolioMilestones) -> tuple[Card, ...]:
             "{customers_late:number}",
             f"with a required milestone overdue, {{customers_long_overdue:number}} for more than {{record_days:number}} days{late}",
         ),
-        Card("Blocked customers", "{customers_blocked:number}", "with a recorded blocker"),
+        Card(
+            "Blocked customers",
+            "{customers_blocked:number}",
+            "{customers_blocked_arr:brief_money} ARR"
+            if portfolio.customers_blocked_arr
+            else "with a recorded blocker",
+        ),
         Card(
             "All required ones done",
             "{customers_done_share:percent}",
@@ -54,12 +61,35 @@ def _portfolio_cards(portfolio: PortfolioMilestones) -> tuple[Card, ...]:
             "of {milestones_due:number milestone} that were due",
         ),
     ]
-    marks = [value["mark"] for value in portfolio.values]
-    if "first_value" in marks:
-        path = f"values[{marks.index('first_value')}]"
-        note = f"median, {{{path}.lower:number}} to {{{path}.upper:number?not reached}}; n = {{{path}.n:number}}"
-        cards.append(Card("First value", f"{{{path}.median_days:number day}}", note))
+    known = _first_values(portfolio)
+    if known:
+        first, last = known
+        note = f"who began in {{cohorts[{last}].quarter}}; {{cohorts[{first}].median_days:number}} in {{cohorts[{first}].quarter}}"
+        cards.append(Card("First value", f"{{cohorts[{last}].median_days:number day}}", note))
     return tuple(cards)
+
+
+def _first_values(portfolio: PortfolioMilestones) -> tuple[int, int] | None:
+    """Where in the cohorts the first and the last quarter of the picture are whose first value is known."""
+    known = [
+        at
+        for at, row in enumerate(portfolio.cohorts)
+        if row["mark"] == "first_value" and row["median_days"] is not None
+    ][-MOST_QUARTERS:]
+    return (known[0], known[-1]) if len(known) > 1 else None
+
+
+def _value(portfolio: PortfolioMilestones) -> tuple[str, ...]:
+    known = _first_values(portfolio)
+    if known is None:
+        return ()
+    first, last = (f"cohorts[{at}]" for at in known)
+    differ = portfolio.quarters_differ.get("first_value")
+    return (
+        f"Who began in {{{last}.quarter}} had first value after {{{last}.median_days:number day}}; it took "
+        f"{{{first}.median_days:number}} in {{{first}.quarter}}",
+        "" if differ else "The quarters do not differ by more than chance would have it",
+    )
 
 
 def _worst(portfolio: PortfolioMilestones) -> tuple[str, ...]:
@@ -80,18 +110,11 @@ def _worst(portfolio: PortfolioMilestones) -> tuple[str, ...]:
 def _notes(portfolio: PortfolioMilestones) -> Points:
     def text(value: Row) -> str:
         half = (
-            "fewer than half reached it"
+            "fewer than half have reached it"
             if value["median_days"] is None
-            else "half by day {median_days:number} ({lower:number} to {upper:number?not reached})"
+            else "half have it by day {median_days:number}"
         )
-        differ = portfolio.quarters_differ[value["mark"]]
-        test = (
-            ""
-            if portfolio.log_rank[value["mark"]] is None
-            else "; quarters do not differ significantly"
-        )
-        test = "; quarters differ" if differ else test
-        return f"{half}, {{share_by_target:percent}} by target, n = {{n:number}}{test}"
+        return f"{half}, {{share_by_target:percent}} by the target day"
 
     return Points("values", text, "{mark:Words}")
 
@@ -126,12 +149,16 @@ def _blockers(portfolio: PortfolioMilestones) -> tuple[str, ...]:
     if not portfolio.blockers:
         return ()
     slower = any(row["found"] for row in portfolio.blockers)
+    arr = " with {customers_blocked_arr:brief_money} ARR" if portfolio.customers_blocked_arr else ""
+    several = "; {customers_blocked_by_several:number} of them by more than one kind"
     return (
-        "{customers_blocked:number customer} are blocked"
+        "{customers_blocked:number customer}"
+        + arr
+        + " are blocked"
+        + (several if portfolio.customers_blocked_by_several else "")
         if portfolio.customers_blocked
         else "No customer is blocked now",
-        "{blockers[*].found:total} of {blockers:count kind|kinds} of blocker significantly lengthen the time that "
-        "remains"
+        "{blockers[*].found:total} of {blockers:count kind|kinds} of blocker make what remains take longer"
         if slower
         else "",
     )
@@ -197,11 +224,11 @@ def _late_lead(portfolio: PortfolioMilestones) -> tuple[str, ...]:
 def _late_blocks(portfolio: PortfolioMilestones) -> tuple[Block, ...]:
     lists = [(row["stale"], row["long_overdue"]) for row in portfolio.late]
     return (
-        _late("Lately due: talk to them", _is_late(False)),
+        _late("Due lately: set a new date with them", _is_late(False)),
         *(
             (
                 Fold(
-                    "Overdue for longer: restart the plan with them, or drop it",
+                    "Overdue for longer: begin the plan again with them, or drop it",
                     (_late("", _is_late(True)),),
                 ),
             )
@@ -261,12 +288,21 @@ def _in_fold(portfolio: PortfolioMilestones) -> Block:
 
 
 def _likely(portfolio: PortfolioMilestones) -> tuple[str, ...]:
-    """What the probabilities rest on; where no date is ahead, only that."""
+    """Who is least likely to be done in time; where no date is ahead, only that."""
     if portfolio.calibration and not portfolio.success:
         return ("The date has passed for all live customers, so none is left to miss it",)
+    if not portfolio.success:
+        return ()
     return (
-        "From {calibration.customers:number past customer}, of which {calibration.failures:number} missed the date",
+        "{success:count customer} have their last due date ahead; {success[0].name} is least likely to have all "
+        "required milestones by {success[0].by_date:day}: {success[0].likelihood:percent}",
     )
+
+
+def _too_few_churned(portfolio: PortfolioMilestones) -> str:
+    """Why retention cannot be compared, where that is so for every milestone."""
+    known = any(row["difference"] is not None for row in portfolio.retention)
+    return "" if known else "too few customers churned after a due day to compare"
 
 
 def _untracked(portfolio: PortfolioMilestones) -> str:
@@ -335,12 +371,13 @@ PORTFOLIO = Page(
                 Missing("Retention", why="$.retention", reason="no due day has passed for so long"),
                 _in_fold(portfolio),
             ),
-            absent=_untracked,
+            absent=lambda portfolio: _untracked(portfolio) or _too_few_churned(portfolio),
         ),
         Section(
             "value",
             "How long does it take to reach value, and is it getting faster?",
-            blocks=_value_blocks,
+            _value,
+            _value_blocks,
             absent=_untracked,
         ),
         Section(
@@ -396,8 +433,7 @@ PORTFOLIO = Page(
                         {
                             "Customer": "name",
                             "ARR": "arr:money",
-                            "Likely to succeed": Cell("likelihood:percent", bar=True),
-                            "Interval": "{lower:percent} to {upper:percent}",
+                            "Likely in time": Cell("likelihood:percent", bar=True),
                             "Required ones open": "open:number",
                             "By": "by_date:day",
                         },
@@ -416,6 +452,8 @@ PORTFOLIO = Page(
         "milestone elsewhere, by inverting a log-rank test",
         "Retention is that of customers which were live on the due day, by what was done on that day (a landmark analysis); "
         "the difference is adjusted for the tier at the beginning and the quarter in which they began, and is an association",
+        "The likelihood is from {calibration.customers:number past customer}, of which {calibration.failures:number} missed "
+        "the date: the last due day of the required ones and some days of grace",
         "An association of blockers with time does not prove that removing one saves it",
         "Of customers left out the probability of success missed by {calibration.brier:number.3} (Brier), the plain "
         "share by {calibration.brier_of_share:number.3}",

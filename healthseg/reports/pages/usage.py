@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from healthseg.reports.pages.common import (
     CUSTOMER_ABOUT,
-    NEXT_ACTIONS,
+    NEXT_ACTIONS_OF_CUSTOMER,
 )
 from healthseg.reports.spec import (
     Card,
@@ -15,7 +15,6 @@ from healthseg.reports.spec import (
     Fold,
     Missing,
     Page,
-    Points,
     Row,
     Section,
     Table,
@@ -166,14 +165,7 @@ CUSTOMER = Page(
             "actions",
             "What to do next?",
             blocks=(
-                NEXT_ACTIONS,
-                Points(
-                    "alerts",
-                    "{message:prose}",
-                    severity="severity",
-                    heading="Alerts",
-                    where=lambda alert: alert["severity"] in ("high", "critical"),
-                ),
+                NEXT_ACTIONS_OF_CUSTOMER,
                 Chart("trend"),
             ),
         ),

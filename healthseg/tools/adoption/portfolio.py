@@ -43,6 +43,7 @@ from healthseg.tools.adoption.result import (
 )
 from healthseg.tools.base import Figure
 from healthseg.tools.context import DAY, CustomerContext, chosen_warnings, require_modest
+from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.values import records, rounded
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ class AdoptionRequest:
         frame = portfolio_features(usage, names)
         patterns, evidence, path_frame = adoption_patterns(usage)
         table, abandoned = customers_frame(usage, pairs), abandoned_frame(frame, times)
-        extra = {"customers": records(table), "abandoned": records(abandoned)}
+        extra: dict[str, Any] = {"customers": records(table), "abandoned": records(abandoned)}
+        if kind is PortfolioAdoption:
+            extra["next_actions"] = _next_actions(usage, pairs, frame)
         keys = {
             "client_id": None,
             "customer_name": None,
@@ -167,6 +170,7 @@ class AdoptionRequest:
             "benchmark_standing": standing,
             "recommendations": [] if context.churned else customer.recommendations(tested),
             "low_adoption_features": customer.low_features(tested),
+            "next_actions": NextActions.of(usage.portfolio, usage.as_of).shown(context.client_id),
         }
         response = self._response(FeatureAdoption, keys, customer.warnings(), customer.day)
         return response.with_frames(
@@ -375,6 +379,30 @@ def abandoned_frame(frame: pd.DataFrame, times: FeatureTimes) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns)
     order = ["share", "feature"]
     return table.sort_values(order, na_position="last", kind="stable", ignore_index=True)
+
+
+FEATURES_NAMED = 2
+
+
+def _next_actions(
+    usage: FeatureUsage, pairs: pd.DataFrame, features: pd.DataFrame
+) -> list[NextAction]:
+    """The shared list's actions about features, with the features that most others have adopted and it never tried."""
+    known = NextActions.of(usage.portfolio, usage.as_of)
+    rate, names = features.set_index("feature")["rate"], features["feature"]
+    untried = pairs[(pairs["days_ever"] == 0) & pairs["feature"].isin(names)]
+    order = untried.assign(rate=untried["feature"].map(rate)).sort_values("rate", ascending=False)
+    actions = []
+    for action in known.ranked(usage.live.index, ("features",)):
+        rows = order[order["client_id"] == action.client_id].head(FEATURES_NAMED)
+        named = [str(name).replace("_", " ") for name in rows["feature"]]
+        if named:
+            share = 100 * float(rows["rate"].iloc[0])
+            why = f"{action.why}; {share:.0f}% of the customers use {named[0]}"
+            text = f"Show them {' and '.join(named)}"
+            action = action.model_copy(update={"text": text, "why": why})
+        actions.append(action)
+    return actions
 
 
 # -- patterns of adoption --------------------------------------------------------------

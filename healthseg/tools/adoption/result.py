@@ -9,6 +9,7 @@ from pydantic import Field
 
 from healthseg.rules import counted
 from healthseg.tools.base import Part, Result, TriggeredRule
+from healthseg.tools.next_actions import NextAction
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -280,6 +281,9 @@ class FeatureAdoption(Result):
     benchmark_standing: PeerStanding | None = Field(description="Against peers, figures")
     recommendations: list[Recommendation] = Field(description="Features to promote")
     low_adoption_features: list[LowFeature] = Field(description="Features that are little adopted")
+    next_actions: list[NextAction] = Field(
+        default_factory=list, description="What to do next, of the list that all tools share"
+    )
 
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import adoption
@@ -319,13 +323,15 @@ class FeatureAdoption(Result):
         if self.client_id is None:
             text = f"{subject} have adopted {share} of the features they can use"
         else:
-            text = f"{subject}: {share} of the features it can use are adopted"
+            text = f"{subject}: {self.notice}{share} of the features it can use are adopted"
         low = len(self.low_adoption_features)
         if self.client_id is None and low:
-            text += f"; {low} feature{'s are' if low > 1 else ' is'} little adopted"
-        versus = self.benchmark_comparison
-        peers = versus.vs_tier_average or versus.vs_industry_average or versus.vs_all_customers
-        return text + (f"; {peers}" if peers else "")
+            names = [part.feature.replace("_", " ") for part in self.low_adoption_features[:2]]
+            text += f"; {' and '.join(names)} {'are' if low > 1 else 'is'} adopted least"
+        standing = self.benchmark_standing
+        if standing is not None and standing.peer_median is not None:
+            text += f"; the median of {standing.n} peers is {100 * standing.peer_median:.0f}%"
+        return text
 
     def summary(self) -> dict[str, Any]:
         return {

@@ -53,6 +53,7 @@ from healthseg.tools.lifecycle.result import (
     TriggeredAction,
     TypicalDuration,
 )
+from healthseg.tools.next_actions import NextActions
 from healthseg.tools.values import integer, number, plain_figures, rounded
 
 if TYPE_CHECKING:
@@ -250,6 +251,9 @@ class CustomerStage:
             disagreements=contradictions,
             recommended_actions=[rule.text for rule in actions],
             recommended_actions_detail=actions,
+            next_actions=NextActions.of(self.portfolio, self.day).shown(self.client_id)
+            if move is None
+            else [],
             history=self._recorded_changes(),
         )
         return response.with_frames(**self.frames(response))

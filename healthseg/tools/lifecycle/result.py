@@ -194,6 +194,9 @@ class LifecycleStage(Result):
     disagreements: list[Disagreement] = Field(description="Contradictions with other tables")
     recommended_actions: list[str] = Field(description="Recommendations, most severe first")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
+    next_actions: list[NextAction] = Field(
+        default_factory=list, description="What to do next, of the list that all tools share"
+    )
     history: list[RecordedChange] = Field(description="Each recorded change")
 
     def charts(self) -> dict[str, Picture]:
@@ -217,19 +220,22 @@ class LifecycleStage(Result):
                 if self.suggestion.stage
                 else ""
             )
-        text = f"{self.customer_name}: {_words(self.current_stage)} for {_days(self.days_in_current_stage or 0)}"
+        text = f"{self.customer_name}: {self.notice}{_words(self.current_stage)} for {_days(self.days_in_current_stage or 0)}"
         if self.position is not None and self.position.stuck:
             text += ", longer than nearly all that entered it"
         progress = self.next_stage_criteria.progress
+        if self.notice:
+            return text
         if self.next_stage_criteria.target_stage is not None and progress.criteria_total:
             step = _words(self.next_stage_criteria.target_stage)
             met, total = progress.criteria_met, progress.criteria_total
             missing = "; ".join(self._missing()[:MISSING_SHOWN])
             if total == 1:
-                text += f"; “{step}” waits for: {missing}" if missing else f"; ready for “{step}”"
+                text += (
+                    f"; it can move to {step} with {missing}" if missing else f"; ready for {step}"
+                )
             else:
-                text += f"; {met} of {total} criteria of the stage “{step}” are met"
-                text += f"; still open: {missing}" if missing else ""
+                text += f"; {met} of {total} criteria of {step} are met"
         count = len(self.disagreements)
         return text + (
             f"; {count} disagreement{'' if count == 1 else 's'} with other data" if count else ""

@@ -42,6 +42,7 @@ from healthseg.tools.milestones.result import (
     ValueTime,
     ValueVersusTarget,
 )
+from healthseg.tools.next_actions import NextActions
 from healthseg.tools.values import integer, number, rounded, word
 
 NO_MILESTONES = "no milestone applies to this customer, or none was tracked while it began"
@@ -128,6 +129,7 @@ class CustomerMilestones:
             else Figure(None, "not requested"),
             success_probability=self._success(progress, value),
             expected_full_adoption=None if coming is None else self._forecast(coming),
+            next_actions=NextActions.of(day.portfolio, context.as_of).shown(self.client_id),
         ).with_frames(
             milestones=self._milestones_frame(),
             marks=marks,

@@ -130,6 +130,8 @@ class MilestonesOfPortfolio:
             customers_to_close=len(late) - len(current),
             record_days=self.settings.stale_record_days,
             customers_blocked=self._blocked_customers,
+            customers_blocked_by_several=int((self._kinds_of_blockers > 1).sum()),
+            customers_blocked_arr=self._arr(self._kinds_of_blockers.index),
             customers_done=done,
             customers_done_share=rounded(share(done, self.tracked)),
             milestones_due=due,
@@ -178,6 +180,11 @@ class MilestonesOfPortfolio:
     @property
     def _blocked_customers(self) -> int:
         return int(self.rows.loc[self._blocked, "client_id"].nunique())
+
+    @property
+    def _kinds_of_blockers(self) -> pd.Series:
+        """By blocked customer, how many kinds of blocker it has."""
+        return self.rows[self._blocked].groupby("client_id")["blocker"].nunique()
 
     @property
     def _blocked(self) -> pd.Series:

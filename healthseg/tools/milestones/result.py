@@ -270,6 +270,9 @@ class AdoptionMilestones(Result):
     expected_full_adoption: MilestoneForecast | None = Field(
         description="When all required milestones are completed"
     )
+    next_actions: list[NextAction] = Field(
+        default_factory=list, description="What to do next, of the list that all tools share"
+    )
 
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import milestones
@@ -285,7 +288,7 @@ class AdoptionMilestones(Result):
             return f"{self.customer_name}: no milestones are known"
         required = progress.total_milestones - (progress.skipped_milestones or 0)
         completed = progress.completed_milestones or 0
-        text = f"{self.customer_name}: {completed} of {counted(required, 'milestone')} completed"
+        text = f"{self.customer_name}: {self.notice}{completed} of {counted(required, 'milestone')} completed"
         to_close = progress.records_to_close or 0
         late = (progress.overdue_milestones or 0) - to_close
         if late:
@@ -335,6 +338,8 @@ class PortfolioMilestones(Result):
     customers_to_close: int = Field(description="Customers with records to close")
     record_days: int = Field(description="Days after which an overdue record counts as old")
     customers_blocked: int = Field(description="Customers with a recorded blocker")
+    customers_blocked_by_several: int = Field(description="How many of them have several kinds")
+    customers_blocked_arr: float | None = Field(description="ARR of the blocked customers")
     customers_done: int = Field(
         description="Customers with all required onboarding and adoption milestones"
     )

@@ -19,6 +19,7 @@ from healthseg.metrics.users import retention_of
 from healthseg.periods import grains
 from healthseg.tools.base import Alert, Figure
 from healthseg.tools.context import DAY, CustomerContext, live_rows
+from healthseg.tools.next_actions import NextActions
 from healthseg.tools.usage.period import NO_USERS, UsagePeriod, hourly_series, who_was_active
 from healthseg.tools.usage.result import (
     Dependence,
@@ -166,6 +167,7 @@ class CustomerUsage:
             recommendations=[rule.text for rule in actions],
             recommendations_detail=actions,
             alerts=[Alert.of(rule) for rule in alerts],
+            next_actions=NextActions.of(self.portfolio, self.context.as_of).shown(self.client_id),
         ).with_frames(
             series=series,
             weeks=weeks,

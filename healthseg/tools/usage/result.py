@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
 
 
+# against the own baseline: from here on that is the finding, not the trend of the weeks
+FAR_FROM_BASELINE = 0.2
+
+
 class AnalysisPeriod(Part):
     """The period: ``[start, end)`` as requested, and the part of it in which there is something to know."""
 
@@ -316,6 +320,9 @@ class UsageEngagement(Result):
     recommendations: list[str] = Field(description="Recommendations, most severe first")
     recommendations_detail: list[TriggeredRule] = Field(description="The rules behind them")
     alerts: list[Alert] = Field(description="Alerts that hold")
+    next_actions: list[NextAction] = Field(
+        default_factory=list, description="What to do next, of the list that all tools share"
+    )
 
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import usage
@@ -338,10 +345,13 @@ class UsageEngagement(Result):
         users, days = metrics.monthly_active_users, 30
         if users is None:
             users, days = metrics.active_users or 0, self.analysis_period.days
-        text = f"{self.name}: {counted(users, 'user')} active in {days} days"
+        text = f"{self.name}: {self.notice}{counted(users, 'user')} active in {days} days"
         if metrics.licensed_seats and metrics.seat_utilisation is not None:
             text += f" on {100 * metrics.seat_utilisation:.0f}% of {counted(metrics.licensed_seats, 'seat')}"
-        statement = self.usage_trends.statement
+        statement, ratio = self.usage_trends.statement, self.own_baseline.ratio
+        if ratio is not None and abs(ratio - 1) >= FAR_FROM_BASELINE:
+            side = "below" if ratio < 1 else "above"
+            statement = f"usage {100 * abs(ratio - 1):.0f}% {side} its own baseline"
         text += f"; {statement[:1].lower()}{statement[1:]}" if statement else ""
         slower = self.user_cohorts and self.user_cohorts.declining_users
         return text + (f"; {counted(slower, 'regular user')} slowed down" if slower else "")
