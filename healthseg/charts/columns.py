@@ -55,7 +55,7 @@ def columns(
     low = min(box["low"] for box in boxes)
     x = _across(boxes, time, ticks, tick_form)
     y = canvas.span(1.1 * low, (1.15 if labelled else 1.06) * high)
-    up = at("low", y, None if labelled else canvas.axis(form.partition(".")[0], 4))
+    up = at("low", y, None if labelled else canvas.axis(form.partition(".")[0], 4, tickMinStep=1))
     layers = [
         canvas.layer(
             boxes,

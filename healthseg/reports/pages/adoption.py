@@ -18,6 +18,7 @@ from healthseg.reports.spec import (
     Chart,
     Columns,
     Fold,
+    Heading,
     Missing,
     Note,
     Page,
@@ -415,14 +416,21 @@ PORTFOLIO = Page(
     cards=_portfolio_cards,
     sections=(
         Section(
-            "next_actions", "What to do next?", blocks=(FIRST_ACTIONS, Chart("features", FEATURES))
+            "next_actions",
+            "What to do next?",
+            blocks=(
+                FIRST_ACTIONS,
+                Heading("Features that more customers should use"),
+                Note((lambda adoption: ". ".join(filter(None, _promote(adoption))),)),
+                PROMOTE,
+            ),
         ),
-        Section("next", "Which features should more customers use?", _promote, (PROMOTE,)),
         Section(
             "adoption",
             "Which features are adopted, and how widely?",
             _adopted,
             (
+                Chart("features", FEATURES),
                 Table(
                     "customers",
                     {

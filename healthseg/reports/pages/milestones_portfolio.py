@@ -363,24 +363,6 @@ PORTFOLIO = Page(
             absent=_untracked,
         ),
         Section(
-            "retention",
-            "Are those that complete a milestone in time retained more often?",
-            _retained,
-            lambda portfolio: _unless(
-                portfolio.retention,
-                Missing("Retention", why="$.retention", reason="no due day has passed for so long"),
-                _in_fold(portfolio),
-            ),
-            absent=lambda portfolio: _untracked(portfolio) or _too_few_churned(portfolio),
-        ),
-        Section(
-            "value",
-            "How long does it take to reach value, and is it getting faster?",
-            _value,
-            _value_blocks,
-            absent=_untracked,
-        ),
-        Section(
             "blockers",
             "What blocks customers, and how much time does it cost?",
             _blockers,
@@ -403,8 +385,15 @@ PORTFOLIO = Page(
                         label="blockers",
                     ),
                 ),
-                Chart("slower"),
+                Fold("How much longer each kind makes it take", (Chart("slower"),)),
             ),
+            absent=_untracked,
+        ),
+        Section(
+            "value",
+            "How long does it take to reach value, and is it getting faster?",
+            _value,
+            _value_blocks,
             absent=_untracked,
         ),
         Section(
@@ -442,6 +431,17 @@ PORTFOLIO = Page(
                 )
             ),
             absent=_untracked,
+        ),
+        Section(
+            "retention",
+            "Are those that complete a milestone in time retained more often?",
+            _retained,
+            lambda portfolio: _unless(
+                portfolio.retention,
+                Missing("Retention", why="$.retention", reason="no due day has passed for so long"),
+                _in_fold(portfolio),
+            ),
+            absent=lambda portfolio: _untracked(portfolio) or _too_few_churned(portfolio),
         ),
     ),
     method=(

@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 
 TREND = Card(
     "Usage trend",
-    "{usage_trends.weekly_growth_rate:signed_percent.1}",
+    lambda usage: (
+        "{usage_trends.trend_direction:Words}"
+        if usage.usage_trends.trend_direction == "stable"
+        else "{usage_trends.weekly_growth_rate:signed_percent.1}"
+    ),
     "events a week, over {usage_trends.weeks:number week}",
     lambda usage: (
-        "{usage_trends.trend_direction:words}"
-        if usage.usage_trends.trend_direction
-        else "too little data"
+        "too little data"
+        if usage.usage_trends.trend_direction is None
+        else ""
+        if usage.usage_trends.trend_direction == "stable"
+        else "{usage_trends.trend_direction:words}"
     ),
     direction="usage_trends.trend_direction",
     past="frames.weeks.person_events",
@@ -93,10 +99,7 @@ def dependence(usage: UsageEngagement) -> tuple[str, ...]:
     )
 
 
-NO_CHAMPION = (
-    "No single user accounted for a fifth of the usage on 12 days of the 90 before: "
-    "there is no champion to lose"
-)
+NO_CHAMPION = "No single user accounted for a fifth of the usage on 12 days of the 90 before"
 
 
 def _amount(usage: UsageEngagement) -> tuple[str, ...]:

@@ -158,7 +158,9 @@ def portfolio_figures(
 
 
 def _names(usage: FeatureUsage, clients: pd.Series) -> str:
-    """The customers' names, those with the most seats first."""
+    """The customers' names, those with the most seats first; who is in its first days is shown everything anyway."""
+    begun = usage.live["tenure_days"].reindex(clients) >= usage.settings.paths_days
+    clients = clients[begun.to_numpy(dtype=bool)]
     known = customers(usage.portfolio).reindex(clients)
     names = known["name"] if "name" in known else pd.Series(known.index, known.index)
     seats = usage.live["seats"].reindex(clients).astype(float)

@@ -393,7 +393,8 @@ def _next_actions(
     untried = pairs[(pairs["days_ever"] == 0) & pairs["feature"].isin(names)]
     order = untried.assign(rate=untried["feature"].map(rate)).sort_values("rate", ascending=False)
     actions = []
-    for action in known.ranked(usage.live.index, ("features",)):
+    settled = usage.live.index[usage.live["tenure_days"] >= usage.settings.paths_days]
+    for action in known.ranked(settled, ("features",)):
         rows = order[order["client_id"] == action.client_id].head(FEATURES_NAMED)
         named = [str(name).replace("_", " ") for name in rows["feature"]]
         if named:

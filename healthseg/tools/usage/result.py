@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
 
 
-# against the own baseline: from here on that is the finding, not the trend of the weeks
-FAR_FROM_BASELINE = 0.2
+# so far below the own baseline that is the finding, whatever the trend of the weeks
+FAR_BELOW_BASELINE = 0.2
 
 
 class AnalysisPeriod(Part):
@@ -349,9 +349,8 @@ class UsageEngagement(Result):
         if metrics.licensed_seats and metrics.seat_utilisation is not None:
             text += f" on {100 * metrics.seat_utilisation:.0f}% of {counted(metrics.licensed_seats, 'seat')}"
         statement, ratio = self.usage_trends.statement, self.own_baseline.ratio
-        if ratio is not None and abs(ratio - 1) >= FAR_FROM_BASELINE:
-            side = "below" if ratio < 1 else "above"
-            statement = f"usage {100 * abs(ratio - 1):.0f}% {side} its own baseline"
+        if ratio is not None and 1 - ratio >= FAR_BELOW_BASELINE:
+            statement = f"usage {100 * (1 - ratio):.0f}% below its own baseline"
         text += f"; {statement[:1].lower()}{statement[1:]}" if statement else ""
         slower = self.user_cohorts and self.user_cohorts.declining_users
         return text + (f"; {counted(slower, 'regular user')} slowed down" if slower else "")
