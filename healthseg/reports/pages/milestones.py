@@ -308,7 +308,7 @@ CUSTOMER = Page(
                 ),
             ),
         ),
-        Section("actions", "What to do next?", blocks=_actions),
+        Section("actions", "Who has to act on open milestones?", blocks=_actions),
         Section(
             "forecast",
             "When will it be done?",

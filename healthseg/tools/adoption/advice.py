@@ -140,6 +140,9 @@ def portfolio_figures(
     pairs = usage.pairs[usage.pairs["feature"] == row["feature"]]
     without = pairs[pairs["adopted"] == 0]
     unaware = ~without["told"].astype(bool) & (without["days_ever"] == 0)
+    # who is in its first days is shown everything anyway
+    settled = usage.live["tenure_days"].reindex(without["client_id"]) >= usage.settings.paths_days
+    unaware &= settled.to_numpy(dtype=bool)
     untold = int(unaware.sum()) if usage.messages_known else None
     once, outcome = int((pairs["days_ever"] == 1).sum()), times.outcome(row["feature"])
     return {
@@ -158,9 +161,7 @@ def portfolio_figures(
 
 
 def _names(usage: FeatureUsage, clients: pd.Series) -> str:
-    """The customers' names, those with the most seats first; who is in its first days is shown everything anyway."""
-    begun = usage.live["tenure_days"].reindex(clients) >= usage.settings.paths_days
-    clients = clients[begun.to_numpy(dtype=bool)]
+    """The customers' names, those with the most seats first."""
     known = customers(usage.portfolio).reindex(clients)
     names = known["name"] if "name" in known else pd.Series(known.index, known.index)
     seats = usage.live["seats"].reindex(clients).astype(float)
