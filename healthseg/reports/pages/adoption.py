@@ -304,9 +304,9 @@ def _how_far(adoption: PortfolioAdoption) -> tuple[str, ...]:
     steps = ("awareness", "first_use", "regular_use")
     if not all(step in at for step in steps):
         return ()
-    told, used, weekly = (f"{{frames.funnel[{at[step]}].share:percent}}" for step in steps)
+    aware, used, weekly = (f"{{frames.funnel[{at[step]}].share:percent}}" for step in steps)
     return (
-        f"Customers know of {told} of the features they could use and have used {used} on two days or more; they use "
+        f"Customers know of {aware} of the features they could use and have used {used} on two days or more; they use "
         f"{weekly} every week: the step to regular use loses most",
     )
 
