@@ -207,7 +207,7 @@ def _service_lead(page: Any) -> Lead:
         if page.service.get("open_tickets") == 0
         else "",
         "Half of the tickets are resolved within {service.median_resolution_hours_90d:number hour}",
-        "CSAT averages {service.csat_180d:number.1} of 5 ({service.csat_responses_180d:number answer} in 180 days)",
+        "CSAT averages {service.csat_180d:number.1} ({service.csat_responses_180d:number answer} in 180 days)",
         "NPS is {service.nps_365d:signed} ({service.nps_respondents_365d:number respondent} in a year)",
     )
 
