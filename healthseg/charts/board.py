@@ -21,6 +21,13 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
     title = "Revenue retention over a year, at each month’s end"
     if len(known) < 2:
         return theme.nothing(title, "The ARR of a year ago is not known.")
+    gap = round(100 * (known["nrr"].iloc[-1] - nrr_target))
+    side = (
+        "at"
+        if not gap
+        else f"{abs(gap)} {'point' if abs(gap) == 1 else 'points'} {'above' if gap > 0 else 'below'}"
+    )
+    title = f"NRR is {side} its target"
     months = [canvas.moment(month) for month in known["month"]]
     x = at(
         "month",
@@ -55,7 +62,7 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
             canvas.layer(line, "circle", {"color": colour, "size": 34, "opacity": 1}, x=x, y=up),
             canvas.layer(end, "text", text, x=x, y=up, text="text"),
         ]
-    subtitle = f"Share of the ARR of a year before; {formats.day(known['month'].iloc[-1])} is the last point"
+    subtitle = f"Revenue retention over a year, at each month’s end until {formats.day(known['month'].iloc[-1])}; named: the largest churn"
     return canvas.picture(
         [*layers, *_events(known, months, low, x, up)],
         title,
@@ -75,6 +82,8 @@ def predicted(past: Sequence[Mapping[str, Any]], currency: str | None) -> theme.
     known = [row for row in past if row["outcome"] is not None]
     if not known:
         return theme.nothing(title, "No prediction was possible then.")
+    held = sum(row["outcome"] == "within" for row in known)
+    title = f"{held} of the last {len(known)} predictions held" if len(known) > 1 else title
     items = [_prediction(row, currency) for row in known]
     most = max(max(float(row["upper"]), float(row["churned_arr"])) for row in known)
     level = formats.percent(known[0]["interval_level"])
@@ -110,15 +119,21 @@ def _points(known: pd.DataFrame, key: str, name: str, months: list[str]) -> Rows
 
 
 def _events(known: pd.DataFrame, months: list[str], low: float, x: Any, up: Any) -> list[Any]:
-    """What happened, below the lines at its month, a line of text each."""
+    """What happened, below the lines: a dotted rule at its month down to a line of text, the last month's first."""
     named = [
-        (month, formats.plain(row["event"], 42))
+        (month, float(row["grr"]), formats.plain(row["event"], 42))
         for month, row in zip(months, known.to_dict("records"), strict=True)
         if isinstance(row.get("event"), str)
     ]
-    half, layers = months[len(months) // 2], []
-    for level, (month, text) in enumerate(named):
-        label = [{"month": month, "value": low - 0.04 * (level + 1), "text": text}]
-        look = {"align": "left" if month < half else "right", "fontSize": 11, "color": theme.SOFT}
+    late, layers = months[len(months) * 3 // 4], []
+    for level, (month, top, text) in enumerate(reversed(named)):  # no rule runs through a name
+        bottom = low - 0.04 * (level + 1)
+        early = month < late
+        label = [{"month": month, "value": bottom, "text": text}]
+        look = {"align": "left" if early else "right", "fontSize": 11, "color": theme.SOFT}
+        look |= {"dx": 5 if early else -5, "baseline": "middle"}
+        rule: Rows = [{"month": month, "value": value} for value in (top, bottom)]
+        dots = {"color": theme.SOFT, "strokeDash": [2, 3], "strokeWidth": 1, "opacity": 0.8}
+        layers.append(canvas.layer(rule, "line", dots, x=x, y=up))
         layers.append(canvas.layer(label, "text", look, x=x, y=up, text="text"))
     return layers

@@ -74,9 +74,9 @@ def lorenz(frame: pd.DataFrame) -> theme.Picture:
 
 
 def waterfall(
-    frame: pd.DataFrame, currency: str | None, scope: str = "the portfolio"
+    frame: pd.DataFrame, currency: str | None, scope: str = "the portfolio", finding: bool = False
 ) -> theme.Picture:
-    """What became of last year's ARR? Each part hangs where the one before ended."""
+    """What became of last year's ARR? Each part hangs where the one before ended; with ``finding`` the title says it."""
     title = "ARR, a year ago and now"
     own = frame[frame["scope"] == scope] if len(frame) else frame
     if not len(own) or not own["amount"].abs().sum():
@@ -93,7 +93,7 @@ def waterfall(
         amount_words = (formats.brief_money if whole else formats.signed_money)(value, currency)
         share = (
             ""
-            if part == "start" or not amount["start"]
+            if whole or not amount["start"] or round(100 * value / amount["start"]) == 0
             else f" ({formats.percent(value / amount['start'])})"
         )
         items.append(
@@ -103,6 +103,9 @@ def waterfall(
                 bars=(Bar(low, high, colour),),
             )
         )
+    if finding and amount["start"]:
+        grown = formats.percent(abs(amount["end"] / amount["start"] - 1))
+        title = f"ARR {'grew' if amount['end'] >= amount['start'] else 'fell'} by {grown} in a year"
     peak = max(
         float(amount["start"] + max(amount["new"], 0) + max(amount["expansion"], 0)),
         float(amount["end"]),

@@ -11,6 +11,7 @@ import pytest
 from healthseg.metrics.money import PARTS
 from healthseg.metrics.panels import tiers_at
 from healthseg.reports.pages.common import window_notes
+from healthseg.rules import SEVERITIES
 from healthseg.scoring.churn.expected import portfolio_base_rates
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.base import Figure
@@ -58,7 +59,7 @@ def test_retention_is_what_the_customers_of_a_year_ago_pay_now(board) -> None:
     assert (board.nrr, board.grr) == (pytest.approx(0.85), pytest.approx(0.75))
     assert board.total_arr == 200_000 and board.customers == 3
     assert board.verdict() == (
-        "NRR is 85%, 25 points below target, and GRR 75%; 1 customer with EUR\xa050k ARR churned in a year"
+        "NRR is 85% against a target of 110%, GRR 75% against 90%; 1 customer with EUR\xa050k ARR churned in a year"
     )
 
 
@@ -81,8 +82,11 @@ def test_who_churned_is_named_with_the_score_of_a_quarter_before(board) -> None:
     )
     assert lost.score is not None and 0 <= lost.score <= 100
     assert board.churned_arr == 50_000
+    assert [(row.reason, row.customers, row.arr) for row in board.reasons] == [
+        ("unknown", 1, 50_000)
+    ]
     event = board.frame("months").dropna(subset="event")
-    assert event["event"].tolist() == ["Lost Ltd churned, EUR\xa050k"]
+    assert event["event"].tolist() == ["Lost Ltd −EUR\xa050k"]
 
 
 def test_who_churned_in_the_first_days_of_the_year_is_not_forgotten() -> None:
@@ -160,9 +164,31 @@ def test_past_predictions_say_how_to_read_the_next_one(board) -> None:
 
 def test_accounts_to_save_are_the_largest_expected_losses_each_with_a_play(board) -> None:
     losses = [row.expected_churned_arr for row in board.accounts]
-    assert losses == sorted(losses, reverse=True)
+    order = [(-SEVERITIES.index(row.severity), -row.expected_churned_arr) for row in board.accounts]
+    assert order == sorted(order)
     assert all(row.play and row.why for row in board.accounts)
     assert board.change.of_accounts == pytest.approx(sum(losses), abs=0.05)
+
+
+def test_the_gap_to_the_target_is_an_amount_and_expected_churn_has_a_range(board) -> None:
+    # 110% of 200 thousand are 220 thousand, of which the customers of a year ago pay 170
+    assert board.change.nrr_gap_arr == pytest.approx(50_000)
+    assert (board.nrr_gap, board.grr_gap) == (pytest.approx(-25), pytest.approx(-15))
+    change = board.change
+    assert change.lower <= change.expected_churned_arr <= change.upper
+    then = board.months[-4]
+    assert board.compared_on == then.month.date()
+    assert board.arr_change == pytest.approx(board.months[-1].end - then.end)
+
+
+def test_a_new_customer_is_no_account_to_save() -> None:
+    customers = CUSTOMERS.assign(
+        signup_date=["2023-01-01", "2023-01-01", "2023-01-01", "2025-06-20"]
+    )
+    events = [row for row in EVENTS if row[0] != "fresh" or row[1] >= "2025-06-20"]
+    changes = CHANGES.replace("2025-01-01", "2025-06-20")
+    accounts = portfolio_board(tiny_portfolio(events, customers, arr_changes=changes)).accounts
+    assert {row.client_id for row in accounts} == {"grew", "kept"}
 
 
 def test_an_empty_past_has_no_retention_and_says_why() -> None:
@@ -223,6 +249,22 @@ def test_a_window_of_renewals_has_the_churn_expected_by_its_own_end(renewing) ->
         assert row.expected_customers == pytest.approx(1 + chance[days])
         assert row.expected == pytest.approx(1e3 + 2e3 * chance[days], abs=0.2)
         assert (row.lower, row.upper) == (1e3, 3e3)
+
+
+def test_the_largest_account_is_named_with_its_plays_and_in_each_window_it_renews_in(
+    renewing,
+) -> None:
+    """Of 7 thousand "later" pays 4 and renews in 170 days; the others renew before."""
+    board = portfolio_board(renewing)
+    largest = board.largest
+    assert largest is not None and largest.client_id == "later"
+    assert (largest.arr, largest.share, largest.days_to_renewal) == (4e3, round(4 / 7, 4), 170)
+    assert largest.plays[0].action == "sponsor_account"
+    within = {row.window for row in board.renewals if row.of_largest == 4e3}
+    assert within == {"next 180 days", "2025 Q4"}
+    assert "one customer, later, is 57% of ARR and renews on 16" in board.verdict() or (
+        "revenue retention is unknown" in board.verdict()
+    )
 
 
 def test_nothing_is_expected_beyond_the_days_for_which_customers_were_watched(renewing) -> None:

@@ -11,9 +11,22 @@ from healthseg.reports.pages.common import (
     renewals,
     window_notes,
 )
-from healthseg.reports.spec import Card, Cell, Chart, Facts, Fold, Missing, Page, Section, Table
+from healthseg.reports.spec import (
+    Card,
+    Cell,
+    Chart,
+    Facts,
+    Fold,
+    Missing,
+    Page,
+    Points,
+    Section,
+    Table,
+)
 
 BAND_WORDS = "band:Words"
+# a probability of which an expected amount hardly speaks
+UNLIKELY = 0.1
 MOVES = ("new", "expansion", "contraction", "churn")
 
 
@@ -39,7 +52,7 @@ LARGEST = Facts({part.title(): _largest(part) for part in MOVES})
 
 
 def _moved(board: Any) -> tuple[str, ...]:
-    """What the year's ARR became, bar by bar."""
+    """What the year's ARR became, in a sentence, and why churn is another sum here."""
     if board.nrr is None or board.total_arr is None:
         return ()
     amount = {
@@ -47,25 +60,80 @@ def _moved(board: Any) -> tuple[str, ...]:
     }
     change = {part: amount[part].replace("brief_money", "signed_money") for part in MOVES}
     return (
-        f"ARR went from {amount['start']} to {amount['end']}: {change['new']} from new customers, "
-        f"{change['expansion']} by expansion, {change['contraction']} by contraction, {change['churn']} by churn",
-        "Churn is what customers of a year ago paid then; with those that began since, and by what they paid last, it is "
-        "{churned_arr:brief_money}"
-        if board.churned_customers
-        else "",
+        f"ARR went from {amount['start']} to {amount['end']}: {change['new']} from new customers and {change['expansion']} by "
+        f"expansion, against {change['churn']} by churn and {change['contraction']} by contraction",
     )
 
 
 def _renewing(board: Any) -> tuple[str, ...]:
-    """The window of the horizon in a sentence."""
+    """The window of the horizon in a sentence, and whom the quarter with the most ARR rests on."""
+    rows = board.renewals
     window = f"next {board.horizon_days} days"
-    at = [n for n, row in enumerate(board.renewals) if row.window == window and _of_all(dict(row))]
-    windows = tuple(
-        f"{{renewals[{n}].arr:brief_money}} ARR at {{renewals[{n}].customers:number customer}} renews in the "
-        f"{{renewals[{n}].window}}; {{renewals[{n}].expected:brief_money}} of it is expected to churn by then"
-        for n in at
+    near = [at for at, row in enumerate(rows) if row.window == window and _of_all(dict(row))]
+    quarters = [
+        at
+        for at, row in enumerate(rows)
+        if row.kind == "quarter" and _of_all(dict(row)) and row.arr is not None
+    ]
+    most = max(quarters, key=lambda at: rows[at].arr, default=None)
+    lapsed = [
+        at for at, row in enumerate(rows) if row.kind == "uncontracted" and _of_all(dict(row))
+    ]
+    return (
+        *(
+            f"{{renewals[{at}].arr:brief_money}} ARR at {{renewals[{at}].customers:number customer}} renews in the "
+            f"{{renewals[{at}].window}}; {{renewals[{at}].expected:brief_money}} of it is expected to churn by then"
+            for at in near
+        ),
+        ""
+        if most is None
+        else f"The most renews in {{renewals[{most}].window}}: {{renewals[{most}].arr:brief_money}}"
+        + (
+            f", {{renewals[{most}].of_largest:brief_money}} of it {{largest.name}}"
+            if rows[most].of_largest
+            else ""
+        ),
+        *(
+            f"{{renewals[{at}].customers:number customer}} with {{renewals[{at}].arr:brief_money}} ARR "
+            + ("has" if rows[at].customers == 1 else "have")
+            + " no contract in force"
+            for at in lapsed
+        ),
     )
-    return (*windows, *window_notes([dict(row) for row in board.renewals], "renewals"))
+
+
+def _of_largest(row: Any) -> str:
+    return "{of_largest:brief_money} of it {largest.name}" if row["of_largest"] else ""
+
+
+def _renewal_blocks(board: Any) -> tuple[Any, ...]:
+    rows = [dict(row) for row in board.renewals]
+    return (
+        *(
+            renewals("renewals", rows, kind, caption, _of_largest)
+            for kind, caption in (
+                ("days", "Days ahead; each window holds the shorter ones"),
+                ("quarter", "Quarters, from today on"),
+            )
+        ),
+        Fold(
+            "By health band",
+            (
+                Table(
+                    "renewals",
+                    {
+                        "Renewal": "window:Words",
+                        "Band": BAND_WORDS,
+                        "Customers": "customers:number",
+                        "ARR": "arr:brief_money",
+                        "Expected to churn by its end": "expected:brief_money",
+                    },
+                    label="windows and bands",
+                    where=_of_bands,
+                ),
+            ),
+        ),
+    )
 
 
 def _without_money(board: Any) -> str:
@@ -76,21 +144,21 @@ def _without_money(board: Any) -> str:
 def _churned_lead(board: Any) -> tuple[str, ...]:
     if not board.churned:
         return ("No customer churned in the last year",)
-    first = board.churned[0]
+    known = [at for at, row in enumerate(board.reasons) if row.reason != "unknown"][:2]
+    why = [
+        f"{{reasons[{at}].reason:words}} ({{reasons[{at}].customers:number customer}}"
+        + (f", {{reasons[{at}].arr:brief_money}})" if board.reasons[at].arr is not None else ")")
+        for at in known
+    ]
     return (
         "{churned_customers:number customer} churned in a year"
-        + (", with {churned_arr:brief_money} ARR" if board.churned_arr is not None else ""),
-        "The largest was {churned[0].name}, with {churned[0].arr:brief_money} on {churned[0].churned_on:day}"
-        + (
-            "; a quarter before its score was {churned[0].score:number}"
-            if first.score is not None
-            else ""
-        ),
-        "{scores_before.missed:number} of {scores_before.customers:number} that had a score, with "
-        "{scores_before.missed_arr:brief_money} ARR, scored {scores_before.threshold:number} or more a quarter before: the score gave no warning of them"
+        + (", with {churned_arr:brief_money} ARR" if board.churned_arr is not None else "")
+        + (f", above all for {' and '.join(why)}" if why and board.churned_arr else ""),
+        "The largest was {churned[0].name}, with {churned[0].arr:brief_money} on {churned[0].churned_on:day}",
+        "The score gave no warning of {scores_before.missed:number} of the {scores_before.customers:number} that had one "
+        "({scores_before.missed_arr:brief_money} ARR): a quarter before it was {scores_before.threshold:number} or more"
         if board.scores_before is not None and board.scores_before.missed
         else "",
-        "ARR is what a customer paid last" if first.arr is not None else "",
     )
 
 
@@ -103,84 +171,182 @@ def _predicted_lead(board: Any) -> tuple[str, ...]:
             "unknown",
         )
     return (
-        "On {predicted.predicted_on:day}, {predicted.expected_arr:brief_money} was expected to churn or give notice by "
-        "{predicted.until:day} ({predicted.lower:brief_money} to {predicted.upper:brief_money}); "
-        "{predicted.churned_arr:brief_money} did, " + OUTCOMES.get(past.outcome, ""),
-        "{predicted.expected:number.1} customers were expected to, {predicted.churned:number} did",
-        _past_lead(board.past_predictions),
+        f"{ANSWERS.get(past.outcome, '')}: on {{predicted.predicted_on:day}} we expected {{predicted.expected_arr:brief_money}} to "
+        "churn or give notice by {predicted.until:day} ({predicted.lower:brief_money} to {predicted.upper:brief_money}), and "
+        "{predicted.churned_arr:brief_money} did" + OUTCOMES.get(past.outcome, ""),
+        "Of the last {past_predictions.quarters:number} predictions {past_predictions.within:number} held"
+        if board.past_predictions is not None
+        else "",
+        _next_one(board),
     )
 
 
-def _past_lead(past: Any) -> str:
-    if past is None:
+def _next_one(board: Any) -> str:
+    """How to read the present expectation: with its range, and with the account that no range shows well."""
+    past, change = board.past_predictions, board.change
+    if change.expected_churned_arr is None or change.lower is None:
         return ""
+    alone = (
+        "; losing {largest.name} alone would be {largest.arr:brief_money}"
+        if board.largest is not None
+        else ""
+    )
     return (
-        "Over the last {past_predictions.quarters:number} predictions, {past_predictions.expected_arr:brief_money} was "
-        "expected and {past_predictions.churned_arr:brief_money} churned or gave notice; {past_predictions.within:number} of "
-        "{past_predictions.quarters:number} ranges held. " + READINGS[past.reads]
+        READINGS["about right" if past is None else past.reads]
+        + " {change.expected_churned_arr:brief_money} for the next {horizon_days:number day}, and allow for "
+        "{change.lower:brief_money} to {change.upper:brief_money}" + alone
     )
 
 
 READINGS = {
-    "too high": "So read the {change.expected_churned_arr:brief_money} for the next {horizon_days:number} days as a ceiling, not as "
-    "a forecast to budget with",
-    "too low": "So read the {change.expected_churned_arr:brief_money} for the next {horizon_days:number} days as a floor, and plan "
-    "for more",
-    "about right": "So the {change.expected_churned_arr:brief_money} for the next {horizon_days:number} days can be planned with, "
-    "within its range",
+    "too high": "They were too high together: take as a ceiling the",
+    "too low": "They were too low together: take as a floor the",
+    "about right": "Plan with",
 }
+ANSWERS = {"below": "No", "within": "Yes", "above": "No"}
 
 
 OUTCOMES = {
-    "below": "less than the range allows",
-    "within": "within the range: the prediction held",
-    "above": "more than the range allows",
+    "below": ", less than the range allowed",
+    "within": ", within the range",
+    "above": ", more than the range allowed",
 }
 
 
 def _cards(board: Any) -> tuple[Card, ...]:
-    """The figures that are known."""
-    retention = (
-        Card("NRR over a year", "{nrr:percent}", note="target {nrr_target:percent}"),
-        Card("GRR over a year", "{grr:percent}", note="target {grr_target:percent}"),
+    """The figures that are known, with their change since a quarter ago."""
+    since = " since {compared_on:day}" if board.compared_on is not None else ""
+    months = "month by month"
+    retention = tuple(
+        Card(
+            f"{name.upper()} over a year",
+            f"{{{name}:percent}}",
+            f"{{{name}_change:signed}} points{since}" if since else "",
+            _gap(name, getattr(board, f"{name}_gap")),
+            f"{name}_gap",
+            past=f"frames.months.{name}",
+            past_name=f"{name.upper()} {months}",
+            past_range=0.2,
+        )
+        for name in ("nrr", "grr")
     )
-    churned = Card(
-        "Churned in a year", "{churned_arr:brief_money}", note="{churned_customers:number customer}"
-    )
-    counted = Card("Churned in a year", "{churned_customers:number customer}")
-    expected = Card(
-        "Expected to churn",
-        "{change.expected_churned_arr:brief_money}",
-        note="in the next {horizon_days:number day}",
-    )
+    counted = "{churned_customers:number customer}"
     return (
-        Card("ARR", "{total_arr:brief_money}", note="{customers:number customer}")
+        Card(
+            "ARR",
+            "{total_arr:brief_money}",
+            f"{{customers:number customer}}; change{since}"
+            if since
+            else "{customers:number customer}",
+            "{arr_change:signed_money}" if since and board.arr_change is not None else "",
+            "arr_change",
+            past="frames.months.end",
+            past_name=f"ARR {months}",
+        )
         if board.total_arr is not None
         else Card("Live customers", "{customers:number}"),
         *(retention if board.nrr is not None else ()),
-        churned if board.churned_arr else counted,
-        *((expected,) if board.change.expected_churned_arr is not None else ()),
+        Card("Churned in a year", "{churned_arr:brief_money}", counted)
+        if board.churned_arr
+        else Card("Churned in a year", counted),
+        *(
+            (
+                Card(
+                    "Expected to churn in {horizon_days:number day}",
+                    "{change.expected_churned_arr:brief_money}",
+                    "{change.interval_level:percent} range: {change.lower:brief_money} to {change.upper:brief_money}",
+                ),
+            )
+            if board.change.expected_churned_arr is not None
+            else ()
+        ),
     )
+
+
+def _gap(name: str, gap: float | None) -> str:
+    """How far a rate is from its target."""
+    if gap is None or round(gap) == 0:
+        return "on target"
+    return f"{{{name}_gap:signed}} {'point' if abs(round(gap)) == 1 else 'points'} to target"
+
+
+# -- the largest risk -----------------------------------------------------------------------------
+
+
+def _largest_lead(board: Any) -> tuple[str, ...]:
+    account = board.largest
+    if account is None:
+        return ()
+    return (
+        "{largest.name} pays {largest.arr:brief_money}, {largest.share:percent} of all ARR, and renews on {largest.renewal_on:day}, "
+        "in {largest.days_to_renewal:number day}"
+        + (
+            ": losing it would cost {largest.times_churned:number.1} times what churned in the whole year"
+            if account.times_churned
+            else ""
+        ),
+        "Its score is {largest.score:number}, its probability of churn in {horizon_days:number day} {largest.churn_probability:percent}"
+        + (
+            ": hardly any of it is in the expected churn"
+            if (account.churn_probability or 1.0) <= UNLIKELY
+            else ""
+        ),
+        "CSAT averages {largest.csat:number.1} of 5" if account.csat is not None else "",
+    )
+
+
+PLAYS = Points(
+    "largest.plays",
+    "{text:prose}",
+    under="{owner:manager?nobody assigned} · by {due_on:day?no date} · {why:prose}",
+    severity="severity",
+    heading="What to do about it",
+    limit=4,
+)
 
 
 def _change(board: Any) -> tuple[str, ...]:
-    """What the expected churn rests on, where there is any of it."""
+    """What would bring NRR to its target, and what could take it further away."""
     change = board.change
+    if change.expected_churned_arr is None and change.nrr_gap_arr is None:
+        return ("Neither ARR nor a churn rate is known",)
     return (
-        "{change.expected_churned_arr:brief_money} is expected to churn in {horizon_days:number day}; saving the "
-        "{accounts:count account} below keeps up to {change.of_accounts:brief_money} of it",
-        "{change.notices:number customer} gave notice, with {change.notice_arr:brief_money} ARR"
-        if change.notices
-        else "",
-        "{change.uncontracted_customers:number customer} with {change.uncontracted_arr:brief_money} ARR no longer "
-        + ("has a contract" if change.uncontracted_customers == 1 else "have a contract")
-        if change.uncontracted_customers
-        else "",
-        "{change.ready:number customer} with {change.ready_arr:brief_money} ARR "
-        + ("is ready to expand" if change.ready == 1 else "are ready to expand")
-        if change.ready
+        "The NRR target of {nrr_target:percent} is {change.nrr_gap_arr:brief_money} of ARR away"
+        if change.nrr_gap_arr
+        else "The NRR target of {nrr_target:percent} is reached"
+        if board.nrr is not None
         else "",
     )
+
+
+def _levers(board: Any) -> tuple[Any, ...]:
+    change = board.change
+    rows = {
+        "Save": "up to {change.of_accounts:brief_money} of the expected churn of {change.expected_churned_arr:brief_money} is in the "
+        "{accounts:count account} below"
+        if board.accounts
+        else "",
+        "Expand": "{change.ready:number customer} with {change.ready_arr:brief_money} ARR "
+        + ("is" if change.ready == 1 else "are")
+        + " ready"
+        + (
+            " and may come to pay {change.ready_potential:brief_money} more"
+            if change.ready_potential
+            else ""
+        )
+        if change.ready
+        else "",
+        "Keep": "{change.idle_arr:brief_money} is paid for seats that nobody uses and that renew within {change.renewal_days:number day}"
+        if change.idle_arr
+        else "",
+        "Notice": "{change.notices:number customer} gave notice, with {change.notice_arr:brief_money} ARR"
+        if change.notices
+        else "",
+        "No contract": "{change.uncontracted_customers:number customer}, with {change.uncontracted_arr:brief_money} ARR"
+        if change.uncontracted_customers
+        else "",
+    }
+    return (Facts({name: text for name, text in rows.items() if text}),)
 
 
 def _accounts_lead(board: Any) -> tuple[str, ...]:
@@ -188,14 +354,19 @@ def _accounts_lead(board: Any) -> tuple[str, ...]:
         return ("No ARR is known that could churn",)
     return (
         "These {accounts:count account} hold {change.of_accounts:brief_money} of the expected churn, "
-        "{change.share_of_accounts:percent} of all",
+        "{change.share_of_accounts:percent} of all; the most urgent stand first",
     )
 
 
 ACCOUNTS = Table(
     "accounts",
     {
-        "Customer": Cell("{name}", under="{override:prose}"),
+        "Customer": Cell(
+            "{name}",
+            under=lambda row: (
+                "{override:prose}" if row["override"] and row["override"] not in row["why"] else ""
+            ),
+        ),
         "ARR": "arr:brief_money",
         "Score": "score:number",
         "Churn": Cell("churn_probability:percent", bar=True),
@@ -218,16 +389,23 @@ PORTFOLIO = Page(
     cards=_cards,
     sections=(
         Section(
+            "largest",
+            "What is the largest risk?",
+            _largest_lead,
+            lambda board: (PLAYS,) if board.largest is not None else (),
+        ),
+        Section(
+            "change",
+            "What would change the number?",
+            _change,
+            _levers,
+        ),
+        Section(
             "retention",
             "Does revenue hold?",
             (
                 "The customers of a year ago pay {nrr:percent} of what they paid then, {grr:percent} without their "
-                "expansion",
-                lambda board: (
-                    "The targets are {nrr_target:percent} and {grr_target:percent}"
-                    if board.nrr is not None
-                    else ""
-                ),
+                "expansion; the targets are {nrr_target:percent} and {grr_target:percent}",
             ),
             (Missing("Retention", "nrr"), Chart("retention", needs="nrr")),
             absent=_without_money,
@@ -252,13 +430,17 @@ PORTFOLIO = Page(
                 Table(
                     "churned",
                     {
-                        "Customer": "name",
+                        "Customer": Cell(
+                            "{name}",
+                            under=lambda row: (
+                                "won back on {won_back_on:day}" if row["won_back_on"] else ""
+                            ),
+                        ),
                         "ARR": "arr:brief_money",
                         "Churned": "churned_on:day",
                         "Notice given": "notice_on:day",
                         "Score a quarter before": "score:number",
                         "Reason": "reason:Words",
-                        "Won back": "won_back_on:day",
                     },
                     label="churned customers",
                 ),
@@ -268,37 +450,13 @@ PORTFOLIO = Page(
             "renewals",
             "What renews, and how much of it may churn?",
             _renewing,
-            lambda board: (
-                renewals("renewals", [dict(row) for row in board.renewals]),
-                Fold(
-                    "By health band",
-                    (
-                        Table(
-                            "renewals",
-                            {
-                                "Renewal": "window:Words",
-                                "Band": BAND_WORDS,
-                                "Customers": "customers:number",
-                                "ARR": "arr:brief_money",
-                                "Expected to churn by its end": "expected:brief_money",
-                            },
-                            label="windows and bands",
-                            where=_of_bands,
-                        ),
-                    ),
-                ),
-            ),
+            _renewal_blocks,
         ),
         Section(
             "predicted",
             "Did the last prediction hold?",
             _predicted_lead,
             (Chart("predicted", needs="predicted.expected_arr"),),
-        ),
-        Section(
-            "change",
-            "What would change the number?",
-            _change,
         ),
         Section(
             "accounts",
@@ -314,7 +472,10 @@ PORTFOLIO = Page(
         "Expected churn is probability × ARR in the next {horizon_days:number day}; ranges come from simulations",
         "Of renewals it is the probability of churn or notice by the end of their window; of what is overdue or "
         "uncontracted, within {horizon_days:number day}",
-        "The prediction is rebuilt from what was known on its day",
+        "The predictions are rebuilt from what was known on their days; a customer that gave notice in one quarter and churned in the "
+        "next is counted in both",
+        "Churn of a year is counted at what each customer paid last; in the change of the ARR it is what the customers of a year ago "
+        "paid then",
     ),
     sure=(
         lambda board: (
@@ -323,6 +484,8 @@ PORTFOLIO = Page(
             if board.past_predictions is not None
             else ""
         ),
+        "Ranges hold in {change.interval_level:percent} of simulated futures",
+        lambda board: ". ".join(window_notes([dict(row) for row in board.renewals], "renewals")),
     ),
     portfolio=True,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from healthseg.charts.formats import is_missing
-from healthseg.reports.spec import Points, Row, Section, Table
+from healthseg.reports.spec import Cell, Points, Row, Section, Table, Text
 from healthseg.rules import listed
 
 NEXT_ACTIONS = Points(
@@ -112,20 +112,24 @@ def renewal_windows(windows: Iterable[Row]) -> Callable[[Row], bool]:
     return listed
 
 
-def renewals(path: str, windows: Sequence[Row]) -> Table:
-    """What renews in each window of a result's frame or list, of all bands."""
+def renewals(
+    path: str, windows: Sequence[Row], kind: str = "", caption: str = "", under: Text = ""
+) -> Table:
+    """What renews in each window of a result's frame or list, of all bands; of one ``kind``, with a line ``under`` the ARR."""
+    shown = renewal_windows(windows)
     return Table(
         path,
         {
             "Renewal": "window:Words",
             "Customers": "customers:number",
-            "ARR": "arr:brief_money",
+            "ARR": Cell("arr:brief_money", under=under),
             "Expected to churn by its end": "expected:brief_money",
             "Range": churn_range(),
         },
-        label="windows",
-        where=renewal_windows(windows),
-        empty="No renewal is known.",
+        caption,
+        "windows",
+        where=lambda row: shown(row) and (not kind or row["kind"] == kind),
+        empty="" if kind == "quarter" else "No renewal is known.",
     )
 
 

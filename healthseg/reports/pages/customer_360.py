@@ -105,6 +105,7 @@ def _cards(page: Any) -> tuple[Card, ...]:
                 "{health.churn_prediction.plausible_range.upper:percent} is plausible"
                 if ranged
                 else "",
+                "{expected_loss.arr:brief_money} expected" if page.expected_loss else "",
             ),
         ),
         (

@@ -13,13 +13,17 @@ from healthseg.charts import formats
 from healthseg.metrics.money import PARTS, movements
 from healthseg.metrics.spells import merged_into, spells_as_of
 from healthseg.periods import year_before
+from healthseg.rules import SEVERITIES
 from healthseg.tools.base import Figure
 from healthseg.tools.context import PortfolioContext
+from healthseg.tools.expansion import expansion_potential
 from healthseg.tools.next_actions import NextActions
 from healthseg.tools.overrides import overrides_of
 from healthseg.tools.overview.result import (
     Board,
     ChurnedCustomer,
+    LargestAccount,
+    LossReason,
     MonthOfRevenue,
     PastPredictions,
     PredictedArr,
@@ -28,9 +32,9 @@ from healthseg.tools.overview.result import (
     SavedAccount,
     WhatWouldChange,
 )
-from healthseg.tools.renewals import renewal_windows, renewals
+from healthseg.tools.renewals import ALL, renewal_windows, renewals
 from healthseg.tools.revenue import churned_in_year, revenue_by_month, scores_before_churn
-from healthseg.tools.values import number, records, rounded
+from healthseg.tools.values import integer, number, records, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -41,6 +45,8 @@ NO_RATE = "no churn rate is known of that day"
 EVENTS = 3
 # past predictions, at most those of a year
 QUARTERS = 4
+QUARTER_MONTHS = 3
+NO_SEATS = "seats, users or ARR are not known"
 MOVES = ("new", "expansion", "contraction", "churn")
 
 
@@ -93,7 +99,7 @@ class BoardOfPortfolio:
     def result(self) -> Board:
         context, settings, bridge = self.context, self.settings, self.bridge
         last = self.months.iloc[-1]
-        accounts, churned = self.accounts(), self.churned_customers()
+        accounts, churned, largest = self.accounts(), self.churned_customers(), self.largest
         total, addable = context.total_arr, self.money.addable
         no_arr = context.missing_arr
         why = NO_YEAR if total is not None else no_arr
@@ -111,6 +117,9 @@ class BoardOfPortfolio:
             grr=Figure(rounded(last["grr"]) if addable else None, why),
             nrr_target=settings.nrr_target,
             grr_target=settings.grr_target,
+            **self._against_target(last),
+            **self._since_a_quarter(last, why),
+            largest=largest,
             months=[MonthOfRevenue.of_row(row) for row in records(self.months)],
             bridge=self.moves(bridge),
             churned=churned,
@@ -121,6 +130,7 @@ class BoardOfPortfolio:
                 else round(sum(row.arr or 0.0 for row in churned), 2),
                 no_arr if not addable else "no ARR of them is known",
             ),
+            reasons=self._reasons(churned),
             scores_before=scores_before_churn(self.portfolio, self.as_of, self.money.addable),
             renewals=self.renewal_rows(),
             predicted=self.predictions[0],
@@ -135,6 +145,66 @@ class BoardOfPortfolio:
             renewals=self.windows,
             accounts=pd.DataFrame([row.model_dump() for row in accounts]),
             waterfall=self._waterfall(bridge),
+        )
+
+    def _against_target(self, last: pd.Series) -> dict[str, Figure]:
+        """How far NRR and GRR are from their targets, in points."""
+        targets = {"nrr": self.settings.nrr_target, "grr": self.settings.grr_target}
+        return {
+            f"{name}_gap": Figure(rounded(100 * (last[name] - target), 1), NO_YEAR)
+            for name, target in targets.items()
+        }
+
+    def _since_a_quarter(self, last: pd.Series, why: str) -> dict[str, Any]:
+        """What changed since the month's end a quarter ago."""
+        if len(self.months) <= QUARTER_MONTHS:
+            return {
+                "compared_on": None,
+                **dict.fromkeys(("arr_change", "nrr_change", "grr_change"), Figure(None, why)),
+            }
+        then = self.months.iloc[-1 - QUARTER_MONTHS]
+        return {
+            "compared_on": then["month"].date(),
+            "arr_change": Figure(rounded(last["end"] - then["end"], 2), why),
+            "nrr_change": Figure(rounded(100 * (last["nrr"] - then["nrr"]), 1), why),
+            "grr_change": Figure(rounded(100 * (last["grr"] - then["grr"]), 1), why),
+        }
+
+    @cached_property
+    def largest(self) -> LargestAccount | None:
+        """The account whose loss alone would miss the year, where there is one with a renewal ahead."""
+        amounts, rows = self.money.amounts.reindex(self.context.live.index).dropna(), self.renewing
+        total = float(amounts.sum()) if self.money.addable else 0.0
+        if not total or len(amounts) < 2:
+            return None
+        client, arr = str(amounts.idxmax()), float(amounts.max())
+        own = rows[(rows["client_id"] == client) & (rows["days_to_renewal"] >= 0)]
+        if arr / total < self.settings.large_arr_share or not len(own):
+            return None
+        known, renewal = NextActions.of(self.portfolio, self.as_of), own.iloc[0]
+        figures, lost = (
+            known.figures(client),
+            sum(row.arr or 0.0 for row in self.churned_customers()),
+        )
+        plays = known.customer(client, effects=True)
+        return LargestAccount(
+            client_id=client,
+            name=plays[0].name,
+            owner=plays[0].owner,
+            arr=round(arr, 2),
+            share=round(arr / total, 4),
+            times_churned=round(arr / lost, 2) if lost else None,
+            renewal_on=renewal["renewal_on"].date(),
+            days_to_renewal=int(renewal["days_to_renewal"]),
+            score=number(renewal["score"]),
+            churn_probability=rounded(renewal["churn_probability"]),
+            seats=integer(figures.get("seats")),
+            idle_seats=integer(figures.get("idle_seats")),
+            idle_arr=rounded(figures.get("idle_arr"), 2),
+            csat=rounded(figures.get("csat_180d"), 2),
+            days_overdue=integer(figures.get("worst_days_overdue")),
+            days_since_review=integer(figures.get("days_since_review")),
+            plays=plays,
         )
 
     # -- revenue -----------------------------------------------------------------------------
@@ -176,7 +246,7 @@ class BoardOfPortfolio:
         largest = largest.drop_duplicates("month").set_index("month")
         currency = self.money.currency
         return [
-            f"{largest['name'][month]} churned, {formats.brief_money(largest['arr'][month], currency)}"
+            f"{largest['name'][month]} {formats.signed_money(-largest['arr'][month], currency)}"
             if month in largest.index
             else None
             for month in self.months["month"]
@@ -191,10 +261,40 @@ class BoardOfPortfolio:
             rows = rows.assign(arr=float("nan"))
         return [ChurnedCustomer.of_row(row) for row in records(rows)]
 
+    def _reasons(self, churned: list[ChurnedCustomer]) -> list[LossReason]:
+        """The reasons of the year's losses, the most ARR first."""
+        by_reason: dict[str, list[ChurnedCustomer]] = {}
+        for row in churned:
+            by_reason.setdefault(row.reason or "unknown", []).append(row)
+        reasons = [
+            LossReason(
+                reason=reason,
+                customers=len(rows),
+                arr=round(sum(row.arr or 0.0 for row in rows), 2) if self.money.addable else None,
+            )
+            for reason, rows in by_reason.items()
+        ]
+        return sorted(reasons, key=lambda row: (-(row.arr or 0.0), -row.customers, row.reason))
+
     # -- what comes ----------------------------------------------------------------------------
 
     def renewal_rows(self) -> list[RenewalWindow]:
-        return [RenewalWindow.of_row(row) for row in records(self.windows)]
+        return [
+            RenewalWindow.of_row({**row, "of_largest": self._of_largest(row)})
+            for row in records(self.windows)
+        ]
+
+    def _of_largest(self, window: dict[str, Any]) -> float | None:
+        """The largest account's ARR, where it renews within a window of all bands."""
+        largest = self.largest
+        if largest is None or window["band"] != ALL:
+            return None
+        within = {
+            "days": largest.days_to_renewal <= window["horizon_days"],
+            "quarter": str(pd.Period(largest.renewal_on, freq="Q"))
+            == window["window"].replace(" ", ""),
+        }
+        return largest.arr if within.get(window["kind"]) else None
 
     @cached_property
     def predictions(self) -> list[PredictedArr]:
@@ -248,13 +348,14 @@ class BoardOfPortfolio:
     # -- what to do ----------------------------------------------------------------------------
 
     def accounts(self) -> list[SavedAccount]:
-        """The accounts with the most expected churned ARR, each with its play."""
+        """The accounts with the most expected churned ARR, each with its play, the most urgent first; new customers are not lost yet."""
         actions, loss = (
             NextActions.of(self.portfolio, self.as_of),
             self.context.expected_churned_arr,
         )
-        order = loss.dropna().sort_values(ascending=False, kind="stable")
         rows, live = [], self.context.live
+        scored = loss[~live["provisional"].astype(bool).reindex(loss.index, fill_value=False)]
+        order = scored.dropna().sort_values(ascending=False, kind="stable")
         for client in order.index[: self.settings.accounts_to_save]:
             play = actions.customer(client, effects=True)[0]
             overriding = overrides_of(
@@ -272,13 +373,14 @@ class BoardOfPortfolio:
                     currency=play.currency,
                     expected_churned_arr=round(float(order[client]), 2),
                     days_to_renewal=number(live["days_to_renewal"].get(client)),
+                    severity=play.severity,
                     play=play.text,
                     why=play.why,
                     due_on=play.due_on,
                     effect=play.effect,
                 )
             )
-        return rows
+        return sorted(rows, key=lambda row: -SEVERITIES.index(row.severity))
 
     def what_would_change(self, accounts: list[SavedAccount]) -> WhatWouldChange:
         expected, total = self.context.expected_churned_arr, None
@@ -288,8 +390,25 @@ class BoardOfPortfolio:
         lapsed = live["uncontracted_days"].astype(float) >= 1
         notice = live["days_since_notice"].notna()
         saved = sum(row.expected_churned_arr for row in accounts)
+        drawn = self.context.simulated_churned_arr(live.index) if total is not None else None
+        tail = (1 - self.settings.interval_level) / 2
+        low, high = (
+            None if drawn is None else round(drawn.quantile(share), 2) for share in (tail, 1 - tail)
+        )
+        potential = expansion_potential(self.context, self.as_of)
+        within = (
+            live["days_to_renewal"].astype(float).between(0, self.settings.idle_seats_renewal_days)
+        )
+        idle = potential["contraction_exposure"][within]
+        more = potential["potential"][ready.eq(True).reindex(potential.index, fill_value=False)]
         return WhatWouldChange(
             expected_churned_arr=Figure(None if total is None else round(total, 2), NO_RATE),
+            lower=Figure(low, NO_RATE),
+            upper=Figure(high, NO_RATE),
+            interval_level=self.settings.interval_level,
+            nrr_gap_arr=Figure(self._nrr_gap(), NO_YEAR),
+            idle_arr=Figure(self._sum(idle), NO_SEATS),
+            renewal_days=self.settings.idle_seats_renewal_days,
             of_accounts=round(saved, 2),
             share_of_accounts=None if not total else round(saved / total, 4),
             uncontracted_customers=int(lapsed.sum()),
@@ -298,7 +417,19 @@ class BoardOfPortfolio:
             notice_arr=self._arr(notice),
             ready=int(ready.sum()),
             ready_arr=self._arr(ready.astype(bool)),
+            ready_potential=Figure(self._sum(more), NO_SEATS),
         )
+
+    def _nrr_gap(self) -> float | None:
+        """The ARR that is missing to the target of NRR."""
+        last, start = self.months.iloc[-1], float(self.bridge["start"].sum())
+        if not start or pd.isna(last["nrr"]):
+            return None
+        return round(max(0.0, self.settings.nrr_target - float(last["nrr"])) * start, 2)
+
+    def _sum(self, amounts: pd.Series) -> float | None:
+        known = amounts.astype(float).dropna()
+        return round(float(known.sum()), 2) if self.money.addable and len(known) else None
 
     def _arr(self, chosen: pd.Series) -> float | None:
         amounts = self.money.amounts[chosen.reindex(self.money.amounts.index, fill_value=False)]

@@ -19,7 +19,7 @@ from healthseg.tools.health.result import HealthScore
 from healthseg.tools.health.tool import calculate_health_score
 from healthseg.tools.overview.timeline import TimelineEvent, rows_of, timeline
 from healthseg.tools.revenue import churned_customer
-from healthseg.tools.values import integer, rounded, word
+from healthseg.tools.values import integer, number, rounded, word
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -132,6 +132,13 @@ class Invoice360(Part):
     days_late: int = Field(description="Days from due to payment, or until as_of; 0 where in time")
 
 
+class ExpectedLoss360(Part):
+    """The ARR that is expected to churn."""
+
+    arr: float = Field(description="Probability of churn × ARR")
+    currency: str | None = Field(description="The portfolio's currency")
+
+
 class Loss360(Part):
     """How a customer churned: what is to be learnt of it."""
 
@@ -171,6 +178,9 @@ class Customer360(Result):
         description="The champion, and who rated low, the last first"
     )
     people: People360 = Field(description="Whom it depends on and who is unhappy, in figures")
+    expected_loss: ExpectedLoss360 | None = Field(
+        description="ARR expected to churn within the horizon; null where it is not known"
+    )
     loss: Loss360 | None = Field(
         description="When it churned, why and after which scores; null while live"
     )
@@ -220,6 +230,7 @@ def customer_360_of(portfolio: Portfolio, client_id: str, as_of: dt.date) -> Cus
         readiness=readiness(context),
         contacts=known[:PEOPLE_SHOWN],
         people=people_of(context, row, known),
+        expected_loss=expected_loss(context),
         loss=loss_of(context, health) if context.churned else None,
         contracts=contracts(context),
         invoices=billed,
@@ -330,6 +341,15 @@ def people_of(context: CustomerContext, row: dict[str, Any], known: list[Contact
         topic=topic,
         of_topic=len(topics[topic]) if topic else 0,
     )
+
+
+def expected_loss(context: CustomerContext) -> ExpectedLoss360 | None:
+    """The customer's part of the portfolio's expected churned ARR."""
+    known = context.portfolio_context
+    arr = number(known.expected_churned_arr.get(context.client_id))
+    if arr is None:
+        return None
+    return ExpectedLoss360(arr=round(arr, 2), currency=known.money.currency)
 
 
 def loss_of(context: CustomerContext, health: HealthScore) -> Loss360 | None:

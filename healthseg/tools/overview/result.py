@@ -149,6 +149,9 @@ class RenewalWindow(Row):
     expected: float | None = Field(description="ARR expected to churn by the window's end")
     lower: float | None = Field(description="Lower end of its interval")
     upper: float | None = Field(description="Upper end of its interval")
+    of_largest: float | None = Field(
+        description="The part of the ARR that is the largest account's; null where it does not renew then"
+    )
     horizon_days: int = Field(description="Days until the window's end; churn_horizon_days without")
     note: str = Field(
         description="Where the end lies beyond what was tested, or is known; else empty"
@@ -159,6 +162,36 @@ class RenewalWindow(Row):
         if not row["note"].startswith("not measured"):
             return cls.missing
         return {**dict.fromkeys(cls.missing, row["note"]), "arr": NO_ARR}
+
+
+class LargestAccount(Part):
+    """The customer with so much of the ARR (``large_arr_share``) that its renewal alone decides the year."""
+
+    client_id: str = Field(description="Customer identifier")
+    name: str = Field(description="The customer's name")
+    owner: str | None = Field(description="The manager, csm_id")
+    arr: float = Field(description="ARR")
+    share: float = Field(description="Its share of all ARR")
+    times_churned: float | None = Field(description="Its ARR ÷ that of all that churned in a year")
+    renewal_on: dt.date = Field(description="When it renews")
+    days_to_renewal: int = Field(description="Days until then")
+    score: float | None = Field(description="Health score")
+    churn_probability: float | None = Field(description="Probability of churn in the horizon")
+    seats: int | None = Field(description="Seats")
+    idle_seats: int | None = Field(description="Seats that nobody used in a month")
+    idle_arr: float | None = Field(description="Their ARR")
+    csat: float | None = Field(description="CSAT of 180 days, 1 to 5")
+    days_overdue: int | None = Field(description="Days that its oldest invoice is overdue")
+    days_since_review: int | None = Field(description="Days since the last business review")
+    plays: list[NextAction] = Field(description="What to do with it, the first first")
+
+
+class LossReason(Part):
+    """Why customers churned within a year, by the reason recorded with their stage."""
+
+    reason: str = Field(description="The reason; unknown where none is recorded")
+    customers: int = Field(description="Customers")
+    arr: float | None = Field(description="Their last known ARR")
 
 
 class PredictedArr(PredictedAndHappened):
@@ -201,6 +234,7 @@ class SavedAccount(Row):
     currency: str | None = Field(description="Currency of its amounts")
     expected_churned_arr: float = Field(description="Probability × ARR")
     days_to_renewal: float | None = Field(description="Days to the renewal")
+    severity: str = Field(description="How urgent the play is: low, medium, high or critical")
     play: str = Field(description="What to do first")
     why: str = Field(description="Why")
     due_on: dt.date | None = Field(description="By when")
@@ -211,6 +245,16 @@ class WhatWouldChange(Part):
     """What the expected churn rests on."""
 
     expected_churned_arr: float | None = Field(description="Of all live customers, in the horizon")
+    lower: float | None = Field(description="Lower end of its interval")
+    upper: float | None = Field(description="Upper end of its interval")
+    interval_level: float = Field(description="Level of the interval")
+    nrr_gap_arr: float | None = Field(
+        description="ARR of the customers of a year ago that is missing to the NRR target; 0 where it is reached"
+    )
+    idle_arr: float | None = Field(
+        description="ARR of seats that nobody uses, of customers that renew within renewal_days"
+    )
+    renewal_days: int = Field(description="Days of that (idle_seats_renewal_days)")
     of_accounts: float = Field(description="Of the accounts to save")
     share_of_accounts: float | None = Field(description="Their share of all")
     uncontracted_customers: int = Field(description="Customers past their contract's end")
@@ -219,6 +263,7 @@ class WhatWouldChange(Part):
     notice_arr: float | None = Field(description="Their ARR")
     ready: int = Field(description="Customers ready to expand")
     ready_arr: float | None = Field(description="Their ARR")
+    ready_potential: float | None = Field(description="ARR that they may come to pay more")
 
 
 class Board(Result):
@@ -235,11 +280,21 @@ class Board(Result):
     grr: float | None = Field(description="Gross revenue retention over 12 months")
     nrr_target: float = Field(description="Target (setting)")
     grr_target: float = Field(description="Target (setting)")
+    nrr_gap: float | None = Field(description="NRR − target, percentage points")
+    grr_gap: float | None = Field(description="GRR − target, percentage points")
+    compared_on: dt.date | None = Field(description="The month's end a quarter before")
+    arr_change: float | None = Field(description="ARR since then, at today's rates")
+    nrr_change: float | None = Field(description="NRR since then, percentage points")
+    grr_change: float | None = Field(description="GRR since then, percentage points")
+    largest: LargestAccount | None = Field(
+        description="The largest account; null where none has large_arr_share of the ARR and a renewal"
+    )
     months: list[MonthOfRevenue] = Field(description="By month, the last first day incomplete")
     bridge: list[RevenueMove] = Field(description="The largest movements of the year")
     churned: list[ChurnedCustomer] = Field(description="Who churned within a year, by ARR")
     churned_customers: int = Field(description="How many")
     churned_arr: float | None = Field(description="Their last known ARR")
+    reasons: list[LossReason] = Field(description="Why, the most ARR first")
     scores_before: ScoresBeforeChurn | None = Field(
         description="How they scored a quarter before; null where none had a score"
     )
@@ -265,25 +320,29 @@ class Board(Result):
                 f"{counted(self.churned_customers, 'customer') if self.churned_customers else 'nobody'} churned in a year; "
                 f"revenue retention is unknown: {self.not_measured['$.nrr']}"
             )
-        points = 100 * (self.nrr - self.nrr_target)
-        side = "above" if points >= 0 else "below"
-        gap = counted(round(abs(points)), "point")
         churned = counted(self.churned_customers, "customer")
         lost = formats.brief_money(self.churned_arr, self.currency)
         amount = (
             "" if self.churned_arr is None or not self.churned_customers else f" with {lost} ARR"
         )
-        return (
-            f"NRR is {formats.percent(self.nrr)}, {gap} {side} target, and GRR {formats.percent(self.grr)}; "
-            f"{churned}{amount} churned in a year"
-        )
+        parts = [
+            f"NRR is {formats.percent(self.nrr)} against a target of {formats.percent(self.nrr_target)}, GRR "
+            f"{formats.percent(self.grr)} against {formats.percent(self.grr_target)}",
+            f"{churned}{amount} churned in a year",
+        ]
+        if self.largest is not None:
+            parts.append(
+                f"one customer, {self.largest.name}, is {formats.percent(self.largest.share)} of ARR and renews on "
+                f"{formats.day(self.largest.renewal_on)}"
+            )
+        return "; ".join(parts)
 
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import board, tiers
 
         return {
             "retention": board.retention(self.frame("months"), self.nrr_target, self.grr_target),
-            "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency),
+            "waterfall": tiers.waterfall(self.frame("waterfall"), self.currency, finding=True),
             "predicted": board.predicted(
                 [row.model_dump() for row in self.predictions], self.currency
             ),
