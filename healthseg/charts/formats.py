@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -125,6 +125,15 @@ def signed_money(amount: Any, currency: Any = None) -> str:
     """
     text = brief_money(amount, currency)
     return f"+{text}" if not is_missing(amount) and amount > 0 else text
+
+
+def amounts(by_currency: Mapping[str, float]) -> str:
+    """Sums that cannot be added up, each in its currency.
+
+    >>> amounts({"USD": 4_371_994, "EUR": 8_890_361})
+    'EUR\\xa08.89M and USD\\xa04.37M'
+    """
+    return " and ".join(brief_money(by_currency[name], name) for name in sorted(by_currency))
 
 
 def brief_money(amount: Any, currency: Any = None) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import Rows, at
 
-LETTER, LINE, LAST_FLAGS = 6.4, 17, 6
+LETTER, LINE, LAST_FLAGS, SMALL = 6.4, 17, 6, 11
 LEFT, RIGHT = 30, 74
 SPAN = canvas.WIDTH - LEFT - RIGHT
 GLYPHS = {"calendar": "▼", "configuration": "◆", "stage": "●"}
@@ -250,6 +250,8 @@ class _ScoreTimeline:
             layers.append(canvas.layer(rows, "text", glyph, x=self.x, text="glyph"))
             named = [{key: flag[key] for key in ("day", "text")} for flag in rows if flag["text"]]
             if named:
-                words = {**look, "align": align, "dx": 9 if align == "left" else -9, "fontSize": 12}
+                # texts of this size are left out on a phone, where letters grow and would meet
+                aside = {"align": align, "dx": 9 if align == "left" else -9, "fontSize": SMALL}
+                words = {**look, **aside}
                 layers.append(canvas.layer(named, "text", words, x=self.x, text="text"))
         return layers

@@ -203,6 +203,7 @@ def test_flags_with_words_never_lie_on_each_other():
     svg = theme.svg(_history(_FRAMES["history"], _FRAMES["forecast"], marks))
     heights = re.findall(r'transform="translate\([\d.-]+,([\d.-]+)\)"[^>]*>A launch', svg)
     assert len(heights) == 4 == len(set(heights))
+    assert len(re.findall(r'font-size="11px"[^>]*>A launch', svg)) == 4, "a phone leaves them out"
 
 
 def test_the_machines_time_zone_does_not_move_a_date():

@@ -13,6 +13,7 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.integrations.alerts.run import evaluate
 from healthseg.reports.html.export import UNANSWERED
 from healthseg.reports.pages import overview_spec, page_spec
+from healthseg.reports.pages.adoption import _barriers
 from healthseg.settings.in_force import in_force
 from tests.reports.every_page import report
 from tests.reports.pages import Read
@@ -96,6 +97,31 @@ def test_amounts_of_two_currencies_are_not_added_up_on_the_board(pages):
     assert "The largest was" not in text
     assert re.search(r"Customer 01 Ltd .*USD\s13k", text)
     assert "NRR over a year" not in text and "Net change of each customer" not in text
+
+
+def test_amounts_that_cannot_be_added_up_are_shown_by_currency(pages):
+    # 9k and 4k more a customer, in turn; the first churned
+    arr = "EUR 966k and USD 1.03M ARR"
+    assert f"29 customers with {arr}, no score yet" in pages["calculate_health_score"].text
+    tiers = pages["segment_by_value_tier"]
+    assert f"29 customers with {arr}" in tiers.text and "ARR in EUR" in tiers.text
+
+
+def test_a_score_that_nobody_has_is_not_said_to_be_trusted(pages):
+    health = pages["calculate_health_score"]
+    assert "Can the score be trusted?" not in [text for level, text in health.headings]
+    assert "0% of its inputs" not in health.text and "A score needs events" in health.text
+
+
+def test_hours_of_managers_that_nobody_knows_are_a_line(pages):
+    tiers = pages["segment_by_value_tier"]
+    assert "Are there enough managers?" not in [text for level, text in tiers.headings]
+    assert "the hours of managers are not known" in tiers.text.lower()
+
+
+def test_a_feature_of_which_no_barrier_is_known_says_so():
+    assert "no barrier is known" in _barriers({"barriers": None})
+    assert _barriers({"barriers": ["cost"]}).endswith("barriers: {barriers[0]:words}")
 
 
 def test_a_manager_without_a_name_is_said_to_be_a_manager():

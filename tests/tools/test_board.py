@@ -132,6 +132,17 @@ def test_a_notice_within_the_horizon_is_what_was_predicted() -> None:
     assert (past.churned, past.churned_arr) == (2, 100_000)
 
 
+def test_of_a_day_without_known_arr_no_amount_is_said_to_have_churned() -> None:
+    """The ARR of today says nothing of an earlier day: 0 would read as if nothing of it churned."""
+    past = portfolio_board(tiny_portfolio(EVENTS, CUSTOMERS.assign(arr=10_000.0))).predicted
+    assert (past.churned, past.churned_arr, past.expected_arr, past.outcome) == (
+        1,
+        None,
+        None,
+        None,
+    )
+
+
 def test_past_predictions_say_how_to_read_the_next_one(board) -> None:
     """Expected 100 and churned 60 in two quarters, below both ranges: too high; 60 and 100 too low; one range alone tells nothing."""
 

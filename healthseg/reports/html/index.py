@@ -190,9 +190,7 @@ def _told_apart(overview: Any) -> Any:
 
 def _of_owner(overview: Any, rows: Sequence[Row]) -> str:
     """What a manager looks after: customers, ARR by currency, scores below the threshold, and what renews soon."""
-    amounts = " and ".join(
-        formats.brief_money(arr, name or None) for name, arr in sorted(_arr(rows).items())
-    )
+    amounts = formats.amounts(_arr(rows))
     scores = [row["score"] for row in overview.customers if not formats.is_missing(row["score"])]
     low = sum(score < overview.risk_threshold for score in scores)
     soon = sum(0 <= row["renewal"] <= RENEWAL_DAYS for row in rows if row["renewal"] is not None)

@@ -166,6 +166,11 @@ def _predicted_lead(board: Any) -> tuple[str, ...]:
     """The last prediction in a sentence, whether it held, and how a reader has to take the next one."""
     past = board.predicted
     if past.expected_arr is None or past.churned_arr is None:
+        if past.expected is not None:
+            return (
+                "On {predicted.predicted_on:day}, {predicted.expected:number.1} customers were expected to churn or give notice by "
+                "{predicted.until:day}; {predicted.churned:number} did",
+            )
         return (
             "{predicted.churned:number customer} churned or gave notice since {predicted.predicted_on:day}; what was expected then is "
             "unknown",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from healthseg.charts.formats import is_missing
-from healthseg.reports.spec import Cell, Points, Row, Section, Table, Text
+from healthseg.reports.spec import Card, Cell, Points, Row, Section, Table, Text
 from healthseg.rules import listed
 
 NEXT_ACTIONS = Points(
@@ -69,6 +70,14 @@ def portfolio_about(result: Any) -> str:
         if customers
     ]
     return "As of {as_of:day}" + (f" · not counted: {'; '.join(why)}" if why else "")
+
+
+def arr_cards(result: Any) -> tuple[Card, ...]:
+    """The ARR in each of several currencies that cannot be added up; names of currencies that are no codes have none."""
+    codes = filter(re.compile("[A-Z]{3}").fullmatch, sorted(result.total_arr_by_currency))
+    return tuple(
+        Card(f"ARR in {code}", f"{{total_arr_by_currency.{code}:number}}") for code in codes
+    )
 
 
 def window_notes(rows: Sequence[Row], path: str) -> tuple[str, ...]:

@@ -172,7 +172,10 @@ def _attention(health: PortfolioHealth) -> tuple[str, ...]:
         "{risk_threshold:number}"
     )
     if not health.scored_customers:
-        return ("No customer has a score: what is known of each comes first",)
+        return (
+            "No customer has a score: the largest that renew within a quarter come first",
+            "A score needs events, tickets, surveys or invoices",
+        )
     if not _has_arr(health):
         return score, "No ARR is known: the lowest scores come first"
     if not _by_probability(health):
@@ -388,6 +391,7 @@ PORTFOLIO = Page(
                 "On average {coverage:percent} of its inputs are known",
             ),
             (Fold("How well churn was predicted", (Note(("{leaving_model:sentence}",)),)),),
+            absent=_unscored,
         ),
         Section(
             "gaps",

@@ -9,6 +9,7 @@ from healthseg.charts.formats import is_missing
 from healthseg.reports.pages.common import (
     DECISIONS,
     NEXT_ACTIONS_SECTION,
+    arr_cards,
     churn_range,
     largest_first,
     portfolio_about,
@@ -56,7 +57,7 @@ def portfolio_cards(tiers: ValueTiers) -> tuple[Card, ...]:
     """ARR and its retention, the ARR of idle seats, and what may churn."""
     cards = [Card("ARR", "{total_arr:brief_money}", "{total_customers:number live customer}")]
     if tiers.total_arr is None:
-        cards = [Card("Live customers", "{total_customers:number}")]
+        cards = [Card("Live customers", "{total_customers:number}"), *arr_cards(tiers)]
     if tiers.retention is not None and tiers.retention.nrr is not None:
         months = "frames.revenue_by_month"
         cards += [
@@ -126,6 +127,14 @@ def _short(tiers: ValueTiers) -> tuple[str, ...]:
         f"{{{path}[{least}].tier}} needs {{{path}[{least}].hours_needed:number}} hours a month and has "
         f"{{{path}[{least}].hours_available:number}}",
         f"{names} have more managers than they need" if spare else "",
+    )
+
+
+def _no_hours(tiers: ValueTiers) -> str:
+    """Why managers' hours cannot be compared with those that are needed."""
+    known = (row.hours_available for row in tiers.resource_allocation_recommendations)
+    return (
+        "" if any(hours is not None for hours in known) else "the hours of managers are not known"
     )
 
 
@@ -442,6 +451,7 @@ PORTFOLIO = Page(
             "Are there enough managers?",
             _short,
             _capacity,
+            absent=_no_hours,
         ),
     ),
     method=(*METHOD, "Amounts are at the rates of {as_of:day}, those of earlier days too"),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
+from healthseg.charts.formats import sentence
 from healthseg.metrics.counting import customers
 from healthseg.metrics.families import rolled_up
 from healthseg.metrics.money import at_constant_rates, money
@@ -242,9 +243,14 @@ class HealthOfPortfolio:
         )
         table = table[LISTED].astype({"change": float}).reset_index(drop=True)
         order = table.assign(
-            unknown=table["score"].isna(), stake=-table["at_stake"].fillna(-1), low=table["score"]
+            unknown=table["score"].isna(),
+            stake=-table["at_stake"].fillna(-1),
+            low=table["score"],
+            later=~table["days_to_renewal"].between(0, self.settings.churn_horizon_days),
+            money=-table["arr"].astype(float).fillna(0.0),
         )
-        order = order.sort_values(["unknown", "stake", "low", "client_id"], kind="stable")
+        keys = ["unknown", "stake", "low", "later", "money", "client_id"]
+        order = order.sort_values(keys, kind="stable")
         return table.loc[order.index].reset_index(drop=True)
 
     def _override(self, client: str) -> str | None:
@@ -273,7 +279,7 @@ class HealthOfPortfolio:
         """Why this customer is where it is: its most severe risk, else the metric that costs it most, else its best; of a
         parent first which of its accounts is worst."""
         own, row = self._own_reason(client), self._rows[client]
-        if row["provisional"] and (why := why_no_score(row, self.settings)) != own:
+        if row["provisional"] and (why := sentence(why_no_score(row, self.settings))) != own:
             own = rules.joined([why, own])
         days, soon = self.figures[client]["renewal_days"], self.settings.churn_horizon_days
         own = words.with_renewal(own, days, soon)
@@ -288,7 +294,7 @@ class HealthOfPortfolio:
         if risks:
             return rules.joined(rule.text for rule in risks[:2])
         if self.figures[client]["score"] is None:
-            return why_no_score(self._rows[client], self.settings)
+            return sentence(why_no_score(self._rows[client], self.settings))
         worst = self._costliest.get(client)
         if worst is None:
             return "No risk stands out"

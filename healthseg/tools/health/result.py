@@ -531,7 +531,8 @@ class PortfolioHealth(Result):
             return "The portfolio has no live customers"
         customers, average = counted(self.total_customers, "customer"), self.average_score
         if average is None:
-            return f"{customers}, no score yet"
+            known = formats.amounts(self.total_arr_by_currency)
+            return f"{customers}{f' with {known} ARR' if known else ''}, no score yet"
         below = f"{self.at_risk_customers} below {self.risk_threshold:.0f}"
         arr = formats.brief_money(self.at_risk_arr, self.currency) if self.at_risk_arr else ""
         with_arr = f" with {arr} ARR" if arr else ""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 NO_YEAR = "the ARR of a year ago is not known"
 NO_RATE = "no churn rate is known of that day"
+NO_ARR = "no ARR is known of that day, or it cannot be added up"
 # losses named on the chart of retention
 EVENTS = 3
 # past predictions, at most those of a year
@@ -316,7 +317,8 @@ class BoardOfPortfolio:
         )
         if before is not None and before.churn["probability"].notna().any():
             values["expected"] = round(float(before.churn["probability"].sum()), 1)
-            if before.money.addable:
+            values |= dict.fromkeys(("expected_arr", "lower", "upper"), Figure(None, NO_ARR))
+            if before.money.addable and before.money.amounts.notna().any():
                 drawn = before.simulated_churned_arr(before.live.index)
                 tail = (1 - self.settings.interval_level) / 2
                 values["expected_arr"] = round(drawn.expected, 2)
@@ -324,14 +326,14 @@ class BoardOfPortfolio:
                 values["upper"] = round(drawn.quantile(1 - tail), 2)
         if before is not None:
             churned = churned[churned.isin(before.live.index)]
-            if before.total_arr is not None:
+            if before.total_arr is not None and before.money.amounts.notna().any():
                 arr = float(before.money.amounts.reindex(churned).sum())
         return PredictedArr(
             predicted_on=then,
             until=until,
             interval_level=self.settings.interval_level,
             churned=len(churned),
-            churned_arr=Figure(None if arr is None else round(arr, 2), self.context.missing_arr),
+            churned_arr=Figure(None if arr is None else round(arr, 2), NO_ARR),
             outcome=Figure(_outcome(arr, values["lower"], values["upper"]), NO_RATE),
             **values,
         )

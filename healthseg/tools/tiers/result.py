@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from healthseg.charts.formats import brief_money, percent
+from healthseg.charts.formats import amounts, brief_money, percent
 from healthseg.data.tables import id_text
 from healthseg.errors import ClientNotFound, hint
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
@@ -369,6 +369,8 @@ class ValueTiers(Result):
         parts = [f"{self.total_customers} customer{plural}"]
         if self.total_arr is not None:
             parts[0] += f" with {brief_money(self.total_arr, self.currency)} ARR"
+        elif self.total_arr_by_currency:
+            parts[0] += f" with {amounts(self.total_arr_by_currency)} ARR"
         largest, idle = self.pareto_analysis.largest_customer, self.growth.idle_share
         if largest is not None and self.pareto_analysis.n >= LEAST_OF_A_FIFTH:
             parts.append(f"{largest.name} alone pays {percent(largest.share)} of it")
