@@ -60,6 +60,14 @@ def test_a_churned_customer_leads_to_its_page_where_there_is_one():
     )
 
 
+def test_a_churned_customer_has_its_name_on_its_pages_and_in_sentences():
+    links = Atlas(NAMES, {"gone": frozenset({HEALTH})}, {"gone": "Dune Ltd", "older": "Elm Ltd"})
+    assert links.navigation("gone", HEALTH).trail[1].text == "Dune Ltd"
+    sentence = '<p data-format="prose">Dune Ltd and Elm Ltd churned</p>'
+    shown = links.navigation(None, HEALTH).linked(sentence)
+    assert shown.count("<a ") == 1 and f'href="../customers/gone/{HEALTH}.html">Dune Ltd' in shown
+
+
 def test_a_customer_named_in_a_sentence_leads_to_its_page():
     links = Atlas(
         {"a": "Acme", "ab": "Acme & Sons", "t1": "Twin Ltd", "t2": "Twin Ltd", "x": "Ox"},

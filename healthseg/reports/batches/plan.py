@@ -172,10 +172,11 @@ def jobs(
     content: str,
     pseudonyms: str,
     names: Mapping[str, str] | None = None,
+    churned: Mapping[str, str] | None = None,
 ) -> list[Job]:
     """The reports of this shard, the portfolio's first, which take longest.
 
-    ``names`` are the live customers' by client_id, in the order of the index.
+    ``names`` are the live customers' by client_id, in the order of the index, ``churned`` those of the churned ones.
     """
     pairs: list[tuple[str | None, str]] = []
     if BOARD in request.overviews or (request.overview and request.has(BOARD)):
@@ -197,7 +198,8 @@ def jobs(
         )
     part, count = request.shard
     available = [pair for pair in pairs if _notebook_of(request, *pair).is_file()]
-    map_of_pages = atlas(available, folder, names or dict.fromkeys(clients, ""))
+    live = names or dict.fromkeys(clients, "")
+    map_of_pages = replace(atlas(available, folder, live), churned=churned or {})
     return [
         replace(
             _job(request, *pair, portfolio, folder, content, pseudonyms),

@@ -158,8 +158,9 @@ def make_reports(
         content = plan.content(opened, values.get("as_of"), portfolios.ledger_head(opened))
         key = "" if show_users else privacy.key(opened)
         names = {row["client_id"]: str(row["name"]) for row in health.customers}
+        churned = _churned_names(opened)
         jobs = (
-            plan.jobs(request, customers, address, folder, content, key, names)
+            plan.jobs(request, customers, address, folder, content, key, names, churned)
             if request.tools or own or overviews
             else []
         )
@@ -227,6 +228,15 @@ def _of_manager(opened: Portfolio, health: Any, manager: str) -> Any:
             "uncontracted": health.uncontracted.model_copy(update={"client_ids": expired}),
         }
     )
+
+
+def _churned_names(opened: Portfolio) -> dict[str, str]:
+    """The names of the customers that churned, by client_id."""
+    rows = opened.table("customers")
+    if not {"name", "churned_on"} <= set(rows):
+        return {}
+    rows = rows[rows["churned_on"].notna() & rows["name"].notna()]
+    return dict(zip(rows["client_id"].astype(str), rows["name"].astype(str), strict=True))
 
 
 def _only_due(request: plan.Request, folder: Path, day: dt.date) -> plan.Request:

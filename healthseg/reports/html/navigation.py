@@ -198,6 +198,8 @@ class Atlas:
     customers: Mapping[str, str]
     # The tools with a page, by client_id (None: the portfolio).
     pages: Mapping[str | None, frozenset[str]]
+    # Names of churned customers by client_id.
+    churned: Mapping[str, str] = field(default_factory=dict)
 
     def navigation(self, client: str | None, tool: str) -> Navigation:
         """The links of a page; it lies two folders deep below the index, that of the portfolio one."""
@@ -207,16 +209,17 @@ class Atlas:
         if client is None:
             having = (name for name in self.pages if name is not None)  # of churned customers too
             named = dict.fromkeys((*self.customers, *having))
+            gone = [name for name in self.churned if name in self.pages]
             pages = {name: self._href(name, index, top) for name in named}
             return Navigation(
                 index,
                 (home, PageLink(label)),
                 self._tabs(None, tool),
                 customers=pages,
-                names=self.customers,
+                names={**self.customers, **{name: self.churned[name] for name in gone}},
                 reports=self._reports(None, tool),
             )
-        name = self.customers.get(client, client)
+        name = self.customers.get(client) or self.churned.get(client, client)
         before, after = self._around(client, tool, top)
         first = self._first(client)
         own = PageLink(name, "" if first == tool else f"{first}.html")
