@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from healthseg import rules
-from healthseg.charts.formats import sentence
 from healthseg.metrics.counting import customers
 from healthseg.metrics.families import rolled_up
 from healthseg.metrics.money import at_constant_rates, money
@@ -242,16 +241,12 @@ class HealthOfPortfolio:
             }
         )
         table = table[LISTED].astype({"change": float}).reset_index(drop=True)
-        order = table.assign(
-            unknown=table["score"].isna(),
-            stake=-table["at_stake"].fillna(-1),
-            low=table["score"],
-            later=~table["days_to_renewal"].between(0, self.settings.churn_horizon_days),
-            money=-table["arr"].astype(float).fillna(0.0),
-        )
-        keys = ["unknown", "stake", "low", "later", "money", "client_id"]
-        order = order.sort_values(keys, kind="stable")
-        return table.loc[order.index].reset_index(drop=True)
+        soon = table["days_to_renewal"].between(0, self.settings.churn_horizon_days)
+        stake, money = -table["at_stake"].fillna(-1), -table["arr"].astype(float).fillna(0.0)
+        order = table[["score", "client_id"]].assign(stake=stake, later=~soon, money=money)
+        order.insert(0, "unknown", table["score"].isna())
+        keys = ["unknown", "stake", "score", "later", "money", "client_id"]
+        return table.loc[order.sort_values(keys, kind="stable").index].reset_index(drop=True)
 
     def _override(self, client: str) -> str | None:
         """What overrides the score, in words."""
@@ -279,7 +274,7 @@ class HealthOfPortfolio:
         """Why this customer is where it is: its most severe risk, else the metric that costs it most, else its best; of a
         parent first which of its accounts is worst."""
         own, row = self._own_reason(client), self._rows[client]
-        if row["provisional"] and (why := sentence(why_no_score(row, self.settings))) != own:
+        if row["provisional"] and (why := why_no_score(row, self.settings)) != own:
             own = rules.joined([why, own])
         days, soon = self.figures[client]["renewal_days"], self.settings.churn_horizon_days
         own = words.with_renewal(own, days, soon)
@@ -294,7 +289,7 @@ class HealthOfPortfolio:
         if risks:
             return rules.joined(rule.text for rule in risks[:2])
         if self.figures[client]["score"] is None:
-            return sentence(why_no_score(self._rows[client], self.settings))
+            return why_no_score(self._rows[client], self.settings)
         worst = self._costliest.get(client)
         if worst is None:
             return "No risk stands out"

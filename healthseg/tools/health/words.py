@@ -95,6 +95,7 @@ def with_renewal(reason: str, renewal_days: float | None, soon: int) -> str:
     >>> with_renewal("NPS is 0", 8, 90), with_renewal("Renewal in 8 days with a score of 51", 8, 90)
     ('NPS is 0; renews in 8 days', 'Renewal in 8 days with a score of 51')
     """
+    reason = formats.sentence(reason)
     if renewal_days is None or not 0 <= renewal_days <= soon or "renewal" in reason.lower():
         return reason
     return f"{reason}; renews in {rules.counted(renewal_days, 'day')}"
