@@ -226,11 +226,17 @@ def _full_and_idle(seats: pd.DataFrame) -> str:
     return f"{customers}, {idle:.0f} fewer than half"
 
 
+def _first_cause(calendar: str | None) -> str | None:
+    """The first of a day's causes without its kind: "holiday: Christmas Day; …" is too long beside a point."""
+    if not isinstance(calendar, str):
+        return None
+    first = calendar.partition(";")[0]
+    return first.partition(": ")[2] or first
+
+
 def days(frame: pd.DataFrame) -> Picture:
     unusual = int(frame["unusual"].sum()) if len(frame) else 0
-    if len(frame):  # "holiday: Christmas Day; holiday: Boxing Day" is too long beside a point
-        first = frame["calendar"].str.partition(";")[0].str.partition(": ")
-        frame = frame.assign(calendar=first[2].where(first[2] != "", first[0]))
+    frame = frame.assign(calendar=[_first_cause(text) for text in frame["calendar"]])
     return lines.marked_line(
         frame,
         f"{unusual} day{' was' if unusual == 1 else 's were'} unlike the others in a year",

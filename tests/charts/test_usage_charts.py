@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from healthseg.charts import theme
+from healthseg.charts import theme, usage
 from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement, UsageTrends
 
 DAYS = pd.date_range("2025-03-03", periods=4, freq="7D")
@@ -123,6 +123,11 @@ def test_a_chart_is_valid_and_drawn_with_title_and_number(name):
 @pytest.mark.parametrize("name", FINDINGS)
 def test_a_title_says_what_the_chart_shows(name):
     assert DRAWN[name].usermeta["title"] == FINDINGS[name]
+
+
+def test_days_of_a_portfolio_without_a_calendar_are_drawn():
+    days = PORTFOLIO_DAYS.assign(calendar=pd.Series([None] * len(PORTFOLIO_DAYS), dtype=object))
+    assert not theme.is_empty(usage.days(days))
 
 
 @pytest.mark.parametrize("name", NOTHING)
