@@ -426,6 +426,8 @@ TEXTUAL: dict[str, Callable[[Any], str]] = {
     "lower_list": lambda items: ", ".join(plain(item).lower() for item in items or ()),
     # A text up to its first bracket or comma.
     "short": lambda text: re.split(r" \(|,", prose(text))[0],
+    # The first step of a path, "a → a".
+    "first_step": lambda text: words(text.split(" → ")[0]),
     "steps": lambda texts: "; ".join(map(prose, texts or ())),
     # At most two steps, a sentence each.
     "two_steps": lambda texts: ". ".join(map(prose, (texts or ())[:2])),

@@ -256,7 +256,7 @@ def _path(before: ScoredSide, bridge: ScoredSide, after: ScoredSide) -> list[Sco
 
 def _cap_part(then: ScoredSide, now: ScoredSide) -> str:
     """What caps the score now, else what did and no longer does."""
-    return now.cap or (f"No longer so: {then.cap}" if then.cap else "")
+    return now.cap or ("No longer capped" if then.cap else "")
 
 
 def _part(

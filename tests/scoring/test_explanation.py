@@ -118,7 +118,7 @@ def test_a_cap_is_named_by_what_caps_the_score_and_by_what_no_longer_does(panel)
         return next(part.label for part in parts if part.kind == "cap")
 
     assert label(without, noticed) == "Notice given: capped at 39"
-    assert label(noticed, without) == "No longer so: Notice given: capped at 39"
+    assert label(noticed, without) == "No longer capped"
     overdue = row(panel({"worst_days_overdue": 60}))
     assert label(without, overdue) == "An invoice is 60 days overdue: capped at 59"
 

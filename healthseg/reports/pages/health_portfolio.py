@@ -127,13 +127,8 @@ def _portfolio_cards(health: PortfolioHealth) -> tuple[Card, ...]:
         ),
         Card(
             "Below {risk_threshold:number}",
-            "{at_risk_customers:number}" if health.scored_customers else "",
-            "customers",
-        ),
-        Card(
-            "ARR below the threshold",
-            "{at_risk_arr:brief_money}" if known else "",
-            "of the customers below" if known else "no ARR is known",
+            "{at_risk_customers:number customer}" if health.scored_customers else "",
+            "with {at_risk_arr:brief_money} ARR" if known else "no ARR is known",
         ),
         Card(
             _at_stake(health),
@@ -215,6 +210,20 @@ def _attention_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
     return (table,)
 
 
+def _movers_lead(health: PortfolioHealth) -> tuple[str, ...]:
+    """Who fell and who rose most."""
+
+    def most(side: str, verb: str) -> str:
+        return (
+            f"{{movers_{side}[0].name}} {verb} most, by {{movers_{side}[0].change:signed}} to "
+            f"{{movers_{side}[0].score:number}}"
+        )
+
+    known = [(health.movers_down, "down", "fell"), (health.movers_up, "up", "rose")]
+    moved = "; ".join(most(side, verb) for rows, side, verb in known if rows)
+    return (f"In {{lookback_period_days:number day}} {moved}",) if moved else ()
+
+
 def _movers_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
     def table(direction: str) -> Table:
         return Table(
@@ -238,7 +247,7 @@ def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
     currencies = Table(
         "total_arr_by_currency",
         {"Currency": "page_key", "ARR": "page_item:number"},
-        "ARR by currency",
+        "ARR by the currency of the contracts",
         "currencies",
     )
     return (
@@ -331,7 +340,7 @@ PORTFOLIO = Page(
         Section(
             "movers",
             "Who moved most, up and down?",
-            ("Over the last {lookback_period_days:number day}",),
+            _movers_lead,
             _movers_blocks,
             absent=_unscored,
         ),

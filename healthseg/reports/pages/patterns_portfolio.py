@@ -10,6 +10,7 @@ from healthseg.reports.pages.patterns import (
     METHOD,
     METHOD_FACTS,
     SIGNS,
+    activity,
     is_other,
     unusual,
     with_figures,
@@ -304,7 +305,7 @@ def _topics(patterns: EngagementPatterns) -> tuple[str, ...]:
     again = [at for at, pair in enumerate(pairs) if len(pair) == 2 and pair[0] == pair[1]]
     other = [at for at, pair in enumerate(pairs) if len(set(pair)) > 1]
     return (
-        f"The same topic often comes back: {', '.join(f'{{{path}[{at}]:words}}' for at in again)}"
+        f"The same topic often comes back: {', '.join(f'{{{path}[{at}]:first_step}}' for at in again)}"
         if again
         else "",
         f"One ticket often leads to another: {', '.join(f'{{{path}[{at}]:words}}' for at in other)}; cover the second topic "
@@ -316,7 +317,8 @@ def _topics(patterns: EngagementPatterns) -> tuple[str, ...]:
 
 def _reach(patterns: EngagementPatterns) -> tuple[Block, ...]:
     missing = () if patterns.support_patterns else (Missing("Tickets", "support_patterns"),)
-    tickets = (Note(_topics(patterns)), *missing)
+    week = Fold("When users are active, by weekday and hour", activity(patterns))
+    tickets = (Note(_topics(patterns)), *missing, week)
     if patterns.communication_patterns is None:
         return (Missing("The response to messages", "communication_patterns"), *tickets)
     finer = (
