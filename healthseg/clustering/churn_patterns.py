@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 USED, ORDER = "uses ", "took up "
+# beside the count of events, how who is leaving uses less within the same days
+SAME_DAYS = ("seat_utilisation", "stickiness_30d", "days_since_last_person_event")
 OUTCOME_COLUMNS = [
     "hazard_ratio",
     "hazard_lower",
@@ -67,7 +69,9 @@ class ChurnHypotheses:
             self.late = (date > date.quantile(0.5)).to_numpy()
         self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer, self.units = pd.factorize(rows["client_id"], sort=True)
-        self.activity = _scaled_log(rows, "person_events_28d")
+        self.activity = np.column_stack(
+            [_scaled_log(rows, "person_events_28d"), *(_scaled(rows, name) for name in SAME_DAYS)]
+        )
 
     @property
     def reason(self) -> str | None:
@@ -252,6 +256,18 @@ def _scaled_log(rows: pd.DataFrame, name: str) -> np.ndarray:
     logs = np.log1p(np.nan_to_num(rows[name].to_numpy(dtype=float, na_value=np.nan)))
     scaled = (logs - logs.mean()) / (logs.std() or 1)
     return np.column_stack([scaled, scaled**2])
+
+
+def _scaled(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """A metric in standard deviations (days as logs), for regressions; what is unknown is at the mean."""
+    if name not in rows or not len(rows):
+        return np.empty((len(rows), 0))
+    values = rows[name].to_numpy(dtype=float, na_value=np.nan)
+    values = np.log1p(values) if name.startswith("days") else values
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return np.empty((len(rows), 0))
+    return np.nan_to_num((values - known.mean()) / (known.std() or 1))[:, None]
 
 
 def _nearer_end(tried: pd.DataFrame) -> np.ndarray:
