@@ -86,6 +86,9 @@ def test_without_an_earlier_run_the_index_says_what_changed_in_the_look_back(tmp
     }
     assert changes["groups"][1]["lines"][0]["text"].startswith("63 to 52, EUR")
     assert [line["name"] for line in changes["moved"]] == ["Birch", "Alder"]
+    same_day = {"as_of": str(samples.AS_OF), "customers": {"a": [52, "low"]}}
+    again = index.changes(result, same_day, index.ReportFolder(tmp_path, tmp_path, [], {}))
+    assert again == changes, "a second run of a day says what changed before that day"
 
 
 def test_customers_of_one_name_are_told_apart_and_lead_to_their_cards(tmp_path):

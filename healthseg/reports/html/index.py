@@ -337,7 +337,10 @@ def changes(
     overview: Any, before: Mapping[str, Any], reports: ReportFolder, owned: bool = False
 ) -> dict[str, Any]:
     """What is different from the last run, or without one from the look-back's start: who gave notice, churned, fell below
-    the band Healthy or recovered, whose score moved by 5 or more. A manager's are ``owned``: the last run may have had others."""
+    the band Healthy or recovered, whose score moved by 5 or more. A manager's are ``owned``: the last run may have had others.
+    A run as of the same day is no earlier one."""
+    if before.get("as_of") == str(overview.as_of):
+        before = {}
     rows = {row["client_id"]: row for row in overview.customers}
     gone = {row["client_id"]: row["name"] for row in overview.churned_lately}
     earlier = before.get("customers") or _look_back(overview)
