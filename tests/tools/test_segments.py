@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from healthseg.testing import tiny_portfolio
 from healthseg.tools.next_actions import NextActions
 from healthseg.tools.segmentation import resolved_segment
 from healthseg.tools.segmenters import label
-from healthseg.tools.segments.segment import set_apart_by
+from healthseg.tools.segments.segment import _most_tickets, set_apart_by
 
 DAYS = [f"2025-03-{day:02d} 09:00:00" for day in range(1, 31)]
 
@@ -101,10 +102,19 @@ def test_customers_that_cannot_be_placed_are_in_their_own_segment_with_the_reaso
     result = hs.segment_customers(small, {}, "industry", 1)
     assert sizes(result) == {"a": 6, "b": 3, "Not placed": 1}
     assert result.unplaced == {"no industry is known": 1} and result.segments_created == 2
+    assert result.verdict().startswith("9 of 10 customers in 2 segments")
     assert (
         not result.segments[-1].placed
         and "no industry is known" in result.segments[-1].segment_description
     )
+
+
+def test_tickets_begin_with_the_customer_that_has_most_of_them():
+    tickets = pd.Series({"a": 1.0, "b": 91.0, "c": 0.0, "d": 2.0})
+    context = SimpleNamespace(
+        names=pd.Series({"a": "Acme", "b": "Bolt", "c": "Crane", "d": "Dune"})
+    )
+    assert _most_tickets(context, tickets) == "Bolt (91), Dune (2) and Acme (1)"
 
 
 def test_the_top_fifth_is_the_sum_of_the_sorted_amounts(small):

@@ -91,6 +91,7 @@ def test_seats_in_use_are_the_users_of_the_customers_whose_seats_are_known():
     response = portfolio_usage(tiny_portfolio(events, customers))
     assert (response.monthly_active_users, response.customers_with_seats) == (4, 1)
     assert (response.seats_in_use, response.licensed_seats) == (2, 4)
+    assert response.verdict().startswith("4 users active in 30 days; 50% of 4 paid seats in use;")
     assert response.seat_utilisation == 0.5
 
 

@@ -159,7 +159,7 @@ def _factors(page: Any) -> Parts:
         Points(
             "health.contributing_factors.negative_detail",
             "{text:prose}",
-            heading="What else pulls it down" if said else "What pulls it down",
+            heading="What also pulls it down" if said else "What pulls it down",
             limit=5,
             where=lambda row: row["metric"] not in said,
         ),

@@ -168,7 +168,7 @@ CHURNING = Table(
         "Churn in 90 days": Cell("churn_probability:percent", bar=LARGEST),
         "Expected churned ARR": "expected_churned_arr:brief_money",
         "ARR": "arr:brief_money",
-        "First warning sign": _shown,
+        "Shows": _shown,
         "Renewal": "renewal_on:day",
         "Manager": "csm_id:manager",
     },
@@ -193,12 +193,26 @@ READY = Table(
 )
 
 
+NAMED_BEFORE = (
+    "Of {predictive_insights.confidence_n:number customer} named as likely to churn on earlier dates, "
+    "{predictive_insights.confidence_score:percent} did within 90 days"
+)
+
+
 def _likely_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
     if not _likely(patterns):
         return ("No customer is twice as likely to churn as the average one",)
+    insights = patterns.predictive_insights
     return (
         "{predictive_insights.likely_churn_candidates:number customer} with "
         "{predictive_insights.churn_candidates_arr:brief_money} ARR are at least twice as likely to churn as the average one",
+        NAMED_BEFORE if insights and insights.confidence_n else "",
+        "The signs that they show may be chance"
+        + (
+            ""
+            if not patterns.risk_patterns
+            else ", but for {risk_patterns:count} that held when tested"
+        ),
     )
 
 
@@ -225,7 +239,7 @@ BUNDLES = Points(
     "{support:number} of the {users_of_any:number customer} that use one of them use all ({co_usage_rate:percent}): "
     "show the other to those that do not",
     "{bundle:sum_words}",
-    heading="Used together",
+    heading="Used together, by customers that had not churned before the window",
 )
 
 
@@ -462,12 +476,7 @@ PORTFOLIO = Page(
     sure=(
         "{testing.behaviours:number pattern} of behaviour were tested, with {testing.by_type.temporal:number} of hours and weekdays; "
         "of those shown at most one in twenty should be chance, and each shows again in later data",
-        lambda patterns: (
-            "Of {predictive_insights.confidence_n:number customer} named as likely to churn on earlier dates, "
-            "{predictive_insights.confidence_score:percent} did within 90 days"
-            if patterns.predictive_insights
-            else ""
-        ),
+        lambda patterns: NAMED_BEFORE if patterns.predictive_insights else "",
         lambda patterns: (
             "{persona_evidence.users:number user} with 20 events or more were placed in personas, "
             "{persona_evidence.not_clustered:number} did too little"

@@ -113,7 +113,11 @@ def _worst(segmentation: Segmentation) -> str:
 def portfolio_cards(segmentation: Segmentation) -> tuple[Card, ...]:
     worst, migration = _worst(segmentation), segmentation.migration
     cards = [Card("Customers", "{total_customers:number}", "{unplaced:total} could not be placed")]
-    cards.append(Card("ARR", "{total_arr:brief_money}", "in {segments_created:number segment}"))
+    apart = [f"segments[{at}]" for at, row in enumerate(segmentation.segments) if not row.placed]
+    note = "in {segments_created:number segment}"
+    if apart:
+        note = f"{{{apart[0]}.total_arr:brief_money}} of it in none of {{segments_created:number segment}}"
+    cards.append(Card("ARR", "{total_arr:brief_money}", note))
     if worst:
         note = f"of {{{worst}.total_arr:brief_money}} ARR may churn in 90 days"
         cards.append(

@@ -182,7 +182,7 @@ PORTFOLIO = Page(
                         "Paid": "seats:number",
                         "ARR": "arr:money",
                     },
-                    "Most idle seats",
+                    "Fewer than half of the seats in use, the most idle first",
                     "customers",
                 ),
             ),

@@ -320,8 +320,10 @@ class Segmentation(Result):
                 f"None of {counted(self.total_customers, 'customer')} could be placed in a segment"
             )
         worst = max(placed, key=lambda segment: segment.expected_churned_arr_90d or 0.0)
+        members = sum(segment.customer_count for segment in placed)
+        of = "" if members == self.total_customers else f"{members} of "
         parts = [
-            f"{counted(self.total_customers, 'customer')} in {counted(len(placed), 'segment')}"
+            f"{of}{counted(self.total_customers, 'customer')} in {counted(len(placed), 'segment')}"
         ]
         if worst.expected_churned_arr_90d and worst.total_arr is not None:
             loss, arr = (

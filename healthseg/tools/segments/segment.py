@@ -113,13 +113,13 @@ def rule_figures(
         "below_names": score < settings.band_edges[1],
         "champion_names": score >= settings.band_edges[2],
         "inactive_names": silent >= settings.silent_days,
-        "ticket_names": rows["open_high_tickets"].astype(float) > 0,
         "overdue_names": overdue >= settings.segment_overdue_days,
         "declining_names": context.trends["trend"].reindex(rows.index) == "declining",
         "names": score.index == score.index,
     }
     return figures | {
         **{name: _named(context, rows.index[chosen], loss, arr) for name, chosen in names.items()},
+        "ticket_names": _most_tickets(context, rows["open_high_tickets"].astype(float)),
         "customers": len(rows),
         "healthy_score": settings.band_edges[1],
         "champion_score": settings.band_edges[2],
@@ -134,6 +134,12 @@ def _named(context: PortfolioContext, clients: pd.Index, loss: pd.Series, arr: p
     order = pd.DataFrame({"loss": loss.reindex(clients), "arr": arr.reindex(clients)}).astype(float)
     ranked = order.sort_values(["loss", "arr"], ascending=False, kind="stable").index
     return rules.listed(context.names.reindex(ranked[:NAMED]).astype(str))
+
+
+def _most_tickets(context: PortfolioContext, tickets: pd.Series) -> str:
+    """The names of the customers with the most open tickets, each with its count."""
+    first = tickets[tickets > 0].sort_values(ascending=False, kind="stable")[:NAMED]
+    return rules.listed([f"{context.names[client]} ({n:.0f})" for client, n in first.items()])
 
 
 def _mean(values: pd.Series) -> float | None:

@@ -447,7 +447,7 @@ class PortfolioUsage(Result):
         seats = (
             ""
             if self.seat_utilisation is None
-            else f" on {100 * self.seat_utilisation:.0f}% of the seats paid for"
+            else f"; {100 * self.seat_utilisation:.0f}% of {counted(self.licensed_seats or 0, 'paid seat')} in use"
         )
         active = (
             "Too few days are tracked"
