@@ -256,7 +256,8 @@ def matrix(moves: pd.DataFrame) -> Picture:
         "source",
         "target",
         "share",
-        text=lambda move: formats.percent(move["share"]),
+        # four decimals, as in responses: text and chart round alike
+        text=lambda move: formats.percent(round(move["share"], 4)),
         under=lambda move: f"n = {formats.number(move['n'])}",
         tip=lambda move: formats.filled(
             "{source:Words} to {target:words}: {share:percent}, {n:number} of {of:number}", move

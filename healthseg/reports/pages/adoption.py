@@ -321,7 +321,7 @@ def _abandoned(adoption: PortfolioAdoption) -> tuple[str, ...]:
     row = f"abandoned[{worst}]"
     return (
         f"{{{row}.feature:Words}} is dropped most often: {{{row}.abandoned:number}} of {{{row}.adopters:number customer}} "
-        f"stopped using it, {{{row}.readopted:number}} of them came to use it again",
+        f"that were ever seen to adopt it stopped using it, {{{row}.readopted:number}} of them came to use it again",
     )
 
 

@@ -471,10 +471,7 @@ class PatternRequest:
     def _customer_frame(self) -> pd.DataFrame:
         """Customers of the scope that show a significant sign of churn, or are candidates: the most expected churned ARR
         first. ``warnings`` are all the warning signs that they show, significant ones first."""
-        keys = sorted(
-            (s.name for s in SIGNS if s.kind == RISK),
-            key=lambda key: key not in self.churn.risk_keys,
-        )
+        keys = [*self.churn.risk_keys, *(sign.name for sign in SIGNS if sign.kind == RISK)]
         now = {key: self.churn.showing(key) for key in keys}
         churn = set(self.ahead.churn_candidates or []) if self.ahead else set()
         expand = set(self.ahead.expansion_candidates or []) if self.ahead else set()
