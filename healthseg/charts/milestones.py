@@ -115,7 +115,8 @@ def _end_text(row: dict) -> str:
     if row["status"] == "completed":
         return f"day {formats.number(row['completed'])}{due}"
     if row["status"] == "overdue":
-        late = f"overdue {formats.number(row['today'] - row['target'])} days"
+        days = f"{formats.number(row['today'] - row['target'])} days"
+        late = f"record to close · due {days} ago" if row["to_close"] else f"overdue {days}"
         return f"{late} · {formats.words(row['blocker'])}" if row["blocked"] else late
     progress = ""
     if row["users"] and not formats.is_missing(row["reached"]):

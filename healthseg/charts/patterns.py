@@ -195,5 +195,5 @@ def week(frame: pd.DataFrame) -> theme.Picture:
         frame,
         "Hours of the week",
         f"Hours in which a user was active, local time; n = {formats.number(frame['user_hours'].sum())}",
-        "No event of a user has a time of day in this period.",
+        "Too few hours with an active user, or no event has a time of day in this period.",
     )

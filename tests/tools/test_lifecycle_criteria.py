@@ -139,3 +139,22 @@ def test_a_contract_that_renews_by_itself_has_not_ended():
         "disagreements"
     )
     assert table.loc[table["kind"] == "contract", "client_id"].tolist() == ["b"]
+
+
+def test_a_notice_contradicts_an_expanded_stage_and_no_active_one():
+    who = customers(a="2025-01-01", b="2025-01-01", c="2025-01-01")
+    who["notice_on"] = ["2025-06-10", "2025-06-10", None]
+    stages = changes(
+        ("a", "expanded", "2025-06-13"),
+        ("b", "active", "2025-02-01"),
+        ("c", "expanded", "2025-06-13"),
+    )
+    opened = portfolio_of(stages, who=who)
+    texts = {
+        client: [part.text for part in manage(opened, client, "get_stage").disagreements]
+        for client in "abc"
+    }
+    said = "recorded expanded, but notice was given on 10 Jun 2025"
+    assert texts == {"a": [said], "b": [], "c": []}
+    table = portfolio_lifecycle(opened).frame("disagreements")
+    assert table[["client_id", "kind", "reason"]].to_numpy().tolist() == [["a", "notice", said]]

@@ -144,6 +144,22 @@ def test_records_to_close_are_apart_from_what_is_late(demo, overall):
     assert own.overall_progress.on_track and own.overall_progress.records_to_close
     assert "to close" in own.verdict() and "overdue" not in own.verdict()
     assert own.recommendations[0].rules[0].rule == "close_record"
+    assert "Nothing is overdue" not in str(own.success_probability.positive_factors)
+    drawn = str(own.charts()["plan"].to_dict())
+    assert "record to close" in drawn and "overdue" not in drawn
+
+
+def test_a_customer_is_not_among_the_quarter_that_it_is_compared_with(demo):
+    began = MilestoneDay.of(demo, demo.as_of()).cohort("first_value")
+    fullest = began[began["quarter"] == began["quarter"].mode()[0]]
+    own = hs.track_adoption_milestones(demo, fullest["client_id"].iloc[-1])
+    curves, compared = own.frame("value"), 0
+    for part in own.time_to_value.detail:
+        others = curves[(curves["mark"] == part.mark) & (curves["name"] == part.quarter)]
+        if len(others):
+            assert others["n"].unique().tolist() == [part.cohort_n]
+            compared += 1
+    assert compared
 
 
 def test_two_openings_give_the_same_bytes(demo_folder, demo, overall):

@@ -132,6 +132,20 @@ def test_a_fall_is_decreasing_and_a_flat_series_stable():
     )
 
 
+def test_weeks_that_differ_too_much_are_not_called_stable():
+    counts = [0, 9, 0, 40, 1, 30, 0, 25, 2, 60, 0, 50, 3, 0]
+    rows = []
+    for week, count in enumerate(counts):
+        day = pd.Timestamp("2025-01-01") + pd.Timedelta(days=7 * week)
+        rows += [("a", f"{day:%Y-%m-%d} {hour % 24:02d}:00:00", "u1") for hour in range(count)]
+    last = pd.Timestamp("2025-01-01") + pd.Timedelta(days=7 * len(counts) - 1)
+    customers = pd.DataFrame({"client_id": ["a"], "signup_date": ["2024-01-01"]})
+    portfolio = tiny_portfolio(rows, customers, {"data_until": f"{last:%Y-%m-%d}"})
+    trends = hs.track_usage_engagement(portfolio, "a").usage_trends
+    assert trends.trend_direction == "stable" and trends.growth_interval.upper > 0.1
+    assert trends.statement == "Usage shows no clear trend"
+
+
 def test_a_champion_who_stops_is_an_alert_and_a_rare_visitor_who_does_is_none():
     thrice = pd.date_range("2025-01-01", "2025-06-30", freq="8h")
     rest = [at(day.date(), user=f"u{number % 4}") for number, day in enumerate(thrice)]

@@ -9,6 +9,7 @@ import html
 import itertools
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -160,8 +161,10 @@ def _opening(opening: document.Opening) -> str:
 
 
 def _title(title: document.Title) -> str:
-    tag = "bdi" if title.level == 1 else "span"
-    return f"<h{title.level}>{text_of(title.text, tag)}</h{title.level}>"
+    tag, text = ("bdi" if title.level == 1 else "span"), title.text
+    if title.level == 1:  # a page leads nowhere by its own title
+        text = Filled(tuple(replace(piece, client="") for piece in text.pieces))
+    return f"<h{title.level}>{text_of(text, tag)}</h{title.level}>"
 
 
 def _paragraph(paragraph: document.Paragraph) -> str:

@@ -137,6 +137,8 @@ def _late(customer: AdoptionMilestones) -> tuple[str, ...]:
         else "{overall_progress.overdue_milestones:number milestone} overdue, of which "
         "{overall_progress.records_to_close:number} only to close in the records"
         if current
+        else ""
+        if to_close
         else "Nothing is overdue",
         old if to_close and not current else "",
         "{blockers:count} blocked" if customer.blockers else "No milestone is blocked",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -95,9 +96,18 @@ def _border(standing: SegmentPlace) -> tuple[Card, ...]:
         Card(
             "To the next segment",
             f"{{customer_standing.border:{form}}}",
-            "{customer_standing.next_segment}",
+            f"{_side(standing)}{{customer_standing.next_segment}}",
         ),
     )
+
+
+def _side(standing: SegmentPlace) -> str:
+    """On which side of the nearest border it is; nothing where no single metric decides."""
+    if standing.value is None or (standing.above is None and standing.up_to is None):
+        return ""
+    over = math.inf if standing.above is None else standing.value - standing.above
+    under = math.inf if standing.up_to is None else standing.up_to - standing.value
+    return "above " if over < under else "below "
 
 
 def _standing_lead(segmentation: Segmentation) -> tuple[str, ...]:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 TREND = Card(
     "Usage trend",
     lambda usage: (
-        "{usage_trends.trend_direction:Words}"
+        "Not clear"
+        if usage.usage_trends.unclear
+        else "{usage_trends.trend_direction:Words}"
         if usage.usage_trends.trend_direction == "stable"
         else "{usage_trends.weekly_growth_rate:signed_percent.1}"
     ),
@@ -110,6 +112,11 @@ def _amount(usage: UsageEngagement) -> tuple[str, ...]:
         "{engagement_metrics.seat_utilisation:percent} of the {engagement_metrics.licensed_seats:number seat} paid for "
         "were used in 30 days"
     )
+    if metrics.daily_active_users == 0:
+        return (
+            used,
+            "Somebody was active on {usage_analytics.active_days:number} of {analysis_period.days:number day}",
+        )
     return used, "On an average day {engagement_metrics.daily_active_users:number user} are active"
 
 
@@ -194,7 +201,11 @@ CUSTOMER = Page(
                 Facts(
                     {
                         "Active users in the period": "{engagement_metrics.active_users:number}",
-                        "On an average day": "{engagement_metrics.daily_active_users:number}",
+                        "On an average day": lambda usage: (
+                            "less than one"
+                            if usage.engagement_metrics.daily_active_users == 0
+                            else "{engagement_metrics.daily_active_users:number}"
+                        ),
                         "Provisioned users": "{engagement_metrics.provisioned_users:number}",
                         "Activated": "{engagement_metrics.user_activation_rate:percent}",
                         "Features adopted of those entitled": "{engagement_metrics.feature_adoption_rate:percent}",

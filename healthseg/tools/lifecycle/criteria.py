@@ -296,6 +296,7 @@ def all_met(states: Sequence[CriterionState]) -> bool:
 # -- what the data say against the record --------------------------------------------------
 
 IN_USE = ("onboarding", "active", "engaged", "renewing", "expanded")
+GROWING = ("renewing", "expanded")
 NO_CUSTOMER = (None, "prospect", "trial", "churned")
 
 
@@ -358,6 +359,10 @@ def disagreements(
                 "usage", stage, "at_risk", last, f"no user has been active since {_day_text(last)}"
             )
         )
+    notice = figures.get("notice_on")
+    if stage in GROWING and notice is not None and notice <= day and churned_on is None:
+        why = f"notice was given on {_day_text(notice)}"
+        parts.append(_disagreement("notice", stage, "at_risk", notice, why))
     return parts + _against_score_and_renewal(stage, figures, settings)
 
 
@@ -386,6 +391,11 @@ def _disagreement(
         since=since,
         text=f"recorded {stage.replace('_', ' ')}, but {text}",
     )
+
+
+def day_of(value: Any) -> dt.date | None:
+    """A customer's date as a day; None where it has none."""
+    return None if value is None or pd.isna(value) else pd.Timestamp(value).date()
 
 
 def _day_text(day: dt.date | None) -> str:

@@ -34,6 +34,7 @@ from healthseg.tools.lifecycle.criteria import (
     contracts,
     criterion_state,
     customer_days,
+    day_of,
     disagreements,
     needed,
     suggestion,
@@ -200,7 +201,7 @@ class CustomerStage:
             self.stage,
             last.day if last else None,
             self.churned_on,
-            self.now,
+            {**self.now, "notice_on": day_of(self.customer.get("notice_on"))},
             self.day,
             self.settings,
         )
@@ -266,8 +267,7 @@ class CustomerStage:
 
     @property
     def churned_on(self) -> dt.date | None:
-        day = self.customer["churned_on"]
-        return None if pd.isna(day) else pd.Timestamp(day).date()
+        return day_of(self.customer["churned_on"])
 
     @cached_property
     def spells(self) -> list[StageSpell]:

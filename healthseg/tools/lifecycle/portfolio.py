@@ -23,7 +23,7 @@ from healthseg.metrics.stages import (
 from healthseg.periods import weekly
 from healthseg.tools.base import TriggeredRule
 from healthseg.tools.context import PortfolioContext, chosen_customers, chosen_warnings
-from healthseg.tools.lifecycle.criteria import contract_figures, contracts, disagreements
+from healthseg.tools.lifecycle.criteria import contract_figures, contracts, day_of, disagreements
 from healthseg.tools.lifecycle.customer import TOOL, PositionOnCurve, position_on_curve
 from healthseg.tools.lifecycle.moves import current_spells, plan
 from healthseg.tools.lifecycle.result import PortfolioLifecycle, StageAgainstScore
@@ -349,10 +349,8 @@ class LifecycleOfPortfolio:
 
     def disagreements(self) -> pd.DataFrame:
         """Where a recorded stage and contracts, leaving or usage are two things, most ARR first."""
-        churned_on, known = (
-            customers_as_of(self.portfolio, self.day)["churned_on"],
-            contracts(self.portfolio),
-        )
+        customers, known = customers_as_of(self.portfolio, self.day), contracts(self.portfolio)
+        churned_on, notice_on = customers["churned_on"], customers.get("notice_on")
         silent = self.everyone["days_since_last_person_event"]
         rows = []
         for client, spell in self.spells.items():
@@ -367,8 +365,8 @@ class LifecycleOfPortfolio:
                 figures["provisional"] = provisional == 1
                 ahead = self.live.loc[client, "days_to_renewal"]
                 figures["days_to_renewal"] = None if pd.isna(ahead) else float(ahead)
-            day = churned_on[client]
-            churned = None if pd.isna(day) else pd.Timestamp(day).date()
+            figures["notice_on"] = None if notice_on is None else day_of(notice_on[client])
+            churned = day_of(churned_on[client])
             rows += [
                 {
                     "client_id": client,

@@ -123,7 +123,7 @@ class NextStage(Part):
 class Disagreement(Part):
     """Where another table contradicts the recorded stage."""
 
-    kind: str = Field(description="contract, leaving, usage, score or renewal")
+    kind: str = Field(description="contract, leaving, usage, notice, score or renewal")
     recorded_stage: str = Field(description="Recorded stage")
     suggests: str = Field(description="Stage that the table suggests")
     since: dt.date | None = Field(description="Since when")

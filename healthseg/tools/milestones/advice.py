@@ -325,6 +325,7 @@ def success_figures(
         **{f"{part.mark}_word": part.word for part in value.detail},
         "overdue_required": progress.overdue_required,
         "overdue": _late(progress),
+        "to_close": progress.records_to_close,
         "completed": progress.completed_milestones,
         "total": progress.total_milestones,
         "blocked": len(ages),

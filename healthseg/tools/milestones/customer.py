@@ -52,6 +52,7 @@ FRAME_COLUMNS = [
     "name",
     "category",
     "status",
+    "to_close",
     "required",
     "target_days",
     "anchor_day",
@@ -133,7 +134,7 @@ class CustomerMilestones:
         ).with_frames(
             milestones=self._milestones_frame(),
             marks=marks,
-            value=day.curves(marks["quarter"].unique()),
+            value=day.curves(marks["quarter"].unique(), without=self.client_id),
         )
 
     def _if_known(self, value: Any) -> Any:

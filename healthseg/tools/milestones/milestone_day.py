@@ -141,25 +141,38 @@ class MilestoneDay:
         limit = self.settings.effects_max_q
         return {name: bool(q[name] <= limit) if name in q else None for name in p}
 
-    def curves(self, quarters: Iterable[str]) -> pd.DataFrame:
-        """Shares that reached each mark by day, of the portfolio and of quarters (CURVE_COLUMNS)."""
+    def curves(self, quarters: Iterable[str], without: str | None = None) -> pd.DataFrame:
+        """Shares that reached each mark by day, of the portfolio and of quarters (CURVE_COLUMNS).
+
+        Of the quarters the others alone: a customer (``without``) is no peer of its own.
+        """
         names = (None, *quarters)
         return self.portfolio.cache.get(
-            "milestone_curves", (self.as_of, names), lambda: self._share_curves(names), disk=False
+            "milestone_curves",
+            (self.as_of, names, without),
+            lambda: self._share_curves(names, without),
+            disk=False,
         ).copy()
 
-    def _share_curves(self, quarters: Iterable[str | None]) -> pd.DataFrame:
-        parts = [self._share_curve(mark, quarter) for mark in self.marks for quarter in quarters]
+    def _share_curves(
+        self, quarters: Iterable[str | None], without: str | None = None
+    ) -> pd.DataFrame:
+        parts = [
+            self._share_curve(mark, quarter, without) for mark in self.marks for quarter in quarters
+        ]
         known = [part for part in parts if len(part)]
         if not known:
             return pd.DataFrame(columns=CURVE_COLUMNS)
         return pd.concat(known, ignore_index=True)[CURVE_COLUMNS]
 
-    def _share_curve(self, mark: str, quarter: str | None) -> pd.DataFrame:
+    def _share_curve(self, mark: str, quarter: str | None, without: str | None) -> pd.DataFrame:
         rows = self.cohort(mark, quarter)
+        others = quarter is not None and without is not None
+        if others:
+            rows = rows[rows["client_id"] != without]
         if len(rows) < self.settings.peers_min:
             return rows.iloc[:0]
-        curve = self.curve(mark, quarter)
+        curve = survival_curve(rows, self.level) if others else self.curve(mark, quarter)
         steps = {
             "days": curve["time"],
             "share": 1 - curve["survival"],

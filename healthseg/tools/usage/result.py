@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # so far below the own baseline that is the finding, whatever the trend of the weeks
 FAR_BELOW_BASELINE = 0.2
+# growth a week that twelve weeks make three times as much: where it is possible, a trend is not called stable
+STEADY_GROWTH = 0.1
 
 
 class AnalysisPeriod(Part):
@@ -113,12 +115,21 @@ class UsageTrends(Part):
     interval_level: float = Field(description="Level of the intervals")
 
     @property
+    def unclear(self) -> bool:
+        """Whether its weeks differ too much to call it stable: the growth may be large, or a fall."""
+        interval = self.growth_interval
+        if self.trend_direction != "stable" or interval is None:
+            return False
+        ends = (interval.lower, interval.upper)
+        return any(end is None or abs(end) >= STEADY_GROWTH for end in ends)
+
+    @property
     def statement(self) -> str:
         """The trend in words; empty where it is not known."""
         if self.trend_direction is None or self.weekly_growth_rate is None:
             return ""
         if self.trend_direction == "stable":
-            return "Usage is stable"
+            return "Usage shows no clear trend" if self.unclear else "Usage is stable"
         verb = "grows" if self.weekly_growth_rate > 0 else "falls"
         return f"Usage {verb} by {100 * abs(self.weekly_growth_rate):.1f}% a week"
 
