@@ -34,14 +34,14 @@ def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(portfol
     assert EVIL not in page and "&lt;script&gt;" in page and page.count("<figure") >= 1
     facts = shown.opening().facts
     assert facts["title"] and facts["verdict"]
-    assert shown.names == ["used", "depth", "next", "fast"]
+    assert shown.names == ["next_actions", "used", "depth", "next", "fast"]
 
 
 def test_the_portfolios_page_shows_all_its_sections(portfolio):
     shown = ReportPage(page_spec(TOOL, portfolio=True), portfolio_adoption(portfolio), portfolio)
     page = figure_check.markup_of(shown)
     assert EVIL not in page and "customers whose first 90 days were tracked" in page
-    sections = ["next", "adoption", "fast", "funnel", "retention", "abandoned", "paths"]
+    sections = ["next_actions", "adoption", "fast", "funnel", "retention", "abandoned", "paths"]
     assert shown.names == sections
 
 

@@ -89,7 +89,7 @@ def test_the_pages_of_groups_say_that_there_are_none(portfolio):
 
 def test_the_pages_of_tiers_show_all_their_sections(portfolio):
     whole = page_of(TIERS, portfolio_tiers(portfolio), portfolio, whole=True)
-    assert EVIL not in whole and "Not placed" in whole and whole.count("<figure") >= 1
+    assert EVIL not in whole and "Not placed" in whole
     for client in ("a", "b", "c"):
         response = segment_by_value_tier(portfolio, client_id=client)
         assert EVIL not in page_of(TIERS, response, portfolio)

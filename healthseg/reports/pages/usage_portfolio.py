@@ -237,6 +237,8 @@ PORTFOLIO = Page(
         "Live customers only; users of a customer that churned count as dormant from that week on",
         "Weeks and months end with each account’s last whole day on its own clock",
         "A new user is one never seen before; one returned after a period of equal length without use",
+        "The users first seen in a week, whose return is followed, are of the same days at every account, and those of "
+        "customers that churned since are among them: not quite the new users of the weeks above",
         "Usage against the own baseline is the events of 28 days over those of the 84 days before, "
         "per tracked day; a sharp drop is below four fifths of the median customer’s, and two robust "
         "spreads away",

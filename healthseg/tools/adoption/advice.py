@@ -29,6 +29,9 @@ from healthseg.tools.values import integer, number, rounded, word
 
 TOOL = "track_feature_adoption"
 TELLING = ("announce", "show_it")  # rules that advise telling customers of a feature
+ONLY_TELLING = (
+    "only the effect of telling customers of a feature is tested; other actions are advised here"
+)
 NO_EFFECT = "this portfolio's history shows no significant effect of such an action"
 # what customers that adopt more do more often, and less often
 OUTCOMES = {
@@ -294,7 +297,9 @@ def recommendation(
         current_adoption=rounded(row["rate"]),
         target_adoption=rounded(target),
         recommended_actions=[rule.text for rule in held],
-        expected_impact=Figure(impact and _impact_text(impact, days), _no_impact(tested)),
+        expected_impact=Figure(
+            impact and _impact_text(impact, days), _no_impact(tested) if telling else ONLY_TELLING
+        ),
         expected_impact_detail=impact,
         rules=held,
         reason=reason,
