@@ -205,6 +205,12 @@ def _applies(variant: Variant, panel: pd.DataFrame) -> np.ndarray:
     return applies
 
 
+def ramped_metrics(row: Mapping[str, Any], settings: Settings) -> set[str]:
+    """The metrics that a customer's tenure makes easier: what they earn is no strength of it yet; none once it is old."""
+    metrics = weighted_metrics(scorecard_of(row, settings)) if row["ramping"] else ()
+    return {weighted.metric.metric for weighted in metrics if weighted.metric.per_tenure}
+
+
 def scorecard_of(row: Mapping[str, Any], settings: Settings) -> Scorecard:
     """The scorecard of one row of the panel."""
     if not settings.scorecard_variants:

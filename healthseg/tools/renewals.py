@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from healthseg.scoring.churn.expected import (
     Reach,
@@ -18,6 +19,8 @@ from healthseg.scoring.churn.expected import (
 )
 from healthseg.scoring.health import bands_of
 from healthseg.settings import BANDS
+from healthseg.tools.base import Part
+from healthseg.tools.values import rounded
 
 if TYPE_CHECKING:
     from healthseg.tools.context import PortfolioContext
@@ -40,6 +43,43 @@ RENEWAL_COLUMNS = [
     ),
     *("horizon_days", "note"),
 ]
+
+
+class RenewalRisk(Part):
+    """What may churn through a renewal that lies beyond ``churn_horizon_days``."""
+
+    horizon_days: int = Field(description="Days ahead, which the renewal lies within")
+    churn_probability: float = Field(description="Probability of churn or notice within them")
+    lower: float = Field(description="Lower end of its interval")
+    upper: float = Field(description="Upper end of its interval")
+    arr: float | None = Field(description="Probability × ARR; null where no ARR is known")
+    currency: str | None = Field(description="The portfolio's currency")
+
+
+def renewal_risk(context: PortfolioContext, client_id: str) -> RenewalRisk | None:
+    """What of a customer may churn by a renewal beyond ``churn_horizon_days``, within the longest window.
+
+    None where it renews within the horizon or beyond that window, where past dates did not test so long a horizon, where
+    no rate is known, and after a notice.
+    """
+    days, horizon = context.live["days_to_renewal"].get(client_id), WINDOWS[-1]
+    if days is None or not context.settings.churn_horizon_days < days <= horizon:
+        return None
+    if reach(context.portfolio, context.as_of).tested_days < horizon:
+        return None
+    own = context.live.loc[[client_id]]
+    risk = churn_by_horizon(context.portfolio, context.as_of, own, [horizon])[horizon].iloc[0]
+    if risk["gave_notice"] or pd.isna(risk["probability"]):
+        return None
+    probability, lower, upper = (float(risk[name]) for name in ("probability", "lower", "upper"))
+    return RenewalRisk(
+        horizon_days=horizon,
+        churn_probability=round(probability, 4),
+        lower=round(lower, 4),
+        upper=round(upper, 4),
+        arr=rounded(probability * context.money.amounts.get(client_id, np.nan), 2),
+        currency=context.money.currency,
+    )
 
 
 def renewals(context: PortfolioContext) -> pd.DataFrame:

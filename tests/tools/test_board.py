@@ -15,9 +15,11 @@ from healthseg.rules import SEVERITIES
 from healthseg.scoring.churn.expected import portfolio_base_rates
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.base import Figure
+from healthseg.tools.context import PortfolioContext
 from healthseg.tools.overview.board import _outcome, past_predictions
 from healthseg.tools.overview.result import PastPredictions
 from healthseg.tools.overview.tool import portfolio_board
+from healthseg.tools.renewals import renewal_risk
 
 CLIENTS = ["grew", "kept", "lost", "fresh"]
 EVENTS = [
@@ -144,7 +146,7 @@ def test_of_a_day_without_known_arr_no_amount_is_said_to_have_churned() -> None:
 
 
 def test_past_predictions_say_how_to_read_the_next_one(board) -> None:
-    """Expected 100 and churned 60 in two quarters, below both ranges: too high; 60 and 100 too low; one range alone tells nothing."""
+    """Expected 100 and churned 60 in two quarters: too high, whether or not both ranges were missed; 60 and 100 too low."""
 
     def together(*quarters: tuple[float, float]) -> PastPredictions | None:
         rows = [
@@ -163,9 +165,10 @@ def test_past_predictions_say_how_to_read_the_next_one(board) -> None:
     assert high is not None and (high.expected_arr, high.churned_arr) == (100.0, 60.0)
     assert (high.reads, high.within, high.quarters) == ("too high", 0, 2)
     assert low is not None and low.reads == "too low"
+    one_missed = together((60.0, 20.0), (40.0, 40.0))
+    assert one_missed is not None and (one_missed.reads, one_missed.within) == ("too high", 1)
     for quarters in (
         ((50.0, 60.0), (50.0, 50.0)),
-        ((60.0, 20.0), (40.0, 40.0)),
         ((50.0, 52.0), (50.0, 55.0)),
     ):
         near = together(*quarters)
@@ -271,6 +274,7 @@ def test_the_largest_account_is_named_with_its_plays_and_in_each_window_it_renew
     assert largest is not None and largest.client_id == "later"
     assert (largest.arr, largest.share, largest.days_to_renewal) == (4e3, round(4 / 7, 4), 170)
     assert largest.plays[0].action == "sponsor_account"
+    assert largest.renewal_risk is None  # customers were watched for fewer days
     within = {row.window for row in board.renewals if row.of_largest == 4e3}
     assert within == {"next 180 days", "2025 Q4"}
     assert "one customer, later, is 57% of ARR and renews on 16" in board.verdict() or (
@@ -293,3 +297,36 @@ def test_nothing_is_expected_beyond_the_days_for_which_customers_were_watched(re
     assert window_notes(rows, "renewals") == (
         f"{{renewals[{at[0]}].window}} and {{renewals[{at[1]}].window}}: {{renewals[{at[0]}].note}}",
     )
+
+
+def test_of_a_renewal_beyond_the_horizon_what_may_churn_by_then_is_known() -> None:
+    """Watched for 200 days: of who renews in 120 days it is the tier's rate within 180 days, × 1,000; of the others there is none."""
+    last, clients = pd.Timestamp("2025-06-29"), ["soon", "later", "gone"]
+    events = [
+        (client, f"{last - pd.Timedelta(days=day):%Y-%m-%d} 09:00", client)
+        for client in clients
+        for day in range(0 if client != "gone" else 60, 200, 9)
+    ]
+    customers = pd.DataFrame(
+        {
+            "client_id": clients,
+            "signup_date": "2024-01-01",
+            "churned_on": [None, None, "2025-04-20"],
+        }
+    )
+    ends = [last + pd.Timedelta(days=days) for days in (20, 120)]
+    contracts = pd.DataFrame(
+        {"client_id": clients[:2], "starts_on": "2024-07-01", "ends_on": ends, "arr": 1e3}
+    )
+    portfolio = tiny_portfolio(events, customers, contracts=contracts)
+    context = PortfolioContext.of(portfolio, last.date())
+    risk = renewal_risk(context, "later")
+    rates = portfolio_base_rates(portfolio, last.date(), 180).of(
+        "later", tiers_at(portfolio, {"later": last.date()})["later"]
+    )
+    chance = rates.set_index("horizon_days")["probability"][180]
+    assert risk is not None and risk.horizon_days == 180
+    assert risk.churn_probability == pytest.approx(chance, abs=1e-4)
+    assert risk.arr == pytest.approx(1e3 * chance, abs=0.01)
+    assert risk.lower < chance < risk.upper
+    assert renewal_risk(context, "soon") is None

@@ -25,8 +25,6 @@ from healthseg.reports.spec import (
 )
 
 BAND_WORDS = "band:Words"
-# a probability of which an expected amount hardly speaks
-UNLIKELY = 0.1
 MOVES = ("new", "expansion", "contraction", "churn")
 
 
@@ -62,6 +60,10 @@ def _moved(board: Any) -> tuple[str, ...]:
     return (
         f"ARR went from {amount['start']} to {amount['end']}: {change['new']} from new customers and {change['expansion']} by "
         f"expansion, against {change['churn']} by churn and {change['contraction']} by contraction",
+        "Churn here is what the customers of a year ago paid then; the {churned_arr:brief_money} of those who churned is what "
+        "each paid last, and counts those who began within the year"
+        if board.churned_arr
+        else "",
     )
 
 
@@ -186,6 +188,21 @@ def _predicted_lead(board: Any) -> tuple[str, ...]:
     )
 
 
+PREDICTIONS = Table(
+    "predictions",
+    {
+        "Until": "until:day",
+        "Expected": "expected_arr:brief_money",
+        "Range": "{lower:brief_money} to {upper:brief_money}",
+        "Happened": "churned_arr:brief_money",
+        "Of the range": "outcome:Words",
+    },
+    "Each prediction, its range, and what happened",
+    "predictions",
+    where=lambda row: row["outcome"] is not None,
+)
+
+
 def _next_one(board: Any) -> str:
     """How to read the present expectation: with its range, and with the account that no range shows well."""
     past, change = board.past_predictions, board.change
@@ -204,8 +221,8 @@ def _next_one(board: Any) -> str:
 
 
 READINGS = {
-    "too high": "They were too high together: take as a ceiling the",
-    "too low": "They were too low together: take as a floor the",
+    "too high": "They were too high together: expect rather less than",
+    "too low": "They were too low together: expect rather more than",
     "about right": "Plan with",
 }
 ANSWERS = {"below": "No", "within": "Yes", "above": "No"}
@@ -292,8 +309,10 @@ def _largest_lead(board: Any) -> tuple[str, ...]:
         ),
         "Its score is {largest.score:number}, its probability of churn in {horizon_days:number day} {largest.churn_probability:percent}"
         + (
-            ": hardly any of it is in the expected churn"
-            if (account.churn_probability or 1.0) <= UNLIKELY
+            "; within {largest.renewal_risk.horizon_days:number day}, through its renewal, it is "
+            "{largest.renewal_risk.churn_probability:percent} ({largest.renewal_risk.lower:percent} to "
+            "{largest.renewal_risk.upper:percent}), with {largest.renewal_risk.arr:brief_money} expected to churn"
+            if account.renewal_risk is not None
             else ""
         ),
         "CSAT averages {largest.csat:number.1} of 5" if account.csat is not None else "",
@@ -461,7 +480,10 @@ PORTFOLIO = Page(
             "predicted",
             "Did the last prediction hold?",
             _predicted_lead,
-            (Chart("predicted", needs="predicted.expected_arr"),),
+            (
+                Chart("predicted", needs="predicted.expected_arr"),
+                PREDICTIONS,
+            ),
         ),
         Section(
             "accounts",
@@ -485,7 +507,8 @@ PORTFOLIO = Page(
     sure=(
         lambda board: (
             "Of the last {past_predictions.quarters:number} predictions of churn, the ranges of {past_predictions.within:number} "
-            "held; together they were {past_predictions.reads}"
+            "held; together they expected {past_predictions.expected_arr:brief_money}, and {past_predictions.churned_arr:brief_money} "
+            "happened: they were {past_predictions.reads}"
             if board.past_predictions is not None
             else ""
         ),

@@ -56,7 +56,9 @@ def _score_card(page: Any) -> Card:
         "Health",
         "{health.current_health_score:number}",
         "{health.band:Words}",
-        "" if health.score_change is None else "{health.score_change:signed} in a month",
+        ""
+        if health.score_change is None
+        else "{health.score_change:signed} since {health.change_explanation.from_date:day}",
         "health.score_change",
         past="health.historical_scores[*].score",
         past_name="score by week",
@@ -97,7 +99,18 @@ def _cards(page: Any) -> tuple[Card, ...]:
             ),
         ),
         (
-            likely,
+            page.renewal_risk is not None and page.renewal_risk.arr is not None,
+            Card(
+                "Churn through its renewal",
+                "{renewal_risk.churn_probability:percent}",
+                "{renewal_risk.lower:percent} to {renewal_risk.upper:percent} is plausible within "
+                "{renewal_risk.horizon_days:number day}; {health.churn_prediction.churn_probability:percent} within "
+                "{health.churn_prediction.horizon_days:number day}",
+                "{renewal_risk.arr:brief_money} expected",
+            ),
+        ),
+        (
+            likely and (page.renewal_risk is None or page.renewal_risk.arr is None),
             Card(
                 f"Churn in {churn.horizon_days} days" if likely else "",
                 "{health.churn_prediction.churn_probability:percent}",
@@ -315,6 +328,13 @@ INVOICES = Table(
 )
 
 
+def _renewed_by_itself(page: Any) -> bool:
+    """Whether all contracts on record are over, and a term goes on all the same."""
+    ends, renewal = [row.ends_on for row in page.contracts], page.health.customer.renewal_on
+    over = bool(ends) and all(end is not None and end < page.as_of for end in ends)
+    return over and renewal is not None and renewal >= page.as_of and not page.loss
+
+
 def _contract_lead(page: Any) -> Lead:
     late = [at for at, row in enumerate(page.invoices) if row.paid_on is None and row.days_late]
     worst = max(late, key=lambda at: page.invoices[at].days_late, default=None)
@@ -323,6 +343,10 @@ def _contract_lead(page: Any) -> Lead:
     return (
         "{health.customer.arr:money} a year in the contract, {health.customer.reported.arr:money} at the rate of {as_of:day}"
         if other
+        else "",
+        "The contract of {contracts[0].starts_on:day} to {contracts[0].ends_on:day} renewed by itself since; its present term ends "
+        "on {health.customer.renewal_on:day}"
+        if _renewed_by_itself(page)
         else "",
         "The contract ended {payment.uncontracted_days:number day} ago, without a new one"
         if page.payment.get("uncontracted_days")

@@ -68,7 +68,8 @@ SLOPE_INTERVAL = (
 def _churn_card(health: HealthScore) -> Card:
     risk = health.churn_prediction
     if risk is None or risk.churn_probability is None:
-        return Card("Probability of churn", "", "not estimated")
+        why = "notice was given" if health.gave_notice else "not estimated"
+        return Card("Probability of churn", "", why)
     range_ = _range("churn_prediction.plausible_range", risk.plausible_range)
     if risk.method == "base_rate":
         note, change = f"its tier’s rate; for one customer {range_} is plausible", ""
@@ -93,14 +94,27 @@ def _renewal_card(health: HealthScore) -> Card:
     if days is None:
         return Card("Renewal", "", "no contract is known")
     return Card(
-        "Renewal in" if days >= 0 else "Renewal passed",
+        ("Contract ends in" if health.gave_notice else "Renewal in")
+        if days >= 0
+        else "Renewal passed",
         "{customer.days_to_renewal:number day}" if days >= 0 else "{customer.renewal_on:day}",
         "{customer.renewal_on:day}" if days >= 0 else "{customer.days_to_renewal:number day}",
     )
 
 
+def _trend_card(health: HealthScore) -> Card:
+    known = health.trend.slope_per_week is not None
+    return Card(
+        "Trend",
+        "{health_trend:words}",
+        f"{{trend.weeks:number week}}; {SLOPE_INTERVAL}" if known else "too few weeks to tell",
+        f"{SLOPE} a week",
+        "" if health.health_trend == "stable" else "trend.slope_per_week",
+    )
+
+
 def _customer_cards(health: HealthScore) -> tuple[Card, ...]:
-    moved, trend, who = health.score_change, health.trend, health.customer
+    moved, who = health.score_change, health.customer
     return (
         Card(
             "Health score",
@@ -112,15 +126,7 @@ def _customer_cards(health: HealthScore) -> tuple[Card, ...]:
             "frames.history.score",
             "score over the look-back",
         ),
-        Card(
-            "Trend",
-            "{health_trend:words}",
-            f"{{trend.weeks:number week}}; {SLOPE_INTERVAL}"
-            if trend.slope_per_week is not None
-            else "too few weeks to tell",
-            f"{SLOPE} a week",
-            "" if health.health_trend == "stable" else "trend.slope_per_week",
-        ),
+        *(() if health.gave_notice else (_trend_card(health),)),
         _churn_card(health),
         Card(
             "ARR",
@@ -165,6 +171,9 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
         if health.provisional
         else "All inputs are known: nothing is missing that could change the score"
         if complete
+        else "{coverage:percent} of the inputs are known; the others could not move the score"
+        if formats.number(health.possible_range.lower)
+        == formats.number(health.possible_range.upper)
         else "{coverage:percent} of the inputs are known; with all of them the score would lie "
         "between {possible_range.lower:number} and {possible_range.upper:number}"
         if health.coverage
@@ -216,7 +225,12 @@ def _movement_blocks(health: HealthScore) -> tuple[Block, ...]:
 
 
 def _outlook(health: HealthScore) -> tuple[str, ...]:
-    """The trend, the last forecast, and how well forecasts did in the past."""
+    """The trend, the last forecast, and how well forecasts did in the past; of a customer that gave notice why there is none."""
+    if health.gave_notice:
+        return (
+            "There is no forecast: notice was given",
+            "The contract ends on {customer.renewal_on:day}" if health.customer.renewal_on else "",
+        )
     ahead = f"predicted_scores[{len(health.predicted_scores or ()) - 1}]"
     level = "{forecast.interval_level:percent} interval" if health.forecast else "interval"
     tested = health.forecast and health.forecast.mean_absolute_error is not None
@@ -258,7 +272,7 @@ def _outlook_blocks(health: HealthScore) -> tuple[Block, ...]:
     known = health.predicted_scores is None and "$.predicted_scores" in health.not_measured
     return (
         Chart("history", scores),
-        Fold("The forecast as a table", (forecast,)),
+        *(() if health.gave_notice else (Fold("The forecast as a table", (forecast,)),)),
         Fold("Events on the time axis", (events,)),
         *((unknown,) if known else ()),
     )
@@ -331,6 +345,8 @@ def _churn(health: HealthScore) -> tuple[str, ...]:
     if risk is None:
         return ()
     if risk.churn_probability is None:
+        if health.gave_notice:
+            return ("No estimate: notice was given, and there is nothing left to predict",)
         return ("No estimate: {churn_prediction.reason:prose}",)
     probability = _share("churn_prediction.churn_probability", risk.churn_probability)
     within = "within {churn_prediction.horizon_days:number day}"
@@ -379,7 +395,7 @@ def _churn_blocks(health: HealthScore) -> tuple[Block, ...]:
     signs, drivers = health.risk_indicators, "churn_prediction.key_risk_factors"
     against = "Risk factors"
     return (
-        Chart("outlook", table),
+        *(() if risk.churn_probability is None else (Chart("outlook", table),)),
         Points("risk_indicators", "{page_item:prose}", heading=against if signs else ""),
         Points(
             drivers,
@@ -413,11 +429,6 @@ CUSTOMER = Page(
     cards=_customer_cards,
     band="band",
     sections=(
-        Section("standing", "How healthy, and how sure?", _standing, (Custom(_strip),)),
-        Section("movement", "Why did it move?", _movement, _movement_blocks),
-        Section("outlook", "Where is it heading?", _outlook, _outlook_blocks),
-        Section("components", "What is behind each component?", blocks=_component_blocks),
-        Section("churn", "How likely to churn, and why?", _churn, _churn_blocks),
         Section(
             "actions",
             "What to do next?",
@@ -437,6 +448,11 @@ CUSTOMER = Page(
                 Points("alerts", "{text:prose}", severity="severity", heading="Alerts"),
             ),
         ),
+        Section("standing", "How healthy, and how sure?", _standing, (Custom(_strip),)),
+        Section("movement", "Why did it move?", _movement, _movement_blocks),
+        Section("outlook", "Where is it heading?", _outlook, _outlook_blocks),
+        Section("components", "What is behind each component?", blocks=_component_blocks),
+        Section("churn", "How likely to churn, and why?", _churn, _churn_blocks),
     ),
     method=(
         "The score is the weighted mean of the components that can be measured; each input becomes "

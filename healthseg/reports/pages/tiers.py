@@ -63,7 +63,14 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
             "{customer_standing.expected_churned_arr:brief_money}",
             "gave notice"
             if standing.gave_notice
-            else "{customer_standing.churn_probability:percent} likely to churn in 90 days",
+            else "{customer_standing.churn_probability:percent} likely to churn in 90 days"
+            + (
+                "; {customer_standing.renewal_risk.churn_probability:percent} in "
+                "{customer_standing.renewal_risk.horizon_days:number day}, through its renewal: "
+                "{customer_standing.renewal_risk.arr:brief_money}"
+                if standing.renewal_risk and standing.renewal_risk.arr is not None
+                else ""
+            ),
         ),
         Card(
             "Paid for idle seats",

@@ -24,6 +24,7 @@ from healthseg.scoring import (
 )
 from healthseg.scoring import factors as score_factors
 from healthseg.scoring import opportunities as score_opportunities
+from healthseg.scoring.health import ramped_metrics
 from healthseg.scoring.overrides import why_no_score
 from healthseg.scoring.scored_panel import (
     ScoredPanel,
@@ -358,6 +359,7 @@ class CustomerHealth:
     def factors(self, risks: Sequence[rules.TriggeredRule] = ()) -> Factors:
         """What holds the score up, other than what ``risks`` read, and what pulls it down: points it brings or costs."""
         bad = {name for risk in risks for name in risk.figures}
+        bad |= ramped_metrics(self.now, self.settings)
         if self.model.predictive:
             args = self.portfolio, self.client_id, self.day, self.now
             positive, negative = ahead.model_score_factors(*args)

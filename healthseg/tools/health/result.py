@@ -376,10 +376,16 @@ class HealthScore(Result):
     alerts: list[TriggeredRule] = Field(description="Alerts that hold")
     marks: list[HistoryMark] = Field(description="Events on the time axis")
 
+    @property
+    def gave_notice(self) -> bool:
+        """Whether notice was given: the contract's end is known, and nothing of it is forecast."""
+        return any(item.override == "notice_given" for item in self.overrides.held)
+
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import health, timeline
 
         history, forecast, marks = (self.frame(name) for name in ("history", "forecast", "marks"))
+        forecast = forecast.iloc[:0] if self.gave_notice else forecast
         return {
             "history": timeline.history(history, forecast, marks, self.band_edges),
             "change": health.change(self.frame("change")),
@@ -431,10 +437,9 @@ class HealthScore(Result):
         if days is None or days < 0 or on is None:
             return [paid] if paid else []
         when = f"on {formats.day(on)}, in {rules.counted(days, 'day')}"
-        gave_notice = any(item.override == "notice_given" for item in self.overrides.held)
         if not paid:
             return [f"renewal {when}"]
-        return [f"{paid} {'ends' if ends and gave_notice else 'renews'} {when}"]
+        return [f"{paid} {'ends' if ends and self.gave_notice else 'renews'} {when}"]
 
     def _moved(self) -> str:
         if self.score_change is None:

@@ -32,7 +32,7 @@ from healthseg.tools.overview.result import (
     SavedAccount,
     WhatWouldChange,
 )
-from healthseg.tools.renewals import ALL, renewal_windows, renewals
+from healthseg.tools.renewals import ALL, renewal_risk, renewal_windows, renewals
 from healthseg.tools.revenue import churned_in_year, revenue_by_month, scores_before_churn
 from healthseg.tools.values import integer, number, records, rounded
 
@@ -63,19 +63,17 @@ def past_predictions(
 ) -> PastPredictions | None:
     """Predictions together, and how to read the next one; None where fewer than two can be compared.
 
-    They are off where the sums are, and where more than one range was missed on that side: one in ten is by chance.
+    What is said follows from both sums alone: whether the ranges held is said beside it.
     """
     rows = [row for row in predictions if row.outcome is not None]
     if len(rows) < 2:
         return None
     expected = sum(row.expected_arr or 0.0 for row in rows)
     churned = sum(row.churned_arr or 0.0 for row in rows)
-    sides = [row.outcome for row in rows]
-    high = churned * off_ratio < expected and sides.count("below") > 1
-    low = churned > expected * off_ratio and sides.count("above") > 1
+    high, low = churned * off_ratio < expected, churned > expected * off_ratio
     return PastPredictions(
         quarters=len(rows),
-        within=sides.count("within"),
+        within=sum(row.outcome == "within" for row in rows),
         expected_arr=round(expected, 2),
         churned_arr=round(churned, 2),
         reads="too high" if high else "too low" if low else "about right",
@@ -199,6 +197,7 @@ class BoardOfPortfolio:
             days_to_renewal=int(renewal["days_to_renewal"]),
             score=number(renewal["score"]),
             churn_probability=rounded(renewal["churn_probability"]),
+            renewal_risk=renewal_risk(self.context, client),
             seats=integer(figures.get("seats")),
             idle_seats=integer(figures.get("idle_seats")),
             idle_arr=rounded(figures.get("idle_arr"), 2),

@@ -18,6 +18,7 @@ from healthseg.tools.context import EXPANSION_RULES, CustomerContext
 from healthseg.tools.health.result import HealthScore
 from healthseg.tools.health.tool import calculate_health_score
 from healthseg.tools.overview.timeline import TimelineEvent, rows_of, timeline
+from healthseg.tools.renewals import RenewalRisk, renewal_risk
 from healthseg.tools.revenue import churned_customer
 from healthseg.tools.values import integer, number, rounded, word
 
@@ -181,6 +182,9 @@ class Customer360(Result):
     expected_loss: ExpectedLoss360 | None = Field(
         description="ARR expected to churn within the horizon; null where it is not known"
     )
+    renewal_risk: RenewalRisk | None = Field(
+        description="What may churn through a renewal beyond the horizon; null where there is none, or it is untested"
+    )
     loss: Loss360 | None = Field(
         description="When it churned, why and after which scores; null while live"
     )
@@ -231,6 +235,7 @@ def customer_360_of(portfolio: Portfolio, client_id: str, as_of: dt.date) -> Cus
         contacts=known[:PEOPLE_SHOWN],
         people=people_of(context, row, known),
         expected_loss=expected_loss(context),
+        renewal_risk=renewal_risk(context.portfolio_context, context.client_id),
         loss=loss_of(context, health) if context.churned else None,
         contracts=contracts(context),
         invoices=billed,

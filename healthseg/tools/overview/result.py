@@ -12,6 +12,7 @@ from healthseg.metrics.money import PARTS
 from healthseg.rules import counted
 from healthseg.tools.base import Figure, Part, Result
 from healthseg.tools.next_actions import NextAction
+from healthseg.tools.renewals import RenewalRisk
 from healthseg.tools.revenue import PredictedAndHappened, ScoresBeforeChurn
 
 if TYPE_CHECKING:
@@ -177,6 +178,9 @@ class LargestAccount(Part):
     days_to_renewal: int = Field(description="Days until then")
     score: float | None = Field(description="Health score")
     churn_probability: float | None = Field(description="Probability of churn in the horizon")
+    renewal_risk: RenewalRisk | None = Field(
+        description="What may churn through its renewal; null where that is no longer than the horizon, or untested"
+    )
     seats: int | None = Field(description="Seats")
     idle_seats: int | None = Field(description="Seats that nobody used in a month")
     idle_arr: float | None = Field(description="Their ARR")

@@ -131,7 +131,7 @@ def _scores(scores: pd.DataFrame, points: float) -> Iterator[TimelineEvent]:
         then, now = (round(float(each["shown"])) for each in (before, row))
         if abs(now - then) >= points:
             way = "up" if now > then else "down"
-            words = f"Score {now}, {way} {abs(now - then)} within a month"
+            words = f"Score {now}, {way} {abs(now - then)} since {formats.day(before['date'])}"
             yield _event(row["date"].date(), "score", words)
 
 

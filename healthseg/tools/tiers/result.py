@@ -12,6 +12,7 @@ from healthseg.data.tables import id_text
 from healthseg.errors import ClientNotFound, hint
 from healthseg.tools.base import Interval, Part, Result, TriggeredRule
 from healthseg.tools.next_actions import NextAction
+from healthseg.tools.renewals import RenewalRisk
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -279,6 +280,10 @@ class CustomerValue(Part):
     score: int | None = Field(description="Health score")
     churn_probability: float | None = Field(description="Probability of churn in the horizon")
     churn_interval: Interval = Field(description="Interval of the probability")
+    renewal_risk: RenewalRisk | None = Field(
+        default=None,
+        description="What may churn through a renewal beyond the horizon; null where there is none, or it is untested",
+    )
     gave_notice: bool = Field(description="Whether it gave notice")
     renewal_on: dt.date | None = Field(description="Day of its renewal")
     expected_churned_arr: float | None = Field(description="Probability × ARR")
@@ -393,9 +398,12 @@ class ValueTiers(Result):
             loss = brief_money(customer.expected_churned_arr, self.currency)
             chance = percent(customer.churn_probability)
             parts.append(f"{chance} likely to churn in 90 days, {loss} expected")
+            if (risk := customer.renewal_risk) is not None and risk.arr is not None:
+                by_then = f"{percent(risk.churn_probability)} in {risk.horizon_days} days, through its renewal"
+                parts[-1] += f"; {by_then}, {brief_money(risk.arr, risk.currency)} expected"
         if customer.contraction_exposure:
             idle = brief_money(customer.contraction_exposure, self.currency)
-            parts.append(f"{idle} of it for idle seats")
+            parts.append(f"{idle} of the ARR for idle seats")
         if customer.ready and customer.potential:
             parts.append(f"ready to pay {brief_money(customer.potential, self.currency)} more")
         return "; ".join(parts)

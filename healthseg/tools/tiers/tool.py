@@ -10,8 +10,9 @@ from healthseg.data.portfolio import Portfolio
 from healthseg.errors import InvalidParameters
 from healthseg.settings import tier_names
 from healthseg.tools.base import MAX_NAME_CHARACTERS, AsOf, ClientId, Only, rising_numbers, tool
-from healthseg.tools.context import CustomerContext
+from healthseg.tools.context import CustomerContext, PortfolioContext
 from healthseg.tools.next_actions import NextActions
+from healthseg.tools.renewals import renewal_risk
 from healthseg.tools.tiers.portfolio import TierOptions, value_tiers
 from healthseg.tools.tiers.result import ValueTiers
 
@@ -81,7 +82,12 @@ def segment_by_value_tier(
     result = value_tiers(portfolio, date, options)
     actions = NextActions.of(portfolio, date).customer(client_id)
     actions = actions[: portfolio.settings.next_actions_shown]
-    standing = result.customer(client_id).model_copy(update={"next_actions": actions})
+    standing = result.customer(client_id).model_copy(
+        update={
+            "next_actions": actions,
+            "renewal_risk": renewal_risk(PortfolioContext.of(portfolio, date), client_id),
+        }
+    )
     return result.with_part("customer_standing", standing)
 
 
