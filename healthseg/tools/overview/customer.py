@@ -183,7 +183,7 @@ class Customer360(Result):
         description="ARR expected to churn within the horizon; null where it is not known"
     )
     renewal_risk: RenewalRisk | None = Field(
-        description="What may churn through a renewal beyond the horizon; null where there is none, or it is untested"
+        description="What may churn through a renewal beyond the horizon; null otherwise, or untested"
     )
     loss: Loss360 | None = Field(
         description="When it churned, why and after which scores; null while live"

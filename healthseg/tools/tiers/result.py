@@ -282,7 +282,7 @@ class CustomerValue(Part):
     churn_interval: Interval = Field(description="Interval of the probability")
     renewal_risk: RenewalRisk | None = Field(
         default=None,
-        description="What may churn through a renewal beyond the horizon; null where there is none, or it is untested",
+        description="What may churn through a renewal beyond the horizon; null otherwise, or untested",
     )
     gave_notice: bool = Field(description="Whether it gave notice")
     renewal_on: dt.date | None = Field(description="Day of its renewal")
