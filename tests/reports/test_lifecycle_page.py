@@ -55,7 +55,7 @@ def test_the_portfolios_page_answers_each_question(portfolio):
     shown = sections(response, portfolio, whole=True)
     assert f"{response.total_customers} customers in" in shown["opening"]
     for name, words in (
-        ("stages", "ARR by stage over time"),
+        ("stages", "the largest change"),
         ("matrix", "From stage to stage"),
         ("durations", "Time in each stage"),
     ):
