@@ -69,7 +69,7 @@ def own_features(frame: pd.DataFrame) -> Picture:
     return _features(
         frame,
         _most_and_least(frame, "users"),
-        "Share of the active users who used it; without a frequency: not adopted; n = {n} features",
+        "Share of the active users who used it, and how often a typical one does; without it: not adopted; n = {n} features",
         bars.row(
             "{feature:Words}",
             lambda row: _how_often("{rate:percent} of users", row),

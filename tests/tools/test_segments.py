@@ -109,6 +109,16 @@ def test_customers_that_cannot_be_placed_are_in_their_own_segment_with_the_reaso
     )
 
 
+def test_a_customer_too_new_for_a_score_gets_its_segment_sixty_days_after_its_signup():
+    signups = {"client_id": ["a", "b"], "signup_date": ["2024-01-01", "2025-06-01"]}
+    days = [f"2025-06-0{day} 09:00:00" for day in range(1, 10)]
+    events = [(client, day, f"{client}-1", "search") for client in "ab" for day in days]
+    opened = tiny_portfolio(events, pd.DataFrame(signups), {"data_until": "2025-06-09"})
+    place = hs.segment_customers(opened, {}, "value_and_health", client_id="b").customer_standing
+    assert not place.placed
+    assert place.reason == "too new for a segment; it gets one on 31 Jul 2025"
+
+
 def test_tickets_begin_with_the_customer_that_has_most_of_them():
     tickets = pd.Series({"a": 1.0, "b": 91.0, "c": 0.0, "d": 2.0})
     context = SimpleNamespace(

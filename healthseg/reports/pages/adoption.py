@@ -180,7 +180,7 @@ CUSTOMER = Page(
                             "Category": "feature_category:words",
                             "Of active users": Cell("adoption_rate:percent", bar=True),
                             "Users": "users:number",
-                            "How often": "usage_frequency:words",
+                            "How often one uses it": "usage_frequency:words",
                             "Days to first use": "average_time_to_first_use_days:number",
                         },
                         label="features",

@@ -172,6 +172,8 @@ def _different(patterns: EngagementPatterns) -> tuple[str, ...]:
     standing = patterns.standing
     if standing is None:
         return ()
+    if not standing.warning_signs and standing.gave_notice:
+        return ("Warning signs precede a notice: after it they are not evaluated",)
     if not standing.warning_signs:
         return ("It shows none of the warning signs that were tested",)
     alone = [row for row in patterns.behaviours or [] if row.shown_by_customer and row.significant]
@@ -221,13 +223,17 @@ def _customer_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
     )
     if patterns.standing is None:
         return (unusual_days,)
-    return (
+    signs = (
         Card(
             "Warning signs",
             "{standing.warning_signs:number}",
             "{standing.warning_signs_of_retained:number.1} on average at retained customers",
         ),
         Card("Strengths", "{standing.strengths:number}", "signs of retention"),
+    )
+    ended = patterns.standing.gave_notice and not patterns.standing.warning_signs
+    return (
+        *(() if ended else signs),
         Card(
             "Churn in 90 days",
             "{standing.churn_probability:percent}",

@@ -114,10 +114,9 @@ def _standing_lead(segmentation: Segmentation) -> tuple[str, ...]:
     path = own(segmentation)
     if not path:
         return ()
-    return (
-        f"{{{path}.segment_name}}: {{{path}.segment_description:lower}}",
-        "Not placed: {customer_standing.reason}",
-    )
+    if not segmentation.customer_standing.placed:  # type: ignore[union-attr]
+        return ("Not placed: {customer_standing.reason}",)
+    return (f"{{{path}.segment_name}}: {{{path}.segment_description:lower}}",)
 
 
 def _standing_blocks(segmentation: Segmentation) -> tuple[Block, ...]:
@@ -126,6 +125,8 @@ def _standing_blocks(segmentation: Segmentation) -> tuple[Block, ...]:
     several = standing is not None and standing.metric is None
     why = (Points("customer_standing.why", "{page_item:prose}"),) if several else ()
     missing = Missing("A customer’s segment", "customer_standing", NO_CUSTOMER)
+    if standing is not None and not standing.placed:
+        return why
     return (missing, *why, Chart("standing", needs="customer_standing"))
 
 

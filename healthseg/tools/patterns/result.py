@@ -446,7 +446,8 @@ class EngagementPatterns(Result):
         if warned:
             parts[0] += f": {', '.join(warned)}"
         if standing.gave_notice:
-            return ["it gave notice, and churns unless it is won back", *parts]
+            known = parts if standing.warning_signs else []
+            return ["it gave notice, and churns unless it is won back", *known]
         if standing.churn_probability is not None:
             parts.append(f"churn in 90 days {percent(standing.churn_probability)}")
         return parts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +98,22 @@ def _coordinates(build: SegmentationBuilder) -> pd.DataFrame:
     return frame
 
 
+def _too_new(build: SegmentationBuilder, row: dict[str, Any]) -> str | None:
+    """Of a customer that is too new for a score: when it gets a segment."""
+    if not word(row["reason"]) or row["reason"] != row["no_score"]:
+        return None
+    tenure = number(build.context.live.loc[row["client_id"]].get("tenure_days"))
+    least = [
+        each.below
+        for each in build.context.settings.overrides.values()
+        if each.provisional and each.metric == "tenure_days" and each.below is not None
+    ]
+    if tenure is None or not least or tenure >= max(least):
+        return None
+    day = build.context.as_of + dt.timedelta(days=math.ceil(max(least) - tenure))
+    return f"too new for a segment; it gets one on {day.day} {day:%b %Y}"
+
+
 def customer_segment(build: SegmentationBuilder, row: dict[str, Any]) -> SegmentPlace:
     """A customer's place from its row of the frame ``customers``."""
     segmented, client = build.segmented, row["client_id"]
@@ -109,7 +127,7 @@ def customer_segment(build: SegmentationBuilder, row: dict[str, Any]) -> Segment
         segment_id=segment.id,
         segment_name=segment.name,
         placed=segment.placed,
-        reason=word(row["reason"]),
+        reason=_too_new(build, row) or word(row["reason"]),
         metric=Figure(segmenter.metric, "no single metric decides"),
         value=Figure(rounded(value), "no single metric decides, or it is not measured"),
         above=Figure(low, "its segment has no lower limit"),
