@@ -412,8 +412,8 @@ def _localise(connection: duckdb.DuckDBPyConnection, table: TableContract) -> st
         stamp, offsets = f't."{column.name}"', f"o{number}"
         joins.append(
             f"LEFT JOIN account_offsets AS {offsets} ON {offsets}.client_id = t.client_id "
-            f"AND EPOCH_MS({stamp}) // 1000 >= {offsets}.from_epoch "
-            f"AND EPOCH_MS({stamp}) // 1000 < {offsets}.until_epoch"
+            f"AND EPOCH_US({stamp}) // 1000000 >= {offsets}.from_epoch "
+            f"AND EPOCH_US({stamp}) // 1000000 < {offsets}.until_epoch"
         )
         local = f"{stamp} + TO_SECONDS({offsets}.offset_seconds)"
         names += [

@@ -49,7 +49,7 @@ class Kind:
 _POSTGRES = {
     "CONTAINS": "(STRPOS({0}, {1}) > 0)",
     "ENDS_WITH": "(RIGHT({0}, LENGTH({1})) = {1})",
-    "EPOCH_MS": "(CAST(FLOOR(DATE_PART('epoch', {0})) AS BIGINT) * 1000)",
+    "EPOCH_US": "(CAST(FLOOR(DATE_PART('epoch', {0})) AS BIGINT) * 1000000)",
     "HASH": "HASH_RECORD_EXTENDED(ROW({all}), 0)",
     "HOUR": "CAST(DATE_PART('hour', {0}) AS INT)",
     "INT_DIV": "({0} / {1})",
@@ -61,7 +61,7 @@ _POSTGRES = {
 _SPARK = {
     # the session's zone is UTC
     "AT_TIME_ZONE": "CAST({0} AS TIMESTAMP_NTZ)",
-    "EPOCH_MS": "(UNIX_SECONDS(CAST({0} AS TIMESTAMP)) * 1000)",
+    "EPOCH_US": "(UNIX_SECONDS(CAST({0} AS TIMESTAMP)) * 1000000)",
     # a missing value alone does not change the hash
     "HASH": "XXHASH64({marked})",
     "ISFINITE": "(ABS({0}) < 1e308)",
@@ -451,8 +451,6 @@ def _function_name(node: exp.Expr) -> str:
 
     if isinstance(node, exp.Anonymous):
         return node.name.upper()
-    if isinstance(node, exp.UnixToTime):
-        return "EPOCH_MS"
     if isinstance(node, exp.EndsWith):
         return "ENDS_WITH"
     for own, name in ((exp.IntDiv, "INT_DIV"), (exp.AtTimeZone, "AT_TIME_ZONE")):

@@ -237,7 +237,7 @@ def _load(engine: Executes, staged: Staged, start: dt.date, end: dt.date) -> Non
         SELECT {client} AS client_id, {casts}, COALESCE(source = 'api', FALSE) AS api,
           COALESCE(source = 'ui', TRUE) AS person,
           COALESCE("count", 1) AS n, duration_seconds, occurred_has_time AS has_time, occurred_at,
-          EPOCH_MS(occurred_at) // 1000 AS epoch, {staged.single} AS single,
+          EPOCH_US(occurred_at) // 1000000 AS epoch, {staged.single} AS single,
           HASH({_VALUES}) AS row_hash, file
         FROM {relation} WHERE fault = 0""")
     create_offsets(engine, start, end, "client_word" if enums else "VARCHAR")
@@ -431,7 +431,7 @@ def events_select(staged: Staged, repeats: bool) -> str:
             f"SELECT DISTINCT {_VALUES} FROM ({rows}) WHERE {staged.single} UNION ALL SELECT {_VALUES} FROM "
             f"(SELECT DISTINCT {_VALUES}, copy FROM (SELECT {_VALUES}, {copy} {checked} AND NOT {staged.single}))"
         )
-    epoch = "EPOCH_MS(e.occurred_at) // 1000"
+    epoch = "EPOCH_US(e.occurred_at) // 1000000"
     local = f"{epoch} + CASE WHEN e.occurred_has_time THEN o.offset_seconds ELSE 0 END"
     columns = ", ".join(f'e."{name}"' for name in EVENTS.names)
     return (

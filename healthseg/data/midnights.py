@@ -61,5 +61,5 @@ class Midnights:
             f"COUNT({stamp}) AS stamps, COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 1) AS midnights, "
             f"COUNT(*) FILTER ({stamp} IS NOT NULL AND {stem}_midnight = 2) AS dates, "
             f"COUNT(*) FILTER ({stem}_midnight = 0 AND {stamp} = DATE_TRUNC('hour', {stamp})) AS whole_hours, "
-            f"COUNT(*) FILTER ((EPOCH_MS({stamp}) // 1000) % 60 <> 0) AS seconds"
+            f"COUNT(*) FILTER ((EPOCH_US({stamp}) // 1000000) % 60 <> 0) AS seconds"
         )
