@@ -56,11 +56,11 @@ def test_the_portfolios_page_answers_each_question(portfolio):
     assert f"{response.total_customers} customers in" in shown["opening"]
     for name, words in (
         ("stages", "the largest change"),
-        ("matrix", "From stage to stage"),
-        ("durations", "Time in each stage"),
+        ("matrix", "Churn is most frequent after"),
+        ("durations", "Half are out of"),
     ):
         assert words in shown[name] and "<svg" in shown[name]
-    assert "Returns" in shown["back"]
+    assert "$.returns[" in shown["back"]
     for row in response.disagreements:
         assert safe(row["name"]) in shown["apart"]
 

@@ -309,7 +309,7 @@ def test_inputs_that_are_missing_for_one_reason_share_a_line():
 def test_a_range_of_few_customers_does_not_read_as_an_error():
     """Σ p × ARR may lie above the upper end, where most quarters see no churn."""
     usual = {"lower": 0.0, "upper": 90.0, "expected": 30.0}
-    assert churn_range()(usual) == "{lower:brief_money} to {upper:brief_money}"
+    assert churn_range()(usual) == "{lower:brief_money}\u00a0to {upper:brief_money}"
     assert churn_range()(usual | {"upper": 0.0}) == "most likely none"
     inner = {"at_risk": usual | {"upper": 0.0}}
     assert churn_range("at_risk.", "none in 96%")(inner) == "none in 96%"

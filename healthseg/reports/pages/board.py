@@ -315,7 +315,7 @@ def _largest_lead(board: Any) -> tuple[str, ...]:
             if account.renewal_risk is not None
             else ""
         ),
-        "CSAT averages {largest.csat:number.1} of 5" if account.csat is not None else "",
+        "CSAT averages {largest.csat:number.1}" if account.csat is not None else "",
     )
 
 
