@@ -193,7 +193,7 @@ class NextActions:
             **panel,
             **self._drops(panel, client_id),
             **self._review(client_id, word(row["tier"]), panel),
-            **self._milestones(client_id),
+            **self._milestones.get(client_id, {}),
             **self._stages.get(client_id, {}),
             **settings.limits_in_rules,
             "gave_notice": int(notice is not None),
@@ -313,26 +313,29 @@ class NextActions:
         return rows.assign(days_overdue=days, total=rows["planned"])
 
     @cached_property
-    def _rows_of(self) -> dict[str, np.ndarray]:
-        """Where in the open milestones each customer's rows are."""
-        return {str(client): at for client, at in self._open.groupby("client_id").indices.items()}
-
-    def _milestones(self, client_id: str) -> dict[str, Any]:
-        if client_id not in self._rows_of:
-            return {}
-        rows = self._open.iloc[self._rows_of[client_id]]
-        late = rows[rows["days_overdue"].notna() & rows["required"] & ~rows["to_close"]]
+    def _milestones(self) -> dict[str, dict[str, Any]]:
+        """What is late and what is blocked, by customer; records that are only to be closed are neither."""
+        rows = self._open[~self._open["to_close"]]
+        late = rows[rows["days_overdue"].notna() & rows["required"]]
         late = late.sort_values(["target_day", "milestone_id"], kind="stable")
-        blocked = rows[rows["blocked"].astype(bool) & ~rows["to_close"]]
-        figures: dict[str, Any] = {"overdue_required": len(late), "blocked": len(blocked)}
-        if len(late):
-            figures["overdue_milestone"] = str(late["name"].iloc[0])
-            figures["milestone_days_overdue"] = float(late["days_overdue"].iloc[0])
-        if len(blocked):
-            first = blocked.iloc[0]
-            figures["blocked_milestone"] = str(first["name"])
-            figures["blocker"] = str(first["blocker"]).replace("_", " ")
-            figures["blocker_days"] = number(first["day"] - first["blocked_day"])
+        blocked = rows[rows["blocked"].astype(bool)]
+        counts = {"overdue_required": late, "blocked": blocked}
+        known = {name: part["client_id"].value_counts().to_dict() for name, part in counts.items()}
+        figures: dict[str, dict[str, Any]] = {
+            str(client): {name: known[name].get(client, 0) for name in counts}
+            for client in self._open["client_id"].unique()
+        }
+        for row in late.drop_duplicates("client_id").to_dict("records"):
+            figures[str(row["client_id"])] |= {
+                "overdue_milestone": str(row["name"]),
+                "milestone_days_overdue": float(row["days_overdue"]),
+            }
+        for row in blocked.drop_duplicates("client_id").to_dict("records"):
+            figures[str(row["client_id"])] |= {
+                "blocked_milestone": str(row["name"]),
+                "blocker": str(row["blocker"]).replace("_", " "),
+                "blocker_days": number(row["day"] - row["blocked_day"]),
+            }
         return figures
 
     def records(self) -> pd.DataFrame:
