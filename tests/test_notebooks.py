@@ -179,7 +179,7 @@ def test_a_section_gives_its_parts_apart_and_a_page_can_be_rearranged(small_port
     opened = hs.Portfolio.open(str(small_portfolio.folder))
     page = portfolio_page("track_usage_engagement", portfolio=opened)
     growth = page.section("growth")
-    assert "users joined" in growth.lead.text and set(growth.charts) == {"growth", "trend"}
+    assert "users joined" in growth.lead.text and set(growth.charts) == {"growth"}
     assert list(growth.frames["growth"]) == list(page.result.frame("growth"))
     assert "<table>" in growth.table.markup and "<svg" not in growth.table.markup
     own = Section("own", "What is mine?", ("{total_customers:number customer}",), (Chart("trend"),))
