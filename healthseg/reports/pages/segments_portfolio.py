@@ -45,7 +45,7 @@ METHOD = (
     ),
 )
 METHOD_FACTS = {
-    "Type": "{segmentation_type}",
+    "Type": "{segmentation_type:words}",
     "At most": "{max_segments:number segment}",
 }
 NOISE = (
