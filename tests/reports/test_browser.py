@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks._attacks import counting
-from healthseg.reports.html import index
+from healthseg.reports.html import index, scripting
 from tests.reports import samples
 from tests.reports.browser import Browser, browsing
 from tests.reports.hostile import HOSTILE
@@ -104,6 +104,18 @@ def test_each_chart_is_drawn_once_for_the_screen_at_hand(browser: Browser, pages
         ".map(svg => svg.getBoundingClientRect().width).filter(width => width > 0)"
     )
     assert len(seen) == 4 and all(wide >= (330 if width == 390 else 600) for wide in seen)
+
+
+def test_a_page_and_a_notebook_have_the_same_dark_colours():
+    dark = []
+    for name, rule in (
+        ("pieces.css", r'\[data-jp-theme-light="false"\] \.hs{(.*?)}'),
+        ("page.css", r"\.hs\.hs{(.*?)}"),
+    ):
+        text = (scripting.templates() / name).read_text("utf-8")
+        (block,) = re.findall(rule, text, re.DOTALL)
+        dark.append(dict(re.findall(r"(--[\w-]+):(#\w+)", block)))
+    assert dark[0] == dark[1] and len(dark[0]) > 20
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
