@@ -25,16 +25,15 @@ from healthseg.periods import weekly
 from healthseg.rules import SEVERITIES, ActionRule, TriggeredRule, action_rules
 from healthseg.scoring.recoveries import Recoveries, recoveries
 from healthseg.scoring.scored_panel import scorecard_rows
-from healthseg.tools.context import CustomerContext, PortfolioContext, panel_rows
+from healthseg.tools.context import PortfolioContext, panel_rows
 from healthseg.tools.expansion import arr_per_seat, idle_seats
 from healthseg.tools.values import number, word
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
-# what a response's own score and look-back decide
-SCORE_FIGURES = ("score", "score_change", "score_drop", "lookback_days", "risk_threshold")
 UNKNOWN_TIER = "These"
+OF_ONE_KIND = 2
 
 
 class NextAction(BaseModel):
@@ -108,15 +107,18 @@ class NextActions:
         noticed, topics = figures["gave_notice"], self.settings.topics_after_notice
         return [item for item in self.rules if not noticed or item.topic in topics]
 
-    def first_of(self, clients: Iterable[str], topic: str = "") -> Iterator[NextAction]:
-        """The first action of each customer, in the order of ``clients``; with ``topic`` the first about it."""
-        for client in clients:
-            chosen = (item for item in self.customer(client) if not topic or item.topic == topic)
-            yield from itertools.islice(chosen, 1)
-
-    def shown(self, client_id: str) -> list[NextAction]:
+    def shown(self, client_id: str, own: Mapping[str, Any] | None = None) -> list[NextAction]:
         """The first actions of a customer, as many as a page shows."""
-        return self.customer(client_id)[: self.settings.next_actions_shown]
+        return self.customer(client_id, own)[: self.settings.next_actions_shown]
+
+    def first_of(
+        self, clients: Iterable[str], topics: Collection[str] = (), effects: bool = False
+    ) -> Iterator[NextAction]:
+        """The first action of each customer, in the order of ``clients``; with ``topics`` the first about one of them."""
+        for client in clients:
+            actions = self.customer(client, effects=effects)
+            about = (action for action in actions if not topics or action.topic in topics)
+            yield from itertools.islice(about, 1)
 
     def _action(
         self, item: ActionRule, client_id: str, figures: Mapping[str, Any], effects: bool
@@ -157,22 +159,15 @@ class NextActions:
         return frame.loc[order.index].reset_index(drop=True)
 
     def ranked(self, clients: Iterable[str], topics: Collection[str] = ()) -> list[NextAction]:
-        """The first action of each of these customers, of those about ``topics`` where any are named: the most severe
-        first, then the most ARR. As many as a page shows; a third of one kind only where there is no other."""
-        firsts: list[NextAction] = []
-        for client in clients:
-            actions = self.customer(client, effects=True)
-            about = (action for action in actions if not topics or action.topic in topics)
-            firsts.extend(itertools.islice(about, 1))
-        firsts.sort(key=_most_urgent)
+        """``first_of`` with effects: the most severe first, then the most ARR. As many as a page shows; a third of one
+        kind only where there is no other."""
         seen: Counter[str] = Counter()
-        kinds = []
-        for action in firsts:
+        named: list[NextAction] = []
+        again: list[NextAction] = []
+        for action in sorted(self.first_of(clients, topics, effects=True), key=_most_urgent):
             seen[action.action] += 1
-            kinds.append(seen[action.action] > 2)
-        chosen = [at for at, again in enumerate(kinds) if not again]
-        chosen += [at for at, again in enumerate(kinds) if again]
-        return [firsts[at] for at in sorted(chosen[: self.settings.next_actions_shown])]
+            (again if seen[action.action] > OF_ONE_KIND else named).append(action)
+        return sorted([*named, *again][: self.settings.next_actions_shown], key=_most_urgent)
 
     # -- figures ---------------------------------------------------------------------------
 
@@ -391,13 +386,6 @@ class NextActions:
         return recoveries(
             scores, self._interventions, settings, settings.seed, settings.interval_level
         )
-
-
-def first_actions(context: CustomerContext, figures: Mapping[str, Any]) -> list[NextAction]:
-    """The first of a customer's next actions, by the score and the look-back of ``figures``."""
-    own = {name: figures[name] for name in SCORE_FIGURES}
-    known = NextActions.of(context.portfolio, context.as_of)
-    return known.customer(context.client_id, own)[: context.settings.next_actions_shown]
 
 
 def _most_urgent(action: NextAction) -> tuple[int, float, str]:

@@ -57,20 +57,15 @@ from healthseg.tools.health.result import (
     ReportedArr,
     Trend,
 )
-from healthseg.tools.next_actions import first_actions
+from healthseg.tools.next_actions import NextActions
 from healthseg.tools.overrides import caps_of
 from healthseg.tools.values import integer, number, rounded, word
 
 TOOL = words.TOOL
 METRIC_FLOATS = ["value", "points", "weight", "effective_weight", "target"]
-METRIC_COLUMNS = [
-    "component",
-    "metric",
-    "label",
-    "unit",
-    *METRIC_FLOATS,
-    "missing_reason",
-]
+METRIC_COLUMNS = ["component", "metric", "label", "unit", *METRIC_FLOATS, "missing_reason"]
+# what the response's own model, look-back and threshold decide
+SCORE_FIGURES = ("score", "score_change", "score_drop", "lookback_days", "risk_threshold")
 NEVER_LIVE = "the customer churned on the day it signed up"
 HEALTH_METRICS = {
     "weekly_active_users": "weekly_active_users",
@@ -117,7 +112,8 @@ class CustomerHealth:
         metrics, history, change = self.metrics(), self.history(), self.change()
         coming, frames = self._outlook(include_predictions)
         risks = rules.triggered(TOOL, "risk", self.figures, self.settings.rules)
-        coming_up = first_actions(self.context, self.figures) if live else []
+        own = {name: self.figures[name] for name in SCORE_FIGURES}
+        coming_up = NextActions.of(self.portfolio, self.as_of).shown(self.client_id, own)
         raised = (
             alerts.raised(preferences, self.figures, self.figures_before, self.as_of)
             if live

@@ -415,7 +415,7 @@ class HealthOfPortfolio:
     def _next_actions(self, table: pd.DataFrame) -> list[NextAction]:
         """The first action of the customers of whom it is urgent: the most severe first, then in the table's order."""
         known = NextActions.of(self.portfolio, self.as_of)
-        first = (action for client in table["client_id"] for action in known.customer(client)[:1])
+        first = known.first_of(table["client_id"])
         urgent = [action for action in first if action.severity in ("high", "critical")]
         urgent.sort(key=lambda action: -SEVERITIES.index(action.severity))
         return urgent[: self.settings.next_actions_shown]

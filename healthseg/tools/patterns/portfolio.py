@@ -223,14 +223,14 @@ class PatternRequest:
         most, client = self.portfolio.settings.next_actions_shown, self.scope.client_id
         known = NextActions.of(self.portfolio, self.scope.as_of)
         if client is not None:
-            return [] if self.scope.churned else known.customer(client)[:most]
+            return [] if self.scope.churned else known.shown(client)
         if self.ahead is None:
             return []
         ranked = self.context.ranked_by_loss(self.ahead.churn_candidates or [])
         urgent = list(itertools.islice(known.first_of(ranked), most - EXPANSIONS_NAMED))
         amounts = self.context.money.amounts.reindex(self.ahead.expansion_candidates or [])
         largest = amounts.sort_values(ascending=False, kind="stable").index
-        growth = known.first_of(largest, "expansion")
+        growth = known.first_of(largest, ("expansion",))
         return [*urgent, *itertools.islice(growth, most - len(urgent))]
 
     @cached_property

@@ -12,7 +12,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.scoring.overrides import why_no_scores
 from healthseg.tools.base import Figure
-from healthseg.tools.next_actions import NextAction, NextActions
+from healthseg.tools.next_actions import NextActions
 from healthseg.tools.segmentation import beside
 from healthseg.tools.segmenters import border_distance, label, written
 from healthseg.tools.segments.result import SegmentPlace
@@ -147,14 +147,8 @@ def customer_segment(build: SegmentationBuilder, row: dict[str, Any]) -> Segment
         ),
         why=_why(build, client, value, segment),
         what_would_move_it=_movers(build, client, value, position),
-        next_actions=_next_actions(build, client),
+        next_actions=NextActions.of(build.context.portfolio, build.context.as_of).shown(client),
     )
-
-
-def _next_actions(build: SegmentationBuilder, client: str) -> list[NextAction]:
-    """The customer's own, the first ones."""
-    known = NextActions.of(build.context.portfolio, build.context.as_of).customer(client)
-    return known[: build.settings.next_actions_shown]
 
 
 def _why(

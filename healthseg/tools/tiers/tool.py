@@ -80,11 +80,9 @@ def segment_by_value_tier(
         return value_tiers(portfolio, date, options)
     CustomerContext.of(portfolio, client_id, date, live=True)
     result = value_tiers(portfolio, date, options)
-    actions = NextActions.of(portfolio, date).customer(client_id)
-    actions = actions[: portfolio.settings.next_actions_shown]
     standing = result.customer(client_id).model_copy(
         update={
-            "next_actions": actions,
+            "next_actions": NextActions.of(portfolio, date).shown(client_id),
             "renewal_risk": renewal_risk(PortfolioContext.of(portfolio, date), client_id),
         }
     )
