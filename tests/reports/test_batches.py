@@ -320,9 +320,11 @@ def test_what_changed_since_the_run_before_is_told():
     assert changes["moved"][0]["points"] == -7
     assert f"to {second['risk_level']}" in changes["moved"][1]["text"]
     assert changes["added"] == [third["name"]] and changes["removed"] == ["cs_gone"]
-    without = index.changes(
-        portfolio, {}, reports
-    )  # against the look-back, of customers known then
+    assert index.changes(portfolio, {}, reports) == {}, "no earlier run, and no score of then"
+    scores = [{**row, "score_before": row["score"] - 20} for row in portfolio.customers[:1]]
+    rows = [*scores, *portfolio.customers[1:]]
+    without = index.changes(portfolio.model_copy(update={"customers": rows}), {}, reports)
+    assert [line["name"] for line in without["moved"]] == [first["name"]], "against the look-back"
     assert without["since"] != changes["since"] and without["added"] == without["removed"] == []
 
 
