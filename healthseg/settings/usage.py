@@ -26,6 +26,8 @@ class UsageSettings(Frozen):
     portfolio_holds_min_ratio: Share = 0.9
     # … and a customer has fallen with less than four fifths of its own
     own_baseline_fall_ratio: Share = 0.8
+    # growth a week that twelve weeks make three times as much: where it may be, a trend is not called stable
+    clear_trend_max_growth: Share = 0.1
     # breaking away: below four fifths of the portfolio's median, and two robust spreads out
     breaking_away_max_ratio: Share = 0.8
     breaking_away_max_z: float = -2.0

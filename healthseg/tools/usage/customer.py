@@ -384,16 +384,17 @@ class CustomerUsage:
         ratios = self.peers["usage_vs_own_baseline"].dropna()
         ratio = number(self.row["usage_vs_own_baseline"])
         median = float(np.median(ratios)) if len(ratios) else None
-        fell = None
-        if ratio is not None and median is not None:
-            holds = median >= self.settings.portfolio_holds_min_ratio
-            fell = ratio < self.settings.own_baseline_fall_ratio and holds
+        fell = None if ratio is None else ratio < self.settings.own_baseline_fall_ratio
+        holds = median is not None and median >= self.settings.portfolio_holds_min_ratio
         few = "fewer than 28 tracked days before, or no event in them"
         return OwnBaseline(
             ratio=Figure(rounded(ratio), few),
+            fell=Figure(fell, few),
             portfolio_median_ratio=Figure(rounded(median), "no customer has a baseline"),
             portfolio_customers=len(ratios),
-            below_while_portfolio_holds=Figure(fell, "no ratio"),
+            below_while_portfolio_holds=Figure(
+                None if fell is None else fell and holds, "no ratio"
+            ),
         )
 
     def series(self) -> pd.DataFrame:

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
 
 
-# so far below the own baseline that is the finding, whatever the trend of the weeks
-FAR_BELOW_BASELINE = 0.2
-# growth a week that twelve weeks make three times as much: where it is possible, a trend is not called stable
-STEADY_GROWTH = 0.1
-
-
 class AnalysisPeriod(Part):
     """The period: ``[start, end)`` as requested, and the part of it in which there is something to know."""
 
@@ -113,15 +107,9 @@ class UsageTrends(Part):
     weeks: int = Field(description="Whole weeks in the window")
     window_start: dt.date = Field(description="First day of the window")
     interval_level: float = Field(description="Level of the intervals")
-
-    @property
-    def unclear(self) -> bool:
-        """Whether its weeks differ too much to call it stable: the growth may be large, or a fall."""
-        interval = self.growth_interval
-        if self.trend_direction != "stable" or interval is None:
-            return False
-        ends = (interval.lower, interval.upper)
-        return any(end is None or abs(end) >= STEADY_GROWTH for end in ends)
+    unclear: bool = Field(
+        description="Whether its weeks differ too much to call it stable: it may grow or fall a lot"
+    )
 
     @property
     def statement(self) -> str:
@@ -201,6 +189,7 @@ class OwnBaseline(Part):
     ratio: float | None = Field(
         description="Person events per tracked day: 28 days ÷ the 84 before"
     )
+    fell: bool | None = Field(description="Whether the ratio is low enough to be called a fall")
     portfolio_median_ratio: float | None = Field(description="Median of the live customers' ratios")
     portfolio_customers: int = Field(description="Live customers with a ratio")
     below_while_portfolio_holds: bool | None = Field(
@@ -360,7 +349,7 @@ class UsageEngagement(Result):
         if metrics.licensed_seats and metrics.seat_utilisation is not None:
             text += f" on {100 * metrics.seat_utilisation:.0f}% of {counted(metrics.licensed_seats, 'seat')}"
         statement, ratio = self.usage_trends.statement, self.own_baseline.ratio
-        if ratio is not None and 1 - ratio >= FAR_BELOW_BASELINE:
+        if ratio is not None and self.own_baseline.fell:
             statement = f"usage {100 * (1 - ratio):.0f}% below its own baseline"
         text += f"; {statement[:1].lower()}{statement[1:]}" if statement else ""
         slower = self.user_cohorts and self.user_cohorts.declining_users

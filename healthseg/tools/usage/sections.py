@@ -107,6 +107,7 @@ def trends(
             growth_interval=Figure(None, few),
             usage_velocity=Figure(None, _few_for_velocity(count)),
             velocity=_no_slope_change(count),
+            unclear=False,
             **shared,
         )
         return trend, frame
@@ -122,6 +123,8 @@ def trends(
         growth_interval=Interval(lower=rounded(np.expm1(low)), upper=rounded(np.expm1(high))),
         usage_velocity=Figure(speed, _few_for_velocity(count)),
         velocity=change,
+        unclear=direction == "stable"
+        and not np.max(np.abs(np.expm1([low, high]))) < settings.clear_trend_max_growth,
         **shared,
     )
     return trend, frame
