@@ -392,9 +392,7 @@ class CustomerUsage:
             fell=Figure(fell, few),
             portfolio_median_ratio=Figure(rounded(median), "no customer has a baseline"),
             portfolio_customers=len(ratios),
-            below_while_portfolio_holds=Figure(
-                None if fell is None else fell and holds, "no ratio"
-            ),
+            below_while_portfolio_holds=Figure(fell and holds, "no ratio"),
         )
 
     def series(self) -> pd.DataFrame:
