@@ -22,6 +22,9 @@ class UsageSettings(Frozen):
     usage_trend_days: Annotated[int, Field(ge=42)] = 84
     # fewer weeks have no trend that an interval could exclude zero for
     usage_trend_min_weeks: Annotated[int, Field(ge=4)] = 6
+    # the correlation of what neighbouring weeks have besides their trend, for a change of the trend: where it is assumed
+    # to be 0, weeks that do resemble each other report a change in a third of flat series
+    usage_week_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.5
     # the portfolio holds while its median customer keeps nine tenths of its own baseline …
     portfolio_holds_min_ratio: Share = 0.9
     # … and a customer has fallen with less than four fifths of its own

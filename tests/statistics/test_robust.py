@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from healthseg.statistics.robust import theil_sen
+from healthseg.statistics.robust import theil_sen, velocity
 
 
 def test_sens_own_example_has_its_published_slope_and_interval():
@@ -89,3 +89,27 @@ def test_moving_windows_of_noise_are_called_a_trend_no_oftener_than_the_level_sa
     }
     assert alarms[1] > 0.25
     assert alarms[4] < 0.12
+
+
+def alike_weeks(random, points):
+    """Noise that carries on half of the week before."""
+    noise = random.normal(size=points + 20)
+    for at in range(1, len(noise)):
+        noise[at] = 0.5 * noise[at - 1] + np.sqrt(0.75) * noise[at]
+    return 0.1 * noise[20:]
+
+
+def words(added, correlation):
+    random = np.random.default_rng(4)
+    return [
+        velocity(alike_weeks(random, len(added)) + added, seed, correlation=correlation).word
+        for seed in range(100)
+    ]
+
+
+def test_weeks_that_resemble_each_other_are_no_change_of_a_trend_and_a_turn_is():
+    flat, turn = np.zeros(12), np.r_[np.zeros(6), 0.25 * np.arange(6)]
+    assert words(flat, 0.5).count("steady") >= 90
+    assert words(flat, 0.0).count("steady") <= 85
+    assert words(turn, 0.5).count("accelerating") >= 85
+    assert words(-turn, 0.5).count("decelerating") >= 85

@@ -140,7 +140,8 @@ def _no_slope_change(weeks: int) -> SlopeChange:
 
 
 def _slope_change(values: np.ndarray, settings: Settings) -> tuple[str | None, SlopeChange]:
-    moved = velocity(values, settings.seed, settings.interval_level)
+    level, alike = settings.interval_level, settings.usage_week_correlation
+    moved = velocity(values, settings.seed, level, alike)
     if moved.word is None:
         return None, _no_slope_change(len(values))
     interval = Interval(lower=rounded(moved.lower), upper=rounded(moved.upper))
