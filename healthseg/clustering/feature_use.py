@@ -27,7 +27,7 @@ def features_used(portfolio: Portfolio, windows: pd.DataFrame) -> pd.DataFrame:
             ["active_days"],
             by="entitled_feature",
         )
-        for part in spans.chunks(windows["client_id"].tolist())
+        for part in spans.chunks(portfolio, windows["client_id"].tolist())
     ]
     rows = pd.concat(parts, ignore_index=True)
     days = rows.pivot(index="client_id", columns="feature", values="active_days").astype(float)
@@ -61,7 +61,10 @@ def user_rows(
 
     ``feature_user_days``: client_id, user_id, feature, day; ``user_days``: client_id, user_id, day, person_events.
     """
-    parts = [_user_rows(portfolio, name, part, start, end) for part in chunks(list(client_ids))]
+    parts = [
+        _user_rows(portfolio, name, part, start, end)
+        for part in chunks(portfolio, list(client_ids))
+    ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

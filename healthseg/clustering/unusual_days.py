@@ -116,7 +116,7 @@ def _daily(portfolio: Portfolio, until: dt.date) -> DailySeries:
     first, after = epoch_day(portfolio.first_event_day), epoch_day(until)
     counts = {name: np.zeros((len(names), after - first), dtype=np.int32) for name in SERIES}
     start, has_sessions = 0, False
-    for part in chunks(names, after - first):
+    for part in chunks(portfolio, names, after - first):
         count = counting(portfolio, part, portfolio.first_event_day, until)
         usage, sessions = count.rows("usage_days"), count.rows("session_days")
         sessions = sessions[sessions["start_day"] == sessions["day"]]
@@ -293,7 +293,7 @@ def feature_users(
 ) -> dict[str, np.ndarray]:
     """Users a day of each feature over ``days`` (since 1970, without gaps), of some customers together."""
     users: dict[str, np.ndarray] = {}
-    for part in chunks(list(clients), len(days)):
+    for part in chunks(portfolio, list(clients), len(days)):
         rows = counting(portfolio, part, portfolio.first_event_day, until).rows("feature_days")
         at = rows["day"].to_numpy(dtype=np.int64) - days[0]
         rows = rows[(at >= 0) & (at < len(days))]

@@ -21,6 +21,8 @@ T = TypeVar("T")
 EPOCH = dt.date(1970, 1, 1)
 FAR = 2**31 - 1  # a day that never comes
 CUSTOMER_DAYS_AT_ONCE = 500_000  # bounds the memory: a few tables of customers' users by days
+# Each part reads all rows of the small tables: of customers with few events, and so few active users, it holds more.
+FEW_EVENTS_OF_A_CUSTOMER, TIMES_AS_MANY = 500, 5
 
 # A middling portfolio's rows are cached for all customers, in order of customer: a query costs some ten milliseconds
 # for a single customer, too, and a call needs ten of them.
@@ -87,9 +89,13 @@ def customers(portfolio: Portfolio) -> pd.DataFrame:
     )
 
 
-def chunks(clients: list[str], days: int = 1_000) -> Iterator[list[str]]:
+def chunks(portfolio: Portfolio, clients: list[str], days: int = 1_000) -> Iterator[list[str]]:
     """The customers in order, as many at a time as can be counted at once over so many days."""
-    clients, size = sorted(clients), max(1, CUSTOMER_DAYS_AT_ONCE // days)
+    reports = portfolio.reports
+    events = reports["events"].kept if portfolio.has("events") else 0
+    few = events <= FEW_EVENTS_OF_A_CUSTOMER * reports["customers"].kept
+    at_once = CUSTOMER_DAYS_AT_ONCE * (TIMES_AS_MANY if few else 1)
+    clients, size = sorted(clients), max(1, at_once // days)
     for first in range(0, len(clients), size):
         yield clients[first : first + size]
 

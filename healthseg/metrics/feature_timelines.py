@@ -53,7 +53,9 @@ def feature_timelines(
     ``seen_adopting``: watched, or not in use in the first ``silent_days`` of tracking.
     """
     wanted = sorted(customers(portfolio).index) if clients is None else clients
-    parts = [_chunk(portfolio, as_of, rule_days, silent_days, part) for part in chunks(wanted)]
+    parts = [
+        _chunk(portfolio, as_of, rule_days, silent_days, part) for part in chunks(portfolio, wanted)
+    ]
     return (
         pd.concat(parts, ignore_index=True)
         if parts

@@ -93,7 +93,7 @@ def adopted_at(portfolio: Portfolio, rows: pd.DataFrame, rule_days: int) -> pd.D
         over_spans.over(
             portfolio, spans[spans["client_id"].isin(part)], ["adopted"], by="entitled_feature"
         )
-        for part in chunks(spans["client_id"].unique().tolist())
+        for part in chunks(portfolio, spans["client_id"].unique().tolist())
     ]
     pairs = (
         pd.concat(parts, ignore_index=True)
@@ -278,7 +278,7 @@ def _counted(portfolio: Portfolio, rows: pd.DataFrame, days: int) -> pd.DataFram
         over_spans.over(
             portfolio, frame[frame["client_id"].isin(part)], ["person_events"], by="feature"
         )
-        for part in chunks(frame["client_id"].unique().tolist(), length)
+        for part in chunks(portfolio, frame["client_id"].unique().tolist(), length)
     ]
     return pd.concat(parts, ignore_index=True)[["client_id", "span_id", "feature", "person_events"]]
 

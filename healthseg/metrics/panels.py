@@ -182,7 +182,7 @@ def _build(portfolio: Portfolio, pairs: pd.DataFrame, on: Client | None = None) 
     parts = [
         _build_chunk(portfolio, pairs[pairs["client_id"].isin(part)], part)
         # a portfolio without customers has the columns without rows
-        for part in list(chunks(clients, days)) or [[]]
+        for part in list(chunks(portfolio, clients, days)) or [[]]
     ]
     return _joined(parts)
 
@@ -292,7 +292,7 @@ def _build_on(
     at_most = -(-len(clients) // (threads * _PARTS_OF_A_THREAD))
     parts = [
         part[first : first + at_most]
-        for part in chunks(clients, days)
+        for part in chunks(portfolio, clients, days)
         for first in range(0, len(part), at_most)
     ]
     count = functools.partial(_build_there, code=catalog.code_version())
@@ -339,7 +339,7 @@ def at_risk(rows: pd.DataFrame) -> np.ndarray:
 def tiers_at(portfolio: Portfolio, days: dict[str, dt.date]) -> dict[str, str | None]:
     """Each customer's value tier on a day of its own (a churned customer's: its last one)."""
     names: dict[str, str | None] = {}
-    for clients in chunks(list(days)):
+    for clients in chunks(portfolio, list(days)):
         day = np.array([epoch_day(days[client]) for client in clients], dtype=np.int64)
         k = np.arange(len(clients), dtype=np.int64)
         count = Counting(portfolio, clients, Spans(k, day, day + 1))

@@ -73,7 +73,7 @@ def over(
     days = days_counted(frame["start"], frame["end"], portfolio.settings)
     parts = [
         _chunk(portfolio, frame, part, chosen)
-        for part in chunks(frame["client_id"].unique().tolist(), days)
+        for part in chunks(portfolio, frame["client_id"].unique().tolist(), days)
     ]
     if not parts:
         return frame.assign(**{name: [] for name in names})

@@ -333,7 +333,7 @@ def retention(
     stop = epoch_day(end)
     origin = stop - 7 * weeks
     users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
-    for part in chunks(clients):
+    for part in chunks(portfolio, clients):
         _add(
             counting(portfolio, part, end - dt.timedelta(days=7 * weeks), end),
             origin,

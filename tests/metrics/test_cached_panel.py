@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from healthseg.data.portfolio import Portfolio
+from healthseg.metrics import counting
 from healthseg.metrics.panels import MANY_DATES, panel
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables, reopened
 
@@ -58,3 +60,16 @@ def test_settings_that_change_no_metric_change_no_cached_row():
     for values in ({"champion_min_share": 0.5}, {"arr_thresholds": [1.0]}, {"csat_scale": "1-10"}):
         panel(reopened(portfolio.path, values), DATES[:1])
     assert len(files(portfolio, "panel_rows")) == len(before) + 3
+
+
+def test_parts_of_customers_have_the_figures_of_all_at_once(monkeypatch: pytest.MonkeyPatch):
+    tables = random_tables(5)
+    portfolio = open_portfolio(tables)
+    whole, clients = panel(portfolio, DATES), sorted(tables["customers"]["client_id"])
+    monkeypatch.setattr(counting, "CUSTOMER_DAYS_AT_ONCE", 400)
+    assert list(counting.chunks(portfolio, clients, 400)) == [
+        clients
+    ]  # few events: five times as many
+    monkeypatch.setattr(counting, "FEW_EVENTS_OF_A_CUSTOMER", 0)
+    assert list(counting.chunks(portfolio, clients, 400)) == [[client] for client in clients]
+    pd.testing.assert_frame_equal(panel(open_portfolio(tables), DATES), whole, check_exact=True)

@@ -169,7 +169,7 @@ class FeatureUsage:
             spans["start"] = self.portfolio.first_event_day
         parts = [
             metrics.over(self.portfolio, spans[spans["client_id"].isin(chunk)], names, by=by)
-            for chunk in metrics.chunks(clients)
+            for chunk in metrics.chunks(self.portfolio, clients)
         ]
         return pd.concat(parts, ignore_index=True).drop(columns=["span_id", "start", "end"])
 

@@ -152,7 +152,7 @@ class TierRun:
             span_metrics.over(
                 portfolio, spans[spans["client_id"].isin(chunk)], ["provisioned_users"]
             )
-            for chunk in span_metrics.chunks(clients)
+            for chunk in span_metrics.chunks(portfolio, clients)
         ]
         counts = pd.concat(counted).set_index("client_id")["provisioned_users"]
         return counts.astype(float), "provisioned"
