@@ -14,7 +14,7 @@ from healthseg.charts.canvas import Rows, at
 LETTER, LINE, LAST_FLAGS, SMALL = 6.4, 17, 6, 11
 LEFT, RIGHT = 30, 74
 SPAN = canvas.WIDTH - LEFT - RIGHT
-GLYPHS = {"calendar": "▼", "configuration": "◆", "stage": "●"}
+GLYPHS = {"calendar": "▼", "configuration": "◆", "stage": "●", "notice": "■"}
 
 
 def history(
@@ -26,9 +26,9 @@ def history(
     """Past scores with the range that missing inputs allow, then the forecast with its interval.
 
     ``scores``: date, score, shown, lower, upper; ``forecast``: date, forecast, lower, upper;
-    ``marks``: date, kind (calendar, configuration, stage), label.
+    ``marks``: date, kind (calendar, configuration, stage, notice), label.
     """
-    title = "The score over time, and ahead"
+    title = "The score over time, and ahead" if len(forecast) else "The score over time"
     known = scores[scores["score"].notna()]
     if not len(known):
         reason = "There is no score yet to draw: too few of its inputs are known on every date."

@@ -40,6 +40,8 @@ SURE = (
         "{not_measured:count figure} could not be measured; the reasons are under “How this was computed”"
         if getattr(result, "not_measured", None)
         else "Every figure could be measured"
+        if (getattr(result, "coverage", None) or 1.0) > 0.9999
+        else ""
     ),
 )
 

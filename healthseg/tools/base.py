@@ -199,6 +199,11 @@ class Result(BaseModel):
         held = [item.text for item in self.overrides.held if item.decides_risk]
         return f"{held[0]}; " if held else ""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the customer is provisional: too new for a score and for a probability of churn of its own."""
+        return any(item.override == "provisional" for item in self.overrides.held)
+
     _figures: dict[str, Figure] = PrivateAttr(default_factory=dict)
     _frames: dict[str, pd.DataFrame] = PrivateAttr(default_factory=dict)
     _origin: Origin | None = PrivateAttr(default=None)

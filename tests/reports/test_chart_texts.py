@@ -139,6 +139,7 @@ OF_BANDS = {
     "Customers by band over time",
     "ARR weighted by score",
     "The points of each input",
+    "The score over time",
     "The score over time, and ahead",
 }
 

@@ -4,9 +4,12 @@ import pandas as pd
 import pytest
 
 import healthseg as hs
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.scoring import score_panel
 from healthseg.settings import Settings
 from healthseg.testing import tiny_portfolio
+from healthseg.tools.overview.tool import customer_360
 
 NEW = "Provisional: 11 days since signup"
 
@@ -85,3 +88,18 @@ def test_how_often_users_come_needs_two_weeks(portfolio):
     assert usage.stickiness is None and usage.sessions_per_user_per_week is None
     assert usage.figure_of("stickiness").reason.startswith("11")
     assert old.stickiness == 1.0 and usage.weekly_active_users == 2
+
+
+def test_its_pages_say_how_far_it_has_come_and_predict_nothing(portfolio):
+    """Neither points of a few days nor a probability of churn that is that of others."""
+    health, tier = (
+        hs.calculate_health_score(portfolio, "new"),
+        hs.segment_by_value_tier(portfolio, client_id="new"),
+    )
+    assert health.verdict().startswith("Customer new: new, 11 days since signup")
+    page = ReportPage(page_spec("calculate_health_score", portfolio=False), health, portfolio)
+    assert page.section("components").charts == page.section("outlook").charts == {}
+    assert "likely to churn" not in tier.verdict()
+    assert customer_360(portfolio, "new").verdict() == (
+        "Customer new: New, 11 days since signup; 2 users active on 2 seats"
+    )

@@ -100,12 +100,14 @@ def test_the_timeline_holds_what_changed_and_daily_business_by_the_month() -> No
         ("03-20", "Notice given", 1),
         ("03-08", "Another contract: EUR 3,000 ARR", 1),
         ("03-05", "Expansion: EUR 10k to EUR 14k ARR", 1),
-        ("03-02", "2 high or critical tickets: export, login", 2),
+        ("03-02", "2 high or critical tickets in March: export, login", 2),
         ("02-20", "NPS 2 to 9, 5.5 on average (2 answers)", 2),
         ("02-01", "Contract renewed: EUR 10k ARR", 1),
     ]
+    assert ("notice", "notice given") in [(mark.kind, mark.label) for mark in page.health.marks]
+    assert page.charts()["history"].usermeta["title"] == "The score over time", "nothing ahead"
     daily = [(event.text, event.records) for event in page.timeline if not event.notable]
-    assert daily == [("3 other tickets: export 2, login", 3), ("CSAT 5", 1)]
+    assert daily == [("3 other tickets in March: export 2, login", 3), ("CSAT 5", 1)]
 
 
 def test_a_low_csat_is_no_detractor_and_says_what_the_ticket_was_about() -> None:

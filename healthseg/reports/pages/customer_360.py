@@ -46,12 +46,6 @@ def _blocks_after_churn(*blocks: Any) -> Callable[[Any], Parts]:
 
 def _score_card(page: Any) -> Card:
     health = page.health
-    if health.provisional:
-        return Card(
-            "Health",
-            "too new for a score",
-            "from {health.possible_range.lower:number} to {health.possible_range.upper:number} is possible",
-        )
     return Card(
         "Health",
         "{health.current_health_score:number}",
@@ -85,10 +79,19 @@ def _cards(page: Any) -> tuple[Card, ...]:
         return loss_cards(page)
     health, customer = page.health, page.health.customer
     churn = health.churn_prediction
-    likely = churn is not None and churn.churn_probability is not None
+    new = health.provisional
+    likely = churn is not None and churn.churn_probability is not None and not new
     ranged = likely and churn.plausible_range is not None
     cards = (
-        (health.provisional or health.current_health_score is not None, _score_card(page)),
+        (
+            new and page.milestones is not None,
+            Card(
+                "Milestones",
+                "{milestones.completed:number} of {milestones.total:number}",
+                "{milestones.overdue:number} overdue",
+            ),
+        ),
+        (health.current_health_score is not None, _score_card(page)),
         (customer.reported is not None, _arr_card(page)),
         (
             customer.days_to_renewal is not None,
@@ -99,7 +102,7 @@ def _cards(page: Any) -> tuple[Card, ...]:
             ),
         ),
         (
-            page.renewal_risk is not None and page.renewal_risk.arr is not None,
+            page.renewal_risk is not None and page.renewal_risk.arr is not None and not new,
             Card(
                 "Churn through its renewal",
                 "{renewal_risk.churn_probability:percent}",
@@ -140,7 +143,7 @@ def _score_lead(page: Any) -> Lead:
     health = page.health
     if health.current_health_score is None:
         return (
-            "It is too new for a score: what is known so far stands below"
+            "It is too new for a score: its milestones and users say more"
             if health.provisional
             else "",
         )
@@ -167,6 +170,8 @@ RISKS = Points("health.risk_indicators", "{page_item:prose}", heading="Risks")
 
 def _factors(page: Any) -> Parts:
     said = _in_risks(page)
+    if page.health.provisional:
+        return ()
     return (
         Chart("history", needs="health.current_health_score"),
         Points(

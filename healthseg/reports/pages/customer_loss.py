@@ -48,11 +48,22 @@ def loss_lead(page: Any) -> tuple[Text, ...]:
     }[loss.warned]
     return (
         "The reason recorded is {loss.reason:words}" if loss.reason else "No reason is recorded",
+        *_usage_then(page),
         warned,
         "Notice came {loss.notice_days:number day} before the end, on {loss.notice_on:day}; the last score before it was "
         "{loss.score_before_notice:number}"
         if loss.score_before_notice is not None
         else "Notice came {loss.notice_days:number day} before the end, on {loss.notice_on:day}",
+    )
+
+
+def _usage_then(page: Any) -> tuple[Text, ...]:
+    """Of a reason of low usage what usage was, so that a reader sees whether it bears the reason out."""
+    if "usage" not in (page.loss.reason or ""):
+        return ()
+    return (
+        "On the last day {usage.seat_utilisation:percent} of the seats were in use, and usage was at "
+        "{usage.usage_vs_own_baseline:percent} of the customer’s own baseline",
     )
 
 

@@ -16,6 +16,7 @@ from healthseg.reports.spec import (
     Columns,
     Custom,
     Fold,
+    Heading,
     Missing,
     Note,
     Page,
@@ -68,8 +69,7 @@ SLOPE_INTERVAL = (
 def _churn_card(health: HealthScore) -> Card:
     risk = health.churn_prediction
     if risk is None or risk.churn_probability is None:
-        why = "notice was given" if health.gave_notice else "not estimated"
-        return Card("Probability of churn", "", why)
+        return Card("Probability of churn", "", "not estimated")
     range_ = _range("churn_prediction.plausible_range", risk.plausible_range)
     if risk.method == "base_rate":
         note, change = f"its tier’s rate; for one customer {range_} is plausible", ""
@@ -115,19 +115,20 @@ def _trend_card(health: HealthScore) -> Card:
 
 def _customer_cards(health: HealthScore) -> tuple[Card, ...]:
     moved, who = health.score_change, health.customer
+    score = Card(
+        "Health score",
+        "{current_health_score:number}",
+        "since {change_explanation.from_date:day}" if moved is not None else "",
+        "" if moved is None else "{score_change:signed}" if moved else "unchanged",
+        "score_change",
+        "band" if health.current_health_score is not None else "",
+        "frames.history.score",
+        "score over the look-back",
+    )
     return (
-        Card(
-            "Health score",
-            "{current_health_score:number}",
-            "since {change_explanation.from_date:day}" if moved is not None else "",
-            "" if moved is None else "{score_change:signed}" if moved else "unchanged",
-            "score_change",
-            "band" if health.current_health_score is not None else "",
-            "frames.history.score",
-            "score over the look-back",
-        ),
-        *(() if health.gave_notice else (_trend_card(health),)),
-        _churn_card(health),
+        *(() if health.provisional else (score,)),
+        *(() if health.ends or health.provisional else (_trend_card(health),)),
+        *(() if health.ends or health.provisional else (_churn_card(health),)),
         Card(
             "ARR",
             "{customer.reported.arr:brief_money}",
@@ -159,6 +160,14 @@ def _no_score(health: HealthScore) -> str:
 
 def _standing(health: HealthScore) -> tuple[str, ...]:
     """How sure the score is, and what holds or caps it."""
+    if health.ends and health.caps:
+        without = "; without that it would be {uncapped_score:number}"
+        return (
+            "The customer churned: the score is that of its last day"
+            if health.status == "churned"
+            else "",
+            f"{{caps[0]:sentence}}{without if health.uncapped_score is not None else ''}",
+        )
     complete = health.coverage is not None and health.coverage > 0.9999
     return (
         "The customer is too new for a score, which could be anywhere between {possible_range.lower:number} and "
@@ -179,12 +188,12 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
         if health.coverage
         else "None of its inputs is known",
         "The customer is new: usage is scored by how long it has been here"
-        if health.ramping
+        if health.ramping and not health.provisional
         else "",
         "The customer churned: the score is that of its last day"
         if health.status == "churned"
         else "",
-        *(f"The score is capped: {{caps[{index}]:words}}" for index in range(len(health.caps))),
+        *(f"{{caps[{index}]:sentence}}" for index in range(len(health.caps))),
     )
 
 
@@ -225,7 +234,11 @@ def _movement_blocks(health: HealthScore) -> tuple[Block, ...]:
 
 
 def _outlook(health: HealthScore) -> tuple[str, ...]:
-    """The trend, the last forecast, and how well forecasts did in the past; of a customer that gave notice why there is none."""
+    """The trend, the last forecast, and how well forecasts did in the past; or why there is none."""
+    if health.status == "churned":
+        return ("The customer churned: the chart ends with its last day",)
+    if health.provisional:
+        return ("A forecast needs a score, and the customer is too new for one",)
     if health.gave_notice:
         return (
             "There is no forecast: notice was given",
@@ -257,6 +270,8 @@ def _outlook(health: HealthScore) -> tuple[str, ...]:
 
 
 def _outlook_blocks(health: HealthScore) -> tuple[Block, ...]:
+    if health.provisional:
+        return ()
     scores = Table(
         "historical_scores",
         {"Date": "date:day", "Score": "score:number", "Note": "note"},
@@ -272,18 +287,19 @@ def _outlook_blocks(health: HealthScore) -> tuple[Block, ...]:
     known = health.predicted_scores is None and "$.predicted_scores" in health.not_measured
     return (
         Chart("history", scores),
-        *(() if health.gave_notice else (Fold("The forecast as a table", (forecast,)),)),
+        *(() if health.ends else (Fold("The forecast as a table", (forecast,)),)),
         Fold("Events on the time axis", (events,)),
-        *((unknown,) if known else ()),
+        *((unknown,) if known and not health.ends else ()),
     )
 
 
+FULL = 100
 INTERVAL = "{lower:number} to {upper:number}"
 INPUT_COLUMNS: Columns = {
     "Input": "label",
     "Component": "component:words",
     "Value": "value:quantity",
-    "Full points at": "target:quantity",
+    "Full points at": lambda row: "reached" if row["points"] == FULL else "{target:quantity}",
     "Points": "points:number",
     "Share of the score": "effective_weight:percent.1",
 }
@@ -323,11 +339,34 @@ def _unknown_inputs(health: HealthScore) -> tuple[Note, ...]:
 
 
 def _component_blocks(health: HealthScore) -> tuple[Block, ...]:
+    if health.provisional:  # points of a few days would read as a score
+        return (KNOWN_SO_FAR,)
+    unknown = _unknown_inputs(health)
     return (
         Cards(_component_cards(health)),
-        *_unknown_inputs(health),
         *_measured_inputs(health),
+        *((Heading("What could rise?"), OPPORTUNITIES) if health.improvement_opportunities else ()),
+        *((Heading("What is not measured?"), *unknown) if unknown else ()),
     )
+
+
+KNOWN_SO_FAR = Table(
+    "components[*].metrics[*]",
+    {"What is known so far": "label", "Value": "value:quantity"},
+    label="inputs",
+    where=lambda row: row["value"] is not None,
+    empty="Nothing is known yet.",
+)
+OPPORTUNITIES = Table(
+    "improvement_opportunities",
+    {
+        "Input": "area",
+        "Now": "current_state:prose",
+        "Target": "target_state:prose",
+        "Points of the score": "points:signed.1",
+    },
+    label="inputs",
+)
 
 
 def _measured_inputs(health: HealthScore) -> tuple[Block, ...]:
@@ -346,8 +385,15 @@ def _churn(health: HealthScore) -> tuple[str, ...]:
         return ()
     if risk.churn_probability is None:
         if health.gave_notice:
-            return ("No estimate: notice was given, and there is nothing left to predict",)
+            return ("Notice was given: it churns unless it is won back",)
         return ("No estimate: {churn_prediction.reason:prose}",)
+    if health.provisional:
+        path = "base_rate" if risk.base_rate is not None else "churn_probability"
+        rate = _share(f"churn_prediction.{path}", getattr(risk, path))
+        return (
+            f"It is too new for an estimate of its own: {rate} of such customers churn within "
+            "{churn_prediction.horizon_days:number day}",
+        )
     probability = _share("churn_prediction.churn_probability", risk.churn_probability)
     within = "within {churn_prediction.horizon_days:number day}"
     level = "{churn_prediction.interval_level:percent} interval"
@@ -394,14 +440,21 @@ def _churn_blocks(health: HealthScore) -> tuple[Block, ...]:
     )
     signs, drivers = health.risk_indicators, "churn_prediction.key_risk_factors"
     against = "Risk factors"
+    listed = Points("risk_indicators", "{page_item:prose}", heading=against if signs else "")
+    if health.gave_notice:
+        return ()
+    if health.provisional:
+        return (listed,)
+    said = {name for rule in health.risk_indicators_detail for name in rule.figures}
+    twice = {row.text for row in risk.key_risk_factors_detail or () if row.metric in said}
     return (
         *(() if risk.churn_probability is None else (Chart("outlook", table),)),
-        Points("risk_indicators", "{page_item:prose}", heading=against if signs else ""),
+        listed,
         Points(
             drivers,
             "{page_item:prose}",
             heading=against if risk.key_risk_factors and not signs else "",
-            where=lambda text: text not in signs,
+            where=lambda text: text not in {*signs, *twice},
         ),
         Points(
             "churn_prediction.protective_factors",
@@ -434,17 +487,6 @@ CUSTOMER = Page(
             "What to do next?",
             blocks=(
                 NEXT_ACTIONS_OF_CUSTOMER,
-                Table(
-                    "improvement_opportunities",
-                    {
-                        "What could rise": "area",
-                        "Now": "current_state:prose",
-                        "Target": "target_state:prose",
-                        "Points of the score": "points:signed.1",
-                    },
-                    "Impact",
-                    "inputs",
-                ),
                 Points("alerts", "{text:prose}", severity="severity", heading="Alerts"),
             ),
         ),

@@ -127,7 +127,11 @@ def timing(patterns: EngagementPatterns) -> tuple[str, ...]:
 def activity(patterns: EngagementPatterns) -> tuple[Block, ...]:
     return (
         Missing("The hours of activity", "temporal_patterns"),
-        Chart("week", needs="temporal_patterns"),
+        *(
+            ()
+            if "$.temporal_patterns.peak_activity_days" in patterns.not_measured
+            else (Chart("week", needs="temporal_patterns"),)
+        ),
     )
 
 
@@ -160,9 +164,9 @@ def _is_shown(kind: str) -> Callable[[Row], bool]:
 
 
 COMPARED: dict[str, Text | Cell] = {
-    "This customer": "figure:prose",
-    "Retained customers": "among_retained:percent",
-    "Churned customers": "among_churned:percent",
+    "Its own figure": "figure:prose",
+    "Retained customers that have it": "among_retained:percent",
+    "Churned customers that had it": "among_churned:percent",
     "Churned in 90 days with it": "churned_with:percent",
     "Without it": "churned_without:percent",
 }
@@ -172,6 +176,10 @@ def _different(patterns: EngagementPatterns) -> tuple[str, ...]:
     standing = patterns.standing
     if standing is None:
         return ()
+    if patterns.is_new:
+        return (
+            "It is too new to compare: few users, features and seats in use are usual in the first weeks",
+        )
     if not standing.warning_signs and standing.gave_notice:
         return ("Warning signs precede a notice: after it they are not evaluated",)
     if not standing.warning_signs:
@@ -187,6 +195,8 @@ def _different(patterns: EngagementPatterns) -> tuple[str, ...]:
 
 
 def _different_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
+    if patterns.is_new:
+        return ()
     if patterns.behaviours is None:
         return (Missing("What precedes churn", "behaviours"),)
     name = Cell(
@@ -231,16 +241,16 @@ def _customer_cards(patterns: EngagementPatterns) -> tuple[Card, ...]:
         ),
         Card("Strengths", "{standing.strengths:number}", "signs of retention"),
     )
-    ended = patterns.standing.gave_notice and not patterns.standing.warning_signs
+    gave_notice = patterns.standing.gave_notice
+    ended = gave_notice and not patterns.standing.warning_signs
+    likely = Card(
+        "Churn in 90 days",
+        "{standing.churn_probability:percent}",
+        "portfolio’s median {standing.median_probability:percent}",
+    )
     return (
-        *(() if ended else signs),
-        Card(
-            "Churn in 90 days",
-            "{standing.churn_probability:percent}",
-            "gave notice"
-            if patterns.standing.gave_notice
-            else "portfolio’s median {standing.median_probability:percent}",
-        ),
+        *(() if ended or patterns.is_new else signs),
+        *(() if gave_notice or patterns.is_new else (likely,)),
         unusual_days,
     )
 

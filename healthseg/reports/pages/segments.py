@@ -70,10 +70,10 @@ def _customer_cards(segmentation: Segmentation) -> tuple[Card, ...]:
             ),
         ),
         Card("ARR", "{customer_standing.arr:brief_money}"),
-        Card(
-            "Churn in 90 days",
-            "{customer_standing.churn_probability:percent}",
-            "gave notice" if segmentation.customer_standing.gave_notice else "",
+        *(
+            ()
+            if segmentation.customer_standing.gave_notice or segmentation.is_new
+            else (Card("Churn in 90 days", "{customer_standing.churn_probability:percent}"),)
         ),
         *_certainty(segmentation.customer_standing),
         *_border(segmentation.customer_standing),
@@ -88,13 +88,13 @@ def _certainty(standing: SegmentPlace) -> tuple[Card, ...]:
 
 
 def _border(standing: SegmentPlace) -> tuple[Card, ...]:
-    if standing.border is None or not standing.next_segment:
+    if standing.border is None or not standing.next_segment or standing.gave_notice:
         return ()
     unit = {"score": "number point", "arr": "brief_money", None: "number.2 sd|sd"}
     form = unit.get(standing.metric, "number.2")
     return (
         Card(
-            "To the next segment",
+            "To the nearest border",
             f"{{customer_standing.border:{form}}}",
             f"{_side(standing)}{{customer_standing.next_segment}}",
         ),
@@ -148,6 +148,8 @@ def _before(segmentation: Segmentation) -> tuple[str, ...]:
 
 def _next(segmentation: Segmentation) -> tuple[Block, ...]:
     standing = segmentation.customer_standing
+    if standing is not None and not standing.placed:
+        return ()
     if standing is None:
         return (Missing("What would move it", "customer_standing", NO_CUSTOMER),)
     if standing.gave_notice:
@@ -173,6 +175,8 @@ def _works(segmentation: Segmentation) -> tuple[Block, ...]:
     if not path or standing is None:
         return (Missing("What works for such customers", "customer_standing", NO_CUSTOMER),)
     segment = segmentation.segment(standing.segment_id)
+    if standing.gave_notice or not standing.placed:
+        return ()
     if segment.recommended_engagement_strategy is None:
         return (Missing("What works for such customers", reason="not requested"),)
     lead = (

@@ -29,7 +29,6 @@ from healthseg.tools.context import EXPANSION_RULES
 if TYPE_CHECKING:
     from healthseg.tools.tiers.result import CustomerValue, ValueTiers
 
-NOTICE = "It gave notice: first win it back"
 NO_POTENTIAL = "no ARR, seats or users are known, or too few comparable customers of a year ago"
 # -- one customer ---------------------------------------------------------------------------------
 
@@ -63,6 +62,8 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
             "{customer_standing.expected_churned_arr:brief_money}",
             "gave notice"
             if standing.gave_notice
+            else "too new for an estimate of its own"
+            if tiers.is_new
             else "{customer_standing.churn_probability:percent} likely to churn in 90 days"
             + (
                 "; {customer_standing.renewal_risk.churn_probability:percent} in "
@@ -77,10 +78,18 @@ def _customer_cards(tiers: ValueTiers) -> tuple[Card, ...]:
             "{customer_standing.contraction_exposure:brief_money}",
             "{customer_standing.users:number} of {customer_standing.seats:number} seats in use",
         ),
-        Card(
-            "Potential",
-            "{customer_standing.potential:brief_money}",
-            "{customer_standing.potential_source}" if standing.potential_source else "not known",
+        *(
+            ()
+            if standing.gave_notice
+            else (
+                Card(
+                    "Potential",
+                    "{customer_standing.potential:brief_money}",
+                    "{customer_standing.potential_source}"
+                    if standing.potential_source
+                    else "not known",
+                ),
+            )
         ),
     )
 
@@ -128,7 +137,7 @@ def _next_tier(tiers: ValueTiers) -> tuple[str, ...]:
     if standing is None or standing.reason:
         return ()
     if standing.gave_notice:
-        return (NOTICE,)
+        return ()
     sentences = []
     if standing.to_next is not None:
         sentences.append(
@@ -150,10 +159,8 @@ def _next_tier(tiers: ValueTiers) -> tuple[str, ...]:
 
 def _potential(tiers: ValueTiers) -> tuple[str, ...]:
     standing = tiers.customer_standing
-    if standing is None or standing.potential is None:
+    if standing is None or standing.potential is None or standing.gave_notice:
         return ()
-    if standing.gave_notice:
-        return (NOTICE,)
     if not standing.potential and not standing.potential_interval.upper:
         return (
             "{customer_standing.contraction_exposure:brief_money} of what it pays is for seats that nobody uses: fill them "
@@ -218,9 +225,19 @@ def _churn(tiers: ValueTiers) -> tuple[str, ...]:
         return (
             "It gave notice: {customer_standing.arr:brief_money} ARR churns unless it is won back",
         )
+    if tiers.is_new:
+        return (
+            "It is too new for an estimate of its own; customers like it make "
+            "{customer_standing.expected_churned_arr:brief_money} of its ARR expected to churn in 90 days",
+            "The contract renews on {customer_standing.renewal_on:day}",
+        )
     return (
         "{customer_standing.expected_churned_arr:brief_money} of {customer_standing.arr:brief_money} is expected to churn: "
         "it is {customer_standing.churn_probability:percent} likely to in 90 days",
+        "Through its renewal, {customer_standing.renewal_risk.horizon_days:number day} ahead, it is "
+        "{customer_standing.renewal_risk.churn_probability:percent} likely: {customer_standing.renewal_risk.arr:brief_money}"
+        if standing.renewal_risk and standing.renewal_risk.arr is not None
+        else "",
         "The contract renews on {customer_standing.renewal_on:day}",
     )
 
@@ -288,7 +305,11 @@ CUSTOMER = Page(
     method=METHOD,
     method_facts=METHOD_FACTS,
     sure=(
-        "The probability of churn lies between {customer_standing.churn_interval.lower:percent} and "
-        "{customer_standing.churn_interval.upper:percent} (90%)",
+        lambda tiers: (
+            ""
+            if tiers.is_new or (tiers.customer_standing and tiers.customer_standing.gave_notice)
+            else "The probability of churn in 90 days lies between {customer_standing.churn_interval.lower:percent} and "
+            "{customer_standing.churn_interval.upper:percent} (90%)"
+        ),
     ),
 )

@@ -12,6 +12,7 @@ import pandas as pd
 from healthseg import rules
 from healthseg.metrics import panels
 from healthseg.metrics.counting import EPOCH, epoch_day
+from healthseg.metrics.milestone_plan import holidays
 from healthseg.metrics.statements import table_rows
 from healthseg.periods import end_of_day_utc
 from healthseg.rules import alerts
@@ -476,36 +477,34 @@ class CustomerHealth:
         )
 
     def marks(self, start: pd.Timestamp) -> list[HistoryMark]:
-        """Events between the history's start and the day: calendar, changed settings, stages."""
+        """Events between the history's start and the day: calendar without holidays, changed settings, stages, notice."""
+
+        def mark(day: Any, kind: str, label: str) -> HistoryMark:
+            return HistoryMark(date=pd.Timestamp(day).date(), kind=kind, label=label)
+
         portfolio, marks = self.portfolio, []
         if portfolio.has("calendar"):
             calendar = portfolio.cache.get(
                 "calendar", None, lambda: portfolio.table("calendar"), disk=False
             )
+            off = holidays(portfolio)
             marks += [
-                HistoryMark(
-                    date=pd.Timestamp(row.starts_on).date(), kind="calendar", label=str(row.label)
-                )
+                mark(row.starts_on, "calendar", str(row.label))
                 for row in calendar.itertuples()
+                if pd.Timestamp(row.starts_on).date() not in off
             ]
         # the first settings that the ledger knows are no change
         marks += [
-            HistoryMark(
-                date=entry.first_used_at.date(), kind="configuration", label="settings changed"
-            )
+            mark(entry.first_used_at.date(), "configuration", "settings changed")
             for entry in portfolio.settings_history[1:]
         ]
         if portfolio.has("stage_changes"):
-            days = table_rows(portfolio, "stage_days")
-            marks += [
-                HistoryMark(
-                    date=pd.Timestamp(row.effective_day).date(), kind="stage", label=str(row.stage)
-                )
-                for row in days[days["client_id"] == self.client_id].itertuples()
-            ]
-        first = pd.Timestamp(start).date()
-        within = [mark for mark in marks if first <= mark.date <= self.day]
-        return sorted(within, key=lambda mark: (mark.date, mark.kind, mark.label))
+            days = table_rows(portfolio, "stage_days").query("client_id == @self.client_id")
+            marks += [mark(row.effective_day, "stage", str(row.stage)) for row in days.itertuples()]
+        if self.context.notice_on is not None:
+            marks.append(mark(self.context.notice_on, "notice", "notice given"))
+        within = [each for each in marks if start.date() <= each.date <= self.day]
+        return sorted(within, key=lambda each: (each.date, each.kind, each.label))
 
     # -- outlook ---------------------------------------------------------------------------
 

@@ -317,7 +317,7 @@ class HistoryMark(Part):
     """An event on the time axis."""
 
     date: dt.date = Field(description="Day")
-    kind: str = Field(description="calendar, configuration or stage")
+    kind: str = Field(description="calendar, configuration, stage or notice")
     label: str = Field(description="Label")
 
 
@@ -381,11 +381,16 @@ class HealthScore(Result):
         """Whether notice was given: the contract's end is known, and nothing of it is forecast."""
         return any(item.override == "notice_given" for item in self.overrides.held)
 
+    @property
+    def ends(self) -> bool:
+        """Whether the customer has churned or gave notice: nothing is forecast of it."""
+        return self.gave_notice or self.status == "churned"
+
     def charts(self) -> dict[str, Picture]:
         from healthseg.charts import health, timeline
 
         history, forecast, marks = (self.frame(name) for name in ("history", "forecast", "marks"))
-        forecast = forecast.iloc[:0] if self.gave_notice else forecast
+        forecast = forecast.iloc[:0] if self.ends else forecast
         return {
             "history": timeline.history(history, forecast, marks, self.band_edges),
             "change": health.change(self.frame("change")),
@@ -396,10 +401,8 @@ class HealthScore(Result):
     def verdict(self) -> str:
         name, known = self.customer.name, round(100 * (self.coverage or 0))
         if self.provisional:
-            low, high = self.possible_range.lower, self.possible_range.upper
-            reason = self.not_measured["$.current_health_score"]
-            return f"{name}: {reason}; a score from {low:.0f} to {high:.0f} is possible"
-        if self.current_health_score is None:
+            text = f"{name}: new, {rules.counted(self.customer.tenure_days, 'day')} since signup, and without a score yet"
+        elif self.current_health_score is None:
             reason = self.not_measured.get("$.current_health_score", "").partition("; ")[2]
             text = f"{name}: no score, {known}% of the inputs are known"
             text += f"; {reason}" if reason else ""
@@ -407,7 +410,9 @@ class HealthScore(Result):
             band = (self.band or "").replace("_", " ")
             text = f"{name}: {self.current_health_score}, {band}, {self._moved()}"
         if self.status == "churned":
-            return text + "; churned, frozen at its last day"
+            last, free = self.current_health_score, self.uncapped_score
+            text = f"{name}: churned; {'no score' if last is None else f'score {last}'} on its last day"
+            return text if free in (None, last) else f"{text}, {free} without the notice"
         decisive = [item.text for item in self.overrides.held if item.decides_risk]
         if decisive:
             score = f"score {self.current_health_score or 'withheld'}"

@@ -13,6 +13,7 @@ from healthseg.metrics.counting import counting
 from healthseg.metrics.milestone_plan import date_of
 from healthseg.metrics.milestones import states
 from healthseg.metrics.people import champion_of
+from healthseg.rules import counted
 from healthseg.tools.base import Figure, Part, Result
 from healthseg.tools.context import EXPANSION_RULES, CustomerContext
 from healthseg.tools.health.result import HealthScore
@@ -76,6 +77,7 @@ class Milestones360(Part):
     to_close: list[str] = Field(
         description="Records to close: open for long where nearly all else is done"
     )
+    reached: list[str] = Field(description="Completed ones, the first first")
     open: list[Milestone360] = Field(description="Open ones, the earliest due first")
 
 
@@ -194,7 +196,7 @@ class Customer360(Result):
 
     def verdict(self) -> str:
         if self.loss is None:
-            return self.health.verdict()
+            return self._beginning() if self.health.provisional else self.health.verdict()
         loss = self.loss
         paid = f" with {formats.brief_money(loss.arr, loss.currency)} ARR" if loss.arr else ""
         why = f"reason: {formats.words(loss.reason)}" if loss.reason else "no reason is recorded"
@@ -203,6 +205,23 @@ class Customer360(Result):
             then += f"{', ' if then else 'score '}{loss.score_before_notice} until the notice"
         parts = [f"Churned on {formats.day(loss.churned_on)}{paid}", why, then]
         return f"{self.health.customer.name}: {'; '.join(filter(None, parts))}"
+
+    def _beginning(self) -> str:
+        """How far a new customer has come: milestones and users rather than a score."""
+        customer, plan = self.health.customer, self.milestones
+        users, seats = self.usage.get("monthly_active_users"), customer.seats
+        parts = [f"New, {counted(customer.tenure_days, 'day')} since signup"]
+        if plan is not None:
+            names = ", ".join(plan.reached[-2:]) if len(plan.reached) < 3 else ""
+            parts.append(
+                f"{plan.completed} of {counted(plan.total, 'milestone')} reached"
+                + (f" ({names})" if names else "")
+                + (f", {plan.overdue} overdue" if plan.overdue else "")
+            )
+        if users is not None:
+            of = "" if seats is None else f" on {counted(seats, 'seat')}"
+            parts.append(f"{counted(int(users), 'user')} active{of}")
+        return f"{customer.name}: {'; '.join(parts)}"
 
     def charts(self) -> dict[str, Picture]:
         return {"history": self.health.charts()["history"]}
@@ -248,15 +267,17 @@ def milestones(context: CustomerContext) -> Milestones360 | None:
     rows = rows[rows["client_id"] == context.client_id]
     if rows.empty:
         return None
+    done = rows[rows["status"] == "completed"].sort_values("completed_day", kind="stable")
     pending = rows[rows["status"].isin(("overdue", "in_progress", "not_started"))]
     to_close = rows["to_close"].astype(bool)
     pending = pending[~to_close.reindex(pending.index)]
     pending = pending.sort_values(["target_day", "milestone_id"], kind="stable")
     return Milestones360(
-        completed=int((rows["status"] == "completed").sum()),
+        completed=len(done),
         total=int((rows["status"] != "skipped").sum()),
         overdue=int(((rows["status"] == "overdue") & ~to_close).sum()),
         to_close=rows.loc[to_close, "name"].astype(str).tolist(),
+        reached=done["name"].astype(str).tolist(),
         open=[
             Milestone360(
                 name=str(row["name"]),

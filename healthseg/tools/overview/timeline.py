@@ -171,7 +171,9 @@ def _tickets(context: CustomerContext) -> Iterator[TimelineEvent]:
                 severity = word(month[0].get("severity"))
                 what = f"{severity.capitalize()} ticket" if severity else "Ticket"
             else:
-                what = f"{len(month)} {'high or critical' if severe else 'other'} tickets"
+                what = (
+                    f"{len(month)} {'high or critical' if severe else 'other'} tickets in {last:%B}"
+                )
             yield _event(last, "ticket", what + about, len(month), severe)
 
 

@@ -438,6 +438,8 @@ class EngagementPatterns(Result):
         standing, parts = self.standing, []
         if standing is None:
             return ["too little is known of churned customers to say what precedes churn"]
+        if self.is_new:
+            return ["too new for patterns of its own"]
         shown = [each.behaviour for each in self.behaviours or [] if each.shown_by_customer]
         warned = [lower_first(name) for name in shown[: min(standing.warning_signs, NAMED)]]
         parts.append(counted(standing.warning_signs, "warning sign"))

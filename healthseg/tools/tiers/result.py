@@ -394,10 +394,10 @@ class ValueTiers(Result):
         parts = [f"{customer.name}: {customer.tier}, {arr} ARR"]
         if customer.gave_notice:
             return f"{parts[0]}; it gave notice, and the ARR churns unless it is won back"
-        if customer.churn_probability is not None and customer.expected_churned_arr is not None:
-            loss = brief_money(customer.expected_churned_arr, self.currency)
-            chance = percent(customer.churn_probability)
-            parts.append(f"{chance} likely to churn in 90 days, {loss} expected")
+        chance, expected = customer.churn_probability, customer.expected_churned_arr
+        if chance is not None and expected is not None and not self.is_new:
+            loss = brief_money(expected, self.currency)
+            parts.append(f"{percent(chance)} likely to churn in 90 days, {loss} expected")
             if (risk := customer.renewal_risk) is not None and risk.arr is not None:
                 by_then = f"{percent(risk.churn_probability)} in {risk.horizon_days} days, through its renewal"
                 parts[-1] += f"; {by_then}, {brief_money(risk.arr, risk.currency)} expected"
