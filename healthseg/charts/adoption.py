@@ -21,6 +21,7 @@ STAGES = {
     "power_use": "Use it three days a week",
 }
 MOST = 20
+HALF_A_YEAR = 180.0
 
 
 def _by_category(frame: pd.DataFrame) -> pd.DataFrame:
@@ -134,21 +135,51 @@ def own_times(times: pd.DataFrame) -> Picture:
 def time_to_adopt(curves: pd.DataFrame) -> Picture:
     return lines.curves(
         curves,
-        "Time to adopt",
+        _half_adopted(curves),
         "Share of customer and feature pairs adopted by each day from when they could be",
         "No pair was watched from its beginning.",
         CATEGORIES,
     )
 
 
+def _half_adopted(curves: pd.DataFrame) -> str:
+    """By which day half of each category's pairs were adopted, and of which fewer than half ever were."""
+    days = {
+        formats.words(name): group.loc[group["share"] >= 0.5, "days"].min()
+        for name, group in curves.groupby("name", sort=False)
+    }
+    texts = [
+        f"{formats.number(day)} ({name})"
+        for name, day in sorted(days.items(), key=lambda pair: pair[1])
+        if not formats.is_missing(day)
+    ]
+    never = [name for name, day in days.items() if formats.is_missing(day)]
+    reached = f"Half is adopted by day {', '.join(texts)}" if texts else ""
+    unreached = (
+        f"fewer than half of the {' and '.join(never)} features are adopted" if never else ""
+    )
+    return formats.sentence("; ".join(filter(None, (reached, unreached))) or "Time to adopt")
+
+
 def durations(curves: pd.DataFrame) -> Picture:
     return lines.curves(
         curves,
-        "Retention after adoption",
+        _still_used(curves),
         "Share of adoptions still in use by each day after them",
         "No adoption was followed long enough.",
         CATEGORIES,
     )
+
+
+def _still_used(curves: pd.DataFrame) -> str:
+    """Of which categories most and fewest adoptions are still in use at the end of half a year, as far as all were followed."""
+    if not len(curves):
+        return "Retention after adoption"
+    day = min(HALF_A_YEAR, *curves.groupby("name")["days"].max())
+    shares = curves[curves["days"] <= day].groupby("name")["share"].min()
+    most, least = (formats.percent(share) for share in (shares.max(), shares.min()))
+    after = f"After {formats.number(day)} days {most} of the {formats.words(shares.idxmax())} adoptions are still in use"
+    return after if len(shares) < 2 else f"{after}, {least} of the {formats.words(shares.idxmin())}"
 
 
 def funnel(stages: pd.DataFrame) -> Picture:

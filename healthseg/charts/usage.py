@@ -66,6 +66,7 @@ def series(parts: pd.DataFrame) -> Picture:
 
 def trend(weeks: pd.DataFrame, finding: str = "") -> Picture:
     fitted = weeks["fitted"].notna().any() if len(weeks) else False
+    finding = f"{finding}{_after_peak(weeks)}" if finding else ""
     note = "the line is their trend" if fitted else "too few weeks for a trend"
     return columns.columns(
         weeks,
@@ -77,6 +78,14 @@ def trend(weeks: pd.DataFrame, finding: str = "") -> Picture:
         [("person_events", "events", theme.FAINT)],
         line=("fitted", "trend"),
     )
+
+
+def _after_peak(weeks: pd.DataFrame) -> str:
+    """How many weeks lie behind the busiest of a growing usage: the trend of all says nothing of its last."""
+    events, fitted = weeks["person_events"].reset_index(drop=True), weeks["fitted"].dropna()
+    growing = len(fitted) > 1 and fitted.iloc[-1] > fitted.iloc[0]
+    since = len(events) - 1 - int(events.idxmax()) if growing else 0
+    return f"; the last {since} weeks were below the peak" if since > 1 else ""
 
 
 def growth(weeks: pd.DataFrame) -> Picture:
@@ -123,8 +132,8 @@ def retention(cohorts: pd.DataFrame) -> Picture:
     return heat.cohorts(
         cohorts,
         _back_after(cohorts),
-        "Share of the users first seen in a week, by weeks since; users in brackets; "
-        f"n = {users:,.0f}",
+        "Share of the users first seen in a week, by weeks since; users in brackets, also those of customers that "
+        f"churned since; n = {users:,.0f}",
         "No week of the users first seen in the last twelve is over.",
     )
 

@@ -397,7 +397,7 @@ class _KnownCauses:
         gap = next((day for day in self.gaps if first - 1 <= day <= last + 1), None)
         if gap is not None and row["anomaly_type"] == "unusual_dip":
             date = EPOCH + dt.timedelta(days=gap)
-            return "data_gap", f"no events of any customer on {date} (UTC): data is missing"
+            return "data_gap", f"data is missing: no customer has an event on {date} (UTC)"
         labels = [label for start, end, label in self.calendar if explains(start, end, first, last)]
         if labels:
             return "calendar", "; ".join(dict.fromkeys(labels))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from healthseg.charts import formats, health, small, theme, timeline
+from healthseg.charts import adoption, formats, health, small, theme, timeline
 from healthseg.reports.html.navigation import Navigation
 from tests.reports import samples
 from tests.reports.hostile import HOSTILE
@@ -308,3 +308,21 @@ def test_a_mark_that_stands_for_a_customer_leads_to_its_page_where_there_is_one(
     linked = there.linked(grammar)
     assert linked.count('"client": "../customers/a%20b/x.html"') == 1
     assert linked.count('"client": ""') == 1 and "#customer=" not in linked
+
+
+def test_curves_of_adoption_are_titled_by_their_findings():
+    curves = pd.DataFrame(
+        {
+            "name": ["core"] * 3 + ["premium"] * 3,
+            "days": [0.0, 40, 200, 0, 150, 210],
+            "share": [0.0, 0.6, 0.9, 0, 0.2, 0.4],
+            "lower": 0.0,
+            "upper": 1.0,
+        }
+    )
+    adopted = adoption.time_to_adopt(curves).usermeta["title"]
+    assert adopted == (
+        "Half is adopted by day 40 (core); fewer than half of the premium features are adopted"
+    )
+    used = adoption.durations(curves.assign(share=1 - curves["share"])).usermeta["title"]
+    assert used == "After 180 days 80% of the premium adoptions are still in use, 40% of the core"

@@ -176,3 +176,12 @@ def test_what_a_mark_says_under_the_pointer_is_words_and_texts_say_nothing(name)
         else:
             assert tooltip == {"field": "tip", "type": "nominal"}
             assert all(re.search("[a-z%]", value["tip"]) for value in values)
+
+
+def test_a_growing_usage_says_how_many_weeks_were_below_its_peak():
+    weeks = pd.concat([WEEKS, WEEKS.iloc[:2]], ignore_index=True).assign(
+        fitted=[10.0, 12, 14, 16, 18, 20]
+    )
+    title = usage.trend(weeks, "Usage grows").usermeta["title"]
+    assert title == "Usage grows; the last 2 weeks were below the peak"
+    assert usage.trend(weeks.head(4), "Usage grows").usermeta["title"] == "Usage grows"

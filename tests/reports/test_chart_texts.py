@@ -149,7 +149,7 @@ def test_colours_of_bands_mean_bands(layers):
     between = {theme.BAND_COLOURS["healthy"], theme.BAND_COLOURS["at_risk"]}
     assert {title for title, layer in layers if _paints(layer) & between} <= OF_BANDS
     kinds = re.compile(
-        r"^Who moved$|stage|^Customers and ARR by tier$|feature|segment|cohort|Time to adopt|active days|Personas",
+        r"^Who moved$|stage|^Customers and ARR by tier$|feature|segment|cohort|adopted by day|active days|Personas",
         re.I,
     )
     ends = {theme.UP, theme.DOWN}

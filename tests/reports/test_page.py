@@ -10,7 +10,7 @@ import pytest
 from healthseg import settings as config
 from healthseg.charts import formats
 from healthseg.reports import layout
-from healthseg.reports.figures import Scope
+from healthseg.reports.figures import Filled, Piece, Scope
 from healthseg.reports.html import scripting, writer
 from healthseg.reports.pages import MODULES, OVERVIEWS, overview_spec, page_spec
 from healthseg.reports.pages.common import churn_range, renewal_windows
@@ -309,7 +309,9 @@ def test_inputs_that_are_missing_for_one_reason_share_a_line():
 def test_a_range_of_few_customers_does_not_read_as_an_error():
     """Σ p × ARR may lie above the upper end, where most quarters see no churn."""
     usual = {"lower": 0.0, "upper": 90.0, "expected": 30.0}
-    assert churn_range()(usual) == "{lower:brief_money}\u00a0to {upper:brief_money}"
+    assert churn_range()(usual) == "{lower:brief_money}\u00a0to\u00a0{upper:brief_money}"
+    pieces = (Piece("0", "$.lower"), Piece("\u00a0to\u00a0"), Piece("90", "$.upper"))
+    assert "</bdi>\u00a0to\u00a0<bdi" in writer.text_of(Filled(pieces))
     assert churn_range()(usual | {"upper": 0.0}) == "most likely none"
     inner = {"at_risk": usual | {"upper": 0.0}}
     assert churn_range("at_risk.", "none in 96%")(inner) == "none in 96%"

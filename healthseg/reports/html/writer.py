@@ -124,8 +124,10 @@ def text_of(text: Filled, tag: str = "span") -> str:
 
 
 def _static(text: str) -> str:
-    """Static text of a page, whose spaces at the ends stay."""
-    start, end = " " * text.startswith(" "), " " * (text.endswith(" ") and text.strip() != "")
+    """Static text of a page, whose spaces at the ends stay, also those that keep a line together."""
+    if not text.strip():
+        return text[:1]
+    start, end = text[0] if text[0].isspace() else "", text[-1] if text[-1].isspace() else ""
     return f"{start}{safe(text)}{end}"
 
 

@@ -27,6 +27,7 @@ from healthseg.reports.spec import (
     Section,
     Table,
 )
+from healthseg.rules import listed
 
 if TYPE_CHECKING:
     from healthseg.tools.adoption.result import FeatureAdoption, PortfolioAdoption
@@ -228,7 +229,7 @@ CUSTOMER = Page(
 
 
 def _portfolio_cards(adoption: PortfolioAdoption) -> tuple[Card, ...]:
-    return tuple(
+    cards = [
         Card(
             _category(name),
             f"{{feature_adoption_summary.{name}.adoption_rate:percent}}",
@@ -236,7 +237,15 @@ def _portfolio_cards(adoption: PortfolioAdoption) -> tuple[Card, ...]:
             f"{{feature_adoption_summary.{name}.total_features:number.1}} on average",
         )
         for name in adoption.feature_adoption_summary
-    )
+    ]
+    weekly = _funnel_rows(adoption).get("regular_use")
+    if weekly is not None:
+        share = f"{{frames.funnel[{weekly}].share:percent}}"
+        cards.append(Card("Used every week", share, "of the features that customers could use"))
+    if adoption.abandoned:
+        of = "of {abandoned[*].adopters:total} adoptions followed from their first day"
+        cards.append(Card("Dropped", "{abandoned[*].abandoned:total}", of))
+    return tuple(cards)
 
 
 BARRIERS_SHOWN = 3
@@ -263,19 +272,18 @@ def _retention(adoption: PortfolioAdoption) -> tuple[str, ...]:
 
 
 def _adopted(adoption: PortfolioAdoption) -> tuple[str, ...]:
-    """The most and the least adopted feature."""
-    rows = [
+    """The least adopted features; the picture's title names the most adopted beside the least."""
+    rates = [
         (row["rate"], at)
         for at, row in enumerate(_features(adoption))
         if row["rate"] == row["rate"]
     ]
-    if len(rows) < 2:
+    if len(rates) < 2:
         return ("Adoption is not measured",)
-    most, least = (f"frames.features[{at}]" for _, at in (max(rows), min(rows)))
-    return (
-        f"{{{most}.feature:Words}} is used by {{{most}.rate:percent}} of the customers that could, {{{least}.feature:words}} "
-        f"by {{{least}.rate:percent}}",
-    )
+    last = [f"frames.features[{at}]" for _, at in sorted(rates)[:3]]
+    names = listed(f"{{{row}.feature:words}}" for row in last)
+    shares = listed(f"{{{row}.rate:percent}}" for row in last)
+    return (f"Adopted least are {names}: {shares} of the customers that could use them",)
 
 
 def _features(adoption: PortfolioAdoption) -> list[dict[str, Any]]:
@@ -320,8 +328,9 @@ def _abandoned(adoption: PortfolioAdoption) -> tuple[str, ...]:
     )
     row = f"abandoned[{worst}]"
     return (
-        f"{{{row}.feature:Words}} is dropped most often: {{{row}.abandoned:number}} of {{{row}.adopters:number customer}} "
-        f"that were ever seen to adopt it stopped using it, {{{row}.readopted:number}} of them came to use it again",
+        f"{{{row}.feature:Words}} is dropped most often: {{{row}.abandoned:number}} of the "
+        f"{{{row}.adopters:number customer}} followed from the day they adopted it stopped using it, of which "
+        f"{{{row}.readopted:number}} took it up again",
     )
 
 
@@ -331,8 +340,8 @@ def _paths(adoption: PortfolioAdoption) -> tuple[str, ...]:
         known = evidence is not None and evidence.reason
         return ("{pattern_evidence.reason:sentence}" if known else "No stable groups of customers",)
     return (
-        "The largest group, {adoption_patterns[0].percentage:number}% of the customers, is "
-        "“{adoption_patterns[0].pattern:lower}”",
+        "Of the {pattern_evidence.customers:number customer} followed through their first 90 days with features, "
+        "{adoption_patterns[0].percentage:number}% take the path “{adoption_patterns[0].pattern:lower}”",
     )
 
 
@@ -342,8 +351,8 @@ def _promote(adoption: PortfolioAdoption) -> tuple[str, ...]:
     known = [at for at, part in enumerate(adoption.recommendations) if part.expected_impact]
     impact = f"recommendations[{known[0]}].expected_impact_detail" if known else ""
     return (
-        "{recommendations[0].feature:Words} has most to gain: {recommendations[0].current_adoption:percent} of the "
-        "customers use it"
+        "{recommendations[0].feature:Words} comes first: {recommendations[0].current_adoption:percent} of the customers "
+        "that could use it have adopted it"
         + (
             ", {recommendations[0].target_adoption:percent} in the tiers that use it most"
             if adoption.recommendations[0].target_adoption is not None
@@ -354,12 +363,6 @@ def _promote(adoption: PortfolioAdoption) -> tuple[str, ...]:
         if impact
         else "",
     )
-
-
-def _untold(row: Row, figure: str) -> str:
-    """A figure of the rule that advises telling customers of a feature, where it holds."""
-    names = [rule["rule"] for rule in row["rules"]]
-    return f"{{rules[{names.index('announce')}].figures.{figure}}}" if "announce" in names else ""
 
 
 FEATURES = Table(
@@ -381,8 +384,7 @@ PROMOTE = Table(
     {
         "Feature": "feature:Words",
         "Adopted": Cell("current_adoption:percent", bar=True),
-        "Never told": lambda row: _untold(row, "untold:number"),
-        "The largest of them": lambda row: _untold(row, "untold_names"),
+        "What to do first": "{recommended_actions[0]:prose}",
     },
     label="features",
 )
@@ -418,12 +420,7 @@ PORTFOLIO = Page(
         Section(
             "next_actions",
             "What to do next?",
-            blocks=(
-                FIRST_ACTIONS,
-                Heading("Features that more customers should use"),
-                Note((lambda adoption: ". ".join(filter(None, _promote(adoption))),)),
-                PROMOTE,
-            ),
+            blocks=(FIRST_ACTIONS,),
         ),
         Section(
             "adoption",
@@ -431,6 +428,9 @@ PORTFOLIO = Page(
             _adopted,
             (
                 Chart("features", FEATURES),
+                Heading("Features that more customers should use"),
+                Note((lambda adoption: ". ".join(filter(None, _promote(adoption))),)),
+                PROMOTE,
                 Table(
                     "customers",
                     {
@@ -493,12 +493,10 @@ PORTFOLIO = Page(
             _retention,
             (
                 Missing("Correlations", "correlation_analysis", "not requested"),
+                Points("correlation_analysis.detail", "{text:prose}"),
                 Fold(
-                    "What was compared",
-                    (
-                        Points("correlation_analysis.detail", "{text:prose}"),
-                        Chart("effects", EFFECTS, needs="correlation_analysis"),
-                    ),
+                    "Each feature and retention",
+                    (Chart("effects", EFFECTS, needs="correlation_analysis"),),
                 ),
             ),
         ),
@@ -507,17 +505,19 @@ PORTFOLIO = Page(
             "Which features are dropped?",
             _abandoned,
             (
-                Chart("kept"),
-                Table(
-                    "abandoned",
-                    {
-                        "Feature": "feature:Words",
-                        "Adopted it": "adopters:number",
-                        "Dropped it": "abandoned:number",
-                        "Took it up again": "readopted:number",
-                        "In use after 180 days": Cell("share:percent", bar=True),
-                    },
-                    label="features",
+                Chart(
+                    "kept",
+                    Table(
+                        "abandoned",
+                        {
+                            "Feature": "feature:Words",
+                            "Followed from adoption": "adopters:number",
+                            "Dropped it": "abandoned:number",
+                            "Took it up again": "readopted:number",
+                            "In use after 180 days": Cell("share:percent", bar=True),
+                        },
+                        label="features",
+                    ),
                 ),
             ),
         ),
@@ -530,10 +530,10 @@ PORTFOLIO = Page(
                     "adoption_patterns",
                     {
                         "Path": "pattern",
-                        "Of customers": "{percentage:number}%",
+                        "Customers": "{customers:number} ({percentage:number}%)",
                         "What sets it apart": "characteristics:prose",
                         "Half had value by day": "avg_time_to_value:number",
-                        "Retained for a year": "retention_rate:percent",
+                        "Retained for a year": "retention_rate:percent?not followed so long",
                     },
                     label="paths",
                 ),

@@ -104,7 +104,7 @@ def churn_range(part: str = "", none: str = "") -> Callable[[Row], str]:
             return ""
         if known["upper"] < known["expected"]:
             return none or "most likely none"
-        return f"{{{part}lower:brief_money}}\u00a0to {{{part}upper:brief_money}}"
+        return f"{{{part}lower:brief_money}}\u00a0to\u00a0{{{part}upper:brief_money}}"
 
     return text
 

@@ -73,7 +73,8 @@ WEEKS = Table(
 
 def stood_out(day: Row) -> str:
     """What made a day unusual."""
-    return {"people": "people", "doing": "events each"}[day["about"]]
+    what = {"people": "{value:number} active users", "doing": "{value:number} events each"}
+    return f"{what[day['about']]}, usually {{value_expected:number}}"
 
 
 def cohort(user: Row) -> str:

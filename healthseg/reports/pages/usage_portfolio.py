@@ -63,6 +63,23 @@ def _seats(usage: PortfolioUsage) -> tuple[str, ...]:
         "{customers_at_their_seats:number customer} used all of theirs: offer them more"
         if usage.customers_at_their_seats
         else "",
+        _most_idle(usage),
+    )
+
+
+def _most_idle(usage: PortfolioUsage) -> str:
+    """Who pays for most seats that nobody uses, though more than half of its seats may be in use."""
+    idle = [
+        (row["seats"] - row["monthly_active_users"], at)
+        for at, row in enumerate(usage.customers)
+        if row["seats"] and row["monthly_active_users"] is not None
+    ]
+    seats, at = max(idle, default=(0, 0))
+    of = f"customers[{at}]"
+    return (
+        f"{{{of}.name}} has the most idle seats: {{{of}.monthly_active_users:number}} of its {{{of}.seats:number}} are in use"
+        if seats > 0
+        else ""
     )
 
 
@@ -182,7 +199,7 @@ PORTFOLIO = Page(
                         "Paid": "seats:number",
                         "ARR": "arr:money",
                     },
-                    "Fewer than half of the seats in use, the most idle first",
+                    "Fewer than half of the seats in use, the most idle seats first",
                     "customers",
                 ),
             ),
@@ -200,7 +217,7 @@ PORTFOLIO = Page(
                             "one active user" if row["single_user"] else "champion gone"
                         ),
                         "Users in 30 days": "monthly_active_users:number",
-                        "Last used": _last_event,
+                        "Top user’s share": "top_user_share:percent",
                         "ARR": "arr:money",
                     },
                     label="customers",
@@ -223,8 +240,8 @@ PORTFOLIO = Page(
                     "unusual_days",
                     {
                         "Day": "date:day",
-                        "Against usual": "ratio:percent",
-                        "Stood out": stood_out,
+                        "Events against usual": "ratio:percent",
+                        "What stood out": stood_out,
                         "Likely cause": "{likely_cause:prose?not known}",
                     },
                     label="days",
