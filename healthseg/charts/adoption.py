@@ -33,9 +33,9 @@ def _by_category(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _how_often(template: str, row: dict[str, Any]) -> str:
+def _how_often(row: dict[str, Any]) -> str:
     known = not formats.is_missing(row["usage_frequency"])
-    return f"{template} · {{usage_frequency}}" if known else template
+    return "{rate:percent} of users" + " · {usage_frequency}" * known
 
 
 def _most_and_least(frame: pd.DataFrame, whose: str) -> str:
@@ -73,7 +73,7 @@ def own_features(frame: pd.DataFrame) -> Picture:
         "Share of the active users who used it, and how often a typical one does; without it: not adopted; n = {n} features",
         bars.row(
             "{feature:Words}",
-            lambda row: _how_often("{rate:percent} of users", row),
+            _how_often,
             "rate",
             colour=lambda row: (
                 CATEGORIES.get(row["category"], theme.HIGHLIGHT)

@@ -88,7 +88,7 @@ def predicted(past: Sequence[Mapping[str, Any]], currency: str | None) -> theme.
     most = max(max(float(row["upper"]), float(row["churned_arr"])) for row in known)
     level = formats.percent(known[0]["interval_level"])
     subtitle = f"ARR, by the day on which the prediction ended; bar: its {level} interval, dot: expected, line: churned or gave notice"
-    return rows(items, money_axis(0, most, currency), title, subtitle)
+    return rows(items, money_axis(most, currency), title, subtitle)
 
 
 def _prediction(row: Mapping[str, Any], currency: str | None) -> BarRow:

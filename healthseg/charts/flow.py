@@ -73,7 +73,7 @@ def _names(ends: Ends, side: float, x: dict[str, Any], y: dict[str, Any]) -> Any
         {
             "x": side,
             "y": (top + bottom) / 2,
-            "text": _wrapped(f"{name} {formats.number(count)}", ROOM - 10),
+            "text": _wrapped(f"{name} {formats.number(count)}"),
         }
         for name, (top, bottom, count) in ends.items()
     ]
@@ -81,8 +81,9 @@ def _names(ends: Ends, side: float, x: dict[str, Any], y: dict[str, Any]) -> Any
     return canvas.layer(rows, "text", {**look, "lineHeight": 14}, x=x, y=y, text="text")
 
 
-def _wrapped(name: str, room: float) -> list[str]:
+def _wrapped(name: str) -> list[str]:
     """A name on at most two lines."""
+    room = ROOM - 10
     lines = textwrap.wrap(formats.plain(name), max(int(room / _LETTER), 5))
     shown = [*lines[:1], *([" ".join(lines[1:])] if lines[1:] else [])]
     return [formats.fitted(line, room, _LETTER) for line in shown]

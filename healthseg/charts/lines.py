@@ -1,4 +1,4 @@
-"""Lines along time or along a scale of numbers, with bands, named ends, and points that are told apart."""
+"""Lines along time or along a scale of numbers, with bands and named ends."""
 
 from __future__ import annotations
 
@@ -11,74 +11,6 @@ from healthseg.charts import canvas, formats, theme
 from healthseg.charts.canvas import Rows, at
 
 Record = dict[str, Any]
-
-
-def marked_line(
-    frame: pd.DataFrame,
-    title: str,
-    subtitle: str,
-    empty: str,
-    date: str,
-    value: str,
-    marked: str,
-    label: str,
-    form: str = "percent",
-    least: float = 1.6,
-    label_days: int = 45,
-) -> theme.Picture:
-    """A line over dates whose unusual points are dots; ``label`` names them, once in ``label_days``."""
-    rows = canvas.records(frame, value)
-    if not rows:
-        return theme.nothing(title, empty)
-    points: Rows = [
-        {
-            "start": canvas.moment(row[date]),
-            "value": float(row[value]),
-            "tip": f"{formats.day(row[date])}: {formats.written(row[value], form)}"
-            + (f", {_name(label, row)}" if row[marked] and _name(label, row) else ""),
-            "marked": bool(row[marked]),
-        }
-        for row in rows
-    ]
-    x = at(
-        "start",
-        canvas.days(points[0]["start"], points[-1]["start"]),
-        canvas.axis("date", 5, grid=False),
-    )
-    y = canvas.span(0, max(least, *(point["value"] for point in points)) * 1.04)
-    up = at("value", y, canvas.axis("percent", 4))
-    dots = [point for point in points if point["marked"]]
-    names = _spaced([row for row in rows if row[marked]], date, value, label, label_days)
-    layers = [
-        canvas.layer(points, "line", {"color": theme.FAINT, "strokeWidth": 1}, x=x, y=up),
-        canvas.layer(dots, "circle", {"color": theme.DOWN, "size": 50, "opacity": 1}, x=x, y=up),
-        canvas.layer(
-            names,
-            "text",
-            {"align": "center", "dy": 12, "fontSize": 11, "color": theme.SOFT},
-            x=x,
-            y=up,
-            text="text",
-        ),
-    ]
-    return canvas.picture(layers, title, subtitle, 190, left=48, right=12, bottom=26)
-
-
-def _name(label: str, row: Record) -> str:
-    return formats.filled(label, row).strip(formats.DASH)[:30]
-
-
-def _spaced(rows: Rows, date: str, value: str, label: str, label_days: int) -> Rows:
-    """The names of points; a name stands once, and not where the one before it still runs."""
-    names, last, free = [], "", pd.Timestamp.min
-    for row in rows:
-        text = _name(label, row)
-        if text and text != last and row[date] >= free:
-            last, free = text, row[date] + pd.Timedelta(days=label_days)
-            names.append(
-                {"start": canvas.moment(row[date]), "value": float(row[value]), "text": text}
-            )
-    return names
 
 
 def curves(

@@ -10,14 +10,11 @@ from healthseg.charts.bars import Axis, Bar, BarRow, rows
 MOST = 15
 
 
-def _shares(top: float = 1.0, low: float = 0.0) -> Axis:
-    step = next(size for size in (0.05, 0.1, 0.2, 0.25) if (top - low) / size <= 5.5)
-    ticks = tuple(
-        round(low + step * index, 4) for index in range(int((top - low) / step + 1e-9) + 1)
-    )
-    return Axis(
-        low, top, baseline=low, ticks=ticks, labels=tuple(formats.percent(tick) for tick in ticks)
-    )
+def _shares(top: float = 1.0) -> Axis:
+    step = next(size for size in (0.05, 0.1, 0.2, 0.25) if top / size <= 5.5)
+    ticks = tuple(round(step * index, 4) for index in range(int(top / step + 1e-9) + 1))
+    names = tuple(formats.percent(tick) for tick in ticks)
+    return Axis(0.0, top, baseline=0.0, ticks=ticks, labels=names)
 
 
 def accuracy(frame: pd.DataFrame) -> theme.Picture:

@@ -22,17 +22,16 @@ PARTS = {
 }
 
 
-def money_axis(low: float, high: float, currency: str | None) -> Axis:
+def money_axis(high: float, currency: str | None) -> Axis:
     """A scale of amounts from zero, with about four ticks."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    reach = (high - low) or 1.0
+    reach = max(high, 0.0) or 1.0
     size = 10.0 ** len(str(int(reach))) / 100
     step = next(size * times for times in (1, 2, 5, 10, 20, 50, 100) if reach / (size * times) <= 4)
-    ticks = tuple(step * index for index in range(-int(-low // step), int(high // step) + 1))
+    ticks = tuple(step * index for index in range(int(max(high, 0.0) // step) + 1))
     names = tuple(
         formats.brief_money(tick, currency if tick == ticks[-1] else None) for tick in ticks
     )
-    return Axis(low * 1.02, high * 1.02 or 1.0, baseline=0, ticks=ticks, labels=names)
+    return Axis(0.0, 1.02 * max(high, 0.0) or 1.0, baseline=0, ticks=ticks, labels=names)
 
 
 def sizes(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
@@ -112,7 +111,7 @@ def waterfall(
     )
     return rows(
         items,
-        money_axis(0, peak, currency),
+        money_axis(peak, currency),
         title,
         "Net change of each customer over twelve months",
     )
@@ -288,7 +287,7 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
     most = known.loc[known["potential"].astype(float).idxmax()]
     amount = formats.brief_money(most["potential"], currency)
     title = f"{formats.plain(most['tier'])} has the most to gain: {amount}"
-    axis = money_axis(0, float(known["potential_upper"].max()), currency)
+    axis = money_axis(float(known["potential_upper"].max()), currency)
     return rows(
         items,
         axis,

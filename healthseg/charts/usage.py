@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from healthseg.charts import bars, columns, formats, heat, lines, scatter, theme
+import pandas as pd
+
+from healthseg.charts import bars, canvas, columns, formats, heat, scatter, theme
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from healthseg.charts.theme import Picture
+
+# Of the scale at least, and for how many days a cause's name stands alone.
+LEAST_RATIO, CAUSE_DAYS = 1.6, 45
 
 
 def histogram(users: pd.DataFrame) -> Picture:
@@ -235,25 +238,57 @@ def _full_and_idle(seats: pd.DataFrame) -> str:
     return f"{customers}, {idle:.0f} fewer than half"
 
 
-def _first_cause(calendar: str | None) -> str | None:
+def _first_cause(calendar: str | None) -> str:
     """The first of a day's causes without its kind: "holiday: Christmas Day; …" is too long beside a point."""
     if not isinstance(calendar, str):
-        return None
+        return ""
     first = calendar.partition(";")[0]
-    return first.partition(": ")[2] or first
+    return formats.plain(first.partition(": ")[2] or first)[:30]
 
 
 def days(frame: pd.DataFrame) -> Picture:
+    """The ratio to the weekday's usual number of events; unusual days are dots with the name of their cause."""
     unusual = int(frame["unusual"].sum()) if len(frame) else 0
-    frame = frame.assign(calendar=[_first_cause(text) for text in frame["calendar"]])
-    return lines.marked_line(
-        frame,
-        f"{unusual} day{' was' if unusual == 1 else 's were'} unlike the others in a year",
-        "Events by people against the weekday's usual number; "
-        f"n = {frame['ratio'].notna().sum()} days",
-        "The portfolio has too few weeks to tell what is usual on a weekday.",
-        "date",
-        "ratio",
-        "unusual",
-        "{calendar}",
-    )
+    title = f"{unusual} day{' was' if unusual == 1 else 's were'} unlike the others in a year"
+    rows = [
+        row | {"cause": _first_cause(row["calendar"])} for row in canvas.records(frame, "ratio")
+    ]
+    if not rows:
+        nothing = "The portfolio has too few weeks to tell what is usual on a weekday."
+        return theme.nothing(title, nothing)
+    points: canvas.Rows = [
+        {
+            "start": canvas.moment(row["date"]),
+            "value": float(row["ratio"]),
+            "tip": f"{formats.day(row['date'])}: {formats.percent(row['ratio'])}"
+            + (f", {row['cause']}" if row["unusual"] and row["cause"] else ""),
+        }
+        for row in rows
+    ]
+    marked = [row for row in rows if row["unusual"]]
+    dots = [point for point, row in zip(points, rows, strict=True) if row["unusual"]]
+    span = canvas.days(points[0]["start"], points[-1]["start"])
+    high = max(LEAST_RATIO, *(point["value"] for point in points))
+    x = canvas.at("start", span, canvas.axis("date", 5, grid=False))
+    y = canvas.at("value", canvas.span(0, high * 1.04), canvas.axis("percent", 4))
+    text = {"align": "center", "dy": 12, "fontSize": 11, "color": theme.SOFT}
+    layers = [
+        canvas.layer(points, "line", {"color": theme.FAINT, "strokeWidth": 1}, x=x, y=y),
+        canvas.layer(dots, "circle", {"color": theme.DOWN, "size": 50, "opacity": 1}, x=x, y=y),
+        canvas.layer(_spaced(marked), "text", text, x=x, y=y, text="text"),
+    ]
+    count = frame["ratio"].notna().sum()
+    subtitle = f"Events by people against the weekday's usual number; n = {count} days"
+    return canvas.picture(layers, title, subtitle, 190, left=48, right=12, bottom=26)
+
+
+def _spaced(rows: canvas.Rows) -> canvas.Rows:
+    """The causes of days; a cause stands once, and not where the one before it still runs."""
+    names, last, free = [], "", pd.Timestamp.min
+    for row in rows:
+        text = row["cause"]
+        if text and text != last and row["date"] >= free:
+            last, free = text, row["date"] + pd.Timedelta(days=CAUSE_DAYS)
+            start = canvas.moment(row["date"])
+            names.append({"start": start, "value": float(row["ratio"]), "text": text})
+    return names

@@ -70,7 +70,7 @@ class ChurnHypotheses:
         self.complete = np.isfinite(self.covariates).all(axis=1)
         self.customer, self.units = pd.factorize(rows["client_id"], sort=True)
         self.activity = np.column_stack(
-            [_scaled_log(rows, "person_events_28d"), *(_scaled(rows, name) for name in SAME_DAYS)]
+            [_scaled_log(rows), *(_scaled(rows, name) for name in SAME_DAYS)]
         )
 
     @property
@@ -249,8 +249,9 @@ class ChurnHypotheses:
         return support, np.maximum(left, 0.5) / np.maximum(months, 1) / base
 
 
-def _scaled_log(rows: pd.DataFrame, name: str) -> np.ndarray:
-    """A count's log and its square, for regressions; what is unknown counts as none."""
+def _scaled_log(rows: pd.DataFrame) -> np.ndarray:
+    """The log of events by people and its square, for regressions; what is unknown counts as none."""
+    name = "person_events_28d"
     if name not in rows or not len(rows):
         return np.empty((len(rows), 0))
     logs = np.log1p(np.nan_to_num(rows[name].to_numpy(dtype=float, na_value=np.nan)))

@@ -118,8 +118,9 @@ class _Dirty:
             self.rows[row][column] = value
             self.note(row, column, fault, "corrected")
 
-    def shift_zone(self, column: str) -> None:
+    def shift_zone(self) -> None:
         """Write the same instant with an offset."""
+        column = "opened_at"
         for row in self._choose(lambda row: row[column] != ""):
             moment = dt.datetime.fromisoformat(self.rows[row][column]) + dt.timedelta(hours=2)
             self.rows[row][column] = moment.isoformat(" ", "milliseconds") + "+02:00"
@@ -142,7 +143,7 @@ def _dirty_table(name: str, content: pa.Table, seed: int) -> _Dirty:
         if table_name == name:
             dirty.alter(fault, column, value, old)
     if name == "tickets":
-        dirty.shift_zone("opened_at")
+        dirty.shift_zone()
     for table_name, fault, column, value in ADDED:
         if table_name == name:
             dirty.add(fault, column, value)

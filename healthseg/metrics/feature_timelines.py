@@ -36,11 +36,7 @@ DAY_COLUMNS = (
 
 
 def feature_timelines(
-    portfolio: Portfolio,
-    as_of: dt.date,
-    rule_days: int,
-    silent_days: int,
-    clients: list[str] | None = None,
+    portfolio: Portfolio, as_of: dt.date, rule_days: int, silent_days: int
 ) -> pd.DataFrame:
     """One row per customer and feature that it could use by ``as_of``, as known at its end.
 
@@ -52,9 +48,10 @@ def feature_timelines(
     days since 1970, NaN where it did not happen. ``watched``: events were tracked from ``from_day`` on;
     ``seen_adopting``: watched, or not in use in the first ``silent_days`` of tracking.
     """
-    wanted = sorted(customers(portfolio).index) if clients is None else clients
+    clients = sorted(customers(portfolio).index)
     parts = [
-        _chunk(portfolio, as_of, rule_days, silent_days, part) for part in chunks(portfolio, wanted)
+        _chunk(portfolio, as_of, rule_days, silent_days, part)
+        for part in chunks(portfolio, clients)
     ]
     return (
         pd.concat(parts, ignore_index=True)

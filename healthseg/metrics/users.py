@@ -344,8 +344,9 @@ def retention(
     return _table(portfolio, stop, users, retained)
 
 
-def retention_of(count: Counting, end: dt.date, weeks: int = WEEKS) -> pd.DataFrame:
+def retention_of(count: Counting, end: dt.date) -> pd.DataFrame:
     """``retention`` of the customers of a counting that reaches back over the weeks."""
+    weeks = WEEKS
     users, retained = np.zeros(weeks, dtype=np.int64), np.zeros((weeks, weeks), dtype=np.int64)
     _add(count, epoch_day(end) - 7 * weeks, epoch_day(end), users, retained)
     return _table(count.portfolio, epoch_day(end), users, retained)

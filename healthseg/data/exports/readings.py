@@ -168,7 +168,7 @@ def _decimal_mark(survey: Survey, values: str, marks: set[str]) -> str | None:
     alone = [mark for mark in marks if not _fits_marked(survey, values, mark)]
     if len(alone) == 1:
         return alone[0]
-    return "." if marks == {","} and _repeats(survey, values, ",") else None
+    return "." if marks == {","} and _repeats_comma(survey, values) else None
 
 
 def _fits_marked(survey: Survey, values: str, mark: str) -> bool:
@@ -177,8 +177,6 @@ def _fits_marked(survey: Survey, values: str, mark: str) -> bool:
     return _fits(survey, marked, f"regexp_matches(v, {quoted(_ONE_GROUP[mark])})")
 
 
-def _repeats(survey: Survey, values: str, mark: str) -> bool:
-    """Whether a value has the mark twice, as only thousands do."""
-    return survey.has(
-        f"SELECT 1 FROM {values} WHERE LENGTH(v) - LENGTH(REPLACE(v, '{mark}', '')) > 1"
-    )
+def _repeats_comma(survey: Survey, values: str) -> bool:
+    """Whether a value has two commas, as only thousands do."""
+    return survey.has(f"SELECT 1 FROM {values} WHERE LENGTH(v) - LENGTH(REPLACE(v, ',', '')) > 1")

@@ -109,7 +109,7 @@ def last_ended(folder: Path, before: str) -> dict[str, Any]:
     return {}
 
 
-def tidy(folder: Path, newest: int = MOST_RUNS) -> None:
-    """Remove the files of runs beyond the newest ``newest``."""
-    for path in runs(folder)[newest:]:
+def tidy(folder: Path) -> None:
+    """Remove the files of runs beyond the newest ``MOST_RUNS``."""
+    for path in runs(folder)[MOST_RUNS:]:
         path.unlink(missing_ok=True)

@@ -114,7 +114,11 @@ def _stages(portfolio: PortfolioLifecycle) -> tuple[str, ...]:
         "The stage “at risk” is recorded by people and is not the score’s: of its "
         f"{{stage_against_score.in_stage:number customer}} only {{stage_against_score.both:number}} score below {score}, "
         "while {stage_against_score.only_below:number} others do"
-        + _nested_arr(known.only_below_arr, "stage_against_score.only_below_arr")
+        + (
+            " ({stage_against_score.only_below_arr:brief_money} ARR)"
+            if known.only_below_arr
+            else ""
+        )
     )
     renewals = (
         "{stage_against_score.renewing_soon:number customer} renew within 30 days, of which "
@@ -126,10 +130,6 @@ def _stages(portfolio: PortfolioLifecycle) -> tuple[str, ...]:
         against if known.in_stage or known.only_below else "",
         renewals if known.renewing_soon else "",
     )
-
-
-def _nested_arr(amount: float | None, path: str) -> str:
-    return f" ({{{path}:brief_money}} ARR)" if amount else ""
 
 
 def _stuck(portfolio: PortfolioLifecycle) -> tuple[str, ...]:

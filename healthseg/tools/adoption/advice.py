@@ -483,7 +483,7 @@ def _retention_text(
     figures, equal = _figures_text(usage, row), at_equal(covariates)
     if not is_significant(usage, row):
         raw = f"Raw, {rates}; " if _raw_significant(usage, row) else ""
-        text = f"{raw}{equal} {_unsure_text(f'adopting {feature}', 'retention', row, figures)}"
+        text = f"{raw}{equal} {_unsure_text(f'adopting {feature}', row, figures)}"
         return text[:1].upper() + text[1:]
     odds = ""
     if number(row.get("odds_ratio")) is not None:
@@ -493,12 +493,12 @@ def _retention_text(
     return f"Adopting {feature} goes with {side} {equal} ({figures}{odds}); {rates}, not adjusted"
 
 
-def _unsure_text(what: str, outcome: str, row: Mapping[str, Any], figures: str) -> str:
+def _unsure_text(what: str, row: Mapping[str, Any], figures: str) -> str:
     """An interval that leaves out 0 is not yet a finding where many hypotheses were tested."""
     if row["adjusted_lower"] <= 0 <= row["adjusted_upper"]:
-        return f"{what} has no clear association with {outcome} ({figures})"
+        return f"{what} has no clear association with retention ({figures})"
     return (
-        f"{what} may go with {outcome} ({figures}), but it is not significant over all that was "
+        f"{what} may go with retention ({figures}), but it is not significant over all that was "
         f"tested (q = {row['q']:.2g})"
     )
 
