@@ -5,7 +5,8 @@
 The law shares nothing with the demo portfolio: first uses after exponential waits, at rates that are unequal between
 features and customers and correlated within customers (a common factor and three further ones, of either sign, so that
 some features go together and others replace each other). In the second law the rates rise with tenure. Where an order is
-planted, a share of the customers takes the second feature some weeks after the first, which begins after 30 days.
+planted, a share of the customers takes the second feature some weeks after the first, which begins after 30 days; where the
+others take the second early, its reverse is as frequent, and there is no order to report.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from healthseg.settings import Settings
 
 FEATURES = 10
 GROWTH = 1.3
+NEAR = 60
+PLANTED = "f0 → f1"
 
 
 def first_uses(
@@ -63,6 +66,13 @@ def reported(lives: pd.DataFrame) -> list[str]:
     return evaluated.loc[evaluated["passes"], "key"].tolist()
 
 
+def is_clear(lives: pd.DataFrame) -> bool:
+    """Whether f1 comes within 60 days after f0 twice as often as before it: else there is no order to report."""
+    days = lives.pivot(index="client_id", columns="feature", values="first_use_day")
+    later = days["f1"] - days["f0"]
+    return bool(later.between(1, NEAR).sum() >= 2 * later.between(-NEAR, -1).sum())
+
+
 def main() -> bool:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--portfolios", type=int, default=50)
@@ -77,9 +87,15 @@ def main() -> bool:
             print(f"{customers} customers, {law} rates: {count} of {len(seeds)} report an order")
             good &= count <= max(1, len(seeds) // 25)
     for share in (0.3, 0.4, 0.6):
-        results = [reported(first_uses(400, seed, planted_share=share)) for seed in seeds]
-        count = sum("f0 → f1" in keys for keys in results)
-        print(f"400 customers, planted in {share:.0%}: {count} of {len(seeds)} recovered")
+        portfolios = [first_uses(400, seed, planted_share=share) for seed in seeds]
+        found = [PLANTED in reported(lives) for lives in portfolios]
+        clear = [is_clear(lives) for lives in portfolios]
+        both = sum(one and two for one, two in zip(found, clear, strict=True))
+        print(
+            f"400 customers, planted in {share:.0%}: {sum(found)} of {len(seeds)} recovered, {both} of the {sum(clear)}"
+            " in which the order is twice as frequent as its reverse"
+        )
+        good &= both >= 0.9 * sum(clear)
     return good
 
 
