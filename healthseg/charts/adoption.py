@@ -35,7 +35,7 @@ def _by_category(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _how_often(row: dict[str, Any]) -> str:
     known = not formats.is_missing(row["usage_frequency"])
-    return "{rate:percent} of users" + " · {usage_frequency}" * known
+    return "{rate:percent} of users" + " · each {usage_frequency}" * known
 
 
 def _most_and_least(frame: pd.DataFrame, whose: str) -> str:
@@ -197,7 +197,10 @@ def funnel(stages: pd.DataFrame) -> Picture:
 
 def _weekly(stages: pd.DataFrame) -> str:
     row = stages[stages["stage"] == "regular_use"]
-    return f"{formats.percent(row['share'].iloc[0])} are used weekly" if len(row) else "The funnel"
+    share = formats.percent(row["share"].iloc[0]) if len(row) else ""
+    return (
+        f"{share} of the features that users could use are used weekly" if share else "The funnel"
+    )
 
 
 def effects(features: pd.DataFrame) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from healthseg.charts.adoption import STAGES as FUNNEL_STAGES
@@ -116,7 +117,7 @@ def _customer_cards(adoption: FeatureAdoption) -> tuple[Card, ...]:
 def _depth(adoption: FeatureAdoption) -> tuple[str, ...]:
     """How much of what its users could use was tried, and is used weekly."""
     at = _funnel_rows(adoption)
-    if "trial" not in at or "regular_use" not in at:
+    if "trial" not in at or "regular_use" not in at or adoption.is_new:
         return ()
     return (
         f"Of all features that its users could use {{frames.funnel[{at['trial']}].share:percent}} were tried and "
@@ -131,15 +132,9 @@ def _funnel_rows(adoption: FeatureAdoption) -> dict[str, int]:
     return known if adoption.adoption_funnel else {}
 
 
-def _next_lead(adoption: FeatureAdoption) -> tuple[str, ...]:
-    if not adoption.recommendations:
-        return ()
-    return (
-        "{recommendations[0].feature:Words} is the next one to show: {recommendations[0].reason:prose}",
-    )
-
-
 def _customer_next(adoption: FeatureAdoption) -> tuple[Block, ...]:
+    if adoption.notice:
+        return ()
     barriers = Points(
         "low_adoption_features",
         "{barriers:all_words}",
@@ -148,9 +143,37 @@ def _customer_next(adoption: FeatureAdoption) -> tuple[Block, ...]:
         where=lambda feature: feature["barriers"],
     )
     if adoption.recommendations:
-        return *_next_blocks(adoption), barriers
+        # what to do names the share of peers: the reason beneath would say it again
+        _, *effect = _next_blocks(adoption)
+        return replace(NEXT_FEATURES, under=""), *effect, barriers
     why = "its peers adopted nothing more, or too few peers are known"
     return (Missing("A next feature", reason=why),)
+
+
+FUNNEL = Chart(
+    "funnel",
+    Table("frames.funnel", STAGES, label="stages", where=lambda stage: stage["scope"] == "all"),
+    needs="adoption_funnel",
+)
+OWN_FEATURES = Table(
+    "feature_details",
+    {
+        "Feature": "feature_name:Words",
+        "Category": "feature_category:words",
+        "Of active users": Cell("adoption_rate:percent", bar=True),
+        "Users": "users:number",
+        "How often one uses it": "usage_frequency:words",
+        "Days to first use": "average_time_to_first_use_days:number",
+    },
+    label="features",
+)
+
+
+def _used(adoption: FeatureAdoption) -> tuple[Block, ...]:
+    """Each feature; of a new customer only those in use, since all others are at zero."""
+    if adoption.is_new:
+        return (replace(OWN_FEATURES, where=lambda row: row["users"]),)
+    return (Chart("features", OWN_FEATURES),)
 
 
 CUSTOMER = Page(
@@ -167,57 +190,26 @@ CUSTOMER = Page(
             "used",
             "How much of what it pays for is in use?",
             (
-                "{feature_adoption_summary[*].adopted_features:total} of "
-                "{feature_adoption_summary[*].total_features:total} features that it can use are "
-                "adopted",
+                "It has adopted {feature_adoption_summary[*].adopted_features:total} of "
+                "{feature_adoption_summary[*].total_features:total} features that it can use",
             ),
-            (
-                Chart(
-                    "features",
-                    Table(
-                        "feature_details",
-                        {
-                            "Feature": "feature_name:Words",
-                            "Category": "feature_category:words",
-                            "Of active users": Cell("adoption_rate:percent", bar=True),
-                            "Users": "users:number",
-                            "How often one uses it": "usage_frequency:words",
-                            "Days to first use": "average_time_to_first_use_days:number",
-                        },
-                        label="features",
-                    ),
-                ),
-            ),
+            _used,
         ),
         Section(
             "depth",
             "How far do users get with a feature?",
             _depth,
-            (
-                NO_FUNNEL,
-                Chart(
-                    "funnel",
-                    Table(
-                        "frames.funnel",
-                        STAGES,
-                        label="stages",
-                        where=lambda stage: stage["scope"] == "all",
-                    ),
-                    needs="adoption_funnel",
-                ),
-            ),
+            lambda adoption: () if adoption.is_new else (NO_FUNNEL, FUNNEL),
         ),
         Section(
             "next",
             "Which feature comes next?",
-            _next_lead,
-            _customer_next,
-            absent=lambda adoption: "notice was given" if adoption.notice else "",
+            blocks=_customer_next,
         ),
         Section(
             "fast",
             "How fast does it adopt, compared with others?",
-            blocks=(Chart("time_to_adopt"),),
+            blocks=lambda adoption: () if adoption.is_new else (Chart("time_to_adopt"),),
         ),
     ),
     method=METHOD,

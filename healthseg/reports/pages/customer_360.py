@@ -295,7 +295,7 @@ PEOPLE = Table(
         "About": "topic:Words",
         "When": "date:day",
     },
-    "The last low ratings",
+    "The latest low ratings",
     "people",
     where=lambda row: row["kind"] != "champion",
 )

@@ -115,6 +115,8 @@ def _usual_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
 
 
 def _next_stage(customer: LifecycleStage) -> tuple[str, ...]:
+    if customer.notice:
+        return ()
     if customer.next_stage_criteria.target_stage is None:
         why = f"$.{NEXT}.target_stage"
         known = why in customer.not_measured
@@ -139,6 +141,8 @@ def _estimate(customer: LifecycleStage) -> str:
 
 
 def _next_stage_blocks(customer: LifecycleStage) -> tuple[Block, ...]:
+    if customer.notice:
+        return ()
     allowed = Note((f"From here it can move to {{{NEXT}.allowed_stages:all_words}}",))
     if customer.next_stage_criteria.target_stage is None:
         return (allowed,)
@@ -236,7 +240,6 @@ CUSTOMER = Page(
             "What is missing for the next stage?",
             _next_stage,
             _next_stage_blocks,
-            absent=lambda customer: "notice was given" if customer.notice else "",
         ),
         Section("apart", "Do contracts and usage confirm the stage?", blocks=_apart_blocks),
         Section("history", "How did it get here?", blocks=_history_blocks),

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from healthseg.tools.milestones.result import AdoptionMilestones
 
 YEAR = 365  # days after which it no longer matters that the onboarding was late
-OPEN = ("in_progress", "overdue", "not_started")
 
 
 def log_ranks(paths: dict[str, str]) -> str:
@@ -119,6 +118,8 @@ def _progress(customer: AdoptionMilestones) -> tuple[str, ...]:
 
 
 def _by(milestone: Row) -> str:
+    if milestone["to_close"]:
+        return "record to close"
     return (
         "{status:words} by {completed_by:words}" if milestone["completed_by"] else "{status:words}"
     )
@@ -166,6 +167,11 @@ def _slower(blocker: Row) -> str:
 
 def _actions(customer: AdoptionMilestones) -> tuple[Block, ...]:
     details = [milestone.milestone_id for milestone in customer.milestone_details or []]
+    to_close = {row.milestone_id for row in customer.milestone_details or [] if row.to_close}
+
+    def text(action: Row) -> str:
+        steps = "{recommended_actions:steps}"
+        return steps if action["milestone_id"] in to_close else "{current_status:words}: " + steps
 
     def under(action: Row) -> str:
         parts = []
@@ -183,19 +189,19 @@ def _actions(customer: AdoptionMilestones) -> tuple[Block, ...]:
     why = "$.recommendations[*].estimated_acceleration"
     points = Points(
         "recommendations",
-        "{current_status:words}: {recommended_actions:steps}",
+        text,
         "{milestone}",
         under,
         ordered=True,
         empty="No open milestone needs action today.",
     )
-    if not customer.recommendations or saved or why not in customer.not_measured:
+    if not customer.blockers or saved or why not in customer.not_measured:
         return (points,)
     return points, Missing("The days that it would save", why=why)
 
 
 def _chance(customer: AdoptionMilestones) -> tuple[str, ...]:
-    if customer.milestone_details is None:
+    if customer.milestone_details is None or customer.notice:
         return ()
     success, full = customer.success_probability, customer.expected_full_adoption
     by = "{success_probability.by_date:day}"
@@ -239,6 +245,36 @@ def _compared(value: Row) -> str:
         "{quarter} had reached it"
     )
     return own + share
+
+
+LIKELIHOOD = Missing("The likelihood of success", "success_probability.overall_success_likelihood")
+FORECAST = (
+    Missing("A forecast", "milestone_details"),
+    Table(
+        "milestone_details",
+        {
+            "Milestone": "milestone_name",
+            "Due": "target_date:day",
+            "Half by": "forecast_completion.median:day",
+            "Interval": "{forecast_completion.lower:day} to "
+            "{forecast_completion.upper:day?not reached}",
+            "Among": "forecast_completion.among",
+            "n": "forecast_completion.n:number",
+        },
+        label="open milestones",
+        where=lambda milestone: milestone["forecast_completion"] is not None,
+    ),
+    Points(
+        "success_probability.risk_factors",
+        "{page_item:prose}",
+        heading="Risk factors",
+    ),
+    Points(
+        "success_probability.positive_factors",
+        "{page_item:prose}",
+        heading="Positive factors",
+    ),
+)
 
 
 CUSTOMER = Page(
@@ -315,35 +351,12 @@ CUSTOMER = Page(
             "forecast",
             "When will it be done?",
             _chance,
-            (
-                Missing("A forecast", "milestone_details"),
-                Missing(
-                    "The likelihood of success", "success_probability.overall_success_likelihood"
-                ),
-                Table(
-                    "milestone_details",
-                    {
-                        "Milestone": "milestone_name",
-                        "Due": "target_date:day",
-                        "Half by": "forecast_completion.median:day",
-                        "Interval": "{forecast_completion.lower:day} to "
-                        "{forecast_completion.upper:day?not reached}",
-                        "Among": "forecast_completion.among",
-                        "n": "forecast_completion.n:number",
-                    },
-                    label="open milestones",
-                    where=lambda milestone: milestone["status"] in OPEN,
-                ),
-                Points(
-                    "success_probability.risk_factors",
-                    "{page_item:prose}",
-                    heading="Risk factors",
-                ),
-                Points(
-                    "success_probability.positive_factors",
-                    "{page_item:prose}",
-                    heading="Positive factors",
-                ),
+            lambda customer: (
+                ()
+                if customer.notice
+                else FORECAST
+                if customer.success_probability.basis == "observed"
+                else (LIKELIHOOD, *FORECAST)
             ),
         ),
         Section(

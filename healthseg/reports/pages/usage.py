@@ -23,6 +23,14 @@ from healthseg.reports.spec import (
 if TYPE_CHECKING:
     from healthseg.tools.usage.result import UsageEngagement
 
+# whole weeks from which on columns by week show a course
+WEEKS_DRAWN = 3
+
+
+def _weeks_known(usage: UsageEngagement) -> bool:
+    return len(usage.frame("weeks")) >= WEEKS_DRAWN
+
+
 TREND = Card(
     "Usage trend",
     lambda usage: (
@@ -88,7 +96,8 @@ def dependence(usage: UsageEngagement) -> tuple[str, ...]:
     single = "All usage depends on a single user" if users.single_user else ""
     top = "The top user accounts for {dependence.top_user_share:percent} of the events of 28 days"
     if users.champion_share is None:
-        return single, top, "" if users.champion_departed is None else NO_CHAMPION
+        seen = users.champion_departed is not None and not usage.is_new
+        return single, top, NO_CHAMPION if seen else ""
     state = (
         "and has been silent for {dependence.champion_silent_days:number day}"
         if users.champion_departed
@@ -135,18 +144,48 @@ def _depth(usage: UsageEngagement) -> tuple[str, ...]:
     )
 
 
-CUSTOMER = Page(
-    tool="track_usage_engagement",
-    kind="Customer usage",
-    summary="One customer's usage: who uses it, how many of the seats, whether it grows, when, how "
-    "deeply, and whether it depends on single users.",
-    title="{name}",
-    about=(
-        "{analysis_period.effective_start:day} to {analysis_period.effective_end:day_before}, "
-        "{analysis_period.days:number day} by the clock of {analysis_period.timezone}",
-        CUSTOMER_ABOUT,
+COMPARED: tuple[str, ...] = (
+    "It is used more than at {benchmark_insights.percentile_rank:number}% of its "
+    "{benchmark_insights.peers:number peer} ({benchmark_insights.peer_group})",
+    "{benchmark_insights.vs_peers:sentence}",
+    "{benchmark_insights.vs_industry_average:sentence}",
+)
+COMPARISON = (
+    Missing("The comparison", "benchmark_insights"),
+    Missing("The rank among peers", "benchmark_insights.percentile_rank"),
+    Chart("peers", needs="benchmark_insights"),
+)
+USED = Table(
+    "feature_adoption_timeline",
+    {
+        "Feature": "feature:words",
+        "First use": "first_use_date:day",
+        "Users": "active_users:number",
+        "Users ever": "users_ever:number",
+        "Events a week": "weekly_usage:number.1",
+    },
+    label="features",
+)
+HOURS = Chart(
+    "heatmap",
+    Table(
+        "frames.cells",
+        {
+            "Day or hour": "name",
+            "User-hours": "user_hours:number",
+            "Share": "share:percent.1",
+            "To the mean in use": "ratio:number.2",
+            "p": "p:number.3",
+        },
+        label="days and hours",
+        where=lambda cell: cell["user_hours"],
     ),
-    cards=(
+)
+
+
+def _cards(usage: UsageEngagement) -> tuple[Card, ...]:
+    """What is known at a glance: of a new customer neither a trend nor stickiness."""
+    active, seats, sessions, stickiness = (
         Card(
             "Active in 30 days",
             "{engagement_metrics.monthly_active_users:number}",
@@ -159,7 +198,6 @@ CUSTOMER = Page(
             "{engagement_metrics.seat_utilisation:percent}",
             "of {engagement_metrics.licensed_seats:number seat}",
         ),
-        TREND,
         Card(
             "Sessions",
             "{usage_analytics.total_sessions:number}",
@@ -170,14 +208,37 @@ CUSTOMER = Page(
             "{engagement_metrics.stickiness:percent}",
             "of the month’s users on an average day",
         ),
+    )
+    cards = (
+        (True, active),
+        (True, seats),
+        (usage.usage_trends.trend_direction is not None or not usage.is_new, TREND),
+        (True, sessions),
+        (usage.engagement_metrics.stickiness is not None or not usage.is_new, stickiness),
+    )
+    return tuple(card for shown, card in cards if shown)
+
+
+CUSTOMER = Page(
+    tool="track_usage_engagement",
+    kind="Customer usage",
+    summary="One customer's usage: who uses it, how many of the seats, whether it grows, when, how "
+    "deeply, and whether it depends on single users.",
+    title="{name}",
+    about=(
+        "{analysis_period.effective_start:day} to {analysis_period.effective_end:day_before}, "
+        "{analysis_period.days:number day} by the clock of {analysis_period.timezone}",
+        CUSTOMER_ABOUT,
     ),
+    cards=_cards,
     sections=(
         Section(
             "actions",
             "What to do next?",
-            blocks=(
-                NEXT_ACTIONS_OF_CUSTOMER,
-                Chart("trend"),
+            blocks=lambda usage: (
+                (NEXT_ACTIONS_OF_CUSTOMER, Chart("trend"))
+                if _weeks_known(usage)
+                else (NEXT_ACTIONS_OF_CUSTOMER,)
             ),
         ),
         Section(
@@ -223,12 +284,12 @@ CUSTOMER = Page(
             "Is it growing?",
             (
                 growth("analysis_period.days"),
-                "The last 28 days are at {own_baseline.ratio:percent} of its own baseline, the portfolio’s median "
-                "customer at {own_baseline.portfolio_median_ratio:percent} of its",
+                "Usage of the last 28 days is {own_baseline.ratio:percent} of that of the 84 days before, day for day; "
+                "the portfolio’s median is {own_baseline.portfolio_median_ratio:percent}",
             ),
-            (
+            lambda usage: (
                 Missing("The trend", "usage_trends.trend_direction"),
-                Chart("growth", WEEKS),
+                *((Chart("growth", WEEKS),) if _weeks_known(usage) else ()),
                 Fold(
                     "{unusual_days:count unusual day}",
                     (
@@ -252,25 +313,13 @@ CUSTOMER = Page(
             "depth",
             "How deep and how often?",
             _depth,
-            (
+            lambda usage: (
                 Missing("Cohorts of users", "user_cohorts"),
-                Chart("retention", needs="user_cohorts"),
+                *(() if usage.is_new else (Chart("retention", needs="user_cohorts"),)),
                 Missing("Features", "feature_adoption_timeline"),
-                Chart(
-                    "features",
-                    Table(
-                        "feature_adoption_timeline",
-                        {
-                            "Feature": "feature:words",
-                            "First use": "first_use_date:day",
-                            "Users": "active_users:number",
-                            "Users ever": "users_ever:number",
-                            "Events a week": "weekly_usage:number.1",
-                        },
-                        label="features",
-                    ),
-                    needs="feature_adoption_timeline",
-                ),
+                USED
+                if usage.is_new
+                else Chart("features", USED, needs="feature_adoption_timeline"),
                 Table(
                     "users",
                     {
@@ -290,47 +339,26 @@ CUSTOMER = Page(
             "timing",
             "When is it used?",
             ("{activity_heatmap.statement:sentence}",),
-            (
-                Chart(
-                    "heatmap",
-                    Table(
-                        "frames.cells",
-                        {
-                            "Day or hour": "name",
-                            "User-hours": "user_hours:number",
-                            "Share": "share:percent.1",
-                            "To the mean in use": "ratio:number.2",
-                            "p": "p:number.3",
-                        },
-                        label="days and hours",
-                        where=lambda cell: cell["user_hours"],
-                    ),
-                ),
-            ),
+            lambda usage: () if usage.is_new else (HOURS,),
         ),
         Section(
             "dependence",
             "Who does usage depend on?",
             dependence,
-            (
+            lambda usage: (
                 Missing("Dependence on users", "dependence.top_user_share"),
-                Chart("histogram", needs="user_cohorts"),
+                *(() if usage.is_new else (Chart("histogram", needs="user_cohorts"),)),
             ),
         ),
         Section(
             "comparison",
             "How does it compare with peers?",
-            (
-                "It is used more than at {benchmark_insights.percentile_rank:number}% of its "
-                "{benchmark_insights.peers:number peer} ({benchmark_insights.peer_group})",
-                "{benchmark_insights.vs_peers:sentence}",
-                "{benchmark_insights.vs_industry_average:sentence}",
+            lambda usage: (
+                ("It is too new to compare with customers past their first months",)
+                if usage.is_new
+                else COMPARED
             ),
-            (
-                Missing("The comparison", "benchmark_insights"),
-                Missing("The rank among peers", "benchmark_insights.percentile_rank"),
-                Chart("peers", needs="benchmark_insights"),
-            ),
+            lambda usage: () if usage.is_new else COMPARISON,
         ),
     ),
     method=(
