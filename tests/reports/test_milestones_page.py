@@ -69,6 +69,14 @@ def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(portfol
     assert "1 blocked" in shown.section("late").lead.text
 
 
+def test_what_a_late_milestone_waits_for_is_named(portfolio):
+    """Of b nothing waits: kick is completed."""
+    for client, waits in (("a", True), ("b", False)):
+        page = ReportPage(page_spec(TOOL), track_adoption_milestones(portfolio, client), portfolio)
+        late = page.section("late")._repr_mimebundle_()["text/html"]
+        assert "In use" in late and ("waits for" in late) == waits
+
+
 def test_the_portfolios_page_shows_all_its_sections(portfolio):
     response = portfolio_milestones(portfolio)
     shown = ReportPage(page_spec(TOOL, portfolio=True), response, portfolio)

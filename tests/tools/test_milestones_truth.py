@@ -11,6 +11,8 @@ import pytest
 import healthseg as hs
 from healthseg.metrics.milestone_times import blocker_effects
 from healthseg.metrics.milestones import states
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.tools import TOOLS, portfolio_milestones
 from healthseg.tools.milestones.milestone_day import MilestoneDay
 
@@ -147,6 +149,9 @@ def test_records_to_close_are_apart_from_what_is_late(demo, overall):
     assert "Nothing is overdue" not in str(own.success_probability.positive_factors)
     drawn = str(own.charts()["plan"].to_dict())
     assert "record to close" in drawn and "overdue" not in drawn
+    page = ReportPage(page_spec("track_adoption_milestones", portfolio=False), own, demo)
+    shown = [page.section(name)._repr_mimebundle_()["text/html"] for name in page.names]
+    assert "Close the record" in str(shown) and ">overdue<" not in str(shown)
 
 
 def test_a_customer_is_not_among_the_quarter_that_it_is_compared_with(demo):

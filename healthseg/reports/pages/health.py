@@ -152,6 +152,10 @@ def _strip(health: HealthScore) -> Markup:
     return Markup(html, (Drawing(picture),))
 
 
+def _standing_blocks(health: HealthScore) -> tuple[Block, ...]:
+    return () if health.provisional else (Custom(_strip),)
+
+
 def _no_score(health: HealthScore) -> str:
     """Why there is no score, and which tables would bring one."""
     reason = health.not_measured.get("$.current_health_score", "")
@@ -170,8 +174,7 @@ def _standing(health: HealthScore) -> tuple[str, ...]:
         )
     complete = health.coverage is not None and health.coverage > 0.9999
     return (
-        "The customer is too new for a score, which could be anywhere between {possible_range.lower:number} and "
-        "{possible_range.upper:number}"
+        "The customer is too new for a score: its first days say too little"
         if health.provisional
         else _no_score(health)
         if health.current_health_score is None
@@ -222,6 +225,8 @@ def _movement(health: HealthScore) -> tuple[str, ...]:
 
 
 def _movement_blocks(health: HealthScore) -> tuple[Block, ...]:
+    if health.provisional:
+        return ()
     if health.change_explanation.change is None:
         reason = (
             "{change_explanation.reason:sentence}"
@@ -238,7 +243,7 @@ def _outlook(health: HealthScore) -> tuple[str, ...]:
     if health.status == "churned":
         return ("The customer churned: the chart ends with its last day",)
     if health.provisional:
-        return ("A forecast needs a score, and the customer is too new for one",)
+        return ()
     if health.gave_notice:
         return (
             "There is no forecast: notice was given",
@@ -490,7 +495,7 @@ CUSTOMER = Page(
                 Points("alerts", "{text:prose}", severity="severity", heading="Alerts"),
             ),
         ),
-        Section("standing", "How healthy, and how sure?", _standing, (Custom(_strip),)),
+        Section("standing", "How healthy, and how sure?", _standing, _standing_blocks),
         Section("movement", "Why did it move?", _movement, _movement_blocks),
         Section("outlook", "Where is it heading?", _outlook, _outlook_blocks),
         Section("components", "What is behind each component?", blocks=_component_blocks),
