@@ -396,10 +396,12 @@ def path_in_words(path: Any) -> str:
     """The path of a figure in a response, as words.
 
     >>> path_in_words("$.value_tiers[*].avg_arr_per_customer"), path_in_words("$.evidence")
-    ('Value tiers, avg ARR per customer', 'Evidence')
+    ('Average ARR per customer (value tiers)', 'Evidence')
     """
     steps = re.sub(r"\[[^\]]*\]", "", plain(path)).removeprefix("$.").split(".")
-    return sentence(", ".join(map(words, steps)))
+    *of, name = (re.sub(r"\bavg\b", "average", words(step)) for step in steps)
+    name = re.sub(r" days$", ", in days", name)
+    return sentence(name + (f" ({of[-1]})" if of else ""))
 
 
 def met(condition: Any) -> str:

@@ -238,7 +238,23 @@ def _largest_change(stages: pd.DataFrame) -> str:
     what = "" if metric == "arr" else " customers"
     verb = "rose" if change[stage] > 0 else "fell"
     name = formats.sentence(formats.words(stage))
-    return f"{name} {verb} from {before} to {now}{what} in a quarter, the largest change"
+    return f"{name} {verb} from {before} to {now}{what} in a quarter, {_mover(stages, by, stage, change[stage])}"
+
+
+def _mover(stages: pd.DataFrame, by: pd.DataFrame, stage: str, change: float) -> str:
+    """The customer that makes at least half of a stage's change in a quarter, and its other stage; else that it is the largest."""
+    past = by.index[by.index <= by.index[-1] - pd.Timedelta(days=QUARTER)][-1]
+    there, elsewhere = (by.index[-1], past) if change > 0 else (past, by.index[-1])
+    rows = stages.set_index(["date", "stage"]).sort_index()
+    largest = rows.loc[(there, stage)]
+    others = rows.loc[elsewhere]
+    if formats.is_missing(largest["largest"]) or largest["largest_arr"] < abs(change) / 2:
+        return "the largest change"
+    known = others.index[(others["largest"] == largest["largest"]).to_numpy()]
+    if not len(known) or known[0] == stage:
+        return "the largest change"
+    way = "came from" if change > 0 else "is now"
+    return f"as {largest['largest']} {way} {formats.words(known[0])}"
 
 
 def matrix(moves: pd.DataFrame) -> Picture:

@@ -283,8 +283,11 @@ def quarters(frame: pd.DataFrame) -> theme.Picture:
             title, "In no quarter did enough customers begin, or half of them get there."
         )
     known = known.tail(MOST_QUARTERS)
-    first, last = (formats.number(row["median_days"]) for _, row in known.iloc[[0, -1]].iterrows())
-    title = f"First value takes {last} days" + (f", it took {first}" if first != last else "")
+    before = compared_quarter(known["quarter"].tolist())
+    rows_of = known.iloc[[before, -1]].to_dict("records")
+    first, last = (formats.number(row["median_days"]) for row in rows_of)
+    title = f"First value takes {last} days"
+    title += f", it took {first} in {rows_of[0]['quarter']}" if first != last else ""
     reach = 1.06 * float(known[["median_days", "upper"]].max().max())
     items = [
         BarRow(
@@ -300,8 +303,20 @@ def quarters(frame: pd.DataFrame) -> theme.Picture:
         items,
         _days(reach),
         title,
-        "By the quarter in which customers began; dot: half had it by then, bar: 90% interval; quarters with few are left out",
+        "By the quarter in which customers began; dot: half had it by then, bar: 90% interval; the last "
+        f"{len(items)} quarters in which enough began",
     )
+
+
+def compared_quarter(quarters: list[str]) -> int:
+    """Where the quarter is that the last one is compared with: the same of the year before, or else the first.
+
+    >>> compared_quarter(["2023 Q2", "2024 Q3", "2025 Q3"]), compared_quarter(["2024 Q4", "2025 Q3"])
+    (1, 0)
+    """
+    year, _, quarter = quarters[-1].partition(" ")
+    before = f"{int(year) - 1} {quarter}" if year.isdigit() else ""
+    return quarters.index(before) if before in quarters else 0
 
 
 def _bounds(lower: float | None, upper: float | None, reach: float) -> tuple[float, float]:

@@ -84,7 +84,7 @@ def profile(frame: pd.DataFrame) -> theme.Picture:
     other = frame[~frame["label"].isin(own) & strength.notna()]
     if len(other):
         first = other.loc[strength[other.index].idxmax()]
-        title = f"{first['segment']} stand out by {_WINDOW.sub('', formats.lower_first(str(first['label'])))}: {first['text']}"
+        title = f"{first['segment']} differ most in {_WINDOW.sub('', formats.lower_first(str(first['label'])))}: {first['text']}"
     frame = frame.assign(strength=strength + 1e-9)[
         strength.groupby(frame["label"]).transform("max") > 0
     ]
@@ -240,7 +240,8 @@ def lorenz(frame: pd.DataFrame) -> theme.Picture:
     y = at("y", canvas.span(0, 1), canvas.axis("percent", 5, None, **ticks))
     top = min(points, key=lambda point: abs(point["x"] - 0.8))
     share = formats.percent(1 - top["y"])
-    label, title = f"the top fifth: {share}", f"The top fifth of customers pays {share} of the ARR"
+    label = f"four fifths pay {formats.percent(top['y'])}, the top fifth {share}"
+    title = f"The top fifth of customers pays {share} of the ARR"
     even = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
     dashes = {"color": theme.FAINT, "strokeDash": [4, 4], "strokeWidth": 1.5}
     words = {"align": "right", "dx": -10, "dy": -6, "fontSize": 12}

@@ -463,12 +463,21 @@ def _overlaps(
     later = several.drop_duplicates("k", keep="last")["arr"].sum()
     clients = _rows_by_client(several, names)
     own = stated["customers"].reindex(several["k"].unique())
-    beside = f"; the table customers has {own.sum():,.0f}" if own.notna().any() else ""
+    unit = (
+        " ".join([*several["currency"].dropna().unique(), ""])
+        if several["currency"].nunique() == 1
+        else ""
+    )
+    beside = ""
+    if own.notna().any():
+        agrees = abs(own.sum() - (added if settings.overlap == "add" else later)) < 1
+        verdict = "agrees" if agrees else "differs: check these contracts"
+        beside = f"; the table customers has {unit}{own.sum():,.0f} and {verdict}"
     reading = "which add up" if settings.overlap == "add" else "of which the later one counts"
     who = "1 customer has" if len(clients) == 1 else f"{len(clients):,} customers have"
     text = (
-        f"{who} several contracts at once, {reading}: ARR of {added:,.0f} in all, "
-        f"{later:,.0f} by the later ones alone{beside}"
+        f"{who} several contracts at once, {reading}: ARR of {unit}{added:,.0f} in all, "
+        f"{unit}{later:,.0f} by the later ones alone{beside}"
     )
     return note_on_customers(text, clients)
 

@@ -163,3 +163,22 @@ def test_a_short_time_in_a_stage_is_still_seen_and_a_long_one_has_its_days():
     assert [bar["text"] for bar in bars] == ["31", "59", "89", ""] and bars[-1]["end"] > bars[-1][
         "start"
     ]
+
+
+def test_a_stage_whose_change_is_one_customer_names_it():
+    """Acme's 80 of 100 left engaged for renewing; where nobody makes half of a change, nobody is named."""
+    dates = pd.to_datetime(["2025-01-01", "2025-06-01"])
+    frame = pd.DataFrame(
+        {
+            "date": dates[[0, 0, 1, 1]],
+            "stage": ["engaged", "renewing", "engaged", "renewing"],
+            "customers": [3, 1, 2, 2],
+            "arr": [180.0, 60, 80, 150],
+            "largest": ["Acme", "Bolt", "Crane", "Acme"],
+            "largest_arr": [80.0, 60, 50, 90],
+        }
+    )
+    title = lifecycle.over_time(frame).usermeta["title"]
+    assert title == "Engaged fell from 180 to 80 in a quarter, as Acme is now renewing"
+    many = lifecycle.over_time(frame.assign(largest_arr=10.0)).usermeta["title"]
+    assert many == "Engaged fell from 180 to 80 in a quarter, the largest change"

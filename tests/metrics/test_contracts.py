@@ -234,7 +234,9 @@ def test_check_reports_overlaps_under_both_readings_beside_the_customers_table()
     portfolio = portfolio_of(contracts=contracts, customers=customers)
     (note,) = [text for text in portfolio.check().warnings if "at once" in text]
     assert "1 customer has several contracts at once, which add up: ARR of" in note
-    assert "1,050 in all, 50 by the later ones alone; the table customers has 1,050" in note
+    assert (
+        "1,050 in all, 50 by the later ones alone; the table customers has 1,050 and agrees" in note
+    )
     assert "setting" not in note
 
 

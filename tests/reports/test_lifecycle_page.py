@@ -55,7 +55,7 @@ def test_the_portfolios_page_answers_each_question(portfolio):
     shown = sections(response, portfolio, whole=True)
     assert f"{response.total_customers} customers in" in shown["opening"]
     for name, words in (
-        ("stages", "the largest change"),
+        ("stages", "in a quarter, "),
         ("matrix", "Churn is most frequent after"),
         ("durations", "Half are out of"),
     ):

@@ -378,7 +378,7 @@ def _accounts_lead(board: Any) -> tuple[str, ...]:
         return ("No ARR is known that could churn",)
     return (
         "These {accounts:count account} hold {change.of_accounts:brief_money} of the expected churn, "
-        "{change.share_of_accounts:percent} of all; the most urgent stand first",
+        "{change.share_of_accounts:percent} of all; first those whose action is most urgent, then by expected churned ARR",
     )
 
 

@@ -210,7 +210,7 @@ READY_MOVES = Fold(
     (
         Table(
             "ready_moves",
-            _listed({"From": "source:words", "To": "target:words"}),
+            _listed({"From": "source:words", "Since": "since:day", "To": "target:words"}),
             label="moves",
         ),
     ),

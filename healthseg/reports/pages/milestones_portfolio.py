@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from healthseg.charts.milestones import MOST_QUARTERS
+from healthseg.charts.milestones import MOST_QUARTERS, compared_quarter
 from healthseg.reports.pages.common import DECISIONS, FIRST_ACTIONS, portfolio_about
 from healthseg.reports.pages.milestones import log_ranks
 from healthseg.reports.spec import (
@@ -64,19 +64,22 @@ def _portfolio_cards(portfolio: PortfolioMilestones) -> tuple[Card, ...]:
     known = _first_values(portfolio)
     if known:
         first, last = known
-        note = f"who began in {{cohorts[{last}].quarter}}; {{cohorts[{first}].median_days:number}} in {{cohorts[{first}].quarter}}"
+        note = f"of those who began in {{cohorts[{last}].quarter}}; {{cohorts[{first}].median_days:number}} of those of {{cohorts[{first}].quarter}}"
         cards.append(Card("First value", f"{{cohorts[{last}].median_days:number day}}", note))
     return tuple(cards)
 
 
 def _first_values(portfolio: PortfolioMilestones) -> tuple[int, int] | None:
-    """Where in the cohorts the first and the last quarter of the picture are whose first value is known."""
+    """Where in the cohorts the last quarter of the picture is whose first value is known, and the one it is compared with."""
     known = [
         at
         for at, row in enumerate(portfolio.cohorts)
         if row["mark"] == "first_value" and row["median_days"] is not None
     ][-MOST_QUARTERS:]
-    return (known[0], known[-1]) if len(known) > 1 else None
+    if len(known) < 2:
+        return None
+    before = compared_quarter([portfolio.cohorts[at]["quarter"] for at in known])
+    return known[before], known[-1]
 
 
 def _value(portfolio: PortfolioMilestones) -> tuple[str, ...]:
@@ -158,7 +161,9 @@ def _blockers(portfolio: PortfolioMilestones) -> tuple[str, ...]:
         + (several if portfolio.customers_blocked_by_several else "")
         if portfolio.customers_blocked
         else "No customer is blocked now",
-        "{blockers[*].found:total} of {blockers:count kind|kinds} of blocker make what remains take longer"
+        "Every kind of blocker makes what remains take longer"
+        if all(row["found"] for row in portfolio.blockers)
+        else "{blockers[*].found:total} of {blockers:count kind|kinds} of blocker make what remains take longer"
         if slower
         else "",
     )

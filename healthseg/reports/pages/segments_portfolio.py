@@ -282,7 +282,7 @@ PORTFOLIO = Page(
             "segments",
             "What does each segment pay, and what may it lose?",
             _losing,
-            lambda run: (
+            (
                 Table(
                     "segments",
                     {
@@ -297,11 +297,38 @@ PORTFOLIO = Page(
                     },
                     label="segments",
                 ),
+            ),
+        ),
+        Section(
+            "apart",
+            "What sets the segments apart?",
+            blocks=lambda run: (
                 PROFILE,
                 *(
                     (Fold("What sets them apart beyond what defines them", DIFFERENCES),)
                     if run.cross_segment_insights
                     else ()
+                ),
+            ),
+        ),
+        Section(
+            "value_and_health",
+            "Which tier and band may lose most?",
+            _worst_cell,
+            (
+                Chart(
+                    "matrix",
+                    Table(
+                        "value_health_matrix",
+                        {
+                            "Tier": "tier",
+                            "Band": "band:words",
+                            "Customers": "customers:number",
+                            "ARR": "arr:money",
+                            "Expected churned ARR": "expected_churned_arr:money",
+                        },
+                        label="cells",
+                    ),
                 ),
             ),
         ),
@@ -340,27 +367,6 @@ PORTFOLIO = Page(
                     "customers",
                     where=_moved,
                     sort=largest_first("arr"),
-                ),
-            ),
-        ),
-        Section(
-            "value_and_health",
-            "Which tier and band may lose most?",
-            _worst_cell,
-            (
-                Chart(
-                    "matrix",
-                    Table(
-                        "value_health_matrix",
-                        {
-                            "Tier": "tier",
-                            "Band": "band:words",
-                            "Customers": "customers:number",
-                            "ARR": "arr:money",
-                            "Expected churned ARR": "expected_churned_arr:money",
-                        },
-                        label="cells",
-                    ),
                 ),
             ),
         ),

@@ -23,6 +23,7 @@ from healthseg.reports.spec import (
     Chart,
     Columns,
     Fold,
+    Heading,
     Missing,
     Page,
     Row,
@@ -169,7 +170,7 @@ def _capacity(tiers: ValueTiers) -> tuple[Block, ...]:
         },
         label="tiers",
     )
-    return chart, Fold(what, (table,))
+    return chart, Heading(what), table
 
 
 def _risk(tiers: ValueTiers) -> tuple[str, ...]:
@@ -294,8 +295,8 @@ def _spread(tiers: ValueTiers) -> tuple[str, ...]:
     return (
         "{pareto_analysis.largest_customer.name} alone pays {pareto_analysis.largest_customer.share:percent} of the ARR and "
         "renews on {pareto_analysis.largest_customer.renewal_on:day}",
-        f"{{frames.tiers[{worst}].tier}} lost most: its customers of a year ago pay {{frames.tiers[{worst}].nrr:percent}} of what "
-        "they paid"
+        f"{{frames.tiers[{worst}].tier}} has the lowest net retention: its customers of a year ago pay "
+        f"{{frames.tiers[{worst}].nrr:percent}} of what they paid"
         if worst is not None
         else "",
     )

@@ -200,7 +200,8 @@ class LifecycleOfPortfolio:
         first = pd.Timestamp(self.portfolio.first_event_day)
         rows = self.rows[self.rows["live"].astype(bool) & (self.rows["date"] >= first)]
         arr = at_constant_rates(self.portfolio, rows, self.day)
-        rows = rows[["client_id", "date"]].assign(arr=arr)
+        names = self._profiles(rows["client_id"])["name"].to_numpy()
+        rows = rows[["client_id", "date"]].assign(arr=arr, name=names)
         return over_time_frame(rows, self.times, self.money.addable, self.lifecycle.stages)
 
     def matrix(self) -> pd.DataFrame:

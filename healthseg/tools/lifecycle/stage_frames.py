@@ -52,7 +52,8 @@ def stages_frame(
 def over_time_frame(
     rows: pd.DataFrame, times: pd.DataFrame, addable: bool, stages: Sequence[str]
 ) -> pd.DataFrame:
-    """date, stage, customers, arr: of each live row (client_id, date, arr) the stage that it was in on that date."""
+    """date, stage, customers, arr, and the largest customer by name with its ARR: of each live row (client_id, date, arr,
+    name) the stage that it was in on that date."""
     left = rows.assign(date=rows["date"].astype("datetime64[s]")).sort_values(
         ["date", "client_id"], kind="stable"
     )
@@ -63,8 +64,14 @@ def over_time_frame(
     joined = pd.merge_asof(left, right, left_on="date", right_on="start", by="client_id")
     joined["stage"] = joined["stage"].astype(object).where(joined["stage"].notna(), NO_STAGE)
     by = (
-        joined.groupby(["date", "stage"])
-        .agg(customers=("client_id", "size"), arr=("arr", "sum"))
+        joined.sort_values("arr", kind="stable", na_position="first")
+        .groupby(["date", "stage"])
+        .agg(
+            customers=("client_id", "size"),
+            arr=("arr", "sum"),
+            largest=("name", "last"),
+            largest_arr=("arr", "last"),
+        )
         .reset_index()
     )
     position = by["stage"].map({stage: at for at, stage in enumerate((*stages, NO_STAGE))})
@@ -73,7 +80,7 @@ def over_time_frame(
         .sort_values(["date", "place"], ignore_index=True)
         .drop(columns="place")
     )
-    return by if addable else by.assign(arr=np.nan)
+    return by if addable else by.assign(arr=np.nan, largest=None, largest_arr=np.nan)
 
 
 def matrix_frame(
