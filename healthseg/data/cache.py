@@ -147,9 +147,9 @@ class Cache:
             with contextlib.suppress(_NotCached):
                 values[key] = self.get(name, value_inputs, refuse)
         missing = [key for key in inputs if key not in values]
-        built = build(missing) if missing else {}
-        for key, value in built.items():
-            values[key] = self.get(name, inputs[key], functools.partial(_identity, value))
+        built = dict(build(missing)) if missing else {}
+        for key in list(built):
+            values[key] = self.get(name, inputs[key], functools.partial(built.pop, key))
         return {key: values[key] for key in inputs if key in values}
 
     def rows(self, name: str, inputs: Any, build: Callable[[], pd.DataFrame]) -> CustomerRows:
@@ -213,6 +213,7 @@ class Cache:
         value = build()
         form = _form_of(name, value)
         payload = form.encode(value)
+        del value  # which may be large, as its copies are
         self._write(self._path(name, key, form), payload)
         return form.decode(payload)
 
@@ -291,6 +292,7 @@ def _encode_frame(frame: pd.DataFrame) -> bytes:
     table, buffer = pa.Table.from_pandas(frame, nthreads=1), io.BytesIO()
     with pa.ipc.new_file(buffer, table.schema) as file:
         file.write_table(table)
+    del table
     return buffer.getvalue()
 
 
@@ -342,10 +344,6 @@ def _form_of(name: str, value: Any) -> _Form:
             f"{name} cannot be stored ({problem}): build JSON values or frames, or use disk=False"
         ) from None
     return _FORMS["json"]
-
-
-def _identity(value: T) -> T:
-    return value
 
 
 def _header(payload: bytes | memoryview) -> bytes:

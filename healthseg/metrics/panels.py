@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 WORDS = ("client_id", "industry", "region", "plan", "currency", "stage", "tier")
 # Of so many dates that are needed together there is one file, too, which is read in a fraction of the time.
 MANY_DATES = 8
-PANELS_IN_MEMORY = 4
+# sets of dates in memory, fewer where they have so many rows together
+PANELS_IN_MEMORY, ROWS_IN_MEMORY = 4, 1_000_000
 # days in which a user without a name may have been active
 DAYS_OF_USERS = 30
 # customers: up to here a date is counted for all, also where a few are needed
@@ -83,7 +84,8 @@ def panel(
             rows = [_of_clients(frame, clients) for frame in cached.values()]
             return _joined([*rows, build(portfolio, missing, clients)])
     rows_of_all = _whole(portfolio, wanted, on)
-    return rows_of_all.copy() if clients is None else _of_clients(rows_of_all, clients)
+    # what a caller changes of a shallow copy is copied then
+    return rows_of_all.copy(deep=False) if clients is None else _of_clients(rows_of_all, clients)
 
 
 def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
@@ -99,15 +101,20 @@ def _inputs(portfolio: Portfolio, date: dt.date) -> list[Any]:
 
 
 def _whole(portfolio: Portfolio, dates: list[dt.date], on: Client | None = None) -> pd.DataFrame:
-    """All customers' rows on these dates; the last few sets of dates stay in memory."""
+    """All customers' rows on these dates; the last few sets of dates stay in memory, and of a large portfolio those alone."""
 
     def build() -> pd.DataFrame:
-        return _joined(list(_rows_by_date(portfolio, dates, on=on).values()))
+        rows = list(_rows_by_date(portfolio, dates, on=on).values())
+        if len(customers(portfolio)) > WHOLE_UP_TO:
+            portfolio.cache.forget("panel_rows")  # the same rows again
+        return _joined(rows)
 
     inputs = [_inputs(portfolio, date) for date in dates]
+    sets = ROWS_IN_MEMORY // max(1, len(customers(portfolio)) * len(dates))
+    limit = min(PANELS_IN_MEMORY, max(1, sets))
     if len(dates) >= MANY_DATES:
-        return portfolio.cache.get("panel", inputs, build, limit=PANELS_IN_MEMORY)
-    return portfolio.cache.get("panel", repr(inputs), build, disk=False, limit=PANELS_IN_MEMORY)
+        return portfolio.cache.get("panel", inputs, build, limit=limit)
+    return portfolio.cache.get("panel", repr(inputs), build, disk=False, limit=limit)
 
 
 def _rows_by_date(
@@ -144,12 +151,13 @@ def _of_clients(frame: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    frames = [frame for frame in frames if len(frame)] or frames[:1]
+    """The rows of all frames in order. The list is emptied, so that no more than two copies are in memory."""
+    frames[:] = [frame for frame in frames if len(frame)] or frames[:1]
     if not frames:
         return pd.DataFrame(columns=["client_id", "date", *catalog.columns()])
-    return pd.concat(frames, ignore_index=True).sort_values(
-        ["client_id", "date"], kind="stable", ignore_index=True
-    )
+    whole = pd.concat(frames, ignore_index=True)
+    frames.clear()
+    return whole.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
 
 
 # -- counting ----------------------------------------------------------------------------

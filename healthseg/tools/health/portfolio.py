@@ -185,11 +185,10 @@ class HealthOfPortfolio:
 
     def _figures(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each live customer's figures for the rules."""
-        now, then, before = (
-            frame.to_dict("index") for frame in (self.today, self.then, self.before)
-        )
+        # all columns of all customers on three dates would be gigabytes
+        then, before = self.then[["shown"]].to_dict("index"), self.before[["arr"]].to_dict("index")
         trend = self.trends.to_dict("index")
-        for client, row in now.items():
+        for client, row in self._rows.items():
             yield (
                 client,
                 words.rule_figures(
