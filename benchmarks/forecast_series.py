@@ -65,7 +65,11 @@ def ets(train: np.ndarray, horizon: int, season: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = ETSModel(
-            train, trend="add", damped_trend=True, seasonal="add", seasonal_periods=season
+            train,
+            trend="add",
+            damped_trend=True,
+            seasonal="add" if season > 1 else None,
+            seasonal_periods=season if season > 1 else None,
         )
         return np.asarray(model.fit(disp=False, maxiter=200).forecast(horizon))
 
