@@ -9,6 +9,8 @@ import pytest
 
 import healthseg as hs
 from healthseg.errors import InvalidParameters
+from healthseg.reports.pages import page_spec
+from healthseg.reports.render import ReportPage
 from healthseg.settings import settings
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.context import PortfolioContext
@@ -73,6 +75,22 @@ def test_every_response_names_who_gave_notice(noticed) -> None:
         "Notice given 18\xa0Mar\xa02025"
     ]
     assert hs.portfolio_usage(noticed, as_of="2025-03-01").overrides.held == []
+
+
+def test_no_page_predicts_churn_or_a_score_after_the_notice(noticed) -> None:
+    results = (
+        hs.calculate_health_score(noticed, "a"),
+        hs.segment_customers(noticed, {}, "health", min_segment_size=1, client_id="a"),
+        hs.segment_by_value_tier(noticed, client_id="a"),
+    )
+    for result in results:
+        page = ReportPage(page_spec(result.tool, portfolio=False), result, noticed)
+        markup = page.opening().markup + page.footer().markup
+        assert "Churn in" not in markup and "Probability of churn" not in markup
+        assert "lies between" not in markup and "To the nearest border" not in markup
+    health = ReportPage(page_spec(results[0].tool, portfolio=False), results[0], noticed)
+    assert health.section("standing").lead.text.startswith("Capped at 39: notice given 18")
+    assert health.section("churn").charts == {}
 
 
 def test_a_customer_that_gave_notice_is_no_champion_and_not_ready_to_expand(noticed) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BOARD, CUSTOMER_360 = "board", "customer_360"
 BEHIND_THE_BOARD = {"calculate_health_score", "segment_by_value_tier"}
-OF_LIVE = {"segment_customers", "segment_by_value_tier"}
+OF_LIVE = {"segment_customers", "segment_by_value_tier", "track_usage_engagement"}
 CHARTS = ("auto", "static", "interactive")
 _CLIENT, _PAGE = "client_id", re.compile(r"[A-Za-z0-9_-]{1,80}")
 CADENCE = {
@@ -184,7 +184,7 @@ def jobs(
     if request.overview:
         pairs += [(None, tool) for tool in request.tools]
     pairs += [(client, tool) for client in clients for tool in request.tools]
-    if names:  # segments and tiers hold live customers
+    if names:  # segments, tiers and the last days' usage are of live customers
         pairs = [pair for pair in pairs if pair[1] not in OF_LIVE or pair[0] in {None, *names}]
     if request.has(CUSTOMER_360):
         pairs += [(client, CUSTOMER_360) for client in clients]

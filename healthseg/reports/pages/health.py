@@ -66,6 +66,19 @@ SLOPE_INTERVAL = (
 )
 
 
+def _through_renewal(health: HealthScore) -> str:
+    """The probability through a renewal that lies beyond the horizon: most churn happens there."""
+    risk, days = health.churn_prediction, health.customer.days_to_renewal
+    if risk is None or days is None or days <= risk.horizon_days or risk.method == "base_rate":
+        return ""
+    later = [at for at, row in enumerate(risk.by_horizon) if row["horizon_days"] >= days]
+    if not later:
+        return ""
+    path = f"churn_prediction.by_horizon[{later[0]}]"
+    chance = _share(f"{path}.churn_probability", risk.by_horizon[later[0]]["churn_probability"])
+    return f"{chance} within {{{path}.horizon_days:number day}}, through its renewal"
+
+
 def _churn_card(health: HealthScore) -> Card:
     risk = health.churn_prediction
     if risk is None or risk.churn_probability is None:
@@ -78,7 +91,7 @@ def _churn_card(health: HealthScore) -> Card:
         note = (
             f"{{churn_prediction.interval_level:percent}} interval {range_}; such customers {base}"
         )
-        change = "{churn_prediction.churn_risk_level} churn risk"
+        change = _through_renewal(health) or "{churn_prediction.churn_risk_level} churn risk"
     return Card(
         "Churn in {churn_prediction.horizon_days:number day}",
         _share("churn_prediction.churn_probability", risk.churn_probability),
@@ -165,12 +178,12 @@ def _no_score(health: HealthScore) -> str:
 def _standing(health: HealthScore) -> tuple[str, ...]:
     """How sure the score is, and what holds or caps it."""
     if health.ends and health.caps:
-        without = "; without that it would be {uncapped_score:number}"
         return (
             "The customer churned: the score is that of its last day"
             if health.status == "churned"
             else "",
-            f"{{caps[0]:sentence}}{without if health.uncapped_score is not None else ''}",
+            *(f"{{caps[{index}]:sentence}}" for index in range(len(health.caps))),
+            "Without that it would be {uncapped_score:number}",
         )
     complete = health.coverage is not None and health.coverage > 0.9999
     return (
@@ -410,6 +423,7 @@ def _churn(health: HealthScore) -> tuple[str, ...]:
         f"{{churn_prediction.churn_probability:percent.1}} {within} ({level} {single}), "
         "{churn_prediction.churn_risk_level} against the portfolio; the base rate of such customers "
         f"is {base}",
+        _through_renewal(health),
         "Confidence {churn_prediction.confidence:percent}: the chance that the customer’s own "
         "probability is within 5 points of it",
     )
