@@ -127,7 +127,8 @@ class ReportPage:
         )
         notices = self._notices()
         cards = () if self.is_empty else layout.chosen(page.cards, result)
-        shown = layout.cards(cards, self.scope, result, known=page.portfolio)
+        known = page.portfolio or getattr(result, "is_new", False)
+        shown = layout.cards(cards, self.scope, result, known=known)
         facts = {
             "title": formats.plain(title.text, 120),
             "kind": page.kind,

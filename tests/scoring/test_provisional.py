@@ -103,3 +103,12 @@ def test_its_pages_say_how_far_it_has_come_and_predict_nothing(portfolio):
     assert customer_360(portfolio, "new").verdict() == (
         "Customer new: New, 11 days since signup; 2 users active on 2 seats"
     )
+
+
+def test_its_usage_page_has_no_card_of_what_cannot_be_known_yet(portfolio):
+    for client, known in (("new", False), ("old", True)):
+        usage = hs.track_usage_engagement(portfolio, client)
+        page = ReportPage(page_spec("track_usage_engagement", portfolio=False), usage, portfolio)
+        opening = page.opening().markup
+        assert "Seats in use" in opening and ("Stickiness" in opening) == known
+        assert bool(page.section("comparison").charts) == known

@@ -183,9 +183,18 @@ HOURS = Chart(
 )
 
 
-def _cards(usage: UsageEngagement) -> tuple[Card, ...]:
-    """What is known at a glance: of a new customer neither a trend nor stickiness."""
-    active, seats, sessions, stickiness = (
+CUSTOMER = Page(
+    tool="track_usage_engagement",
+    kind="Customer usage",
+    summary="One customer's usage: who uses it, how many of the seats, whether it grows, when, how "
+    "deeply, and whether it depends on single users.",
+    title="{name}",
+    about=(
+        "{analysis_period.effective_start:day} to {analysis_period.effective_end:day_before}, "
+        "{analysis_period.days:number day} by the clock of {analysis_period.timezone}",
+        CUSTOMER_ABOUT,
+    ),
+    cards=(
         Card(
             "Active in 30 days",
             "{engagement_metrics.monthly_active_users:number}",
@@ -198,6 +207,7 @@ def _cards(usage: UsageEngagement) -> tuple[Card, ...]:
             "{engagement_metrics.seat_utilisation:percent}",
             "of {engagement_metrics.licensed_seats:number seat}",
         ),
+        TREND,
         Card(
             "Sessions",
             "{usage_analytics.total_sessions:number}",
@@ -208,29 +218,7 @@ def _cards(usage: UsageEngagement) -> tuple[Card, ...]:
             "{engagement_metrics.stickiness:percent}",
             "of the month’s users on an average day",
         ),
-    )
-    cards = (
-        (True, active),
-        (True, seats),
-        (usage.usage_trends.trend_direction is not None or not usage.is_new, TREND),
-        (True, sessions),
-        (usage.engagement_metrics.stickiness is not None or not usage.is_new, stickiness),
-    )
-    return tuple(card for shown, card in cards if shown)
-
-
-CUSTOMER = Page(
-    tool="track_usage_engagement",
-    kind="Customer usage",
-    summary="One customer's usage: who uses it, how many of the seats, whether it grows, when, how "
-    "deeply, and whether it depends on single users.",
-    title="{name}",
-    about=(
-        "{analysis_period.effective_start:day} to {analysis_period.effective_end:day_before}, "
-        "{analysis_period.days:number day} by the clock of {analysis_period.timezone}",
-        CUSTOMER_ABOUT,
     ),
-    cards=_cards,
     sections=(
         Section(
             "actions",
