@@ -365,8 +365,8 @@ def profile(frame: pd.DataFrame, group: pd.Series) -> pd.DataFrame:
                 continue
             lower, median, upper = known.quantile([0.25, 0.5, 0.75])
             others = float(rest.median()) if len(rest) else np.nan
-            spread = _spread(frame.loc[group.index, name].dropna())
-            distance = float((median - others) / spread) if len(rest) and spread > 0 else 0.0
+            width = spread(frame.loc[group.index, name].dropna())
+            distance = float((median - others) / width) if len(rest) and width > 0 else 0.0
             rows.append([number, name, len(known), median, others, lower, upper, distance])
     table = pd.DataFrame(rows, columns=PROFILE)
     size = -table["distance"].abs()
@@ -377,6 +377,7 @@ def profile(frame: pd.DataFrame, group: pd.Series) -> pd.DataFrame:
     )
 
 
-def _spread(values: pd.Series) -> float:
+def spread(values: pd.Series) -> float:
+    """The interquartile range as a standard deviation, else the standard deviation."""
     quartiles = float(values.quantile(0.75) - values.quantile(0.25)) / QUARTILES_TO_SD
     return quartiles if quartiles > 0 else float(values.std(ddof=0))

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from healthseg.forecasting import frames
 from healthseg.forecasting.frames import Bounds
 from healthseg.forecasting.models import Candidate, candidates, naive, weigh
 from healthseg.forecasting.seasons import Season, closed_ahead, find_seasons
 from healthseg.settings.forecasting import ForecastSettings
+from healthseg.statistics.rates import student_errors
 from healthseg.statistics.robust import MAD_TO_SD
 
 DEFAULTS = ForecastSettings()
@@ -260,7 +260,10 @@ def half_widths(
     degrees = max(count - parameters, 2.0)
     ahead = np.arange(1, horizon + 1)
     half = (
-        _quantile(level, degrees) * np.sqrt(count / degrees) * np.sqrt(1 + ahead / count) * growth
+        student_errors(level, degrees)
+        * np.sqrt(count / degrees)
+        * np.sqrt(1 + ahead / count)
+        * growth
     )
     if not growth.any():
         half = constant_half_widths(values, horizon, level)
@@ -285,10 +288,6 @@ def _position_spreads(errors: np.ndarray, growth: np.ndarray, season_length: int
     return spread[np.arange(horizon) % season_length]
 
 
-def _quantile(level: float, degrees: float) -> float:
-    return float(scipy.special.stdtrit(degrees, (1 + level) / 2))
-
-
 def _closed_half_width(
     values: np.ndarray, paths: np.ndarray, closed: np.ndarray, level: float
 ) -> float:
@@ -307,7 +306,7 @@ def constant_half_widths(values: np.ndarray, horizon: int, level: float) -> np.n
     """
     count, ahead = len(values), np.arange(1, horizon + 1)
     spread = np.sqrt(max(float(np.abs(values).mean()), 1.0) / count * (1 + ahead / count))
-    return _quantile(level, max(count - 1.0, 1.0)) * spread
+    return student_errors(level, max(count - 1.0, 1.0)) * spread
 
 
 def past_errors(values: np.ndarray, paths: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from healthseg.scoring.churn.expected import (
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.settings.in_force import input_limits
 from healthseg.statistics.rates import percentages, student_errors
-from healthseg.tools.values import number, plain_figures, word
+from healthseg.tools.values import day_of, number, plain_figures, word
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -61,8 +61,8 @@ class CustomerContext:
         self.client_id = str(self.customer["client_id"])
         self.name = word(self.customer.get("name")) or self.client_id
         self.signup_date: dt.date = pd.Timestamp(self.customer["signup_date"]).date()
-        self.churned_on = _date(self.customer.get("churned_on"))
-        self.notice_on = _date(self.customer.get("notice_on"))
+        self.churned_on = day_of(self.customer.get("churned_on"))
+        self.notice_on = day_of(self.customer.get("notice_on"))
 
     @classmethod
     def of(
@@ -469,10 +469,6 @@ def _with_derived(rows: pd.DataFrame) -> pd.DataFrame:
         weekly_active_users_per_seat=rows["weekly_active_users"] / seats.where(seats > 0),
         tenure_months=rows["tenure_days"] / DAYS_A_MONTH,
     )
-
-
-def _date(value: Any) -> dt.date | None:
-    return None if value is None or pd.isna(value) else pd.Timestamp(value).date()
 
 
 def mean_interval(

@@ -27,7 +27,7 @@ from healthseg.scoring.recoveries import Recoveries, recoveries
 from healthseg.scoring.scored_panel import scorecard_rows
 from healthseg.tools.context import PortfolioContext, panel_rows
 from healthseg.tools.expansion import arr_per_seat, idle_seats
-from healthseg.tools.values import number, word
+from healthseg.tools.values import in_percent, number, word
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -206,9 +206,9 @@ class NextActions:
             "renews_itself": int(panel.get("contract_auto_renews") == 1),
             **self._share(amount),
             "tier_words": word(row["tier"]) or UNKNOWN_TIER,
-            "champion_percent": _percent(panel.get("champion_share")),
-            "top_user_percent": _percent(panel.get("top_user_share_28d")),
-            "seat_percent": _percent(panel.get("seat_utilisation")),
+            "champion_percent": in_percent(panel.get("champion_share")),
+            "top_user_percent": in_percent(panel.get("top_user_share_28d")),
+            "seat_percent": in_percent(panel.get("seat_utilisation")),
             **self._idle(client_id, currency),
         }
 
@@ -230,7 +230,7 @@ class NextActions:
         total = self._total
         share = None if amount is None or not total else amount / total
         limit = self.settings.large_arr_share
-        return {"arr_share": share, "arr_percent": _percent(share), "large_arr_share": limit}
+        return {"arr_share": share, "arr_percent": in_percent(share), "large_arr_share": limit}
 
     @cached_property
     def _total(self) -> float | None:
@@ -357,7 +357,7 @@ class NextActions:
             figures[str(row["client_id"])] = {
                 "stage_words": stage.replace("_", " "),
                 "days_in_stage": days,
-                "still_percent": _percent(still),
+                "still_percent": in_percent(still),
                 "stuck": int(may_be_stuck and float(still or 0.0) <= lifecycle.stuck_share),
             }
         return figures
@@ -390,7 +390,3 @@ class NextActions:
 
 def _most_urgent(action: NextAction) -> tuple[int, float, str]:
     return -SEVERITIES.index(action.severity), -(action.arr or 0.0), action.name
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share

@@ -1,7 +1,8 @@
-"""Figures of frames as plain values of a response: rounded numbers, whole numbers, words, rows, slugs."""
+"""Figures of frames as plain values of a response: rounded numbers, whole numbers, words, days, rows, slugs."""
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -46,6 +47,24 @@ def word(value: Any) -> str | None:
     ('basic', True)
     """
     return value if isinstance(value, str) else None
+
+
+def in_percent(share: float | None) -> float | None:
+    """A share of one per cent.
+
+    >>> in_percent(0.25), in_percent(None) is None
+    (25.0, True)
+    """
+    return None if share is None else 100 * share
+
+
+def day_of(value: Any) -> dt.date | None:
+    """A date or a time as its day.
+
+    >>> day_of(pd.Timestamp("2025-03-01 09:00")), day_of(pd.NaT) is None
+    (datetime.date(2025, 3, 1), True)
+    """
+    return None if value is None or pd.isna(value) else pd.Timestamp(value).date()
 
 
 def plain_figures(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from healthseg.tools.adoption.result import (
     NamedFunnel,
     TimeTo,
 )
+from healthseg.tools.base import Figure
 from healthseg.tools.context import DAY, chosen_customers, panel_rows
 from healthseg.tools.values import integer, number, rounded, word
 
@@ -366,7 +367,7 @@ def category_summary(
         total_features=mean(len(rows)),
         adopted_features=None if adopted is None else mean(adopted),
         adoption_rate=None if adopted is None else rounded(adopted / known.sum()),
-        average_time_to_adopt_days=number(time.days),
+        average_time_to_adopt_days=Figure(number(time.days), time.reason),
         time_to_adopt=time_to(time, usage.settings.interval_level),
     )
 

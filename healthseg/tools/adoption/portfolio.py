@@ -278,8 +278,9 @@ class AdoptionRequest:
             if summary.adoption_rate is None:
                 usable = summary.total_features
                 reasons[f"{path}.adoption_rate"] = early if usable else "nothing of it can be used"
-            if summary.average_time_to_adopt_days is None:
-                reasons[f"{path}.average_time_to_adopt_days"] = _no_median(summary.time_to_adopt)
+            time = summary.figure_of("average_time_to_adopt_days")
+            if time.value is None:
+                reasons[f"{path}.average_time_to_adopt_days"] = time.reason
         for name, reason in DETAIL_REASONS.items():
             if any(getattr(detail, name) is None for detail in details):
                 reasons[f"$.feature_details[*].{name}"] = reason
@@ -305,12 +306,6 @@ class AdoptionRequest:
             why = next(filter(None, known), "no landmark row knows of it")
             reasons[path] = f"of {len(unknown)} features: {why}"
         return reasons
-
-
-def _no_median(time: Any) -> str:
-    if not time.n:
-        return "all could be used before events were tracked: when they began is unknown"
-    return f"{time.events} of {time.n} got there: fewer than half by the time they were last seen"
 
 
 def _patterns_of(keys: dict[str, Any]) -> list[Pattern]:

@@ -11,7 +11,7 @@ from healthseg import rules
 from healthseg.charts import formats
 from healthseg.metrics import catalog
 from healthseg.tools.health.result import Factor, Opportunity
-from healthseg.tools.values import number, plain_figures, rounded
+from healthseg.tools.values import in_percent, number, plain_figures, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
@@ -247,9 +247,9 @@ def rule_figures(
         "arr_change_min_percent": 100 * settings.min_arr_change_share,
         "healthy_score": settings.band_edges[1],
         "renewal_days": figures.get("days_to_renewal"),
-        "champion_percent": _percent(figures.get("champion_share")),
-        "top_user_percent": _percent(figures.get("top_user_share_28d")),
-        "seat_percent": _percent(figures.get("seat_utilisation")),
+        "champion_percent": in_percent(figures.get("champion_share")),
+        "top_user_percent": in_percent(figures.get("top_user_share_28d")),
+        "seat_percent": in_percent(figures.get("seat_utilisation")),
     }
 
 
@@ -261,10 +261,6 @@ def _difference(now: Mapping[str, Any], then: Mapping[str, Any] | None, name: st
 
 def _negative(value: float | None) -> float | None:
     return None if value is None else -value
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
 
 
 def factor_of(row: Any, side: str) -> Factor:

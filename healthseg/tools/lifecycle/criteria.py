@@ -393,11 +393,6 @@ def _disagreement(
     )
 
 
-def day_of(value: Any) -> dt.date | None:
-    """A customer's date as a day; None where it has none."""
-    return None if value is None or pd.isna(value) else pd.Timestamp(value).date()
-
-
 def _day_text(day: dt.date | None) -> str:
     """A day in words."""
     return "an unknown day" if day is None else f"{day.day} {day:%b %Y}"

@@ -34,7 +34,6 @@ from healthseg.tools.lifecycle.criteria import (
     contracts,
     criterion_state,
     customer_days,
-    day_of,
     disagreements,
     needed,
     suggestion,
@@ -55,7 +54,7 @@ from healthseg.tools.lifecycle.result import (
     TypicalDuration,
 )
 from healthseg.tools.next_actions import NextActions
-from healthseg.tools.values import integer, number, plain_figures, rounded
+from healthseg.tools.values import day_of, integer, number, plain_figures, rounded
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

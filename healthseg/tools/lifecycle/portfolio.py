@@ -23,7 +23,7 @@ from healthseg.metrics.stages import (
 from healthseg.periods import weekly
 from healthseg.tools.base import TriggeredRule
 from healthseg.tools.context import PortfolioContext, chosen_customers, chosen_warnings
-from healthseg.tools.lifecycle.criteria import contract_figures, contracts, day_of, disagreements
+from healthseg.tools.lifecycle.criteria import contract_figures, contracts, disagreements
 from healthseg.tools.lifecycle.customer import TOOL, PositionOnCurve, position_on_curve
 from healthseg.tools.lifecycle.moves import current_spells, plan
 from healthseg.tools.lifecycle.result import PortfolioLifecycle, StageAgainstScore
@@ -37,7 +37,7 @@ from healthseg.tools.lifecycle.stage_frames import (
     stages_frame,
 )
 from healthseg.tools.next_actions import NextAction, NextActions
-from healthseg.tools.values import records
+from healthseg.tools.values import day_of, records
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -21,7 +21,7 @@ from healthseg.tools.health.tool import calculate_health_score
 from healthseg.tools.overview.timeline import TimelineEvent, rows_of, timeline
 from healthseg.tools.renewals import RenewalRisk, renewal_risk
 from healthseg.tools.revenue import churned_customer
-from healthseg.tools.values import integer, number, rounded, word
+from healthseg.tools.values import day_of, integer, number, rounded, word
 
 if TYPE_CHECKING:
     from healthseg.charts.theme import Picture
@@ -318,7 +318,11 @@ def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
         )
     last: dict[tuple[str, str], tuple[dt.date, float, str | None]] = {}
     for answer in (*rows_of(context, "surveys"), *_ticket_answers(context)):
-        day, user, score = _day(answer.get("responded_at")), answer.get("user_id"), answer["score"]
+        day, user, score = (
+            day_of(answer.get("responded_at")),
+            answer.get("user_id"),
+            answer["score"],
+        )
         kind = str(answer["kind"])
         if day is None or pd.isna(score) or pd.isna(user) or kind not in LOW_ANSWERS:
             continue
@@ -384,7 +388,7 @@ def loss_of(context: CustomerContext, health: HealthScore) -> Loss360 | None:
     if lost is None:
         return None
     threshold = context.settings.band_edges[1]
-    notice, score = _day(lost["notice_on"]), rounded(lost["score"])
+    notice, score = day_of(lost["notice_on"]), rounded(lost["score"])
     before = None
     if notice is not None:
         past = health.frame("history")
@@ -426,18 +430,18 @@ def _champion(context: CustomerContext) -> dict[str, Any] | None:
 
 def contracts(context: CustomerContext) -> list[Contract360]:
     """What was signed and when: seats and ARR over time."""
-    rows = [row for row in rows_of(context, "contracts") if _day(row["starts_on"])]
+    rows = [row for row in rows_of(context, "contracts") if day_of(row["starts_on"])]
     listed = [
         Contract360(
             starts_on=start,
-            ends_on=_day(row.get("ends_on")),
+            ends_on=day_of(row.get("ends_on")),
             plan=word(row.get("plan")),
             seats=integer(row.get("seats")),
             arr=rounded(row.get("arr"), 2),
             currency=word(row.get("currency")),
         )
         for row in rows
-        if (start := _day(row["starts_on"])) is not None and start <= context.last_day
+        if (start := day_of(row["starts_on"])) is not None and start <= context.last_day
     ]
     return sorted(listed, key=lambda item: item.starts_on, reverse=True)
 
@@ -448,7 +452,7 @@ def invoices(context: CustomerContext) -> list[Invoice360]:
     currency = word(context.row().get("currency"))
     listed = []
     for row in rows_of(context, "invoices"):
-        issued, due, paid = (_day(row.get(name)) for name in ("issued_on", "due_on", "paid_on"))
+        issued, due, paid = (day_of(row.get(name)) for name in ("issued_on", "due_on", "paid_on"))
         paid = paid if paid is not None and paid <= context.last_day else None
         amount = rounded(row.get("amount"), 2)
         if (
@@ -470,7 +474,3 @@ def invoices(context: CustomerContext) -> list[Invoice360]:
             )
         )
     return sorted(listed, key=lambda item: item.issued_on, reverse=True)
-
-
-def _day(value: Any) -> dt.date | None:
-    return None if value is None or pd.isna(value) else pd.Timestamp(value).date()

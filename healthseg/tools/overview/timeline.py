@@ -16,7 +16,7 @@ from healthseg.metrics.milestone_plan import date_of
 from healthseg.metrics.milestones import states
 from healthseg.metrics.stages import history
 from healthseg.tools.base import Part
-from healthseg.tools.values import word
+from healthseg.tools.values import day_of, word
 
 if TYPE_CHECKING:
     from healthseg.tools.context import CustomerContext
@@ -71,10 +71,10 @@ def _event(day: dt.date, kind: str, text: str, records: int = 1, notable: bool =
 
 def _contracts(context: CustomerContext) -> Iterator[TimelineEvent]:
     """Each contract as it began, with the ARR of the one that it renews or amends where that differs."""
-    rows = [row for row in rows_of(context, "contracts") if _day(row["starts_on"])]
+    rows = [row for row in rows_of(context, "contracts") if day_of(row["starts_on"])]
     ordered = sorted(rows, key=lambda row: str(row["starts_on"]))
     for at, row in enumerate(ordered):
-        day, before = _day(row["starts_on"]), _renewed(row, ordered[:at])
+        day, before = day_of(row["starts_on"]), _renewed(row, ordered[:at])
         assert day is not None
         now = formats.brief_money(row.get("arr"), row.get("currency"))
         then, more = (None if before is None else before.get("arr")), row.get("arr")
@@ -147,7 +147,7 @@ def _invoices(invoices: Sequence[Invoice360], days: int) -> Iterator[TimelineEve
 def _touches(context: CustomerContext) -> Iterator[TimelineEvent]:
     reviews = context.settings.review_kinds
     rows = [
-        (_day(row["happened_at"]), str(row["kind"])) for row in rows_of(context, "interventions")
+        (day_of(row["happened_at"]), str(row["kind"])) for row in rows_of(context, "interventions")
     ]
     for day, kind in rows:
         if day is not None and kind in reviews:
@@ -160,7 +160,7 @@ def _touches(context: CustomerContext) -> Iterator[TimelineEvent]:
 def _tickets(context: CustomerContext) -> Iterator[TimelineEvent]:
     """Severe tickets and others, a line each a month, with their topics."""
     rows = [
-        (_day(row["opened_at"]), row.get("severity") in SEVERE, row)
+        (day_of(row["opened_at"]), row.get("severity") in SEVERE, row)
         for row in rows_of(context, "tickets")
     ]
     for severe in (True, False):
@@ -182,7 +182,9 @@ def _surveys(context: CustomerContext) -> Iterator[TimelineEvent]:
     rows = [row for row in rows_of(context, "surveys") if pd.notna(row["score"])]
     for kind in sorted({str(row["kind"]) for row in rows}):
         own = [
-            (_day(row["responded_at"]), float(row["score"])) for row in rows if row["kind"] == kind
+            (day_of(row["responded_at"]), float(row["score"]))
+            for row in rows
+            if row["kind"] == kind
         ]
         for last, answers in _by_month(own):
             name = kind.upper()
@@ -213,10 +215,6 @@ def _counted(names: Sequence[str]) -> str:
     listed = [f"{formats.words(name)}{f' {n}' if n > 1 else ''}" for name, n in common]
     more = [] if len(listed) <= TOPICS_NAMED else [f"{len(listed) - TOPICS_NAMED} more"]
     return ", ".join([*listed[:TOPICS_NAMED], *more])
-
-
-def _day(value: Any) -> dt.date | None:
-    return None if value is None or pd.isna(value) else pd.Timestamp(value).date()
 
 
 def rows_of(context: CustomerContext, table: str) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ from healthseg.tools.patterns.study import (
     pattern_in_groups,
     rejected_patterns,
 )
+from healthseg.tools.values import in_percent
 
 PRIORITY = {"critical": "High", "high": "High", "medium": "Medium", "low": "Low"}
 NO_SEGMENT = "the scope is not a segment"
@@ -365,8 +366,8 @@ class PatternRequest:
             figures |= {
                 "top_risk": top.pattern.lower(),
                 "top_risk_now": top.shown_now,
-                "top_risk_percent": _percent(top.probability_of_churn),
-                "top_risk_base_percent": _percent(top.base_rate),
+                "top_risk_percent": in_percent(top.probability_of_churn),
+                "top_risk_base_percent": in_percent(top.base_rate),
             }
         if self.ahead is not None:
             figures |= {
@@ -381,8 +382,8 @@ class PatternRequest:
         return figures | {
             "treated": recovery.treated,
             "recovery_min_spells": self.study.settings.recovery_min_spells,
-            "difference_lower_percent": _percent(recovery.difference_lower),
-            "difference_upper_percent": _percent(recovery.difference_upper),
+            "difference_lower_percent": in_percent(recovery.difference_lower),
+            "difference_upper_percent": in_percent(recovery.difference_upper),
         }
 
     def _names(self, clients: list[str] | None) -> str | None:
@@ -509,10 +510,6 @@ class PatternRequest:
 
 def _or_not_requested(section: Any) -> Any:
     return Figure(None, engagement.NOT_REQUESTED) if section is None else section
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
 
 
 def _reasons_of(recovery: RecoveryRates, reason: str | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.charts.formats import number, percent
-from healthseg.clustering.mixture import QUARTILES_TO_SD
+from healthseg.clustering.groups import spread
 from healthseg.metrics import communication as messages
 from healthseg.tools.base import Figure, TriggeredRule
 from healthseg.tools.context import mean_interval
@@ -248,12 +248,6 @@ def set_apart_by(
             distances.append((abs(medians[0] - medians[1]) / scale, text))
     distances.sort(key=lambda pair: -pair[0])
     return [text for away, text in distances[:DISTINGUISHING] if away >= min_distance]
-
-
-def spread(values: pd.Series) -> float:
-    """The interquartile range as a standard deviation, else the standard deviation."""
-    quartiles = float(values.quantile(0.75) - values.quantile(0.25)) / QUARTILES_TO_SD
-    return quartiles if quartiles > 0 else float(values.std(ddof=0))
 
 
 def profile_frame(

@@ -42,7 +42,6 @@ from healthseg.tools.usage.sections import (
     heatmap,
     no_peers,
     peer_benchmark,
-    percent,
     retention_cohorts,
     series_records,
     spans_of,
@@ -54,7 +53,7 @@ from healthseg.tools.usage.sections import (
     user_records,
     weeks_before,
 )
-from healthseg.tools.values import integer, number, rounded
+from healthseg.tools.values import in_percent, integer, number, rounded
 
 TOOL = "track_usage_engagement"
 NOT_REQUESTED = "not requested"
@@ -516,16 +515,16 @@ class CustomerUsage:
             "below_while_portfolio_holds": None if fell is None else int(fell),
             "champion_departed": number(self.row["champion_departed"]),
             "drop_percent": None if ratio is None else 100 * (1 - ratio),
-            "portfolio_percent": percent(figures["portfolio_median_ratio"]),
-            "champion_percent": percent(figures["champion_share"]),
-            "top_user_percent": percent(figures["top_user_share"]),
-            "seat_percent": percent(figures["seat_utilisation"]),
-            "growth_percent": percent(rate),
+            "portfolio_percent": in_percent(figures["portfolio_median_ratio"]),
+            "champion_percent": in_percent(figures["champion_share"]),
+            "top_user_percent": in_percent(figures["top_user_share"]),
+            "seat_percent": in_percent(figures["seat_utilisation"]),
+            "growth_percent": in_percent(rate),
             "shrink_percent": None if rate is None else -100 * rate,
             "days_since_last": number(self.row["days_since_last_person_event"]),
             "not_activated": float(max(0, provisioned - activated)) if by_users else None,
-            "activation_percent": percent(figures["user_activation_rate"]),
-            "adoption_percent": percent(figures["feature_adoption_rate"]),
+            "activation_percent": in_percent(figures["user_activation_rate"]),
+            "adoption_percent": in_percent(figures["feature_adoption_rate"]),
             "days": self.period.days,
             "peak_times": "; ".join(times).strip("; "),
             "peaks": len(peaks),

@@ -531,10 +531,6 @@ def series_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
-
-
 def too_new(context: CustomerContext, end: dt.date) -> str | None:
     """Why it is not known how often users come; None of a customer that is old enough."""
     tenure, least = (end - DAY - context.signup_date).days, context.settings.frequency_min_days
