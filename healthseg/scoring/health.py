@@ -8,7 +8,7 @@ bits.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from healthseg.scoring.components import (
 from healthseg.scoring.overrides import caps, overriding, provisional
 from healthseg.settings import BANDS, Scorecard, ScorecardMetric, Settings, Variant
 
+ROWS_AT_ONCE = 200_000  # bounds the memory of all the columns that a score is made of
 NEEDED = (*SILENCE_METRICS, "worst_days_overdue")
 SCORE_COLUMNS = (
     "score",
@@ -66,12 +67,10 @@ Metrics = tuple[WeightedMetric, ...]
 
 @dataclass(frozen=True)
 class ScoredGroup:
-    """The rows that one scorecard scores, as positions in ``Scores.frame``."""
+    """The rows that one scorecard scores, as positions in ``Scores.frame`` and ``panel``."""
 
     metrics: Metrics
     rows: np.ndarray
-    scored: ScoredMetrics
-    scale: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class Scores:
     frame: pd.DataFrame
     config: Settings
     groups: tuple[ScoredGroup, ...]
+    panel: pd.DataFrame
 
     def points(
         self, client_id: str | None = None, date: dt.date | str | None = None
@@ -104,7 +104,10 @@ class Scores:
             selected &= (self.frame["client_id"] == client_id).to_numpy()
         if date is not None:
             selected &= (self.frame["date"] == pd.Timestamp(date)).to_numpy()
-        parts = [_points(self.frame, group, selected[group.rows]) for group in self.groups]
+        parts = [
+            _points(self.panel, group.metrics, group.rows[selected[group.rows]], self.config)
+            for group in self.groups
+        ]
         table = pd.concat([part for part in parts if len(part)] or parts[:1])
         return table.sort_index(kind="stable").reset_index(drop=True)
 
@@ -125,20 +128,23 @@ def score_panel(
     extra = {override.metric for override in settings.overrides.values()} - set(names)
     extra.add("monthly_active_users")  # of few users one lost event may decide
     names += [name for name in ordered if name.startswith(catalog.LOST) or name in extra]
-    columns = {name: ordered[name].to_numpy(dtype=float, na_value=np.nan) for name in names}
     of_components = [f"{name}_score" for name in settings.component_names]
-    names = [*of_components, *SCORE_COLUMNS[:-2]]
-    figures = {name: np.full(len(ordered), np.nan) for name in names}
+    scored_names = [*of_components, *SCORE_COLUMNS[:-2]]
+    figures = {name: np.full(len(ordered), np.nan) for name in scored_names}
     groups = []
     for rows, card in _by_scorecard(ordered, settings):
-        of_card = {name: column[rows] for name, column in columns.items()}
         metrics = weighted_metrics(card, weights)
-        scored = score_metrics(of_card, metrics, settings)
-        for name, column in score_rows(of_card, metrics, scored, settings).items():
-            figures[name][rows] = column
-        scale = ramp_scale(of_card["tenure_days"], settings)
-        groups.append(ScoredGroup(metrics, rows, scored, scale))
-    return Scores(_framed(ordered, figures, settings), settings, tuple(groups))
+        for part in np.array_split(rows, len(rows) // ROWS_AT_ONCE + 1):
+            columns = _columns(ordered, names, part)
+            scored = score_metrics(columns, metrics, settings)
+            for name, column in score_rows(columns, metrics, scored, settings).items():
+                figures[name][part] = column
+        groups.append(ScoredGroup(metrics, rows))
+    return Scores(_framed(ordered, figures, settings), settings, tuple(groups), ordered)
+
+
+def _columns(panel: pd.DataFrame, names: Iterable[str], rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: panel[name].to_numpy(dtype=float, na_value=np.nan)[rows] for name in names}
 
 
 def _ordered(panel: pd.DataFrame) -> pd.DataFrame:
@@ -416,20 +422,21 @@ def words(values: Sequence[str | None] | np.ndarray, index: pd.Index | None = No
     return pd.Series(values, index=index, dtype=object)
 
 
-def _points(frame: pd.DataFrame, group: ScoredGroup, selected: np.ndarray) -> pd.DataFrame:
-    """One row per selected row and metric, indexed by the position in ``frame``."""
-    rows, scale, metrics = group.rows[selected], group.scale[selected], group.metrics
-    value, points, reasons = (
-        figures[selected]
-        for figures in (group.scored.values, group.scored.points, group.scored.reasons)
-    )
+def _points(
+    panel: pd.DataFrame, metrics: Metrics, rows: np.ndarray, settings: Settings
+) -> pd.DataFrame:
+    """One row per metric and row of the panel, indexed by the position there."""
+    columns = _columns(panel, {*SILENCE_METRICS, *(each.metric.metric for each in metrics)}, rows)
+    scored = score_metrics(columns, metrics, settings)
+    scale = ramp_scale(columns["tenure_days"], settings)
+    value, points = scored.values, scored.points
     targets = [_target(weighted.metric, value[:, at], scale) for at, weighted in enumerate(metrics)]
     per_metric = {
         name: np.tile([_attribute(weighted, name) for weighted in metrics], len(rows))
         for name in PER_METRIC
     }
-    keys = frame.loc[np.repeat(rows, len(metrics)), ["client_id", "date"]]
-    why = np.array(MISSING_REASONS, dtype=object)[reasons].ravel()
+    keys = panel.loc[np.repeat(rows, len(metrics)), ["client_id", "date"]]
+    why = np.array(MISSING_REASONS, dtype=object)[scored.reasons].ravel()
     return keys.assign(
         **per_metric,
         value=value.ravel(),

@@ -343,3 +343,22 @@ def test_more_points_on_a_metric_never_lower_the_score(panel, row, metric, bette
     before, after = score_panel(both, Settings()).frame["score"]
     if not np.isnan(before):
         assert after >= before - 1e-8
+
+
+def test_rows_that_are_scored_in_parts_have_the_figures_of_all_at_once(
+    panel, nothing_known, monkeypatch
+):
+    changes = [
+        {"client_id": f"c{at:02}", "stickiness_30d": at / 40, "tenure_days": 20 * at}
+        | (nothing_known if at % 5 == 0 else {"worst_days_overdue": 9.0 * at})
+        for at in range(17)
+    ]
+    frame = panel(*changes)
+    frame["lost_share_invoices"] = np.where(frame.index % 8 == 1, 0.3, 0.0)
+    whole = score_panel(frame, Settings())
+    monkeypatch.setattr("healthseg.scoring.health.ROWS_AT_ONCE", 3)
+    parts = score_panel(frame, Settings())
+    pd.testing.assert_frame_equal(parts.frame, whole.frame, check_exact=True)
+    pd.testing.assert_frame_equal(parts.points(), whole.points(), check_exact=True)
+    alone = score_panel(frame[4:5], Settings()).points()
+    pd.testing.assert_frame_equal(whole.points("c04"), alone, check_exact=True)
