@@ -19,6 +19,7 @@ import pandas as pd
 from healthseg.data.engine import run
 from healthseg.data.losses import Issue, note_on_customers
 from healthseg.data.rates import Rates, rates
+from healthseg.data.terms import rolled, term_starts, whole_months
 from healthseg.settings.data import DataSettings
 
 # pairs of a day and a contract that are compared at once: bounds the memory
@@ -93,7 +94,7 @@ def end_convention(rows: pd.DataFrame, setting: str) -> EndConvention:
         )
         known = after[["known", "known_next"]].max(axis=1)
         parts.append(pd.DataFrame({"known": known, "pair": 1, "sign": 2 * gap - 1}))
-    whole = _whole_months(ended)
+    whole = _in_whole_months(ended)
     parts.append(pd.DataFrame({"known": ended["known"], "pair": 0, "sign": whole})[whole != 0])
     evidence = pd.concat(parts).sort_values("known", kind="stable")
     pairs = (evidence["sign"] * evidence["pair"]).cumsum().to_numpy()
@@ -108,28 +109,20 @@ def end_convention(rows: pd.DataFrame, setting: str) -> EndConvention:
     return EndConvention(setting, known, balance.astype(float), counts)
 
 
-def _whole_months(rows: pd.DataFrame) -> np.ndarray:
+def _in_whole_months(rows: pd.DataFrame) -> np.ndarray:
     """1 where a term with its last day is whole months, −1 where it is without it, else 0."""
     sign = np.zeros(len(rows), dtype=np.int64)
     for extra, value in ((1, 1), (0, -1)):
-        sign[_months(rows["starts"], rows["ends"] + extra) > 0] = value
+        sign[whole_months(rows["starts"], rows["ends"] + extra) > 0] = value
     return sign
-
-
-def _months(start: pd.Series, stop: pd.Series) -> np.ndarray:
-    """How many months lie between two days, 0 where they are not whole."""
-    first, last = (days.to_numpy(dtype=float).astype("datetime64[D]") for days in (start, stop))
-    months = (last.astype("datetime64[M]") - first.astype("datetime64[M]")).astype(int)
-    same_day = last - last.astype("datetime64[M]") == first - first.astype("datetime64[M]")
-    return np.where(same_day, np.maximum(months, 0), 0)
 
 
 def prepared(
     rows: pd.DataFrame, settings: DataSettings, losses: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Contracts with ``version``, the number of the contract that a row is a version of, ``unnamed``, whether its id was lost,
-    and two days (NaN: never): ``replaced``, from which another has taken its place, and ``lost``, from which a loss of the
-    customer (``losses``: k, day, known) ended its renewals."""
+    ``term_starts``, when its term began, and two days (NaN: never): ``replaced``, from which another has taken its place,
+    and ``lost``, from which a loss of the customer (``losses``: k, day, known) ended its renewals."""
     named = rows["contract_id"].notna()
     parts = [
         rows["k"],
@@ -149,11 +142,14 @@ def prepared(
         first = listed.groupby(["k", "contract_id"])["replaced"].min()
         keys = pd.MultiIndex.from_arrays([rows["k"], rows["contract_id"].astype(object)])
         replaced = pd.Series(first.reindex(keys).to_numpy(dtype=float), index=rows.index)
+    began = term_starts(rows.assign(version=version)[named], settings.term_tolerance_days)
+    began = began.reindex(rows.index).fillna(rows["starts"])
     return rows.assign(
         version=version,
+        term_starts=began,
         unnamed=~named & (rows["named"] >= settings.identified_min_share * rows["stated"]),
         replaced=replaced,
-        term=rows["ends"] - rows["starts"],
+        term=rows["ends"] - began,
         lost=_lost(rows, losses),
     )
 
@@ -201,13 +197,13 @@ def _renewed(pairs: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
     """The pairs with the present terms of contracts that renewed by themselves; ``months`` and ``length`` are those of a
     term (0 of contracts that don't). One that another contract followed is left out."""
     # an open contract's term ends with the day of renewal, or on the day before it
-    last_day = _months(pairs["starts"], pairs["renews"] + 1) > 0
+    last_day = whole_months(pairs["term_starts"], pairs["renews"] + 1) > 0
     end = pairs["stop"].where(pairs["ends"].notna(), pairs["renews"] + last_day)
-    length = (end - pairs["starts"]).clip(lower=1)
+    length = (end - pairs["term_starts"]).clip(lower=1)
     renews = pairs["auto_renews"].eq(1) & ~(pairs["lost"] <= pairs["day"]) & length.notna()
     length = length.where(renews, 0).astype(np.int64)
     months = np.zeros(len(pairs), dtype=np.int64)
-    months[renews] = _months(pairs.loc[renews, "starts"], end[renews])
+    months[renews] = whole_months(pairs.loc[renews, "term_starts"], end[renews])
     pairs = pairs.assign(months=months, length=length)
     over = pairs[renews & (pairs["stop"] <= pairs["day"])]
     columns = ["at", "version", "starts", "arr", "plan"]
@@ -232,47 +228,6 @@ def _renewed(pairs: pd.DataFrame, settings: DataSettings) -> pd.DataFrame:
         pairs[name] = moved.reindex(pairs.index).where(pairs.index.isin(over.index), pairs[name])
     pairs.loc[over.index, "stop"] = stop
     return pairs
-
-
-def rolled(date: pd.Series, gap: pd.Series | int, rows: pd.DataFrame) -> pd.Series:
-    """Dates moved by whole terms (``months``, else ``length`` days) until, ``gap`` days later, they lie beyond the ``day``
-    of their row.
-
-    >>> rows = pd.DataFrame({"day": [400, 400], "months": [12, 0], "length": [365, 100]})
-    >>> rolled(pd.Series([365.0, 365.0]), 1, rows).tolist()
-    [730.0, 465.0]
-    """
-    moved = date.copy()
-    late = date.notna() & (date + gap <= rows["day"]) & (rows["length"] > 0)
-    if not late.any():
-        return moved
-    start, day, space = date[late], rows.loc[late, "day"], (date * 0 + gap)[late]
-    months, length = (rows.loc[late, name].astype(np.int64) for name in ("months", "length"))
-    terms = np.floor((day - space - start) / length) + 1
-    by_days = start + terms * length
-    first = start.to_numpy().astype("datetime64[D]")
-    behind = (day - space).to_numpy().astype("datetime64[D]").astype("datetime64[M]")
-    since = (behind - first.astype("datetime64[M]")).astype(int)
-    size = months.clip(lower=1).to_numpy()
-    number = np.maximum(since // size, 1)
-    by_months = _months_later(first, number * size)
-    short = by_months <= (day - space).to_numpy()
-    by_months = np.where(short, _months_later(first, (number + 1) * size), by_months)
-    moved[late] = np.where(months > 0, by_months, by_days)
-    return moved
-
-
-def _months_later(day: np.ndarray, months: np.ndarray) -> np.ndarray:
-    """The same day of a later month, or that month's last."""
-    month = day.astype("datetime64[M]")
-    day_of_month = (day - month).astype(int)
-    target = month + months
-    last = ((target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")).astype(int) - 1
-    return (
-        (target.astype("datetime64[D]") + np.minimum(day_of_month, last))
-        .astype(np.int64)
-        .astype(float)
-    )
 
 
 def contracts_at(

@@ -151,6 +151,8 @@ class DataSettings(Frozen):
     contract_ends: Literal["detect", "inclusive", "exclusive"] = "detect"
     # contracts of shorter terms roll on: their end is no renewal
     rolling_term_days: Annotated[int, Field(ge=0)] = ROLLING_TERM_DAYS
+    # a version that ends so near to the end of one of its contract's terms changes that term: years of 365 days drift by days
+    term_tolerance_days: Annotated[int, Field(ge=0)] = 3
     # a contract that begins so many days before or after the end of a term follows the one that would have renewed by
     # itself; with less of its ARR, and another plan, it is an add-on unless it begins on the very day
     successor_days: Annotated[int, Field(ge=0)] = 60

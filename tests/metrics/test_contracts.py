@@ -438,3 +438,34 @@ def test_terms_that_repeat_are_read_as_ends_are_on_the_day_that_is_asked_for():
     alone = on(portfolio_of(contracts=frame(columns, quarter)), "a", "2025-07-15")
     beside = on(portfolio_of(contracts=frame(columns, quarter, *others)), "a", "2025-07-15")
     assert (alone["days_to_renewal"], beside["days_to_renewal"]) == (77, 72)
+
+
+@pytest.mark.parametrize(
+    ("first", "changed", "renewal", "term"),
+    [
+        # a year with its last day, changed four weeks before its third end, renews a year later
+        (("2023-05-07", "2024-05-06"), ("2026-04-03", "2026-05-06"), "2027-05-06", 364),
+        # with the day after as its end, by years of 365 days
+        (("2021-09-20", "2022-09-20"), ("2025-01-10", "2025-09-19"), "2026-09-19", 365),
+        # a month of 30 days
+        (("2024-01-01", "2024-01-31"), ("2025-08-30", "2025-09-22"), "2025-11-21", 30),
+        # a year that becomes a month on the day on which it renews
+        (("2024-09-01", "2025-09-01"), ("2025-09-01", "2025-10-01"), "2026-11-01", 30),
+        # and one that becomes half a year within its term, with an end of its own
+        (("2025-01-01", "2026-01-01"), ("2025-05-10", "2025-11-10"), "2026-11-10", 184),
+    ],
+)
+def test_a_contract_that_was_changed_within_a_term_renews_as_before(first, changed, renewal, term):
+    contracts = frame(
+        "client_id contract_id starts_on ends_on renews_on arr auto_renews",
+        ("z", "C-1", *first, first[1], 10_000, True),
+        ("z", "C-1", *changed, changed[1], 12_000, True),
+    )
+    day = dt.date.fromisoformat(renewal) - dt.timedelta(days=20)
+    pulse = [("pulse", f"{day} 12:00:00", "p")]
+    customers = pd.DataFrame({"client_id": ["pulse", "z"], "signup_date": "2021-01-01"})
+    ends = {"contract_ends": "inclusive" if term == 364 else "exclusive"}
+    portfolio = tiny_portfolio(pulse, customers, ends, contracts=contracts)
+    row = on(portfolio, "z", str(day))
+    assert (row["arr"], row["contract_term_days"]) == (12_000, term)
+    assert row["days_to_renewal"] == 20
