@@ -11,6 +11,8 @@ from healthseg.charts.bars import Bar, BarRow, rows, scale
 from healthseg.charts.canvas import Rows, at
 
 _HEIGHT, _ROOM = 230, 17
+_OF_LARGEST = ["arr", "largest", "largest_arr"]
+QUARTER = 91  # days
 
 
 def arr_over_time(
@@ -73,6 +75,44 @@ def arr_over_time(
     unit = "ARR" if metric == "arr" else "Customers"
     subtitle = f"{unit} of the live customers; n = {len(days)} dates"
     return canvas.picture(layers, title, subtitle, _HEIGHT, left=52, right=176, bottom=26)
+
+
+def largest_change(frame: pd.DataFrame, by: str) -> str:
+    """The part whose ARR (or customers) changed most in a quarter, and the customer behind it; empty where no quarter is known.
+
+    Where ``frame`` has the ``largest`` customer of each part and date with its ARR, one that makes at least half of the
+    change is named with its other part.
+    """
+    if not len(frame):
+        return ""
+    metric = "arr" if frame["arr"].fillna(0).sum() > 0 else "customers"
+    known = frame.assign(date=pd.to_datetime(frame["date"]))
+    sums = known.pivot_table(index="date", columns=by, values=metric, aggfunc="sum").fillna(0.0)
+    past = sums.index[sums.index <= sums.index[-1] - pd.Timedelta(days=QUARTER)]
+    if not len(past):
+        return ""
+    before, now = sums.loc[past[-1]], sums.iloc[-1]
+    change = now - before
+    part = change.abs().idxmax()
+    if not change[part]:
+        return ""
+    verb = "rose" if change[part] > 0 else "fell"
+    amounts = f"from {formats.brief_money(before[part])} to {formats.brief_money(now[part])}"
+    what = "" if metric == "arr" else " customers"
+    why = _mover(known[known["date"] == past[-1]], known[known["date"] == sums.index[-1]], by, part)
+    return f"{formats.sentence(formats.words(part))} {verb} {amounts}{what} in a quarter, {why}"
+
+
+def _mover(before: pd.DataFrame, now: pd.DataFrame, by: str, part: str) -> str:
+    """The customer that makes at least half of a part's change, and its other part; else that the change is the largest."""
+    then, today = (rows.set_index(by).reindex(columns=_OF_LARGEST) for rows in (before, now))
+    change = today["arr"].get(part, 0.0) - then["arr"].get(part, 0.0)
+    there, elsewhere, way = (today, then, "was") if change > 0 else (then, today, "is now")
+    name, own = there["largest"].get(part), there["largest_arr"].get(part)
+    other = elsewhere.index[(elsewhere["largest"] == name).to_numpy(dtype=bool)]
+    if formats.is_missing(own) or own < abs(change) / 2 or not len(other) or other[0] == part:
+        return "the largest change"
+    return f"as {name} {way} {formats.words(other[0])}"
 
 
 def _stacked(frame: pd.DataFrame, metric: str, by: str, colours: Mapping[str, str]) -> pd.DataFrame:

@@ -240,7 +240,12 @@ def distribution(bins: pd.DataFrame) -> Picture:
 def bands_over_time(bands: pd.DataFrame) -> Picture:
     """The bands' ARR (or customers, where no ARR is known), critical at the bottom, read best."""
     return areas.arr_over_time(
-        bands, "band", "band", theme.BAND_COLOURS, "No past date has a score."
+        bands,
+        "band",
+        "band",
+        theme.BAND_COLOURS,
+        "No past date has a score.",
+        finding=areas.largest_change(bands, "band"),
     )
 
 

@@ -217,44 +217,8 @@ def over_time(stages: pd.DataFrame) -> Picture:
         _colours(stages["stage"], STACK),
         "No customer was live on these dates.",
         lambda stage: "no stage" if stage == "none" else formats.words(stage),
-        _largest_change(stages),
+        areas.largest_change(stages, "stage"),
     )
-
-
-def _largest_change(stages: pd.DataFrame) -> str:
-    """The stage whose ARR (or customers) changed most in a quarter; empty where no quarter is known."""
-    if not len(stages):
-        return ""
-    metric = "arr" if stages["arr"].fillna(0).sum() > 0 else "customers"
-    by = stages.pivot_table(index="date", columns="stage", values=metric, aggfunc="sum").fillna(0.0)
-    past = by[by.index <= by.index[-1] - pd.Timedelta(days=QUARTER)]
-    if not len(past):
-        return ""
-    change = by.iloc[-1] - past.iloc[-1]
-    stage = change.abs().idxmax()
-    if not change[stage]:
-        return ""
-    before, now = (formats.brief_money(row[stage]) for row in (past.iloc[-1], by.iloc[-1]))
-    what = "" if metric == "arr" else " customers"
-    verb = "rose" if change[stage] > 0 else "fell"
-    name = formats.sentence(formats.words(stage))
-    return f"{name} {verb} from {before} to {now}{what} in a quarter, {_mover(stages, by, stage, change[stage])}"
-
-
-def _mover(stages: pd.DataFrame, by: pd.DataFrame, stage: str, change: float) -> str:
-    """The customer that makes at least half of a stage's change in a quarter, and its other stage; else that it is the largest."""
-    past = by.index[by.index <= by.index[-1] - pd.Timedelta(days=QUARTER)][-1]
-    there, elsewhere = (by.index[-1], past) if change > 0 else (past, by.index[-1])
-    rows = stages.set_index(["date", "stage"]).sort_index()
-    largest = rows.loc[(there, stage)]
-    others = rows.loc[elsewhere]
-    if formats.is_missing(largest["largest"]) or largest["largest_arr"] < abs(change) / 2:
-        return "the largest change"
-    known = others.index[(others["largest"] == largest["largest"]).to_numpy()]
-    if not len(known) or known[0] == stage:
-        return "the largest change"
-    way = "came from" if change > 0 else "is now"
-    return f"as {largest['largest']} {way} {formats.words(known[0])}"
 
 
 def matrix(moves: pd.DataFrame) -> Picture:
@@ -346,7 +310,6 @@ def stuck(customers: pd.DataFrame) -> Picture:
     )
 
 
-QUARTER = 91  # days
 LANE, THICKNESS = 34, 18
 LEFT, RIGHT = 118, 22
 # A phone has no room for texts as small as this.

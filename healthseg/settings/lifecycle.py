@@ -304,6 +304,8 @@ class Lifecycle(Frozen):
     min_spells: Annotated[int, Field(ge=2)] = 10
     # four weeks without an active user contradict a stage of a customer in use
     silent_days: Annotated[int, Field(ge=1)] = 28
+    # a stage “at risk” that a person set within four weeks is newer than a score that was healthy for as long
+    settled_days: Annotated[int, Field(ge=0)] = 28
     # the data suggest onboarding in the first quarter
     new_customer_days: Annotated[int, Field(ge=1)] = 90
     # a renewal under way is no more days ahead: enterprise renewals begin a quarter or so before

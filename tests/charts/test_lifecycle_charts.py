@@ -180,5 +180,7 @@ def test_a_stage_whose_change_is_one_customer_names_it():
     )
     title = lifecycle.over_time(frame).usermeta["title"]
     assert title == "Engaged fell from 180 to 80 in a quarter, as Acme is now renewing"
+    now = frame.assign(date=dates[[1, 1, 0, 0]])
+    assert lifecycle.over_time(now).usermeta["title"].endswith("as Acme was renewing")
     many = lifecycle.over_time(frame.assign(largest_arr=10.0)).usermeta["title"]
     assert many == "Engaged fell from 180 to 80 in a quarter, the largest change"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pandas as pd
 
 import healthseg as hs
+from healthseg import settings
 from healthseg.settings.lifecycle import Lifecycle
 from healthseg.tools import portfolio_lifecycle
+from healthseg.tools.lifecycle.criteria import disagreements
 from tests.tools.lifecycle_portfolios import changes, customers, portfolio_of, used
 
 manage = hs.manage_lifecycle_stages
@@ -158,3 +162,10 @@ def test_a_notice_contradicts_an_expanded_stage_and_no_active_one():
     assert texts == {"a": [said], "b": [], "c": []}
     table = portfolio_lifecycle(opened).frame("disagreements")
     assert table[["client_id", "kind", "reason"]].to_numpy().tolist() == [["a", "notice", said]]
+
+
+def test_a_stage_at_risk_that_was_set_lately_is_newer_than_a_healthy_score():
+    figures, day, config = {"health_score": 88.0}, dt.date(2025, 10, 10), settings.Settings()
+    for set_on, known in ((dt.date(2025, 10, 8), []), (dt.date(2025, 9, 12), ["score"])):
+        parts = disagreements("at_risk", set_on, None, figures, day, config)
+        assert [part.kind for part in parts] == known

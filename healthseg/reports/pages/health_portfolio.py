@@ -247,8 +247,7 @@ def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
     currencies = Table(
         "total_arr_by_currency",
         {"Currency": "page_key", "ARR": "page_item:number"},
-        "ARR by the currency of the contracts",
-        "currencies",
+        label="currencies",
     )
     return (
         Cards(
@@ -263,7 +262,6 @@ def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
                 for band in BANDS
             )
         ),
-        *((currencies,) if len(health.total_arr_by_currency) > 1 else ()),
         Chart(
             "distribution",
             Table(
@@ -288,6 +286,11 @@ def _spread_blocks(health: PortfolioHealth) -> tuple[Block, ...]:
                 },
                 label="rows",
             ),
+        ),
+        *(
+            (Fold("ARR by the currency of the contracts", (currencies,)),)
+            if len(health.total_arr_by_currency) > 1
+            else ()
         ),
     )
 

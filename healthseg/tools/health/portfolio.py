@@ -447,18 +447,16 @@ class HealthOfPortfolio:
         first = pd.Timestamp(self.portfolio.first_event_day or self.as_of)
         chosen = frame["live"] & frame["client_id"].isin(self.chosen)
         shown = (chosen & frame["date"].isin(grid) & (frame["date"] >= first)).to_numpy()
-        rows = pd.DataFrame(
-            {
-                "date": frame["date"],
-                "band": frame["band"].fillna("unknown"),
-            }
-        )[shown]
+        rows = frame.loc[shown, ["date", "client_id"]].assign(band=frame["band"].fillna("unknown"))
         rows["arr"] = at_constant_rates(self.portfolio, self.scored.rows[shown], self.as_of)
-        counts = (
-            rows.groupby(["date", "band"])
-            .agg(customers=("arr", "size"), arr=("arr", "sum"))
-            .reset_index()
-        )
+        rows["largest"] = rows["client_id"].map(_column(self.customers, "name"))
+        by = rows.sort_values("arr", kind="stable", na_position="first").groupby(["date", "band"])
+        counts = by.agg(
+            customers=("arr", "size"),
+            arr=("arr", "sum"),
+            largest=("largest", "last"),
+            largest_arr=("arr", "last"),
+        ).reset_index()
         position = counts["band"].map({band: at for at, band in enumerate([*BANDS, "unknown"])})
         order = counts.assign(place=position).sort_values(["date", "place"], ignore_index=True)
         return order.drop(columns="place")

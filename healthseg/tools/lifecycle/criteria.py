@@ -363,17 +363,23 @@ def disagreements(
     if stage in GROWING and notice is not None and notice <= day and churned_on is None:
         why = f"notice was given on {_day_text(notice)}"
         parts.append(_disagreement("notice", stage, "at_risk", notice, why))
-    return parts + _against_score_and_renewal(stage, figures, settings)
+    settled = since is None or (day - since).days >= settings.lifecycle.settled_days
+    return parts + _against_score_and_renewal(stage, settled, figures, settings)
 
 
 def _against_score_and_renewal(
-    stage: str | None, figures: Mapping[str, Any], settings: Settings
+    stage: str | None, settled: bool, figures: Mapping[str, Any], settings: Settings
 ) -> list[Disagreement]:
-    """A stage “at risk” beside a healthy score, and a renewal that is not near."""
+    """A stage “at risk” beside a healthy score, unless somebody has only just set it, and a renewal that is not near."""
     score, renewal = figures.get("health_score"), figures.get("days_to_renewal")
     if figures.get("provisional"):
         score = None
-    if stage == "at_risk" and score is not None and score >= settings.report_card_threshold:
+    if (
+        stage == "at_risk"
+        and settled
+        and score is not None
+        and score >= settings.report_card_threshold
+    ):
         return [_disagreement("score", stage, "active", None, f"the health score is {score:.0f}")]
     if stage == "renewing" and renewal is not None and renewal > settings.lifecycle.renewing_days:
         why = f"the next renewal is in {renewal:.0f} days"

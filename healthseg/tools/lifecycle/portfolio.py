@@ -291,10 +291,11 @@ class LifecycleOfPortfolio:
 
     @cached_property
     def ready(self) -> pd.DataFrame:
-        """The moves whose criteria are all met: what a run of them would record, most ARR first."""
+        """The moves whose criteria are all met, most ARR first, without those out of a stage “at risk” that is not settled."""
         if self.known_by is not None:
             return pd.DataFrame(columns=READY)
         only = None if self.only is None else self.chosen
+        settled = self.lifecycle.settled_days
         steps = plan(self.portfolio, self.day, only, self.as_of > self.day)
         rows = [
             {
@@ -306,6 +307,7 @@ class LifecycleOfPortfolio:
             }
             for step in steps
             if step.automatic
+            and (step.source != "at_risk" or (self.day - step.since).days >= settled)
         ]
         return self._listed(rows, READY, ["arr"])
 
