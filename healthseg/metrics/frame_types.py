@@ -28,7 +28,7 @@ _NAMES = {
     "text": """
         about action actor anomaly_type at_stake_basis band band_a band_b before blocker calendar capacity category
         cause churned_customers client_id completed_by component csm_id currency description direction effect
-        effective_at event feature figure first flagged from industry key kind label likely_cause lost_by lower_tier
+        effective_at event feature figure first flagged from industry key kind label largest likely_cause lost_by lower_tier
         mark method metric milestone milestone_id missing_reason model name next_segment next_tier no_score note other
         override owner part pattern payment_status persona plan play potential_source priority quarter reason recorded
         recorded_at region risk_level rival rival_name scope second segment segment_id segment_name sequence series

@@ -377,8 +377,8 @@ def _accounts_lead(board: Any) -> tuple[str, ...]:
     if not board.accounts:
         return ("No ARR is known that could churn",)
     return (
-        "These {accounts:count account} hold {change.of_accounts:brief_money} of the expected churn, "
-        "{change.share_of_accounts:percent} of all; first those whose action is most urgent, then by expected churned ARR",
+        "These {accounts:count account} hold {change.of_accounts:brief_money} ({change.share_of_accounts:percent}) of the "
+        "expected churn; by urgency, then expected churn",
     )
 
 
