@@ -62,7 +62,8 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
             canvas.layer(line, "circle", {"color": colour, "size": 34, "opacity": 1}, x=x, y=up),
             canvas.layer(end, "text", text, x=x, y=up, text="text"),
         ]
-    subtitle = f"Revenue retention over a year, at each month’s end until {formats.day(known['month'].iloc[-1])}; named: the largest churn"
+    shown = [formats.day(known["month"].iloc[end]) for end in (0, -1)]
+    subtitle = f"Revenue retention over a year, at the end of each month from {shown[0]} to {shown[1]}; named: the largest churn between"
     return canvas.picture(
         [*layers, *_events(known, months, low, x, up)],
         title,

@@ -386,9 +386,11 @@ class PortfolioMilestones(Result):
         customers = counted(self.tracked_customers, "customer")
         arr = formats.brief_money(self.customers_late_arr, self.currency)
         with_arr = f", with {arr} ARR" if self.customers_late_arr else ""
+        long = self.customers_long_overdue
+        long_ago = f", {long} of them for more than {self.record_days} days" if long else ""
         text = (
             f"{self.customers_late} of {customers} {'is' if self.customers_late == 1 else 'are'} late with a "
-            f"required milestone{with_arr}; {self.customers_blocked} blocked"
+            f"required milestone{with_arr}{long_ago}; {self.customers_blocked} blocked"
         )
         first = self.next_actions[0].name if self.next_actions else ""
         return text + (f"; begin with {first}" if first else "")

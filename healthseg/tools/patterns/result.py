@@ -449,7 +449,7 @@ class EngagementPatterns(Result):
             parts[0] += f": {', '.join(warned)}"
         if standing.gave_notice:
             known = parts if standing.warning_signs else []
-            return ["it gave notice, and churns unless it is won back", *known]
+            return ["it gave notice", *known]
         if standing.churn_probability is not None:
             parts.append(f"churn in 90 days {percent(standing.churn_probability)}")
         return parts
