@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.errors import CalculationError, InvalidParameters
+from healthseg.errors import CalculationError, InvalidParameters, hint
 from healthseg.metrics import catalog, own
 from healthseg.metrics import spans as over_spans
 from healthseg.metrics.catalog import Metric
@@ -322,6 +322,20 @@ def _build_there(
 
 
 # -- single figures ----------------------------------------------------------------------
+
+
+def live_metrics(portfolio: Portfolio, as_of: dt.date, metrics: list[str]) -> pd.DataFrame:
+    """The live customers' values of some metrics on a day, by client_id. InvalidParameters for an unknown metric."""
+    rows = panel(portfolio, [as_of])
+    rows = rows[rows["live"].astype(bool)].set_index("client_id")
+    for name in metrics:
+        if name not in rows:
+            raise InvalidParameters(
+                f"unknown metric {name!r}{hint(name, rows.columns)}",
+                parameter="metrics",
+                value_provided=name,
+            )
+    return rows[metrics].astype(float)
 
 
 def at_risk(rows: pd.DataFrame) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from healthseg.clustering.groups import grouping
 from healthseg.data.portfolio import Portfolio
 from healthseg.forecasting import backtest
-from healthseg.metrics.panels import panel
+from healthseg.metrics.panels import live_metrics
 from healthseg.reports.pages import churn_model, forecasts, score_report_card, segment_models
 from healthseg.reports.pages.models import ModelResult
 from healthseg.scoring import report_card
@@ -19,8 +19,7 @@ METRICS = ["seat_utilisation", "stickiness_30d"]
 def of(portfolio: Portfolio) -> dict[str, ModelResult]:
     """The result of each model, by the name of its page."""
     day = portfolio.as_of(None)
-    rows = panel(portfolio, [day])
-    rows = rows[rows["live"].astype(bool)].set_index("client_id")[METRICS].astype(float)
+    rows = live_metrics(portfolio, day, METRICS)
     groups = grouping(rows, "kmeans", 8, 3, Settings(seed=7))
     tested = backtest(
         sample_series(portfolio, day, 6),
