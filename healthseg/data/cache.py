@@ -157,6 +157,11 @@ class Cache:
         key = self._key(name, inputs)
         return self._remembered(name, key, lambda: self._stored_rows(name, key, build), None)
 
+    def stored(self, name: str, inputs: Any) -> bool:
+        """Whether the value of a name and inputs is on disk."""
+        key = self._key(name, inputs)
+        return any(self._path(name, key, form).exists() for form in _FORMS.values())
+
     def forget(self, *names: str) -> None:
         """Drops what is in memory, of some names or of all; what is on disk stays."""
         with self._guard:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,15 +129,28 @@ def _rows_by_date(
         if not build_missing:
             return {}
         every = _every(customers(portfolio).index.tolist(), missing)
-        frame = own.add_percentiles(portfolio, _build(portfolio, every, on))
-        groups = dict(list(frame.groupby("date", sort=False)))
-        nobody = frame.iloc[:0]
-        return {
-            date: groups.get(pd.Timestamp(date), nobody).reset_index(drop=True) for date in missing
-        }
+        rows: dict[dt.date, list[pd.DataFrame]] = {date: [] for date in missing}
+        for frame in _build(portfolio, every, on):  # no second copy of all rows
+            for date, part in rows.items():
+                part.append(frame[frame["date"] == pd.Timestamp(date)])
+        return {date: own.add_percentiles(portfolio, _joined(rows.pop(date))) for date in missing}
 
     inputs = {date: _inputs(portfolio, date) for date in dates}
     return portfolio.cache.get_each("panel_rows", inputs, build_dates)
+
+
+def in_parts(portfolio: Portfolio, dates: Iterable[dt.date]) -> list[list[dt.date]]:
+    """The dates, as many at a time as ``panel`` holds in memory: of most portfolios all. What is not stored is counted now,
+    together, since each count reads the tables."""
+    wanted = sorted(dates)
+    at_once = max(1, ROWS_IN_MEMORY // max(1, len(customers(portfolio))))
+    parts = [wanted[first : first + at_once] for first in range(0, len(wanted), at_once)]
+    if len(parts) > 1:
+        stored = portfolio.cache.stored
+        missing = [date for date in wanted if not stored("panel_rows", _inputs(portfolio, date))]
+        _rows_by_date(portfolio, missing)
+        portfolio.cache.forget("panel_rows")
+    return parts
 
 
 def _of_clients(frame: pd.DataFrame, clients: list[str]) -> pd.DataFrame:
@@ -170,7 +183,7 @@ def build(portfolio: Portfolio, dates: list[dt.date], clients: list[str]) -> pd.
 
 def build_pairs(portfolio: Portfolio, pairs: pd.DataFrame) -> pd.DataFrame:
     """The panel's rows of any pairs of ``client_id`` and ``date``, each customer on its own dates, counted now."""
-    rows = _build(portfolio, pairs)
+    rows = _joined(list(_build(portfolio, pairs)))
     if not own.ranked(portfolio) or not len(rows):
         return rows
     whole = _whole(portfolio, sorted(pd.to_datetime(rows["date"]).dt.date.unique()))
@@ -181,18 +194,18 @@ def _every(clients: list[str], dates: list[dt.date]) -> pd.DataFrame:
     return pd.MultiIndex.from_product([clients, dates], names=own.KEYS).to_frame(index=False)
 
 
-def _build(portfolio: Portfolio, pairs: pd.DataFrame, on: Client | None = None) -> pd.DataFrame:
-    """The rows without what is relative to all customers."""
+def _build(
+    portfolio: Portfolio, pairs: pd.DataFrame, on: Client | None = None
+) -> Iterator[pd.DataFrame]:
+    """The rows without what is relative to all customers, some customers' at a time."""
     days = over_spans.days_counted(pairs["date"], pairs["date"], portfolio.settings)
     clients = pairs["client_id"].unique().tolist()
     if on is not None and clients:
-        return _joined(_build_on(on, portfolio, pairs, clients, days))
-    parts = [
-        _build_chunk(portfolio, pairs[pairs["client_id"].isin(part)], part)
-        # a portfolio without customers has the columns without rows
-        for part in list(chunks(portfolio, clients, days)) or [[]]
-    ]
-    return _joined(parts)
+        yield from _build_on(on, portfolio, pairs, clients, days)
+        return
+    # a portfolio without customers has the columns without rows
+    for part in list(chunks(portfolio, clients, days)) or [[]]:
+        yield _build_chunk(portfolio, pairs[pairs["client_id"].isin(part)], part)
 
 
 def _build_chunk(portfolio: Portfolio, pairs: pd.DataFrame, clients: list[str]) -> pd.DataFrame:

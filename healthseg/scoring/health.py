@@ -431,8 +431,10 @@ def _points(
     scale = ramp_scale(columns["tenure_days"], settings)
     value, points = scored.values, scored.points
     targets = [_target(weighted.metric, value[:, at], scale) for at, weighted in enumerate(metrics)]
+    # each text once: an array of fixed width would hold the longest of them in every row
+    at = np.tile(np.arange(len(metrics)), len(rows))
     per_metric = {
-        name: np.tile([_attribute(weighted, name) for weighted in metrics], len(rows))
+        name: pd.Series([_attribute(weighted, name) for weighted in metrics]).array.take(at)
         for name in PER_METRIC
     }
     keys = panel.loc[np.repeat(rows, len(metrics)), ["client_id", "date"]]

@@ -9,7 +9,7 @@ all customers healthy.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,18 @@ from healthseg.periods import weekly
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.training import RelativeRisk
 from healthseg.scoring.components import DECIMALS, model_weights
-from healthseg.scoring.health import Scores, bands_of, score_panel, shown, words
-from healthseg.scoring.trend import score_trend
+from healthseg.scoring.health import ScoredGroup, Scores, bands_of, score_panel, shown, words
 from healthseg.settings import Settings
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 PREDICTIVE = "ml_predictive"
+# what a portfolio's scores need of every date of the panel, and what is drawn of the scores
+OVER_TIME = ("client_id", "date", "arr", "currency", "tier")
+SCORED = ("live", "score", "shown", "band")
+# columns in which today's value may stand in, and what that rests on
+FILLED, WITH = ("seats", "plan", "seat_utilisation"), ("monthly_active_users",)
 TODAYS_VALUE = "today's value of seats and plan"
 
 
@@ -80,10 +84,33 @@ class ScoredPanel:
         both = pd.concat([self.rows[at], self.frame.loc[at, extra]], axis=1)
         return both.set_index("client_id", drop=False)
 
-    def trends(self, settings: Settings) -> pd.DataFrame:
-        """Each customer's trend, by client_id."""
-        trend = score_trend(self.frame, self.as_of, self.lookback_days, settings)
-        return trend.set_index("client_id", drop=False)
+    def alone(self, date: dt.date) -> ScoredPanel:
+        """The rows of one date, which hold no others in memory."""
+        at = np.flatnonzero(self.frame["date"] == pd.Timestamp(date))
+        frame, rows, panel = (
+            each.iloc[at].reset_index(drop=True)
+            for each in (self.frame, self.rows, self.scores.panel)
+        )
+        groups = tuple(
+            ScoredGroup(group.metrics, np.flatnonzero(np.isin(at, group.rows)))
+            for group in self.scores.groups
+        )
+        return replace(
+            self, rows=rows, scores=replace(self.scores, frame=frame, groups=groups, panel=panel)
+        )
+
+
+@dataclass(frozen=True)
+class PortfolioScores:
+    """All customers' scores at one ``as_of``: over time what is drawn of them, and whole rows of ``days``: today, the
+    look-back's start, and where ARR is compared.
+
+    ``history``, in order of customer and date: client_id, date, live, score, shown, band, arr, currency, tier.
+    """
+
+    history: pd.DataFrame
+    days: Mapping[dt.date, ScoredPanel]
+    notes: dict[str, str]
 
 
 def response_dates(as_of: dt.date, lookback_days: int, settings: Settings) -> list[dt.date]:
@@ -108,28 +135,63 @@ def scored_panel(
     return score_rows_of(portfolio, rows, as_of, lookback_days, model)
 
 
+def portfolio_scores(
+    portfolio: Portfolio,
+    as_of: dt.date,
+    lookback_days: int,
+    model: ScoreModel = SCORECARD,
+    dates: Iterable[dt.date] | None = None,
+) -> PortfolioScores:
+    """Scores of all customers on ``dates`` (default: those of a response), as many dates at a time as fit in memory."""
+    settings = portfolio.settings
+    back = (0, lookback_days, settings.arr_comparison_days)
+    days = {as_of - dt.timedelta(days=count) for count in back}
+    parts = panels.in_parts(portfolio, dates or response_dates(as_of, lookback_days, settings))
+    read = [panels.panel(portfolio, part)[[*OVER_TIME, *FILLED, *WITH]] for part in parts]
+    history, notes = with_todays_values(pd.concat(read))
+    read.clear()
+    history = history.astype({"date": "datetime64[us]"})
+    whole: dict[dt.date, ScoredPanel] = {}
+    figures: dict[str, np.ndarray] = {}
+    for part in parts:
+        at = np.flatnonzero(history["date"].isin(pd.to_datetime(part)))
+        rows = panels.panel(portfolio, part)
+        filled = rows.assign(**{name: history[name].array[at] for name in FILLED})
+        scores = _scores(portfolio, rows, filled, model)
+        scored = ScoredPanel(as_of, lookback_days, filled, scores, notes)
+        whole |= {date: scored.alone(date) for date in part if date in days}
+        for name in SCORED:
+            column = scored.frame[name].to_numpy()
+            figures.setdefault(name, np.empty(len(history), dtype=column.dtype))[at] = column
+    return PortfolioScores(history[[*OVER_TIME]].assign(**figures), whole, notes)
+
+
 def score_rows_of(
     portfolio: Portfolio, rows: pd.DataFrame, as_of: dt.date, lookback_days: int, model: ScoreModel
 ) -> ScoredPanel:
     """Rows of the panel with the score that ``model`` names."""
-    if not model.predictive:
-        return scorecard_rows(rows, as_of, lookback_days, portfolio.settings, model.weights)
+    filled, notes = with_todays_values(rows)
     rows = rows.sort_values(["client_id", "date"], kind="stable", ignore_index=True)
-    scored = scorecard_rows(rows, as_of, lookback_days, portfolio.settings)
+    scores = _scores(portfolio, rows, filled, model)
+    return ScoredPanel(as_of, lookback_days, filled, scores, notes)
+
+
+def _scores(
+    portfolio: Portfolio, rows: pd.DataFrame, filled: pd.DataFrame, model: ScoreModel
+) -> Scores:
+    """The score that ``model`` names, of rows in which today's values stand in; the churn model reads those of the panel."""
+    if not model.predictive:
+        return score_panel(filled, portfolio.settings, model.weights)
     risk = training.relative_risk(portfolio, rows)
-    return replace(scored, scores=predictive_scores(scored.scores, risk, portfolio.settings))
+    return predictive_scores(score_panel(filled, portfolio.settings), risk, portfolio.settings)
 
 
 def scorecard_rows(
-    rows: pd.DataFrame,
-    as_of: dt.date,
-    lookback_days: int,
-    settings: Settings,
-    weights: Mapping[str, float] | None = None,
+    rows: pd.DataFrame, as_of: dt.date, lookback_days: int, settings: Settings
 ) -> ScoredPanel:
     """Rows of the panel with the scorecard's score."""
     rows, notes = with_todays_values(rows)
-    return ScoredPanel(as_of, lookback_days, rows, score_panel(rows, settings, weights), notes)
+    return ScoredPanel(as_of, lookback_days, rows, score_panel(rows, settings), notes)
 
 
 def last_day(signup: Any, churned_on: Any) -> dt.date:

@@ -18,13 +18,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from healthseg.charts import formats
-from healthseg.metrics import panels
 from healthseg.metrics.milestones import states
 from healthseg.metrics.stages import history, portfolio_stage_spells, portfolio_time_in_stage
 from healthseg.periods import weekly
 from healthseg.rules import SEVERITIES, ActionRule, TriggeredRule, action_rules
 from healthseg.scoring.recoveries import Recoveries, recoveries
-from healthseg.scoring.scored_panel import scorecard_rows
+from healthseg.scoring.scored_panel import portfolio_scores
 from healthseg.tools.context import PortfolioContext, panel_rows
 from healthseg.tools.expansion import arr_per_seat, idle_seats
 from healthseg.tools.values import in_percent, number, word
@@ -380,11 +379,10 @@ class NextActions:
     @cached_property
     def _recoveries(self) -> Recoveries:
         settings = self.settings
-        rows = panels.panel(self.portfolio, sorted(weekly(self.as_of, settings.score_history_days)))
-        scored = scorecard_rows(rows, self.as_of, settings.score_lookback_days, settings)
-        scores = scored.frame.assign(tier=scored.rows["tier"].to_numpy())
+        weeks, days = weekly(self.as_of, settings.score_history_days), settings.score_lookback_days
+        scored = portfolio_scores(self.portfolio, self.as_of, days, dates=weeks)
         return recoveries(
-            scores, self._interventions, settings, settings.seed, settings.interval_level
+            scored.history, self._interventions, settings, settings.seed, settings.interval_level
         )
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from healthseg.data.portfolio import Portfolio
-from healthseg.metrics import counting
+from healthseg.metrics import counting, panels
 from healthseg.metrics.panels import MANY_DATES, panel
+from healthseg.scoring.scored_panel import portfolio_scores, scorecard_rows
 from tests.metrics.portfolios import DAYS, FIRST, open_portfolio, random_tables, reopened
 
 DATES = [FIRST + dt.timedelta(days=DAYS - 1 - step) for step in range(MANY_DATES)]
@@ -73,3 +74,25 @@ def test_parts_of_customers_have_the_figures_of_all_at_once(monkeypatch: pytest.
     monkeypatch.setattr(counting, "FEW_EVENTS_OF_A_CUSTOMER", 0)
     assert list(counting.chunks(portfolio, clients, 400)) == [[client] for client in clients]
     pd.testing.assert_frame_equal(panel(open_portfolio(tables), DATES), whole, check_exact=True)
+
+
+def test_dates_that_are_scored_in_parts_have_the_figures_of_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    tables = random_tables(5)
+    tables["customers"]["seats"] = 10  # today's, which stand in for those of the past
+    whole, in_parts = (open_portfolio(tables) for _ in range(2))
+    as_of = whole.data_until
+    dates = [as_of - dt.timedelta(days=back) for back in (0, 7, 14, 30, 90)]
+    at_once = portfolio_scores(whole, as_of, 30, dates=dates)
+    monkeypatch.setattr(panels, "ROWS_IN_MEMORY", 2 * len(tables["customers"]))
+    parts = portfolio_scores(in_parts, as_of, 30, dates=dates)
+    assert parts.notes == at_once.notes and parts.notes
+    pd.testing.assert_frame_equal(parts.history, at_once.history, check_exact=True)
+    assert list(parts.days) == sorted(at_once.days)
+    scored = scorecard_rows(panel(whole, dates), as_of, 30, whole.settings)
+    for date, rows in parts.days.items():
+        pd.testing.assert_frame_equal(
+            rows.on(date), scored.on(date).reset_index(drop=True).set_index("client_id", drop=False)
+        )
+        pd.testing.assert_frame_equal(rows.scores.points(), scored.scores.points(date=date))

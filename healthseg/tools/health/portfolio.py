@@ -19,7 +19,8 @@ from healthseg.scoring import ScoreChange, bands_of, explain_change, row_risk_le
 from healthseg.scoring.churn import training
 from healthseg.scoring.drivers import costliest
 from healthseg.scoring.overrides import why_no_score
-from healthseg.scoring.scored_panel import ScoredPanel, ScoreModel, scored_panel
+from healthseg.scoring.scored_panel import PortfolioScores, ScoreModel, portfolio_scores
+from healthseg.scoring.trend import score_trend
 from healthseg.settings import BANDS
 from healthseg.tools.base import Figure
 from healthseg.tools.context import chosen_customers, chosen_warnings
@@ -86,13 +87,13 @@ class HealthOfPortfolio:
         self.only, self.chosen = only, chosen_customers(portfolio, only)
         self.lookback_days, self.risk_threshold = lookback_days, risk_threshold
         self.settings = portfolio.settings
-        self.scored: ScoredPanel = portfolio.cache.get(
-            "scored_panel",
+        self.start = as_of - dt.timedelta(days=lookback_days)
+        self.scored: PortfolioScores = portfolio.cache.get(
+            "portfolio_scores",
             (as_of, lookback_days, model.key),
-            lambda: scored_panel(portfolio, as_of, lookback_days, model),
+            lambda: portfolio_scores(portfolio, as_of, lookback_days, model),
             disk=False,
         )
-        self.start = as_of - dt.timedelta(days=lookback_days)
         rows = self._on(as_of)
         self.live = rows["live"].astype(bool)
         self.prospect = self.live & (rows["stage"] == "prospect")
@@ -101,7 +102,8 @@ class HealthOfPortfolio:
         self.then, self.before = (
             rolled_up(portfolio, self._on(date), date, as_of) for date in (self.start, before)
         )
-        self.trends = self.scored.trends(self.settings)
+        trends = score_trend(self.scored.history, as_of, lookback_days, self.settings)
+        self.trends = trends.set_index("client_id", drop=False)
         self.customers = customers(portfolio).loc[self.chosen]
         self.losses = expected_losses(portfolio, as_of, self.today)
         # in the reporting currency where there are rates
@@ -110,7 +112,7 @@ class HealthOfPortfolio:
 
     def _on(self, date: dt.date) -> pd.DataFrame:
         """The scored rows of the chosen customers on a date."""
-        rows = self.scored.on(date)
+        rows = self.scored.days[date].on(date)
         return rows[rows.index.isin(self.chosen)]
 
     def result(self, preferences: alerts.Preferences) -> PortfolioHealth:
@@ -329,7 +331,7 @@ class HealthOfPortfolio:
     @cached_property
     def points(self) -> pd.DataFrame:
         """The metrics of today's scores."""
-        return self.scored.scores.points(date=self.as_of)
+        return self.scored.days[self.as_of].scores.points()
 
     @cached_property
     def _costliest(self) -> dict[Any, dict[Any, Any]]:
@@ -439,7 +441,7 @@ class HealthOfPortfolio:
 
     def _bands(self) -> pd.DataFrame:
         """Customers and ARR (at today's rates) by date and band, weekly over the history."""
-        frame = self.scored.frame
+        frame = self.scored.history
         grid = [
             pd.Timestamp(self.as_of - dt.timedelta(days=7 * back))
             for back in range(self.settings.score_history_days // 7 + 1)
@@ -447,9 +449,9 @@ class HealthOfPortfolio:
         first = pd.Timestamp(self.portfolio.first_event_day or self.as_of)
         chosen = frame["live"] & frame["client_id"].isin(self.chosen)
         shown = (chosen & frame["date"].isin(grid) & (frame["date"] >= first)).to_numpy()
-        banded = frame[["date", "client_id"]].assign(band=frame["band"].fillna("unknown"))
-        rows = banded[shown].copy()
-        rows["arr"] = at_constant_rates(self.portfolio, self.scored.rows[shown], self.as_of)
+        rows = frame[shown]
+        arr = at_constant_rates(self.portfolio, rows, self.as_of)
+        rows = rows[["date", "client_id"]].assign(band=rows["band"].fillna("unknown"), arr=arr)
         rows["largest"] = rows["client_id"].map(_column(self.customers, "name"))
         by = rows.sort_values("arr", kind="stable", na_position="first").groupby(["date", "band"])
         counts = by.agg(
