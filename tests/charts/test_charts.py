@@ -206,6 +206,7 @@ def test_flags_with_words_never_lie_on_each_other():
     assert len(re.findall(r'font-size="11px"[^>]*>A launch', svg)) == 4, "a phone leaves them out"
 
 
+@pytest.mark.slow
 def test_the_machines_time_zone_does_not_move_a_date():
     script = (
         "from tests.reports import samples; from healthseg.charts import health, theme, timeline;"

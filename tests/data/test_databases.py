@@ -149,6 +149,8 @@ def test_a_signal_ends_a_command_within_a_query_of_sqlite_without_an_end(number,
         connection.execute(f"CREATE VIEW customers AS {endless} FROM n WHERE x > 1")
         connection.commit()
     before = signal.getsignal(number)
+    if before is signal.SIG_IGN:  # as of what a shell runs in the background
+        pytest.skip("who runs the tests ignores this signal, and so does the command")
 
     def stop() -> None:
         while signal.getsignal(number) is before:  # until the command has begun

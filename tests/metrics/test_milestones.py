@@ -289,6 +289,7 @@ def test_one_plan_is_asked_only_of_its_customers():
     assert row(opened) is None and row(opened, client="z") is not None
 
 
+@pytest.mark.slow
 def test_a_condition_says_to_whom_a_milestone_applies_churned_customers_by_their_last_day():
     contracts = pd.DataFrame(
         {

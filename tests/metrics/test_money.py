@@ -95,6 +95,7 @@ def test_rates_are_relative_to_the_reporting_currency_where_it_has_one(currencie
     )
 
 
+@pytest.mark.slow
 def test_an_amount_without_a_rate_is_in_no_total_and_no_tier(currencies):
     euros = frame(
         "currency on rate_to_book", ("EUR", "2023-01-01", 1.0), ("CHF", "2023-01-01", 2.0)

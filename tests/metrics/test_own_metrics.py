@@ -188,6 +188,7 @@ def test_a_stated_value_caps_a_score_with_its_reason_until_it_expires(folder):
     assert not hs.calculate_health_score(portfolio, "c10", as_of="2025-06-19").caps
 
 
+@pytest.mark.slow
 def test_a_stated_value_chooses_a_scorecard_until_it_expires(folder):
     """The way to raise a score: what misjudges the customer weighs less, and an override never has a floor."""
     stated = [{"client_id": "c1", "since": "2025-06-01", "until": "2025-06-25"}]

@@ -117,6 +117,7 @@ def test_altairs_charts_of_any_notebook_become_named_pictures_with_their_figures
         ]
 
 
+@pytest.mark.slow
 def test_control_characters_in_the_chart_of_any_notebook_do_not_end_the_process():
     texts = ["nul\x00", "bell\x07", "\x1b[0m", "\ud800", "ok"]
     values = [{"a\x01": text, "b": number} for number, text in enumerate(texts)]

@@ -196,6 +196,7 @@ def test_a_transition_over_the_command_line_is_delivered_by_an_delivery(copied, 
     assert reply_of(capsys, "outbox", "run", *where)[1]["delivered"] == 0
 
 
+@pytest.mark.slow
 def test_a_change_over_the_command_line_is_signed_by_the_user_unless_another_is_named(
     copied, capsys, monkeypatch
 ):

@@ -29,6 +29,7 @@ def portfolio():
     return tiny_portfolio(events, customers)
 
 
+@pytest.mark.slow
 def test_a_customers_page_shows_all_its_sections_and_no_markup_of_a_name(portfolio):
     response = analyze_engagement_patterns(
         portfolio, "single_customer", client_id="a", analysis_period_days=28

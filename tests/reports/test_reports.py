@@ -289,6 +289,7 @@ def test_notebooks_that_are_not_there_are_no_traceback():
     assert issubclass(CalculationError, HealthsegError) and plan.notebooks().name == "notebooks"
 
 
+@pytest.mark.slow
 def test_a_managers_reports_are_of_their_customers_alone(small_portfolio: Portfolio, tmp_path):
     customers = pd.read_parquet(small_portfolio.folder / "customers.parquet")
     live = customers[customers["churned_on"].isna() & customers["csm_id"].notna()]

@@ -122,6 +122,7 @@ def test_one_new_row_in_any_table_is_never_hidden(folder, clock):
     assert after["fingerprint"] != before["fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_new_table_a_changed_value_and_a_changed_setting_are_never_hidden(folder, clock):
     responses = warmed(folder, clock)
     (folder / "tickets.csv").write_text("ticket_id,client_id,opened_at\nt1,a,2025-03-20 09:00\n")

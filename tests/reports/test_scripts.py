@@ -94,6 +94,7 @@ def test_a_long_table_sorts_by_its_headings_and_turns_pages(browser: Browser, pa
     assert browser.problems == []
 
 
+@pytest.mark.slow
 def test_the_what_if_gives_the_scores_that_the_tool_gives(
     browser: Browser, small_portfolio: Portfolio, tmp_path
 ):

@@ -242,6 +242,7 @@ def test_a_transition_takes_effect_now_and_is_seen_by_the_next_call(portfolio, w
     assert any("data end on 2025-06-30" in text for text in response.warnings)
 
 
+@pytest.mark.slow
 def test_a_transition_is_seen_by_the_portfolios_page_too_that_was_open_before(own):
     def shown(**options) -> tuple:
         response = portfolio_lifecycle(own, **options)

@@ -441,6 +441,7 @@ def onboarding_portfolio(watched_from="2025-01-01"):
     )
 
 
+@pytest.mark.slow
 def test_the_likelihood_follows_from_the_progress_of_past_customers():
     portfolio = onboarding_portfolio()
     date = "2025-04-20"

@@ -48,6 +48,7 @@ def test_a_rule_beside_a_portfolio_reads_its_own_metric_and_another_is_removed(t
     assert "single_user" not in {alert.type for alert in alerts}
 
 
+@pytest.mark.slow
 def test_a_team_changes_one_field_of_a_rule_and_the_rest_stays():
     usual = next(alert for alert in _usage({}).alerts if alert.type == "single_user")
     stated = {"usage": {"alert": {"single_user": {"severity": "critical"}}}}

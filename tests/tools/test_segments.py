@@ -136,6 +136,7 @@ def test_the_top_fifth_is_the_sum_of_the_sorted_amounts(small):
     )
 
 
+@pytest.mark.slow
 def test_missing_arr_one_value_zero_arr_and_one_customer_have_a_defined_response():
     missing = hs.segment_customers(portfolio_of([None] * 3), {}, "value", 1)
     assert sizes(missing) == {"Not placed": 3} and missing.total_arr is None

@@ -150,6 +150,7 @@ def test_the_waterfall_is_the_planted_one(demo, truth):
     assert result.end == pytest.approx(now[now > 0].sum(), abs=1)
 
 
+@pytest.mark.slow
 def test_unknown_arr_zero_one_customer_and_ties_have_a_defined_response():
     none = hs.segment_by_value_tier(portfolio_of([None, None]))
     assert (
@@ -175,6 +176,7 @@ def test_currencies_without_rates_are_never_added_up():
     assert result.at_risk is None and sizes(result)["SMB"] == 2
 
 
+@pytest.mark.slow
 def test_managers_needed_are_the_hours_over_a_managers_hours():
     csms = pd.DataFrame(
         {"csm_id": ["m1", "m2"], "tier": ["SMB", "Enterprise"], "capacity_hours": [2.0, 100.0]}
