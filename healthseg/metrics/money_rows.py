@@ -45,7 +45,7 @@ def rows_behind(
     was merged into its parent counts there. The converted amounts of a date add up to the ARR, those of invoices to what is due.
     """
     if figure == "invoices_due":
-        return _invoices(portfolio, as_of, clients)
+        return open_invoices(portfolio, as_of, clients)
     dates = {"arr": [as_of], "nrr": [year_before(as_of), as_of], "grr": [year_before(as_of), as_of]}
 
     if figure not in dates:
@@ -170,7 +170,9 @@ def _days(days: pd.Series) -> pd.Series:
     return pd.Timestamp(EPOCH) + pd.to_timedelta(days.astype(float), unit="D")
 
 
-def _invoices(portfolio: Portfolio, as_of: dt.date, clients: Sequence[str] | None) -> pd.DataFrame:
+def open_invoices(
+    portfolio: Portfolio, as_of: dt.date, clients: Sequence[str] | None
+) -> pd.DataFrame:
     """Open invoices that credit notes do not cover, with what is still open of each."""
     names = sorted(customers(portfolio).index if clients is None else clients)
     if not portfolio.has("invoices") or not names:

@@ -23,7 +23,7 @@ class ActionSettings(Frozen):
     # what a manager reads and does on a day
     next_actions_shown: Annotated[int, Field(ge=1)] = 5
     # what is left to do with a customer that gave notice: the answer, the end, and what is open between the two
-    topics_after_notice: tuple[str, ...] = ("notice", "exit", "invoice", "tickets")
+    topics_after_notice: tuple[str, ...] = ("notice", "exit", "export", "invoice", "tickets")
     # losing a tenth of all ARR with one customer misses any target of retention
     large_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     # what the team decides over many customers: within a week where money is leaving, else with the month's planning

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from healthseg.charts import formats
 from healthseg.metrics.milestones import states
+from healthseg.metrics.money_rows import open_invoices
 from healthseg.metrics.stages import history, portfolio_stage_spells, portfolio_time_in_stage
 from healthseg.periods import weekly
 from healthseg.rules import SEVERITIES, ActionRule, TriggeredRule, action_rules
@@ -124,7 +125,9 @@ class NextActions:
     ) -> NextAction:
         outcome = item.rule.evaluate(figures)
         assert outcome is not None  # its condition holds
-        due = item.due_in(figures)
+        due, renewal = item.due_in(figures), figures["renewal_days"]
+        if due is not None and renewal is not None and renewal >= 0:
+            due = min(due, int(renewal))  # nothing is due once the term is over
         return NextAction(
             client_id=client_id,
             name=str(self.context.names[client_id]),
@@ -209,7 +212,32 @@ class NextActions:
             "top_user_percent": in_percent(panel.get("top_user_share_28d")),
             "seat_percent": in_percent(panel.get("seat_utilisation")),
             **self._idle(client_id, currency),
+            **self._billed(client_id, panel, word(row["currency"])),
         }
+
+    @cached_property
+    def _billed_clients(self) -> set[str]:
+        rows = self.portfolio.table("invoices")
+        issued = pd.to_datetime(rows["issued_on"]) <= pd.Timestamp(self.as_of)
+        return set(rows.loc[issued, "client_id"])
+
+    @cached_property
+    def _overdue(self) -> pd.Series:
+        """What is overdue of each customer's invoices, after payments and credit notes."""
+        rows = open_invoices(self.portfolio, self.as_of, None)
+        rows = rows[rows["until"] < pd.Timestamp(self.as_of)]
+        return rows.groupby("client_id")["amount"].sum()
+
+    def _billed(
+        self, client_id: str, panel: Mapping[str, Any], currency: str | None
+    ) -> dict[str, Any]:
+        """How much is overdue, and whether a customer that is not new has had no invoice at all."""
+        words, without = "An invoice is", 0
+        if self.portfolio.has("invoices"):
+            amount = number(self._overdue.get(client_id))
+            words = f"{formats.brief_money(amount, currency)} is" if amount else words
+            without = int(client_id not in self._billed_clients and panel.get("provisional") != 1)
+        return {"overdue_words": words, "without_invoice": without}
 
     @cached_property
     def _idle_seats(self) -> pd.DataFrame:

@@ -175,3 +175,25 @@ def test_records_that_nobody_closed_are_no_actions() -> None:
     assert (actions.records[0].milestone_id, actions.records[0].completed) == ("m7", 7)
     late = actions.frame("actions").query("action == 'finish_milestone'")["client_id"]
     assert "c1" in set(late) and "c0" not in set(late)
+
+
+def test_a_notice_and_money_that_is_late_are_named_with_their_figures_before_the_end() -> None:
+    """c0 owes 500 of two invoices and renews in 5 days; c4 was never sent one."""
+    contracts = _contracts()
+    contracts.loc[0, "ends_on"] = "2025-04-02"
+    invoices = pd.DataFrame(
+        {
+            "invoice_id": [f"i{number}" for number in range(8)],
+            "client_id": ["c0", "c0", "c1", "c2", "c3", "c5", "c6", "c7"],
+            "issued_on": "2025-01-01",
+            "due_on": ["2025-01-31", "2025-02-10", *["2025-01-31"] * 6],
+            "paid_on": [None, None, *["2025-01-20"] * 6],
+            "amount": [200.0, 300.0, *[100.0] * 6],
+        }
+    )
+    known = tiny_portfolio(EVENTS, _customers(), contracts=contracts, invoices=invoices)
+    rows = hs.next_actions(known).frame("actions").set_index(["client_id", "action"])
+    assert rows.loc["c0", "due_on"].max() <= pd.Timestamp("2025-04-02")
+    assert rows.loc[("c0", "settle_invoice"), "why"].startswith("500 is 56 days overdue")
+    assert "first_invoice" in rows.loc["c4"].index
+    assert "first_invoice" not in rows.loc["c0"].index

@@ -9,7 +9,7 @@ from healthseg.charts.adoption import STAGES as FUNNEL_STAGES
 from healthseg.reports.pages.common import (
     CUSTOMER_ABOUT,
     FIRST_ACTIONS,
-    NEXT_ACTIONS_OF_CUSTOMER,
+    actions_section,
     portfolio_about,
 )
 from healthseg.reports.spec import (
@@ -185,7 +185,7 @@ CUSTOMER = Page(
     about=(CUSTOMER_ABOUT,),
     cards=_customer_cards,
     sections=(
-        Section("next_actions", "What to do next?", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
+        actions_section("next_actions", "features", "training"),
         Section(
             "used",
             "How much of what it pays for is in use?",

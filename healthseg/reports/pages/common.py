@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from healthseg.charts.formats import is_missing
@@ -22,6 +23,20 @@ NEXT_ACTIONS_OF_CUSTOMER = Points(
     ordered=True,
     empty="Nothing is due for a customer that has churned.",
 )
+
+
+def actions_section(name: str, *topics: str, rows: str = "next_actions", more: Any = ()) -> Section:
+    """What to do next about a page's own subject; the overview, which it links to, lists all of the customer's actions."""
+    shown = replace(
+        NEXT_ACTIONS_OF_CUSTOMER,
+        rows=rows,
+        where=lambda row: row["topic"] in topics,
+        empty="Nothing about this subject is due.",
+    )
+    blocks = (lambda result: (shown, *more(result))) if callable(more) else (*more, shown)
+    return Section(name, "What to do next?", blocks=blocks, report="customer_360")
+
+
 # of portfolios' results with ``next_actions``: whose first
 FIRST_ACTIONS = Points(
     "next_actions",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from healthseg.charts import formats, small, theme
 from healthseg.reports.document import Drawing, Markup
 from healthseg.reports.html.writer import safe
-from healthseg.reports.pages.common import NEXT_ACTIONS_OF_CUSTOMER
+from healthseg.reports.pages.common import actions_section
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -501,11 +501,20 @@ CUSTOMER = Page(
     cards=_customer_cards,
     band="band",
     sections=(
-        Section(
+        actions_section(
             "actions",
-            "What to do next?",
-            blocks=(
-                NEXT_ACTIONS_OF_CUSTOMER,
+            *(
+                "notice",
+                "renewal",
+                "score",
+                "tickets",
+                "support",
+                "invoice",
+                "surveys",
+                "usage",
+                "champion",
+            ),
+            more=lambda health: (
                 Points("alerts", "{text:prose}", severity="severity", heading="Alerts"),
             ),
         ),

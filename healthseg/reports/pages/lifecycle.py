@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from healthseg.reports.pages.common import (
     CUSTOMER_ABOUT,
-    NEXT_ACTIONS_OF_CUSTOMER,
+    actions_section,
 )
 from healthseg.reports.spec import (
     Block,
@@ -27,7 +27,7 @@ from healthseg.reports.spec import (
 if TYPE_CHECKING:
     from healthseg.tools.lifecycle.result import LifecycleStage
 
-ACTIONS = Section("actions", "What to do next?", blocks=(NEXT_ACTIONS_OF_CUSTOMER,))
+ACTIONS = actions_section("actions", "stage", "renewal", "exit")
 TYPICAL = "stage_health.typical_duration"
 NEXT = "next_stage_criteria"
 DAYS_LEFT = f"{NEXT}.progress.estimated_days_to_transition"

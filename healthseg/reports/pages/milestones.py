@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from healthseg.charts import formats
-from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS_OF_CUSTOMER
+from healthseg.reports.pages.common import CUSTOMER_ABOUT, actions_section
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -286,7 +286,7 @@ CUSTOMER = Page(
     about=(CUSTOMER_ABOUT, "Began on {began_on:day}"),
     cards=_customer_cards,
     sections=(
-        Section("next_actions", "What to do next?", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
+        actions_section("next_actions", "milestones", "beginning"),
         Section(
             "progress",
             "How far has it come?",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import CUSTOMER_ABOUT, NEXT_ACTIONS_OF_CUSTOMER
+from healthseg.reports.pages.common import CUSTOMER_ABOUT, actions_section
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -264,7 +264,7 @@ CUSTOMER = Page(
     about=(CUSTOMER_ABOUT.replace("{client_id}", "{analysis_scope.client_id}"),),
     cards=_customer_cards,
     sections=(
-        Section("actions", "What to do next?", blocks=(NEXT_ACTIONS_OF_CUSTOMER,)),
+        actions_section("actions", "usage", "breadth", "champion", "export"),
         Section(
             "different",
             "How does it differ from retained customers?",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from healthseg.reports.pages.common import (
-    NEXT_ACTIONS_OF_CUSTOMER,
     NO_CUSTOMER,
+    actions_section,
     portfolio_about,
 )
 from healthseg.reports.pages.segments_portfolio import (
@@ -203,13 +202,11 @@ CUSTOMER = Page(
     ),
     cards=_customer_cards,
     sections=(
-        Section(
+        actions_section(
             "actions",
-            "What to do next?",
-            blocks=(
-                Missing("A customer’s next actions", "customer_standing", NO_CUSTOMER),
-                replace(NEXT_ACTIONS_OF_CUSTOMER, rows="customer_standing.next_actions"),
-            ),
+            *("review", "score", "notice"),
+            rows="customer_standing.next_actions",
+            more=(Missing("A customer’s next actions", "customer_standing", NO_CUSTOMER),),
         ),
         Section(
             "place",

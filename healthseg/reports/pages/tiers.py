@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from healthseg.charts import formats
 from healthseg.reports.pages.common import (
-    NEXT_ACTIONS_OF_CUSTOMER,
     NO_CUSTOMER,
+    actions_section,
     portfolio_about,
 )
 from healthseg.reports.pages.tiers_portfolio import METHOD, METHOD_FACTS, portfolio_cards
@@ -258,13 +257,11 @@ CUSTOMER = Page(
     ),
     cards=_customer_cards,
     sections=(
-        Section(
+        actions_section(
             "actions",
-            "What to do next?",
-            blocks=(
-                _no_place("A customer’s next actions"),
-                replace(NEXT_ACTIONS_OF_CUSTOMER, rows="customer_standing.next_actions"),
-            ),
+            *("renewal", "sponsor", "expansion", "seats", "invoice", "notice", "exit"),
+            rows="customer_standing.next_actions",
+            more=(_no_place("A customer’s next actions"),),
         ),
         Section(
             "churn",

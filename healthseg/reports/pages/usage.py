@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from healthseg.reports.pages.common import (
     CUSTOMER_ABOUT,
-    NEXT_ACTIONS_OF_CUSTOMER,
+    actions_section,
 )
 from healthseg.reports.spec import (
     Card,
@@ -220,14 +220,10 @@ CUSTOMER = Page(
         ),
     ),
     sections=(
-        Section(
+        actions_section(
             "actions",
-            "What to do next?",
-            blocks=lambda usage: (
-                (NEXT_ACTIONS_OF_CUSTOMER, Chart("trend"))
-                if _weeks_known(usage)
-                else (NEXT_ACTIONS_OF_CUSTOMER,)
-            ),
+            *("usage", "seats", "champion", "breadth", "export"),
+            more=lambda usage: (Chart("trend"),) if _weeks_known(usage) else (),
         ),
         Section(
             "amount",
