@@ -141,9 +141,12 @@ def test_weeks_that_differ_too_much_are_not_called_stable():
     last = pd.Timestamp("2025-01-01") + pd.Timedelta(days=7 * len(counts) - 1)
     customers = pd.DataFrame({"client_id": ["a"], "signup_date": ["2024-01-01"]})
     portfolio = tiny_portfolio(rows, customers, {"data_until": f"{last:%Y-%m-%d}"})
-    trends = hs.track_usage_engagement(portfolio, "a").usage_trends
+    usage = hs.track_usage_engagement(portfolio, "a")
+    trends = usage.usage_trends
     assert trends.trend_direction == "stable" and trends.growth_interval.upper > 0.1
     assert trends.statement == "Usage shows no clear trend"
+    assert "own baseline" in usage.course and usage.course[1:] in usage.verdict()
+    assert usage.charts()["trend"].usermeta["title"].startswith(usage.course)
 
 
 def test_a_champion_who_stops_is_an_alert_and_a_rare_visitor_who_does_is_none():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from healthseg.reports.pages.common import (
@@ -21,37 +22,67 @@ from healthseg.reports.spec import (
 )
 
 if TYPE_CHECKING:
-    from healthseg.tools.usage.result import UsageEngagement
+    from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement
 
 # whole weeks from which on columns by week show a course
 WEEKS_DRAWN = 3
+# users of all weeks together from which on shares of them, or of their hours, show a course
+COHORT_USERS = 30
 
 
 def _weeks_known(usage: UsageEngagement) -> bool:
     return len(usage.frame("weeks")) >= WEEKS_DRAWN
 
 
+def _trend(usage: UsageEngagement | PortfolioUsage) -> str:
+    if usage.usage_trends.unclear:
+        return "Not clear"
+    if usage.usage_trends.trend_direction == "stable":
+        return "{usage_trends.trend_direction:Words}"
+    return "{usage_trends.weekly_growth_rate:signed_percent.1}"
+
+
+def _direction(usage: UsageEngagement | PortfolioUsage) -> str:
+    direction = usage.usage_trends.trend_direction
+    if direction is None:
+        return "too little data"
+    return "" if direction == "stable" else "{usage_trends.trend_direction:words}"
+
+
+def _by_baseline(usage: UsageEngagement) -> bool:
+    return usage.usage_trends.unclear and usage.own_baseline.ratio is not None
+
+
 TREND = Card(
     "Usage trend",
-    lambda usage: (
-        "Not clear"
-        if usage.usage_trends.unclear
-        else "{usage_trends.trend_direction:Words}"
-        if usage.usage_trends.trend_direction == "stable"
-        else "{usage_trends.weekly_growth_rate:signed_percent.1}"
-    ),
+    _trend,
     "events a week, over {usage_trends.weeks:number week}",
-    lambda usage: (
-        "too little data"
-        if usage.usage_trends.trend_direction is None
-        else ""
-        if usage.usage_trends.trend_direction == "stable"
-        else "{usage_trends.trend_direction:words}"
-    ),
+    _direction,
     direction="usage_trends.trend_direction",
     past="frames.weeks.person_events",
     past_name="events by week",
 )
+# a customer's: where weeks do not tell, against its own baseline, as the verdict says it
+OWN_TREND = replace(
+    TREND,
+    figure=lambda usage: "{own_baseline.ratio:percent}" if _by_baseline(usage) else _trend(usage),
+    note=lambda usage: (
+        "of its own baseline, in 28 days"
+        if _by_baseline(usage)
+        else "events a week, over {usage_trends.weeks:number week}"
+    ),
+)
+
+
+def _retention_known(usage: UsageEngagement) -> bool:
+    """Whether enough users are followed for shares of them; the weeks of the fewest are noise."""
+    weeks = usage.frame("retention")
+    return bool(len(weeks) and weeks.drop_duplicates("cohort")["users"].sum() >= COHORT_USERS)
+
+
+def _hours_known(usage: UsageEngagement) -> bool:
+    hours = usage.activity_heatmap.user_hours or 0
+    return not usage.is_new and hours >= COHORT_USERS
 
 
 def growth(days: str) -> str:
@@ -207,7 +238,7 @@ CUSTOMER = Page(
             "{engagement_metrics.seat_utilisation:percent}",
             "of {engagement_metrics.licensed_seats:number seat}",
         ),
-        TREND,
+        OWN_TREND,
         Card(
             "Sessions",
             "{usage_analytics.total_sessions:number}",
@@ -299,7 +330,7 @@ CUSTOMER = Page(
             _depth,
             lambda usage: (
                 Missing("Cohorts of users", "user_cohorts"),
-                *(() if usage.is_new else (Chart("retention", needs="user_cohorts"),)),
+                *((Chart("retention", needs="user_cohorts"),) if _retention_known(usage) else ()),
                 Missing("Features", "feature_adoption_timeline"),
                 USED
                 if usage.is_new
@@ -323,7 +354,7 @@ CUSTOMER = Page(
             "timing",
             "When is it used?",
             ("{activity_heatmap.statement:sentence}",),
-            lambda usage: () if usage.is_new else (HOURS,),
+            lambda usage: (HOURS,) if _hours_known(usage) else (),
         ),
         Section(
             "dependence",

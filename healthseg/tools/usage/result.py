@@ -329,7 +329,7 @@ class UsageEngagement(Result):
 
         return {
             "series": usage.series(self.frame("series")),
-            "trend": usage.trend(self.frame("weeks"), self.usage_trends.statement),
+            "trend": usage.trend(self.frame("weeks"), self.course),
             "growth": usage.growth(self.frame("growth")),
             "heatmap": usage.heatmap(self.frame("heatmap")),
             "histogram": usage.histogram(self.frame("histogram")),
@@ -337,6 +337,21 @@ class UsageEngagement(Result):
             "features": usage.features(self.frame("features")),
             "peers": usage.peers(self.frame("peers"), self.client_id),
         }
+
+    @property
+    def course(self) -> str:
+        """The trend as all of the page says it: against its own baseline where weeks do not tell, and of how many people."""
+        statement, ratio = self.usage_trends.statement, self.own_baseline.ratio
+        if ratio is not None and self.own_baseline.fell:
+            return f"Usage is {100 * (1 - ratio):.0f}% below its own baseline"
+        if ratio is not None and self.usage_trends.unclear:
+            return f"Usage is at {100 * ratio:.0f}% of its own baseline, with large swings"
+        period = self.growth_accounting.period
+        came = (period.new_users or 0) + (period.resurrected_users or 0)
+        if self.usage_trends.trend_direction == "increasing" and (period.dormant_users or 0) > came:
+            stopped = counted(period.dormant_users or 0, "user")
+            return f"{statement}, by fewer people: {stopped} stopped, {came} came"
+        return statement
 
     def verdict(self) -> str:
         metrics = self.engagement_metrics
@@ -348,9 +363,7 @@ class UsageEngagement(Result):
         text = f"{self.name}: {self.notice}{counted(users, 'user')} active in {days} days"
         if metrics.licensed_seats and metrics.seat_utilisation is not None:
             text += f" on {100 * metrics.seat_utilisation:.0f}% of {counted(metrics.licensed_seats, 'seat')}"
-        statement, ratio = self.usage_trends.statement, self.own_baseline.ratio
-        if ratio is not None and self.own_baseline.fell:
-            statement = f"usage {100 * (1 - ratio):.0f}% below its own baseline"
+        statement = self.course
         text += f"; {statement[:1].lower()}{statement[1:]}" if statement else ""
         slower = self.user_cohorts and self.user_cohorts.declining_users
         return text + (f"; {counted(slower, 'regular user')} slowed down" if slower else "")
