@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -232,6 +232,13 @@ class PortfolioContext:
     @property
     def whole(self) -> PortfolioContext:
         return self if self.only is None else PortfolioContext.of(self.portfolio, self.as_of)
+
+    def stored(self, name: str, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """A frame of all customers, made once for the same data and settings; of chosen ones they are made now."""
+        if self.only is not None:
+            return build()
+        state = [self.as_of, self.portfolio.content(), self.settings.fingerprint]
+        return self.portfolio.cache.get(name, state, build)
 
     # -- customers -----------------------------------------------------------------------
 

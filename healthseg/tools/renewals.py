@@ -150,6 +150,10 @@ def renewal_windows(context: PortfolioContext, frame: pd.DataFrame) -> pd.DataFr
     is known: then there is no expectation. ARR is NaN where it can't be added up. Of the same customers a longer
     window never expects less.
     """
+    return context.stored("renewal_windows", lambda: _by_window(context, frame)).copy()
+
+
+def _by_window(context: PortfolioContext, frame: pd.DataFrame) -> pd.DataFrame:
     windows = _windows(context, frame)
     ahead = reach(context.portfolio, context.as_of)
     simulated = _simulated(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio
 
 ROWS_AT_ONCE = 200_000  # of customers and dates: some 40 MB
+REVENUE = ("by_month", "churned", "cohorts")
 # how many months after the one in which they began, how many customers began and are live, and their ARR, as a share
 # of that at the end of the first month
 COHORT_COLUMNS = ["cohort", "months", "customers", "live", "share", "arr", "arr_share"]
@@ -40,6 +41,19 @@ def revenue_by_month(
 
     All amounts are at the rates of ``as_of``. NRR and GRR are NaN before a year of ARR is known.
     """
+
+    def build() -> dict[str, pd.DataFrame]:
+        return dict(zip(REVENUE, _by_month(portfolio, as_of, months, only), strict=True))
+
+    state = [as_of, months, portfolio.content(), portfolio.settings.fingerprint]
+    frames = portfolio.cache.get("revenue_by_month", state, build) if only is None else build()
+    by_month, churned, cohorts = (frames[name].copy() for name in REVENUE)
+    return by_month, churned, cohorts
+
+
+def _by_month(
+    portfolio: Portfolio, as_of: dt.date, months: int, only: Collection[str] | None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     ends = _month_ends(as_of, months)
     dates = sorted({*ends, *map(year_before, ends)})
     arr, spells = _arr_by_date(portfolio, dates, as_of), spells_as_of(portfolio, as_of)

@@ -148,13 +148,9 @@ class TierRun:
             return self.rows["monthly_active_users"].astype(float), "active in 30 days"
         spans = pd.DataFrame({"client_id": clients, "span_id": 0, "start": as_of})
         spans["end"] = as_of + DAY
-        counted = [
-            span_metrics.over(
-                portfolio, spans[spans["client_id"].isin(chunk)], ["provisioned_users"]
-            )
-            for chunk in span_metrics.chunks(portfolio, clients)
-        ]
-        counts = pd.concat(counted).set_index("client_id")["provisioned_users"]
+        counts = self.context.stored(
+            "provisioned_users", lambda: span_metrics.over(portfolio, spans, ["provisioned_users"])
+        ).set_index("client_id")["provisioned_users"]
         return counts.astype(float), "provisioned"
 
     # -- a year ago ------------------------------------------------------------------------
