@@ -198,9 +198,7 @@ def funnel(stages: pd.DataFrame) -> Picture:
 def _weekly(stages: pd.DataFrame) -> str:
     row = stages[stages["stage"] == "regular_use"]
     share = formats.percent(row["share"].iloc[0]) if len(row) else ""
-    return (
-        f"{share} of the features that users could use are used weekly" if share else "The funnel"
-    )
+    return f"{share} of what could be used is used weekly" if share else "The funnel"
 
 
 def effects(features: pd.DataFrame) -> Picture:

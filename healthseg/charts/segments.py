@@ -25,6 +25,8 @@ WITH_UNITS = 4
 # Where customers come from and go to, which are no segments.
 OUTSIDE = ("New", "Churned")
 QUARTERS = [0, 0.25, 0.5, 0.75, 1]
+# of how many customers a median is worth a title
+LEAST_IN_TITLE = 10
 
 
 def colours(names: list[str]) -> dict[str, str]:
@@ -81,10 +83,12 @@ def profile(frame: pd.DataFrame) -> theme.Picture:
     narrow = frame["segment"].nunique() > WITH_UNITS
     own = set(frame.loc[frame["ingredient"].astype(bool), "label"])
     strength = frame["distance"].astype(float).abs()
-    other = frame[~frame["label"].isin(own) & strength.notna()]
+    enough = frame["n"] >= LEAST_IN_TITLE
+    other = frame[~frame["label"].isin(own) & strength.notna() & enough]
     if len(other):
         first = other.loc[strength[other.index].idxmax()]
-        title = f"{first['segment']} differ most in {_WINDOW.sub('', formats.lower_first(str(first['label'])))}: {first['text']}"
+        metric = _WINDOW.sub("", formats.lower_first(str(first["label"])))
+        title = f"{first['segment']} stands out by {metric}: {first['text']}, the median of n = {formats.number(first['n'])}"
     frame = frame.assign(strength=strength + 1e-9)[
         strength.groupby(frame["label"]).transform("max") > 0
     ]

@@ -292,7 +292,7 @@ def pipeline(frame: pd.DataFrame, currency: str | None) -> theme.Picture:
         items,
         axis,
         title,
-        "What customers may come to pay more in a year, by seats and plans; pale: from the least to the most",
+        "What all customers, ready or not, may come to pay more in a year; pale: from the least to the most",
     )
 
 

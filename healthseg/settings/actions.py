@@ -24,6 +24,8 @@ class ActionSettings(Frozen):
     next_actions_shown: Annotated[int, Field(ge=1)] = 5
     # what is left to do with a customer that gave notice: the answer, the end, and what is open between the two
     topics_after_notice: tuple[str, ...] = ("notice", "exit", "export", "invoice", "tickets")
+    # who waits for an urgent ticket is not shown features, and is not asked to buy more
+    topics_after_tickets: tuple[str, ...] = ("features", "expansion")
     # losing a tenth of all ARR with one customer misses any target of retention
     large_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     # what the team decides over many customers: within a week where money is leaving, else with the month's planning

@@ -67,6 +67,8 @@ class TierSettings(Frozen):
     # a quarter of the ARR
     critical_capacity_gap_share: Annotated[float, Field(gt=0, le=1)] = 1 / 3
     large_tier_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    # a notice on less of all ARR is for the customer's manager, not for the head of customer success
+    notice_decision_min_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     # weights of the ranks of ARR, potential and strategic value
     strategic_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)
     # by which each weight is moved to see how far the tiers depend on it

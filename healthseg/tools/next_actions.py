@@ -103,9 +103,13 @@ class NextActions:
         return sorted(triggered, key=lambda action: -SEVERITIES.index(action.severity))
 
     def _rules_of(self, figures: Mapping[str, Any]) -> list[ActionRule]:
-        """The rules that make sense for a customer: after notice nobody is asked to widen its use."""
-        noticed, topics = figures["gave_notice"], self.settings.topics_after_notice
-        return [item for item in self.rules if not noticed or item.topic in topics]
+        """The rules that make sense for a customer: after notice nobody is asked to widen its use, and with an urgent
+        ticket open nobody is shown features or asked to buy more."""
+        settings, waits = self.settings, (figures.get("open_high_tickets") or 0) >= 1
+        if figures["gave_notice"]:
+            return [item for item in self.rules if item.topic in settings.topics_after_notice]
+        later = settings.topics_after_tickets if waits else ()
+        return [item for item in self.rules if item.topic not in later]
 
     def shown(self, client_id: str, own: Mapping[str, Any] | None = None) -> list[NextAction]:
         """The first actions of a customer, as many as a page shows."""

@@ -114,7 +114,7 @@ def segmented(segmenter: Segmenter, least: int, most: int, run: str) -> Segmente
         counted = "; ".join(
             f"{count} ({kind[:1].lower()}{kind[1:]})" for kind, count in kinds.items()
         )
-        description = f"Could not be placed: {counted}"
+        description = f"Not placed yet: {counted}"
         members = tuple(sorted(number.index[unplaced]))
         own_id = segment_id(NOT_PLACED, len(segments), run)
         ends = (None, None, False, members)

@@ -11,6 +11,7 @@ import healthseg as hs
 from healthseg.errors import InvalidParameters
 from healthseg.rules import action_rules
 from healthseg.testing import tiny_portfolio
+from healthseg.tools.next_actions import NextActions
 
 CLIENTS = [f"c{number}" for number in range(8)]
 EVENTS = [
@@ -92,6 +93,20 @@ def test_a_customer_that_gave_notice_is_answered_and_not_asked_to_grow_or_renew(
     assert "Notice given 20\xa0Mar\xa02025" in rows["why"].iloc[0]
     assert set(rows["topic"]) == {"notice", "exit"}
     assert rows["due_on"].max() < pd.Timestamp(ENDS[5])
+
+
+def test_more_seats_are_discussed_before_the_renewal_and_not_while_a_ticket_is_urgent(portfolio):
+    """c3 renews in 28 days."""
+    own = {"score": 90, "seat_utilisation": 1, "seat_percent": 100, "worst_days_overdue": 0}
+    own |= {"open_high_tickets": 0, "feature_adoption_rate_30d": 0.2, "features_adopted_30d": 1}
+    own |= {"features_entitled": 5, "provisional": 0}
+    known = NextActions.of(portfolio, AS_OF)
+    calm = {action.action: action for action in known.customer("c3", own)}
+    assert calm["grow_with_renewal"].severity == "high"
+    assert calm["grow_with_renewal"].due_on == AS_OF + dt.timedelta(days=14)
+    assert "adopt_features" in calm and "discuss_growth" not in calm
+    urgent = {action.topic for action in known.customer("c3", own | {"open_high_tickets": 1})}
+    assert "tickets" in urgent and not urgent & {"features", "expansion"}
 
 
 def test_nothing_is_due_so_far_ahead_that_nobody_plans_it(actions) -> None:

@@ -317,6 +317,18 @@ def test_recommendations_have_rules_with_figures_and_channels_have_rates_of_answ
     assert known == sorted(known, reverse=True)
 
 
+def test_a_segment_has_one_score_to_escalate_at(demo):
+    """Its lower limit; the lowest segment has none, and has the score that nine of ten of its customers exceed."""
+    segments = hs.segment_customers(demo, {}, "health", 1).segments
+    scores = [
+        [text for text in segment.escalation_criteria if text.startswith("The score falls")]
+        for segment in segments
+        if segment.placed
+    ]
+    assert len(scores) > 1 and all(len(texts) <= 1 for texts in scores)
+    assert "the lower limit" in scores[0][0] and "lower limit" not in "".join(scores[-1])
+
+
 KINDS = st.one_of(
     st.tuples(
         st.just("value"),

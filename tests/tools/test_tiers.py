@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import healthseg as hs
+from healthseg import rules
 from healthseg.charts import formats
 from healthseg.errors import ClientNotFound, InvalidParameters
 from healthseg.metrics.communication import rates
@@ -65,6 +66,14 @@ def year():
         columns=["client_id", "effective_on", "arr"],
     )
     return tiny_portfolio(events, customers, {"data_until": "2025-03-30"}, arr_changes=changes)
+
+
+@pytest.mark.parametrize(("percent", "named"), [(0.9, False), (1, True), (100, True)])
+def test_a_notice_on_a_small_part_of_the_arr_is_no_decision_of_the_team(percent, named):
+    figures = {"tier": "SMB", "notices": 1, "notice_names": "Acme", "certain_words": ""}
+    figures |= {"certain_percent": percent, "notice_min_percent": 1}
+    texts = rules.triggered("segment_by_value_tier", "portfolio_action", figures, {})
+    assert [rule.text for rule in texts] == ["SMB: win back Acme, who gave notice"] * named
 
 
 def sizes(response):

@@ -233,7 +233,13 @@ def _portfolio_cards(adoption: PortfolioAdoption) -> tuple[Card, ...]:
     weekly = _funnel_rows(adoption).get("regular_use")
     if weekly is not None:
         share = f"{{frames.funnel[{weekly}].share:percent}}"
-        cards.append(Card("Used every week", share, "of the features that customers could use"))
+        cards.append(
+            Card(
+                "Used every week",
+                share,
+                "of the features that a customer could use, by one user or more",
+            )
+        )
     if adoption.abandoned:
         of = "of {abandoned[*].adopters:total} adoptions followed from their first day"
         cards.append(Card("Dropped", "{abandoned[*].abandoned:total}", of))
@@ -440,7 +446,7 @@ PORTFOLIO = Page(
                     "low_adoption_features",
                     _barriers,
                     title="{feature:Words}",
-                    heading="Barriers of the least adopted",
+                    heading="Barriers of the least adopted, by the topics of tickets about them",
                 ),
             ),
         ),

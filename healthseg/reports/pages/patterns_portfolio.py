@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from healthseg.charts.formats import is_missing
 from healthseg.reports.pages.common import FIRST_ACTIONS, NEXT_ACTIONS_SECTION, largest_first
 from healthseg.reports.pages.patterns import (
     METHOD,
@@ -177,18 +178,27 @@ CHURNING = Table(
     where=lambda customer: customer["likely_to_leave"] or customer["count"],
     sort=largest_first("expected_churned_arr"),
 )
+
+
+def _more(customer: Row) -> str:
+    """What a customer may come to pay more, where its users will need more seats."""
+    known = not is_missing(customer["potential"]) and customer["potential"] > 0
+    return "{potential:brief_money}" if known else ""
+
+
 READY = Table(
     "frames.customers",
     {
         "Customer": "name",
         "ARR": "arr:brief_money",
+        "May pay more": _more,
         "Renewal": "renewal_on:day",
         "Manager": "csm_id:manager",
     },
-    "Ready to expand, the largest first",
+    "Ready to expand, the most potential first",
     "customers",
     where=lambda customer: customer["ready_to_expand"],
-    sort=largest_first("arr"),
+    sort=largest_first("potential"),
     limit=READY_SHOWN,
 )
 
@@ -280,6 +290,12 @@ def _persona_blocks(patterns: EngagementPatterns) -> tuple[Block, ...]:
     return (Chart("personas"),) if patterns.user_personas else ()
 
 
+def _opened(row: Row) -> str:
+    """How many opened it, where that is more than responded: in person nothing is opened."""
+    opened, rate = (round(row[name] or 0.0, 2) for name in ("opened_rate", "rate"))
+    return "{opened_rate:percent}" if opened > rate else ""
+
+
 def _messages(rows: str, heading: str, name: str) -> Table:
     return Table(
         f"communication_patterns.detail.{rows}",
@@ -287,7 +303,7 @@ def _messages(rows: str, heading: str, name: str) -> Table:
             name: "name:words",
             "Engaged within 7 days": Cell("rate:percent", bar=True),
             "Interval": "{lower:percent} to {upper:percent}",
-            "Opened": "opened_rate:percent",
+            "Opened": _opened,
             "Sent": "sent:number",
         },
         heading,
@@ -306,7 +322,7 @@ def _reach_lead(patterns: EngagementPatterns) -> tuple[str, ...]:
         f"The {{{best}.name:words}} gets a response in {{{best}.rate:percent}} of contacts, {{{last}.name:words}} in {{{last}.rate:percent}}"
         if len(channels) > 1
         else "",
-        "Most are active at {temporal_patterns.peak_activity_hours:list}: write and call then"
+        "Most are active at {temporal_patterns.peak_activity_hours:list}"
         if times is not None and times.peak_activity_hours
         else "",
     )

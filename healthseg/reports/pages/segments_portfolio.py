@@ -112,7 +112,7 @@ def _worst(segmentation: Segmentation) -> str:
 
 def portfolio_cards(segmentation: Segmentation) -> tuple[Card, ...]:
     worst, migration = _worst(segmentation), segmentation.migration
-    cards = [Card("Customers", "{total_customers:number}", "{unplaced:total} could not be placed")]
+    cards = [Card("Customers", "{total_customers:number}", "{unplaced:total} not placed yet")]
     apart = [f"segments[{at}]" for at, row in enumerate(segmentation.segments) if not row.placed]
     note = "in {segments_created:number segment}"
     if apart:
@@ -198,7 +198,7 @@ def _to_do(segmentation: Segmentation) -> tuple[Block, ...]:
     return (
         FIRST_ACTIONS,
         Fold(
-            "{segment_name}: {recommended_engagement_strategy.primary_focus}",
+            "How to work with {segment_name}: {recommended_engagement_strategy.primary_focus:lower}",
             strategy,
             "segments",
             where=lambda segment: segment["recommended_engagement_strategy"] and segment["placed"],
@@ -219,11 +219,19 @@ def _movements(segmentation: Segmentation) -> tuple[str, ...]:
     migration = segmentation.migration
     if migration is None:
         return ()
+    rows = segmentation.frame("customers").to_dict("records")
+    amounts = {at: row["arr"] for at, row in enumerate(rows) if _moved(row) and row["arr"] > 0}
+    largest = max(amounts, key=lambda at: amounts[at], default=None)
+    alone = len(amounts) > 1 and max(amounts.values()) > sum(amounts.values()) / 3
     return (
         "Since {migration.since:day} {migration.moved:number customer} with {migration.arr_moved:brief_money} ARR moved: "
         "{migration.up:number} up, {migration.down:number} down"
         if migration.up is not None
         else "Since {migration.since:day} {migration.moved:number customer} moved",
+        f"{{frames.customers[{largest}].name}} alone pays {{frames.customers[{largest}].arr:brief_money}} of it, and moved from "
+        f"{{frames.customers[{largest}].before}} to {{frames.customers[{largest}].segment_name}}"
+        if alone and migration.up is not None
+        else "",
         "{migration.entered:number} are new, {migration.newly_placed:number} got their first score, "
         "{migration.churned:number} churned"
         if migration.newly_placed

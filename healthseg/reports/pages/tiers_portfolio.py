@@ -243,7 +243,10 @@ def _growth(tiers: ValueTiers) -> tuple[str, ...]:
         else "{growth.idle_arr:brief_money} of ARR ({growth.idle_share:percent}) is paid for seats that nobody uses"
         if tiers.growth.idle_arr
         else "",
-        "{growth.ready:number customer} are ready to expand" if tiers.growth.ready else "",
+        "{growth.ready:number customer} are ready to expand"
+        + (", by {growth.ready_potential:brief_money}" if tiers.growth.ready_potential else "")
+        if tiers.growth.ready
+        else "",
     )
 
 
@@ -288,16 +291,19 @@ def _growth_tables(tiers: ValueTiers) -> tuple[Block, ...]:
 
 
 def _spread(tiers: ValueTiers) -> tuple[str, ...]:
-    """What the largest customer and the top fifth pay, and the tier that kept least."""
-    rows = tiers.frame("tiers")
-    lowest = rows[rows["nrr"].notna() & (rows["cohort"] >= LEAST_OF_A_COHORT)]["nrr"]
-    worst = None if lowest.empty or lowest.min() >= 1 else int(lowest.idxmin())
+    """What the largest customer and the top fifth pay, and the tier whose churn took most ARR."""
+    known = {
+        at: tier.retention.churn or 0.0
+        for at, tier in enumerate(tiers.value_tiers)
+        if tier.retention is not None and tier.retention.cohort >= LEAST_OF_A_COHORT
+    }
+    worst = min(known, key=lambda at: known[at], default=0)
     return (
         "{pareto_analysis.largest_customer.name} alone pays {pareto_analysis.largest_customer.share:percent} of the ARR and "
         "renews on {pareto_analysis.largest_customer.renewal_on:day}",
-        f"{{frames.tiers[{worst}].tier}} has the lowest net retention: its customers of a year ago pay "
-        f"{{frames.tiers[{worst}].nrr:percent}} of what they paid"
-        if worst is not None
+        f"Churn took most from {{value_tiers[{worst}].tier_name}}: {{value_tiers[{worst}].retention.churn:brief_money}} of what "
+        f"its customers of a year ago paid; it kept {{value_tiers[{worst}].retention.grr:percent}} without expansion"
+        if known.get(worst, 0.0) < 0
         else "",
     )
 
@@ -358,7 +364,7 @@ PORTFOLIO = Page(
                         "Of the ARR": Cell("arr_share:percent", bar=True),
                         "Mean ARR": "average_arr:money",
                         "Mean score": "health:number",
-                        "NRR": "nrr:percent",
+                        "NRR of the tier a year ago": "nrr:percent",
                         "GRR": "grr:percent",
                     },
                     label="tiers",

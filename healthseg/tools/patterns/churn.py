@@ -230,11 +230,19 @@ class ChurnPatterns:
 
     # -- behaviours --------------------------------------------------------------------------
 
+    @cached_property
     def behaviours(self) -> list[Behaviour]:
         """Every sign that was tested, significant or not: those that the customer shows first, then the strongest."""
         significant = set(self.rows["key"])
         rows = [self._behaviour(sign, sign.name in significant) for sign in SIGNS]
         return sorted(rows, key=_first_shown)
+
+    @property
+    def churned_with(self) -> dict[str, float]:
+        """The share that churned after each warning sign; 0 where it is not known."""
+        tested = [] if self.study.churn_hypotheses.reason else self.behaviours
+        known = {each.sign: each.churned_with or 0.0 for each in tested}
+        return {sign.name: known.get(sign.name, 0.0) for sign in SIGNS if sign.kind == RISK}
 
     def _behaviour(self, sign: Sign, significant: bool) -> Behaviour:
         by_month = sign.shown(self.study.months, self.settings)

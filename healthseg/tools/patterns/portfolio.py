@@ -12,7 +12,7 @@ import pandas as pd
 
 from healthseg import rules
 from healthseg.clustering.bundles import PLUS
-from healthseg.clustering.churn_signs import BY_NAME, RISK, SIGNS, TOOL
+from healthseg.clustering.churn_signs import BY_NAME, TOOL
 from healthseg.clustering.pattern_words import (
     CHURN_KINDS,
     description,
@@ -29,6 +29,7 @@ from healthseg.metrics.counting import customers
 from healthseg.settings import fingerprint
 from healthseg.tools.base import Figure, Part
 from healthseg.tools.context import PortfolioContext
+from healthseg.tools.expansion import expansion_potential
 from healthseg.tools.next_actions import NextAction, NextActions
 from healthseg.tools.patterns import engagement
 from healthseg.tools.patterns.churn import ChurnPatterns, predictive_insights, recovery_rates
@@ -121,6 +122,7 @@ CUSTOMER_COLUMNS = [
     "arr",
     "currency",
     "expected_churned_arr",
+    "potential",
     "renewal_on",
     "csm_id",
 ]
@@ -190,7 +192,7 @@ class PatternRequest:
             persona_evidence=evidence,
             success_patterns=Figure(None, few) if few else self.churn.successes,
             risk_patterns=Figure(None, few) if few else self.churn.risks,
-            behaviours=Figure(None, few) if few else self.churn.behaviours(),
+            behaviours=Figure(None, few) if few else self.churn.behaviours,
             standing=Figure(None if few else self.churn.standing(), few or NO_CUSTOMER),
             anomalies=_or_not_requested(self.unusual),
             pattern_transitions={MOVE: recovery},
@@ -220,7 +222,7 @@ class PatternRequest:
 
     def _next_actions(self) -> list[NextAction]:
         """The customer's own, the first ones, none after its churn; of several customers the first action of those
-        that are likely to churn, then a talk with the largest that are ready to expand."""
+        that are likely to churn, then a talk with those that are ready to expand, renewals and the largest first."""
         most, client = self.portfolio.settings.next_actions_shown, self.scope.client_id
         known = NextActions.of(self.portfolio, self.scope.as_of)
         if client is not None:
@@ -229,10 +231,9 @@ class PatternRequest:
             return []
         ranked = self.context.ranked_by_loss(self.ahead.churn_candidates or [])
         urgent = list(itertools.islice(known.first_of(ranked), most - EXPANSIONS_NAMED))
-        amounts = self.context.money.amounts.reindex(self.ahead.expansion_candidates or [])
-        largest = amounts.sort_values(ascending=False, kind="stable").index
-        growth = known.first_of(largest, ("expansion",))
-        return [*urgent, *itertools.islice(growth, most - len(urgent))]
+        growth = known.ranked(self.ahead.expansion_candidates or [], ("expansion",))
+        actions = [*urgent, *growth[: most - len(urgent)]]
+        return sorted(actions, key=lambda action: -rules.SEVERITIES.index(action.severity))
 
     @cached_property
     def context(self) -> PortfolioContext:
@@ -471,8 +472,9 @@ class PatternRequest:
 
     def _customer_frame(self) -> pd.DataFrame:
         """Customers of the scope that show a significant sign of churn, or are candidates: the most expected churned ARR
-        first. ``warnings`` are all the warning signs that they show, significant ones first."""
-        keys = [*self.churn.risk_keys, *(sign.name for sign in SIGNS if sign.kind == RISK)]
+        first. ``warnings`` are all the warning signs that they show: significant ones, then those with most churn after them."""
+        after = self.churn.churned_with
+        keys = [*self.churn.risk_keys, *sorted(after, key=lambda key: -after[key])]
         now = {key: self.churn.showing(key) for key in keys}
         churn = set(self.ahead.churn_candidates or []) if self.ahead else set()
         expand = set(self.ahead.expansion_candidates or []) if self.ahead else set()
@@ -485,6 +487,7 @@ class PatternRequest:
                 "arr": context.money.amounts,
                 "currency": context.money.currency,
                 "expected_churned_arr": context.expected_churned_arr,
+                "potential": expansion_potential(context, self.scope.as_of)["potential"],
                 "renewal_on": on_day
                 + pd.to_timedelta(context.live["days_to_renewal"].astype(float), unit="D"),
                 "csm_id": context.static("csm_id", snapshot=True),

@@ -457,14 +457,15 @@ class EngagementPatterns(Result):
     def _of_customers(self) -> list[str]:
         insights, parts = self.predictive_insights, []
         churning = insights.likely_churn_candidates if insights else 0
-        if churning:
+        if churning and self.risk_patterns:
             verb = "is" if churning == 1 else "are"
             parts.append(
                 f"{counted(churning, 'customer')} {verb} at least twice as likely to churn as the average one"
             )
         if insights and insights.likely_expansion_candidates:
             ready = insights.likely_expansion_candidates
-            parts.append(f"{ready} {'is' if ready == 1 else 'are'} ready to expand")
+            verb = "is" if ready == 1 else "are"
+            parts.append(f"{ready if parts else counted(ready, 'customer')} {verb} ready to expand")
         if self.risk_patterns:
             parts.append(
                 f"the strongest sign of churn: {lower_first(self.risk_patterns[0].pattern)}"
@@ -482,7 +483,9 @@ class EngagementPatterns(Result):
                 f"the {words(best['name'])} gets a response in {percent(best['rate'])} of contacts, "
                 f"{words(last['name'])} in {percent(last['rate'])}"
             )
-        return parts or ["no customer stands out, and no sign of churn is significant"]
+        if self.risk_patterns == []:
+            parts.append("no sign of churn held when tested")
+        return parts or ["no customer stands out, and too few churned to test signs of it"]
 
     def summary(self) -> dict[str, Any]:
         names = {

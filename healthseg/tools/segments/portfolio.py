@@ -238,7 +238,9 @@ class SegmentationBuilder:
         own = self.figures[part.id]
         if self.options.recommendations:
             low = part.low if self.segmenter.metric == "score" and part.placed else None
-            advice = figures.strategy(self.context, rows.index, own | {"border": low})
+            # one threshold is enough: the segment's limit where it has one
+            ends = {"border": low} | ({"drop_to": None} if low else {})
+            advice = figures.strategy(self.context, rows.index, own | ends)
         else:
             advice = {name: Figure(None, NOT_REQUESTED) for name in STRATEGY}
         others = self.rows.drop(index=list(part.members))

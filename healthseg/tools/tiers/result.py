@@ -157,6 +157,7 @@ class Growth(Part):
 
     ready: int = Field(description="Customers that meet all readiness rules")
     ready_with_potential: int = Field(description="Those of them with a known potential above 0")
+    ready_potential: float | None = Field(description="ARR that they may come to pay more")
     idle_arr: float | None = Field(description="ARR of seats that nobody uses")
     idle_share: float | None = Field(description="That ARR as a share of all ARR")
     idle_arr_renewing: float | None = Field(description="The same of customers that renew soon")

@@ -203,6 +203,9 @@ def growth(run: TierRun) -> Growth:
     return Growth(
         ready=int(ready.sum()),
         ready_with_potential=int((ready & (frame["potential"] > 0)).sum()),
+        ready_potential=Figure(
+            round(float(frame["potential"][ready].sum()), 2) if known else None, reason
+        ),
         idle_arr=Figure(round(float(idle.sum()), 2) if known else None, reason),
         idle_share=Figure(rounded(idle.sum() / total) if known and total else None, reason),
         idle_arr_renewing=Figure(round(float(idle[soon].sum()), 2) if known else None, reason),
@@ -232,6 +235,7 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
     ready = run.context.expansion_readiness["ready"].reindex(members).fillna(False).astype(bool)
     loss = run.context.expected_churned_arr
     certain = float(run.arr.reindex(members)[notices].sum()) if addable else None
+    total = run.context.total_arr
     potential = run.potential["potential"].reindex(members).sum() if addable else None
     moved = None if run.since is None else tier_revenue(run, tier.tier_name)
     gap = None if pd.isna(staffing["gap"]) else int(staffing["gap"])
@@ -257,6 +261,9 @@ def rule_figures(run: TierRun, tier: ValueTier, staffing: dict[str, Any]) -> dic
         "healthy_score": settings.band_edges[1],
         "notices": int(notices.sum()),
         "notice_names": _named(run, members[notices], run.arr),
+        # where the amount is not known, every notice is brought up
+        "certain_percent": 100 * certain / total if certain is not None and total else 100.0,
+        "notice_min_percent": 100 * settings.notice_decision_min_share,
         "certain_words": "" if certain is None else f" on {run.written(certain)} ARR",
         **_idle_figures(run, members, tier.total_arr),
         "nrr_percent": None if moved is None or moved.nrr is None else 100 * moved.nrr,
