@@ -74,8 +74,8 @@ MUTANTS = {
     ),
     "another column": ("person_events:number", "api_events:number"),
     "a sentence with a number of its own": (
-        "over {usage_trends.weeks:number week}",
-        "over 11 weeks",
+        "after a break in {analysis_period.days:number day}",
+        "after a break in 11 days",
     ),
 }
 
