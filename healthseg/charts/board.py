@@ -63,7 +63,7 @@ def retention(frame: pd.DataFrame, nrr_target: float, grr_target: float) -> them
             canvas.layer(end, "text", text, x=x, y=up, text="text"),
         ]
     shown = [formats.day(known["month"].iloc[end]) for end in (0, -1)]
-    subtitle = f"Revenue retention over a year, at the end of each month from {shown[0]} to {shown[1]}; named: the largest churn between"
+    subtitle = f"Revenue retention over a year, at the end of each month from {shown[0]} to {shown[1]}; named: the largest churn"
     return canvas.picture(
         [*layers, *_events(known, months, low, x, up)],
         title,

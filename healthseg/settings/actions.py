@@ -26,6 +26,10 @@ class ActionSettings(Frozen):
     topics_after_notice: tuple[str, ...] = ("notice", "exit", "export", "invoice", "tickets")
     # who waits for an urgent ticket is not shown features, and is not asked to buy more
     topics_after_tickets: tuple[str, ...] = ("features", "expansion")
+    # renewals so near are closed together: a signature takes two weeks
+    closing_days: Days = 14
+    # nobody came for half a year: either the users are not linked, or it is no customer any more
+    doubtful_days: Days = 180
     # losing a tenth of all ARR with one customer misses any target of retention
     large_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     # what the team decides over many customers: within a week where money is leaving, else with the month's planning

@@ -22,7 +22,15 @@ from healthseg.metrics.milestones import states
 from healthseg.metrics.money_rows import open_invoices
 from healthseg.metrics.stages import history, portfolio_stage_spells, portfolio_time_in_stage
 from healthseg.periods import weekly
-from healthseg.rules import SEVERITIES, ActionRule, TriggeredRule, action_rules
+from healthseg.rules import (
+    NEXT_ACTIONS,
+    SEVERITIES,
+    ActionRule,
+    TriggeredRule,
+    action_rules,
+    listed,
+    triggered,
+)
 from healthseg.scoring.recoveries import Recoveries, recoveries
 from healthseg.scoring.scored_panel import portfolio_scores
 from healthseg.tools.context import PortfolioContext, panel_rows
@@ -140,7 +148,7 @@ class NextActions:
             text=outcome.text,
             why=item.reason(figures),
             severity=outcome.severity,
-            owner=word(self._managers.get(client_id)),
+            owner=self._owner(client_id),
             due_on=None if due is None else self.as_of + dt.timedelta(days=due),
             arr=number(figures["arr"]),
             currency=figures["currency"],
@@ -175,6 +183,42 @@ class NextActions:
             (again if seen[action.action] > OF_ONE_KIND else named).append(action)
         return sorted([*named, *again][: self.settings.next_actions_shown], key=_most_urgent)
 
+    def across(self, clients: Iterable[str]) -> list[TriggeredRule]:
+        """What is to be done with several customers at once: the renewals that are near, the most ARR first.
+
+        Their figures have the ``client_ids``, their ``owners``, and when the first and the last are due.
+        """
+        live, days = self.context.live, self.settings.closing_days
+        near = live["days_to_renewal"].astype(float).between(0, days)
+        near &= live["days_since_notice"].isna() & live.index.isin(list(clients))
+        amounts = self.context.money.amounts.reindex(live.index[near]).astype(float)
+        chosen = amounts.sort_values(ascending=False, kind="stable")
+        ahead = live["days_to_renewal"].astype(float)[chosen.index]
+        arr = float(chosen.sum()) if self.context.money.addable and chosen.notna().any() else None
+        words = formats.brief_money(arr, self.context.money.currency) if arr else "ARR unknown"
+        held = triggered(
+            NEXT_ACTIONS,
+            "portfolio_action",
+            {
+                "renewals": len(chosen),
+                "closing_days": days,
+                "renewing_names": listed(self.context.names[chosen.index].astype(str)) or None,
+                "renewing_arr_words": words,
+            },
+            self.settings.rules,
+        )
+        about = {
+            "client_ids": list(chosen.index),
+            "owners": list(dict.fromkeys(filter(None, map(self._owner, chosen.index)))),
+            "first_on": self._day(ahead.min()) if len(ahead) else None,
+            "due_on": self._day(ahead.max()) if len(ahead) else None,
+            "renewing_arr": arr,
+        }
+        return [item.model_copy(update={"figures": item.figures | about}) for item in held]
+
+    def _owner(self, client_id: str) -> str | None:
+        return word(self._managers.get(client_id))
+
     # -- figures ---------------------------------------------------------------------------
 
     def figures(self, client_id: str) -> dict[str, Any]:
@@ -197,6 +241,7 @@ class NextActions:
             **self._milestones.get(client_id, {}),
             **self._stages.get(client_id, {}),
             **settings.limits_in_rules,
+            "doubtful_days": settings.doubtful_days,
             "gave_notice": int(notice is not None),
             "notice_on": None if notice is None else formats.day(self._day(-notice)),
             "arr": amount,

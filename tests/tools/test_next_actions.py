@@ -212,3 +212,22 @@ def test_a_notice_and_money_that_is_late_are_named_with_their_figures_before_the
     assert rows.loc[("c0", "settle_invoice"), "why"].startswith("500 is 56 days overdue")
     assert "first_invoice" in rows.loc["c4"].index
     assert "first_invoice" not in rows.loc["c0"].index
+
+
+def test_renewals_that_are_near_are_one_action_of_the_portfolio_largest_first(portfolio) -> None:
+    """c3 renews in 28 days and c2 in 58, and c5 gave notice: within 60 days two are to close."""
+    assert hs.portfolio_health(portfolio).portfolio_actions == []
+    later = _portfolio({"closing_days": 60})
+    (action,) = hs.portfolio_health(later).portfolio_actions
+    assert action.figures["client_ids"] == ["c2", "c3"]
+    assert action.figures["renewing_arr"] == 24_000
+    assert action.figures["first_on"] == AS_OF + dt.timedelta(days=28)
+    assert "Close the 2 renewals of the next 60 days" in action.text
+
+
+def test_tickets_of_a_customer_that_nobody_uses_for_half_a_year_are_looked_into() -> None:
+    (rule,) = (item for item in action_rules({}) if item.rule.name == "check_account")
+    figures = {"days_since_last_person_event": 545, "open_tickets": 91, "doubtful_days": 180}
+    assert rule.rule.condition.holds(figures)
+    assert not rule.rule.condition.holds({**figures, "open_tickets": 0})
+    assert rule.reason(figures) == "91 tickets open, but no active user for 545 days"

@@ -17,7 +17,7 @@ from healthseg.reports.batches.job import ReportOutcome, report_name
 from healthseg.reports.html import scripting
 from healthseg.reports.html.navigation import LABELS, OF_ALL, card
 from healthseg.reports.html.writer import inert
-from healthseg.rules import counted
+from healthseg.rules import counted, listed
 
 Row = Mapping[str, Any]
 
@@ -148,8 +148,12 @@ def page(
         policy=scripting.policy([script]),
         title=f"The customers of {owner}" if owner else "The portfolio at a glance",
         verdict=_of_owner(overview, rows) if owner else overview.verdict(),
-        actions=[_action(action, reports) for action in overview.next_actions[:ACTIONS_SHOWN]],
+        actions=[
+            *(_across(action, managers) for action in overview.portfolio_actions),
+            *(_action(action, reports, managers) for action in overview.next_actions),
+        ][:ACTIONS_SHOWN],
         renewals=_renewals(rows),
+        renewing=f"{counted(len(_renewals(rows)), 'customer')}, {formats.amounts(_arr(_renewals(rows)))} ARR: the largest",
         renewal_days=RENEWAL_DAYS,
         renewals_shown=RENEWALS_SHOWN,
         renewal_columns=("Customer", "Score", "ARR", "Renewal"),
@@ -211,10 +215,27 @@ def _arr(rows: Sequence[Row]) -> dict[str, float]:
     return arr
 
 
-def _action(action: Any, reports: ReportFolder) -> dict[str, str]:
+def _across(action: Any, managers: Mapping[str, str] | None) -> dict[str, str]:
+    """What is to be done with several customers, as a line: what, who, and by when."""
+    known = action.figures
+    who = listed(formats.manager(owner, managers) for owner in known["owners"])
+    until = (
+        f"the first by {formats.day(known['first_on'])}, the last by {formats.day(known['due_on'])}"
+    )
+    return {
+        "text": formats.plain(action.text, 300),
+        "level": action.severity,
+        "about": formats.plain(" · ".join(filter(None, (who, until))), 600),
+    }
+
+
+def _action(
+    action: Any, reports: ReportFolder, managers: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """A next action as a line: whose, what, and by when, why and how much depends on it."""
     arr = f"{formats.brief_money(action.arr, action.currency)} ARR" if action.arr else ""
     about = [
+        formats.manager(action.owner, managers) if action.owner else "",
         f"by {formats.day(action.due_on)}" if action.due_on else "",
         action.why,
         arr if arr not in action.why else "",
@@ -230,10 +251,10 @@ def _action(action: Any, reports: ReportFolder) -> dict[str, str]:
 
 
 def _renewals(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows of the customers that renew within so many days, the next one first."""
+    """The rows of the customers that renew within so many days, the most ARR first."""
     due = (row for row in rows if row["renewal"] is not None)
     soon = [row for row in due if 0 <= row["renewal"] <= RENEWAL_DAYS]
-    return sorted(soon, key=lambda row: row["renewal"])
+    return sorted(soon, key=lambda row: (-row.get("arr", 0.0), row["renewal"]))
 
 
 def _template() -> jinja2.Template:

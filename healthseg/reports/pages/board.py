@@ -7,6 +7,7 @@ from typing import Any
 
 from healthseg.metrics.money import PARTS
 from healthseg.reports.pages.common import (
+    ACROSS,
     portfolio_about,
     renewals,
     window_notes,
@@ -370,7 +371,7 @@ def _levers(board: Any) -> tuple[Any, ...]:
         if change.uncontracted_customers
         else "",
     }
-    return (Facts({name: text for name, text in rows.items() if text}),)
+    return ACROSS, Facts({name: text for name, text in rows.items() if text})
 
 
 def _accounts_lead(board: Any) -> tuple[str, ...]:
@@ -378,7 +379,7 @@ def _accounts_lead(board: Any) -> tuple[str, ...]:
         return ("No ARR is known that could churn",)
     return (
         "These {accounts:count account} hold {change.of_accounts:brief_money} ({change.share_of_accounts:percent}) of the "
-        "expected churn; by urgency, then expected churn",
+        "expected churn; the most expected churn first",
     )
 
 

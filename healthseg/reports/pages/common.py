@@ -50,6 +50,19 @@ FIRST_ACTIONS = Points(
     ordered=True,
     empty="Nothing is urgent.",
 )
+
+
+def _owners(row: Row) -> str:
+    """Who acts on several customers at once, and by when."""
+    owners = range(len(row["figures"]["owners"]))
+    who = listed(f"{{figures.owners[{at}]:manager}}" for at in owners) or "nobody assigned"
+    return f"{who} · each before its day, the first on {{figures.first_on:day}}, the last on {{figures.due_on:day}}"
+
+
+# of portfolios' results with ``portfolio_actions``: what is done with several customers at once
+ACROSS = Points(
+    "portfolio_actions", "{text:prose}", under=_owners, severity="severity", ordered=True
+)
 # of portfolios' results with ``recommended_actions_detail`` and ``decide_by``: what the team decides, and by when
 DECISIONS = Points(
     "recommended_actions_detail",

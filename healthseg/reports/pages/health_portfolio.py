@@ -10,7 +10,7 @@ from healthseg.reports import layout
 from healthseg.reports.document import Markup, Node, Paragraph, static
 from healthseg.reports.figures import root
 from healthseg.reports.html.writer import inert_data, safe, written
-from healthseg.reports.pages.common import FIRST_ACTIONS, portfolio_about
+from healthseg.reports.pages.common import ACROSS, FIRST_ACTIONS, portfolio_about
 from healthseg.reports.spec import (
     LARGEST,
     Block,
@@ -215,7 +215,7 @@ def _movers_lead(health: PortfolioHealth) -> tuple[str, ...]:
 
     def most(side: str, verb: str) -> str:
         return (
-            f"{{movers_{side}[0].name}} {verb} most, by {{movers_{side}[0].change:signed}} to "
+            f"{{movers_{side}[0].name}} {verb} most, {{movers_{side}[0].change:signed}} points to "
             f"{{movers_{side}[0].score:number}}"
         )
 
@@ -325,7 +325,12 @@ def _warned(health: PortfolioHealth) -> str:
         return "How often the score was right, and how early, is in the score report card"
     return (
         "Of {scores_before_churn.customers:number customer} with a score that churned in the last year, the score "
-        "warned of {scores_before_churn.warned:number} a quarter before; the score report card has the rest"
+        "warned of {scores_before_churn.warned:number} a quarter before"
+        + (
+            ", and missed {scores_before_churn.missed:number} with {scores_before_churn.missed_arr:brief_money} ARR"
+            if health.scores_before_churn.missed and health.scores_before_churn.missed_arr
+            else ""
+        )
     )
 
 
@@ -338,7 +343,7 @@ PORTFOLIO = Page(
     about=(portfolio_about,),
     cards=_portfolio_cards,
     sections=(
-        Section("actions", "What to do next?", blocks=(FIRST_ACTIONS,)),
+        Section("actions", "What to do next?", blocks=(ACROSS, FIRST_ACTIONS)),
         Section("attention", "Who needs attention today?", _attention, _attention_blocks),
         Section(
             "movers",
@@ -398,6 +403,7 @@ PORTFOLIO = Page(
             "trust",
             "Can the score be trusted?",
             (
+                _warned,
                 "{scored_customers:number} of {total_customers:number live customer} have a score",
                 "Too new for a score: {provisional_customers:number customer}",
                 "On average {coverage:percent} of its inputs are known",

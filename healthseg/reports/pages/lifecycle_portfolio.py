@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from healthseg.reports.pages.common import DECISIONS, FIRST_ACTIONS, largest_first, portfolio_about
+from healthseg.reports.pages.common import (
+    ACROSS,
+    DECISIONS,
+    FIRST_ACTIONS,
+    largest_first,
+    portfolio_about,
+)
 from healthseg.reports.spec import (
     Block,
     Card,
@@ -234,6 +240,7 @@ PORTFOLIO = Page(
             "actions",
             "What to do next?",
             blocks=(
+                ACROSS,
                 FIRST_ACTIONS,
                 replace(DECISIONS, heading="Across the portfolio"),
                 READY_MOVES,

@@ -170,6 +170,7 @@ class HealthOfPortfolio:
             disagreements=_records(disagreements),
             input_coverage=_records(inputs),
             next_actions=self._next_actions(table),
+            portfolio_actions=NextActions.of(self.portfolio, self.as_of).across(table["client_id"]),
             scores_before_churn=scores_before_churn(self.portfolio, self.as_of, single),
             alerts=self._alerts(preferences),
         ).with_frames(
@@ -415,8 +416,7 @@ class HealthOfPortfolio:
 
     def _next_actions(self, table: pd.DataFrame) -> list[NextAction]:
         """The first action of the customers of whom it is urgent: the most severe first, then in the table's order."""
-        known = NextActions.of(self.portfolio, self.as_of)
-        first = known.first_of(table["client_id"])
+        first = NextActions.of(self.portfolio, self.as_of).first_of(table["client_id"])
         urgent = [action for action in first if action.severity in ("high", "critical")]
         urgent.sort(key=lambda action: -SEVERITIES.index(action.severity))
         return urgent[: self.settings.next_actions_shown]

@@ -512,12 +512,9 @@ class PortfolioHealth(Result):
     movers_up: list[dict[str, Any]] = Field(description="Largest rises")
     movers_down: list[dict[str, Any]] = Field(description="Largest falls")
     disagreements: list[dict[str, Any]] = Field(description="Where score and money disagree")
-    input_coverage: list[dict[str, Any]] = Field(
-        description="Customers of whom each input is known"
-    )
-    next_actions: list[NextAction] = Field(
-        default_factory=list, description="The first urgent action of the customers in order"
-    )
+    input_coverage: list[dict[str, Any]] = Field(description="Customers with each input known")
+    next_actions: list[NextAction] = Field(default_factory=list, description="What is urgent")
+    portfolio_actions: list[TriggeredRule] = Field(default_factory=list, description="For several")
     scores_before_churn: ScoresBeforeChurn | None = Field(
         default=None, description="How the year's churned customers scored a quarter before"
     )
@@ -537,6 +534,8 @@ class PortfolioHealth(Result):
         }
 
     def verdict(self) -> str:
+        from healthseg.tools.health.words import expected_loss, newly_below
+
         if not self.total_customers:
             return "The portfolio has no live customers"
         customers, average = counted(self.total_customers, "customer"), self.average_score
@@ -544,9 +543,11 @@ class PortfolioHealth(Result):
             known = formats.amounts(self.total_arr_by_currency)
             return f"{customers}{f' with {known} ARR' if known else ''}, no score yet"
         below = f"{self.at_risk_customers} below {self.risk_threshold:.0f}"
-        arr = formats.brief_money(self.at_risk_arr, self.currency) if self.at_risk_arr else ""
-        with_arr = f" with {arr} ARR" if arr else ""
-        return f"{customers}, average score {average:.0f}; {below}{with_arr}"
+        if self.at_risk_arr:
+            below += f" with {formats.brief_money(self.at_risk_arr, self.currency)} ARR"
+        after = newly_below(self.customers, self.risk_threshold, self.lookback_period_days)
+        after += expected_loss(self.at_stake, self.currency, self.at_stake_basis)
+        return f"{customers}, average score {average:.0f}; {below}{after}"
 
     def summary(self) -> dict[str, Any]:
         return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -288,3 +289,26 @@ def opportunity_of(row: Any, group: str) -> Opportunity:
         target_value=rounded(row.target),
         points=round(row.impact, 2),
     )
+
+
+def newly_below(rows: Sequence[Mapping[str, Any]], threshold: float, days: int) -> str:
+    """How many customers fell below the threshold within the look-back.
+
+    >>> newly_below([{"score": 50, "score_before": 70}, {"score": 50, "score_before": 40}], 60, 30)
+    ', 1 of them new in 30 days'
+    """
+    known = [(row["score"], row.get("score_before")) for row in rows]
+    new = sum(
+        now < threshold <= then
+        for now, then in known
+        if not (formats.is_missing(now) or formats.is_missing(then))
+    )
+    return f", {new} of them new in {days} days" if new else ""
+
+
+def expected_loss(amount: float | None, currency: str | None, basis: str | None) -> str:
+    """The ARR that is expected to churn, where its basis is a probability within so many days."""
+    horizon = re.match(r"probability of churn in (\d+ days)", basis or "")
+    if not amount or horizon is None:
+        return ""
+    return f"; {formats.brief_money(amount, currency)} expected to churn in {horizon[1]}"

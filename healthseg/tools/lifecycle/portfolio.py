@@ -166,6 +166,7 @@ class LifecycleOfPortfolio:
             stage_against_score=self._against_score(),
             decide_by=self.settings.decide_by(self.as_of),
             next_actions=self._next_actions(stuck, setbacks, contradictions),
+            portfolio_actions=NextActions.of(self.portfolio, self.day).across(self.live.index),
         ).with_frames(
             stages=table,
             over_time=self.over_time(),
@@ -394,16 +395,18 @@ class LifecycleOfPortfolio:
         setbacks: pd.DataFrame,
         ready: pd.DataFrame,
     ) -> list[TriggeredRule]:
-        delayed, fallen = (
-            rows[~rows["client_id"].isin(ready["client_id"])] for rows in (stuck, setbacks)
+        delayed, fallen, wrong = (
+            rows[~rows["client_id"].isin(ready["client_id"])]
+            for rows in (stuck, setbacks, contradictions)
         )
+        fallen = fallen[~fallen["client_id"].isin(contradictions["client_id"])]
         figures = {
             "customers": len(self.live),
             "stuck_names": _listed_names(delayed),
-            "disagreement_names": _listed_names(contradictions),
+            "disagreement_names": _listed_names(wrong),
             "setback_names": _listed_names(fallen.sort_values("arr", ascending=False)),
             "stuck": len(delayed),
-            "disagreements": len(contradictions),
+            "disagreements": len(wrong),
             "setbacks": len(fallen),
             "setbacks_recorded": len(setbacks),
             "window_days": self.lifecycle.recent_moves_days,

@@ -330,6 +330,9 @@ class PortfolioLifecycle(Result):
     recommended_actions: list[str] = Field(description="Recommendations, most severe first")
     recommended_actions_detail: list[TriggeredRule] = Field(description="The rules behind them")
     decide_by: dict[str, dt.date] = Field(description="By when, by the severity of an action")
+    portfolio_actions: list[TriggeredRule] = Field(
+        default_factory=list, description="What to do with several customers at once"
+    )
     next_actions: list[NextAction] = Field(
         description="What to do next with customers that are stuck, fell back or are contradicted"
     )
@@ -352,18 +355,24 @@ class PortfolioLifecycle(Result):
         if not stages:
             return f"{customers}, none with a recorded stage"
         text = f"{customers} in {counted(stages, 'stage')}"
-        fallen = len(self.setbacks)
-        if fallen:
-            arr = brief_money(self.setbacks_arr, self.currency)
-            text += f"; {fallen} fell back in {self.window_days} days and are still there"
-            text += f" ({arr} ARR)" if self.setbacks_arr else ""
-        if self.stuck_customers:
-            text += f"; {len(self.stuck_customers)} stuck"
         count = self.disagreements_customers
         if count:
             text += (
                 f"; the stage of {counted(count, 'customer')} does not fit contract, usage or score"
             )
+            text += f" ({brief_money(self.disagreements_arr, self.currency)} ARR)" * bool(
+                self.disagreements_arr
+            )
+        known = self.stage_against_score
+        ahead = known.renewing_soon - known.renewing_soon_in_stage if known else 0
+        if known and ahead:
+            text += f"; {ahead} of {counted(known.renewing_soon, 'renewal')} within 30 days are not in the stage “renewing”"
+        moved = {row["client_id"] for row in [*self.disagreements, *self.ready_moves]}
+        fallen = sum(row["client_id"] not in moved for row in self.setbacks)
+        if fallen:
+            text += f"; {fallen} fell back in {self.window_days} days and are still there"
+        if self.stuck_customers:
+            text += f"; {len(self.stuck_customers)} stuck"
         return text
 
     def summary(self) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from healthseg.charts import formats
 from healthseg.metrics.money import PARTS, movements
 from healthseg.metrics.spells import merged_into, spells_as_of
 from healthseg.periods import year_before
-from healthseg.rules import SEVERITIES
 from healthseg.tools.base import Figure
 from healthseg.tools.context import PortfolioContext
 from healthseg.tools.expansion import expansion_potential
@@ -135,6 +134,7 @@ class BoardOfPortfolio:
             predicted=self.predictions[0],
             predictions=self.predictions,
             past_predictions=past_predictions(self.predictions, settings.prediction_off_ratio),
+            portfolio_actions=NextActions.of(self.portfolio, self.as_of).across(context.live.index),
             accounts=accounts,
             change=self.what_would_change(accounts),
         ).with_frames(
@@ -349,7 +349,7 @@ class BoardOfPortfolio:
     # -- what to do ----------------------------------------------------------------------------
 
     def accounts(self) -> list[SavedAccount]:
-        """The accounts with the most expected churned ARR, each with its play, the most urgent first; new customers are not lost yet."""
+        """The accounts with the most expected churned ARR, each with its play; new customers are not lost yet."""
         actions, loss = (
             NextActions.of(self.portfolio, self.as_of),
             self.context.expected_churned_arr,
@@ -381,7 +381,7 @@ class BoardOfPortfolio:
                     effect=play.effect,
                 )
             )
-        return sorted(rows, key=lambda row: -SEVERITIES.index(row.severity))
+        return rows
 
     def what_would_change(self, accounts: list[SavedAccount]) -> WhatWouldChange:
         expected, total = self.context.expected_churned_arr, None

@@ -10,7 +10,7 @@ from pydantic import Field
 from healthseg.charts import formats
 from healthseg.metrics.money import PARTS
 from healthseg.rules import counted
-from healthseg.tools.base import Figure, Part, Result
+from healthseg.tools.base import Figure, Part, Result, TriggeredRule
 from healthseg.tools.next_actions import NextAction
 from healthseg.tools.renewals import RenewalRisk
 from healthseg.tools.revenue import PredictedAndHappened, ScoresBeforeChurn
@@ -309,6 +309,9 @@ class Board(Result):
     )
     past_predictions: PastPredictions | None = Field(
         description="What they say together; null where no two were possible"
+    )
+    portfolio_actions: list[TriggeredRule] = Field(
+        default_factory=list, description="What to do with several customers at once"
     )
     accounts: list[SavedAccount] = Field(
         description="Accounts to save, the most expected loss first"
