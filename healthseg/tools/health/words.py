@@ -297,11 +297,9 @@ def newly_below(rows: Sequence[Mapping[str, Any]], threshold: float, days: int) 
     >>> newly_below([{"score": 50, "score_before": 70}, {"score": 50, "score_before": 40}], 60, 30)
     ', 1 of them new in 30 days'
     """
-    known = [(row["score"], row.get("score_before")) for row in rows]
+    known = [(number(row["score"]), number(row.get("score_before"))) for row in rows]
     new = sum(
-        now < threshold <= then
-        for now, then in known
-        if not (formats.is_missing(now) or formats.is_missing(then))
+        now is not None and then is not None and now < threshold <= then for now, then in known
     )
     return f", {new} of them new in {days} days" if new else ""
 
