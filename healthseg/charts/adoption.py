@@ -34,8 +34,8 @@ def _by_category(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _how_often(row: dict[str, Any]) -> str:
-    known = not formats.is_missing(row["usage_frequency"])
-    return "{rate:percent} of users" + " · each {usage_frequency}" * known
+    known = not formats.is_missing(row["median_active_days"])
+    return "{rate:percent} of users" + " · {median_active_days:number day} in four weeks" * known
 
 
 def _most_and_least(frame: pd.DataFrame, whose: str) -> str:

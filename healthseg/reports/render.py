@@ -35,7 +35,7 @@ EMPTY = "The portfolio has no live customers"
 
 # What is said of how sure a page is, of every page.
 SURE = (
-    "{coverage:percent} of the inputs are known",
+    "{coverage:percent} of this page’s inputs are known",
     lambda result: (
         "{not_measured:count figure} could not be measured; the reasons are under “How this was computed”"
         if getattr(result, "not_measured", None)
@@ -254,23 +254,22 @@ class ReportPage:
             texts = (*texts, *self._overrides(provisional=True))
         return document.Paragraph(sentences(texts, self.scope, self.result))
 
-    def footer(self) -> Output:
-        """How sure the page is, and where its figures come from: data, settings, version."""
+    def _made_with(self) -> document.Folded:
+        """Which data, version and settings give the page again, behind a fold."""
         import healthseg
 
-        source = spec.Facts(
-            {
-                "As of": "{as_of:day}",
-                "Data until": "{data_until:day}",
-                "Fingerprint": "{fingerprint}",
-            }
-        )
         own = self._differing()
+        source = layout.facts(spec.Facts({"Fingerprint": "{fingerprint}"}), self.scope, self.result)
         settings = () if own else (("Settings", static("all at their defaults")),)
         package = document.FactList((("healthseg", static(healthseg.__version__)), *settings))
+        parts = (*source, package, *((own,) if own else ()))
+        return document.Folded(static("Version and settings"), parts)
+
+    def footer(self) -> Output:
+        """How sure the page is, and of when its data are."""
+        source = spec.Facts({"As of": "{as_of:day}", "Data until": "{data_until:day}"})
         sure = (document.Title(static("How sure?")), self._sure())
-        nodes = (*sure, *layout.facts(source, self.scope, self.result), package)
-        nodes = (*nodes, own) if own else nodes
+        nodes = (*sure, *layout.facts(source, self.scope, self.result), self._made_with())
         footer = f'<div class="hs-footer">{writer.written(nodes)}</div>'
         text = f"as of {self.result.as_of}, {self.result.fingerprint}"
         return Output([document.Markup(footer, nodes)], text)

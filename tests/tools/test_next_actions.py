@@ -231,3 +231,10 @@ def test_tickets_of_a_customer_that_nobody_uses_for_half_a_year_are_looked_into(
     assert rule.rule.condition.holds(figures)
     assert not rule.rule.condition.holds({**figures, "open_tickets": 0})
     assert rule.reason(figures) == "91 tickets open, but no active user for 545 days"
+
+
+def test_after_a_notice_there_is_no_renewal_with_a_score(portfolio) -> None:
+    health = hs.calculate_health_score(portfolio, "c5")
+    texts = [each.text for each in health.risk_indicators_detail]
+    assert health.current_health_score < 60 and "Notice was given 8 days ago" in texts
+    assert not any("Renewal" in text for text in [*texts, *(a.text for a in health.alerts)])

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 BOARD, CUSTOMER_360 = "board", "customer_360"
 BEHIND_THE_BOARD = {"calculate_health_score", "segment_by_value_tier"}
-OF_LIVE = {"segment_customers", "segment_by_value_tier", "track_usage_engagement"}
+OF_LIVE = {
+    "segment_customers",
+    "segment_by_value_tier",
+    "track_usage_engagement",
+    "analyze_engagement_patterns",
+}
 CHARTS = ("auto", "static", "interactive")
 _CLIENT, _PAGE = "client_id", re.compile(r"[A-Za-z0-9_-]{1,80}")
 CADENCE = {

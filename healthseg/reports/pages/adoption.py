@@ -162,7 +162,7 @@ OWN_FEATURES = Table(
         "Category": "feature_category:words",
         "Of active users": Cell("adoption_rate:percent", bar=True),
         "Users": "users:number",
-        "How often one uses it": "usage_frequency:words",
+        "Active days of a typical user": "median_active_days:number",
         "Days to first use": "average_time_to_first_use_days:number",
     },
     label="features",

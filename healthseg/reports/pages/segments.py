@@ -65,7 +65,11 @@ def _customer_cards(segmentation: Segmentation) -> tuple[Card, ...]:
             "Score",
             "{customer_standing.score:number}",
             lambda run: (
-                "trend {customer_standing.trend}" if run.customer_standing.trend else "no trend yet"
+                "capped by its notice"
+                if run.customer_standing.gave_notice
+                else "trend {customer_standing.trend}"
+                if run.customer_standing.trend
+                else "no trend yet"
             ),
         ),
         Card("ARR", "{customer_standing.arr:brief_money}"),

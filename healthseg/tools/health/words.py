@@ -248,6 +248,7 @@ def rule_figures(
         "arr_change_min_percent": 100 * settings.min_arr_change_share,
         "healthy_score": settings.band_edges[1],
         "renewal_days": figures.get("days_to_renewal"),
+        "gave_notice": int(figures.get("days_since_notice") is not None),
         "champion_percent": in_percent(figures.get("champion_share")),
         "top_user_percent": in_percent(figures.get("top_user_share_28d")),
         "seat_percent": in_percent(figures.get("seat_utilisation")),

@@ -443,8 +443,14 @@ class EngagementPatterns(Result):
         shown = [each.behaviour for each in self.behaviours or [] if each.shown_by_customer]
         warned = [lower_first(name) for name in shown[: min(standing.warning_signs, NAMED)]]
         parts.append(counted(standing.warning_signs, "warning sign"))
-        if standing.warning_signs_of_retained is not None:
-            parts[0] += f" ({standing.warning_signs_of_retained:.1f} at retained customers)"
+        usual = standing.warning_signs_of_retained
+        if usual is not None and standing.warning_signs < usual + 1 and not standing.gave_notice:
+            parts[0] = (
+                f"no more warning signs than retained customers ({standing.warning_signs}, on average {usual:.1f})"
+            )
+            warned = []
+        elif usual is not None:
+            parts[0] += f" ({usual:.1f} at retained customers)"
         if warned:
             parts[0] += f": {', '.join(warned)}"
         if standing.gave_notice:
