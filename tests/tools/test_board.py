@@ -11,7 +11,6 @@ import pytest
 from healthseg.metrics.money import PARTS
 from healthseg.metrics.panels import tiers_at
 from healthseg.reports.pages.common import window_notes
-from healthseg.rules import SEVERITIES
 from healthseg.scoring.churn.expected import portfolio_base_rates
 from healthseg.testing import tiny_portfolio
 from healthseg.tools.base import Figure
@@ -178,8 +177,7 @@ def test_past_predictions_say_how_to_read_the_next_one(board) -> None:
 
 def test_accounts_to_save_are_the_largest_expected_losses_each_with_a_play(board) -> None:
     losses = [row.expected_churned_arr for row in board.accounts]
-    order = [(-SEVERITIES.index(row.severity), -row.expected_churned_arr) for row in board.accounts]
-    assert order == sorted(order)
+    assert losses == sorted(losses, reverse=True)
     assert all(row.play and row.why for row in board.accounts)
     assert board.change.of_accounts == pytest.approx(sum(losses), abs=0.05)
 
@@ -190,8 +188,10 @@ def test_the_gap_to_the_target_is_an_amount_and_expected_churn_has_a_range(board
     assert (board.nrr_gap, board.grr_gap) == (pytest.approx(-25), pytest.approx(-15))
     change = board.change
     assert change.lower <= change.expected_churned_arr <= change.upper
-    then = board.months[-4]
-    assert board.compared_on == then.month.date()
+    assert change.accounts_points == pytest.approx(change.of_accounts / 2_000, abs=0.05)
+    (then,) = (row for row in board.months if row.month.date() == board.compared_on)
+    assert board.compared_on.month % 3 == 0 and then.month.is_quarter_end
+    assert 60 <= (board.as_of - board.compared_on).days < 153
     assert board.arr_change == pytest.approx(board.months[-1].end - then.end)
 
 

@@ -181,7 +181,13 @@ def _predicted_lead(board: Any) -> tuple[str, ...]:
     return (
         f"{ANSWERS.get(past.outcome, '')}: on {{predicted.predicted_on:day}} we expected {{predicted.expected_arr:brief_money}} to "
         "churn or give notice by {predicted.until:day} ({predicted.lower:brief_money} to {predicted.upper:brief_money}), and "
-        "{predicted.churned_arr:brief_money} did" + OUTCOMES.get(past.outcome, ""),
+        "{predicted.churned_arr:brief_money} did"
+        + OUTCOMES.get(past.outcome, "")
+        + (
+            "; {predicted.times_churned:number.1} times as much was expected"
+            if past.times_churned and past.outcome == "below"
+            else ""
+        ),
         "Of the last {past_predictions.quarters:number} predictions {past_predictions.within:number} held"
         if board.past_predictions is not None
         else "",
@@ -337,10 +343,23 @@ def _change(board: Any) -> tuple[str, ...]:
         return ("Neither ARR nor a churn rate is known",)
     return (
         "The NRR target of {nrr_target:percent} is {change.nrr_gap_arr:brief_money} of ARR away"
+        + _reachable(change)
         if change.nrr_gap_arr
         else "The NRR target of {nrr_target:percent} is reached"
         if board.nrr is not None
         else "",
+    )
+
+
+def _reachable(change: Any) -> str:
+    """Whether the expansion that is ready closes the gap; saving accounts keeps it from growing."""
+    if change.ready_potential is None:
+        return ""
+    enough = change.ready_potential >= change.nrr_gap_arr
+    return (
+        ": the expansion that is ready would reach it, if nothing more churned"
+        if enough
+        else ": it is out of reach with the expansion that is ready ({change.ready_potential:brief_money}), even if nothing more churned"
     )
 
 
@@ -349,6 +368,11 @@ def _levers(board: Any) -> tuple[Any, ...]:
     rows = {
         "Save": "up to {change.of_accounts:brief_money} of the expected churn of {change.expected_churned_arr:brief_money} is in the "
         "{accounts:count account} below"
+        + (
+            ": {change.accounts_points:number.1} of {change.expected_points:number.1} points of NRR"
+            if change.accounts_points is not None and change.expected_points is not None
+            else ""
+        )
         if board.accounts
         else "",
         "Expand": "{change.ready:number customer} with {change.ready_arr:brief_money} ARR "
@@ -356,6 +380,11 @@ def _levers(board: Any) -> tuple[Any, ...]:
         + " ready"
         + (
             " and may come to pay {change.ready_potential:brief_money} more"
+            + (
+                ": {change.ready_points:signed.1} points of NRR"
+                if change.ready_points is not None
+                else ""
+            )
             if change.ready_potential
             else ""
         )

@@ -387,10 +387,12 @@ class PortfolioMilestones(Result):
         arr = formats.brief_money(self.customers_late_arr, self.currency)
         with_arr = f", with {arr} ARR" if self.customers_late_arr else ""
         long = self.customers_long_overdue
-        long_ago = f", {long} of them for more than {self.record_days} days" if long else ""
+        lately = self.customers_late - long
+        long_ago = f", {long} more for longer" if long else ""
+        since = f" by at most {self.record_days} days" if long else ""
         text = (
-            f"{self.customers_late} of {customers} {'is' if self.customers_late == 1 else 'are'} late with a "
-            f"required milestone{with_arr}{long_ago}; {self.customers_blocked} blocked"
+            f"{lately} of {customers} {'is' if lately == 1 else 'are'} late with a required milestone{since}{long_ago}"
+            f"{with_arr}{' in all' if with_arr and long else ''}; {self.customers_blocked} blocked"
         )
         first = self.next_actions[0].name if self.next_actions else ""
         return text + (f"; begin with {first}" if first else "")

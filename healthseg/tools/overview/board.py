@@ -155,13 +155,16 @@ class BoardOfPortfolio:
         }
 
     def _since_a_quarter(self, last: pd.Series, why: str) -> dict[str, Any]:
-        """What changed since the month's end a quarter ago."""
-        if len(self.months) <= QUARTER_MONTHS:
+        """What changed since the end of a quarter, the last one that is over for two months or more."""
+        months = self.months["month"].iloc[:-1]
+        settled = pd.Timestamp(self.as_of) - pd.DateOffset(months=QUARTER_MONTHS - 1)
+        ends = months[months.dt.is_quarter_end & (months <= settled)]
+        if not len(ends):
             return {
                 "compared_on": None,
                 **dict.fromkeys(("arr_change", "nrr_change", "grr_change"), Figure(None, why)),
             }
-        then = self.months.iloc[-1 - QUARTER_MONTHS]
+        then = self.months.loc[ends.index[-1]]
         return {
             "compared_on": then["month"].date(),
             "arr_change": Figure(rounded(last["end"] - then["end"], 2), why),
@@ -334,7 +337,15 @@ class BoardOfPortfolio:
             churned=len(churned),
             churned_arr=Figure(None if arr is None else round(arr, 2), NO_ARR),
             outcome=Figure(_outcome(arr, values["lower"], values["upper"]), NO_RATE),
+            times_churned=self._times(values["expected_arr"], arr),
             **values,
+        )
+
+    def _times(self, expected: Any, happened: float | None) -> Figure:
+        """How many times what churned was expected."""
+        known = happened and not isinstance(expected, Figure)
+        return Figure(
+            round(expected / happened, 2) if known else None, "nothing churned, or no expectation"
         )
 
     def _lost(self, then: dt.date, until: dt.date) -> pd.Series:
@@ -408,6 +419,9 @@ class BoardOfPortfolio:
             upper=Figure(high, NO_RATE),
             interval_level=self.settings.interval_level,
             nrr_gap_arr=Figure(self._nrr_gap(), NO_YEAR),
+            expected_points=Figure(self._points(total), NO_YEAR),
+            accounts_points=Figure(self._points(saved), NO_YEAR),
+            ready_points=Figure(self._points(self._sum(more)), NO_YEAR),
             idle_arr=Figure(self._sum(idle), NO_SEATS),
             renewal_days=self.settings.idle_seats_renewal_days,
             of_accounts=round(saved, 2),
@@ -427,6 +441,11 @@ class BoardOfPortfolio:
         if not start or pd.isna(last["nrr"]):
             return None
         return round(max(0.0, self.settings.nrr_target - float(last["nrr"])) * start, 2)
+
+    def _points(self, amount: float | None) -> float | None:
+        """An amount in points of NRR: of the ARR of a year ago."""
+        start = float(self.bridge["start"].sum()) if "start" in self.bridge else 0.0
+        return None if amount is None or not start else round(100 * amount / start, 1)
 
     def _sum(self, amounts: pd.Series) -> float | None:
         known = amounts.astype(float).dropna()

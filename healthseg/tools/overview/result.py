@@ -211,6 +211,9 @@ class PredictedArr(PredictedAndHappened):
     outcome: Literal["below", "within", "above"] | None = Field(
         description="Where the churned ARR lies of the interval"
     )
+    times_churned: float | None = Field(
+        default=None, description="Expected ARR over what churned or gave notice"
+    )
 
 
 class PastPredictions(Part):
@@ -255,6 +258,11 @@ class WhatWouldChange(Part):
     nrr_gap_arr: float | None = Field(
         description="ARR of the customers of a year ago that is missing to the NRR target; 0 where it is reached"
     )
+    expected_points: float | None = Field(
+        description="The expected churned ARR in points of NRR (of the ARR of a year ago)"
+    )
+    accounts_points: float | None = Field(description="Of the accounts to save, in points of NRR")
+    ready_points: float | None = Field(description="Of ready_potential, in points of NRR")
     idle_arr: float | None = Field(
         description="ARR of seats that nobody uses, of customers that renew within renewal_days"
     )
