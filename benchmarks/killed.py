@@ -158,7 +158,7 @@ class Stage:
     def _work(self, words: list[str]) -> int:
         from healthseg.cli.main import main as command
         from healthseg.integrations.mixpanel.sync import Sync
-        from healthseg.settings.mixpanel import MixpanelSettings
+        from healthseg.settings.operator import MixpanelSettings
 
         if words != ["SYNC"]:
             return command(words)

@@ -69,7 +69,7 @@ def serve(events: int, port: object) -> None:
 def synced(folder: str, port: int, result: object) -> None:
     """Syncs the day in a process of its own; sends the outcome, seconds and megabytes."""
     from healthseg.integrations.mixpanel.sync import Sync
-    from healthseg.settings.mixpanel import MixpanelSettings
+    from healthseg.settings.operator import MixpanelSettings
 
     settings = MixpanelSettings(
         api_url=f"http://127.0.0.1:{port}", account_key="company", event_timezone="UTC"

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from healthseg.settings import Settings
-from healthseg.settings.patterns import PatternSettings
+from healthseg.settings.segments import PatternSettings
 from healthseg.statistics.multiplicity import benjamini_hochberg
 
 COLUMNS = ["key", "support", "n", "prevalence", "base_rate", "lift", "lower", "upper", "p"]

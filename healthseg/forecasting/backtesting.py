@@ -11,7 +11,7 @@ import pandas as pd
 from healthseg.forecasting import frames
 from healthseg.forecasting.frames import Bounds, Series, SeriesSet
 from healthseg.forecasting.series import DEFAULTS, SeriesFit, fit_series, naive_fit
-from healthseg.settings.forecasting import ForecastSettings
+from healthseg.settings.statistics import ForecastSettings
 
 MODELS = ("forecast", "naive", "seasonal naive")
 METRICS = ["mase", "smape", "coverage", "width"]

@@ -21,7 +21,7 @@ import numpy as np
 import scipy
 
 from healthseg.forecasting.seasons import Season, find_seasons
-from healthseg.settings.forecasting import ForecastSettings
+from healthseg.settings.statistics import ForecastSettings
 
 LEVEL_GRID = np.r_[0.02, 0.05, np.arange(2, 20) / 20, 0.98]
 DAMPED_LEVELS = (0.05, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)

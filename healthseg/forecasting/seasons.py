@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.settings.forecasting import ForecastSettings
+from healthseg.settings.statistics import ForecastSettings
 
 
 @dataclass(frozen=True)

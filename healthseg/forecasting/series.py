@@ -21,7 +21,7 @@ from healthseg.forecasting import frames
 from healthseg.forecasting.frames import Bounds
 from healthseg.forecasting.models import Candidate, candidates, naive, weigh
 from healthseg.forecasting.seasons import Season, closed_ahead, find_seasons
-from healthseg.settings.forecasting import ForecastSettings
+from healthseg.settings.statistics import ForecastSettings
 from healthseg.statistics.rates import student_errors
 from healthseg.statistics.robust import MAD_TO_SD
 

@@ -16,16 +16,10 @@ from pydantic import Field, ValidationError, field_validator
 
 from healthseg.errors import InvalidParameters, require_known
 from healthseg.rules import SEVERITIES
-from healthseg.settings.actions import ActionSettings
-from healthseg.settings.adoption import AdoptionSettings
 from healthseg.settings.base import Frozen, fingerprint, merged
-from healthseg.settings.churn import ChurnSettings
 from healthseg.settings.data import DataSettings
-from healthseg.settings.forecasting import ForecastSettings
-from healthseg.settings.lifecycle import STAGES, LedgerPlace, Lifecycle, Outbox
+from healthseg.settings.lifecycle import STAGES, LedgerPlace, Lifecycle, MilestoneSettings, Outbox
 from healthseg.settings.metrics import MetricSettings
-from healthseg.settings.milestones import MilestoneSettings
-from healthseg.settings.patterns import PatternSettings
 from healthseg.settings.scorecard import (
     BANDS,
     COMPONENTS,
@@ -37,11 +31,17 @@ from healthseg.settings.scorecard import (
     Variant,
     merged_card,
 )
-from healthseg.settings.scoring import ScoringSettings
-from healthseg.settings.segments import SegmentSettings
-from healthseg.settings.statistics import StatisticsSettings
-from healthseg.settings.tiers import TIER_STRATEGIES, TierSettings, TierStrategy, tier_names
-from healthseg.settings.usage import UsageSettings
+from healthseg.settings.scoring import ActionSettings, ChurnSettings, ScoringSettings
+from healthseg.settings.segments import (
+    TIER_STRATEGIES,
+    PatternSettings,
+    SegmentSettings,
+    TierSettings,
+    TierStrategy,
+    tier_names,
+)
+from healthseg.settings.statistics import ForecastSettings, StatisticsSettings
+from healthseg.settings.usage import AdoptionSettings, UsageSettings
 
 
 class RecordSettings(Frozen):

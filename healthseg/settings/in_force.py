@@ -25,7 +25,6 @@ from healthseg.errors import (
 )
 from healthseg.settings import trust
 from healthseg.settings.base import merged, toml_content
-from healthseg.settings.mixpanel import MixpanelSettings
 from healthseg.settings.operator import (
     NAMED,
     SECRETS,
@@ -34,6 +33,7 @@ from healthseg.settings.operator import (
     InputLimits,
     LimitSettings,
     McpSettings,
+    MixpanelSettings,
     ReportSettings,
     Secret,
     private,

@@ -1,13 +1,18 @@
-"""The health score: scorecards, coverage, ramp, caps, bands, peers, trend; how it is held against churn."""
+"""The health score: scorecards, coverage, ramp, caps, bands, peers, trend; how it is held against churn.
+
+The churn model, and the next actions that follow from a score.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from healthseg import rules as engine
 from healthseg.settings.base import Frozen
 from healthseg.settings.scorecard import (
     COMPONENTS,
@@ -227,3 +232,116 @@ class ScoringSettings(Frozen):
             for variant in self.scorecard_variants
         )
         return self.model_copy(update={"scorecard": card, "scorecard_variants": variants})
+
+
+class ChurnSettings(Frozen):
+    """The churn model: horizon, leads, what it needs to be tried, how its gate decides."""
+
+    churn_horizon_days: Annotated[int, Field(ge=1, le=365)] = 90
+    # sd of the log odds of churn between customers of one tier, where no model estimates it: a perfect model of such
+    # a spread has an AUC of 0.76, what churn models of subscriptions commonly reach
+    churn_spread_log_odds: Annotated[float, Field(gt=0, le=3)] = 1.0
+    # sd of the log odds between customers that a model cannot tell apart: what nothing measured shows
+    churn_unobserved_log_odds: Annotated[float, Field(ge=0, le=3)] = 0.45
+    # too late to act on: losses within them teach nothing
+    churn_lead_days: Annotated[int, Field(ge=0, le=90)] = 0
+    # without a model, "confidence" is the chance that the customer's own probability lies within this factor of the
+    # tier's base rate
+    churn_confidence_factor: Annotated[float, Field(gt=1, le=10)] = 2.0
+    # churned customers under which a model is not even tried
+    churn_min_churned: Annotated[int, Field(ge=2)] = 10
+    # likelihood ratio against no signal that the gate requires. It bounds the share of portfolios without signal whose
+    # gate ever says yes by 4 %; on 24 monthly looks it was 1.0 to 1.6 %, on 48 1.8 % (docs/evidence.md)
+    churn_gate_evidence: Annotated[float, Field(gt=1)] = 25.0
+    # held-out losses around which the gate requires the least
+    churn_gate_tuned_losses: Annotated[float, Field(gt=0)] = 10.0
+    # losses from which on a logistic regression without directions and boosted trees are fitted too: fewer teach
+    # neither, and their held-out predictions would be noise
+    churn_rivals_min_churned: Annotated[int, Field(ge=10)] = 30
+    # revenue that is expected of a customer: over a stated time, since hazards that were watched for a year or two say
+    # little of later years; discounted at what capital costs a software company
+    lifetime_years: Annotated[int, Field(ge=1, le=10)] = 3
+    discount_rate: Annotated[float, Field(ge=0, lt=1)] = 0.10
+    # a team's own classifier in place of all candidates, by its name: an entry point of the group healthseg.models that
+    # is installed, or one that ChurnModel.register made known; empty: the package's candidates
+    churn_estimator: str = ""
+    # the prior of the directed hazard's share of the log odds is this power of it
+    churn_directed_prior: Annotated[float, Field(ge=0)] = 3.0
+    # what teaches the model of a held-out date: dates before it, and customers that churned on them
+    churn_origin_min_dates: Annotated[int, Field(ge=1)] = 3
+    churn_origin_min_churned: Annotated[int, Field(ge=1)] = 5
+    churn_max_origins: Annotated[int, Field(ge=1)] = 24  # the last two years of held-out dates
+    # held-out losses and dates from which on a longer horizon is no extrapolation
+    churn_horizon_min_churned: Annotated[int, Field(ge=1)] = 20
+    churn_horizon_min_dates: Annotated[int, Field(ge=1)] = 6
+    # a driver is named where 9 of 10 draws have its sign, and where it moves the odds at least so far
+    churn_driver_min_sds: Annotated[float, Field(ge=0)] = 1.28
+    churn_driver_min_odds_ratio: Annotated[float, Field(ge=1)] = 1.05
+    churn_max_drivers: Annotated[int, Field(ge=1)] = 5
+    # churn_risk_level is low, medium, high below so many times the portfolio's base rate, else critical
+    churn_risk_base_rates: tuple[float, float, float] = (1.0, 2.0, 4.0)
+    # absolute correlation from which on metrics are explained as one: apart, their signs are artefacts of each other
+    churn_kindred_correlation: Annotated[float, Field(gt=0, lt=1)] = 0.7
+
+
+Days = Annotated[int, Field(ge=1)]
+
+
+class ActionSettings(Frozen):
+    """Next actions: reviews, records to close, how many a page shows, a team's own rules."""
+
+    # a team's own rules by name, over those of rules/actions.toml: fields by name, false removes one
+    next_actions: dict[str, dict[str, Any] | bool] = {}
+    # a team's own rules of the tools, over those of rules/<tool>.toml: by tool, kind and name, as in health.alert.few_users
+    rules: dict[str, dict[str, dict[str, dict[str, Any] | bool]]] = {}
+    # what a manager reads and does on a day
+    next_actions_shown: Annotated[int, Field(ge=1)] = 5
+    # what is left to do with a customer that gave notice: the answer, the end, and what is open between the two
+    topics_after_notice: tuple[str, ...] = ("notice", "exit", "export", "invoice", "tickets")
+    # who waits for an urgent ticket is not shown features, and is not asked to buy more
+    topics_after_tickets: tuple[str, ...] = ("features", "expansion")
+    # renewals so near are closed together: a signature takes two weeks
+    closing_days: Days = 14
+    # nobody came for half a year: either the users are not linked, or it is no customer any more
+    doubtful_days: Days = 180
+    # losing a tenth of all ARR with one customer misses any target of retention
+    large_arr_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    # what the team decides over many customers: within a week where money is leaving, else with the month's planning
+    decision_days: dict[str, Days] = {"critical": 7, "high": 14, "medium": 30, "low": 60}
+    # a business review a quarter where a manager has few customers, one a year where many
+    review_days: dict[str, Days] = {
+        "Enterprise": 90,
+        "Corporate": 90,
+        "Mid-Market": 180,
+        "SMB": 365,
+        "Micro": 365,
+    }
+    # tiers of other names: twice a year
+    review_days_otherwise: Days = 180
+    review_kinds: tuple[str, ...] = ("executive_review", "business_review", "review", "qbr")
+    # an open record half a year late of a customer that did nearly everything (7 of 8) was not maintained
+    stale_record_days: Days = 180
+    stale_record_completed_share: Annotated[float, Field(gt=0, le=1)] = 0.875
+    # the board: targets of net and gross revenue retention over 12 months, as good B2B subscriptions reach them
+    nrr_target: Annotated[float, Field(gt=0)] = 1.1
+    grr_target: Annotated[float, Field(gt=0)] = 0.9
+    # names beside each bar of the ARR bridge, and accounts that a board can follow
+    bridge_names: Annotated[int, Field(ge=1)] = 5
+    accounts_to_save: Annotated[int, Field(ge=1)] = 10
+    # a churned customer's score is shown as it was a quarter before, when it could have been saved
+    churned_score_days: Days = 90
+    # a year's expected churn is too high, or too low, where it is off by this factor: less is chance, since
+    # a few large customers decide the sum
+    prediction_off_ratio: Annotated[float, Field(gt=1)] = 1.25
+
+    def decide_by(self, as_of: dt.date) -> dict[str, dt.date]:
+        """By when the team decides on an action over many customers, by its severity."""
+        return {
+            severity: as_of + dt.timedelta(days=days)
+            for severity, days in self.decision_days.items()
+        }
+
+    @field_validator("rules")
+    @classmethod
+    def _checked(cls, rules: engine.OwnRules) -> engine.OwnRules:
+        return engine.checked(rules)

@@ -10,7 +10,7 @@ import pytest
 
 from healthseg.data.portfolio import Portfolio
 from healthseg.integrations.mixpanel.sync import Sync
-from healthseg.settings.mixpanel import MixpanelSettings
+from healthseg.settings.operator import MixpanelSettings
 from tests.data.mixpanel_server import (
     FIRST,
     LAST,

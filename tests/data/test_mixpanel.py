@@ -17,7 +17,7 @@ from healthseg.errors import (
     InvalidParameters,
 )
 from healthseg.integrations.mixpanel.sync import Sync
-from healthseg.settings.mixpanel import MixpanelSettings
+from healthseg.settings.operator import MixpanelSettings
 from tests.data.mixpanel_server import (
     ACCOUNT,
     ACCOUNT_SECRET,

@@ -8,7 +8,7 @@ import pytest
 
 from healthseg.forecasting import forecast
 from healthseg.forecasting.seasons import find_seasons
-from healthseg.settings.forecasting import ForecastSettings
+from healthseg.settings.statistics import ForecastSettings
 
 PATTERN = np.array([30.0, 5.0, 0.0, -5.0, 0.0, -10.0, -20.0])
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from healthseg.forecasting import forecast
 from healthseg.forecasting.models import candidates
 from healthseg.forecasting.series import fit_series
-from healthseg.settings.forecasting import ForecastSettings
+from healthseg.settings.statistics import ForecastSettings
 
 COMBINATION = "theta + dynamic theta + damped trend"
 VALUES = st.lists(

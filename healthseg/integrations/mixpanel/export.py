@@ -19,7 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from healthseg.errors import IntegrationError, InvalidParameters
-from healthseg.settings.mixpanel import MixpanelSettings
+from healthseg.settings.operator import MixpanelSettings
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 25

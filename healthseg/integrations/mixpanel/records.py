@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from healthseg.data.tables import CLIENT_ID_RULE
 from healthseg.errors import IntegrationError, json_of_others
 from healthseg.integrations.mixpanel.export import TransientFailure
-from healthseg.settings.mixpanel import IDENTITY_EVENTS, MixpanelSettings
+from healthseg.settings.operator import IDENTITY_EVENTS, MixpanelSettings
 
 # Ids that stand for nobody, as tracking code sends them by mistake.
 NOBODY = frozenset(

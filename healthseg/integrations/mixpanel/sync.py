@@ -29,7 +29,7 @@ from healthseg.integrations.mixpanel.export import (
 )
 from healthseg.integrations.mixpanel.records import EPOCH, RecordReader, records
 from healthseg.settings import fingerprint
-from healthseg.settings.mixpanel import MixpanelSettings
+from healthseg.settings.operator import MixpanelSettings
 
 HOUR_SECONDS, APART_SECONDS = 3600.0, 0.34  # three queries a second at most
 FIRST_PAUSE, LONGEST_PAUSE, JITTER = 2.0, 60.0, (1.0, 5.0)

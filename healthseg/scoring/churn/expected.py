@@ -16,7 +16,7 @@ from healthseg.metrics.spells import spells_as_of
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.base_rates import HORIZONS, THE_PORTFOLIO, BaseRates, base_rates
 from healthseg.settings import Settings
-from healthseg.settings.churn import ChurnSettings
+from healthseg.settings.scoring import ChurnSettings
 from healthseg.statistics.outcomes import event_of_rows
 from healthseg.statistics.rates import standard_errors
 
