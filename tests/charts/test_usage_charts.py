@@ -10,7 +10,14 @@ import pytest
 import vl_convert
 
 from healthseg.charts import theme, usage
-from healthseg.tools.usage.result import PortfolioUsage, UsageEngagement, UsageTrends
+from healthseg.tools.usage.result import (
+    GrowthAccounting,
+    GrowthPeriod,
+    OwnBaseline,
+    PortfolioUsage,
+    UsageEngagement,
+    UsageTrends,
+)
 
 DAYS = pd.date_range("2025-03-03", periods=4, freq="7D")
 WEEKS = pd.DataFrame(
@@ -87,8 +94,16 @@ NO_FRAMES = {
 
 def _charts(frames: dict[str, pd.DataFrame]) -> dict[str, theme.Picture]:
     """The charts of a customer's and of the portfolio's result with these frames."""
-    trend = UsageTrends.model_construct(trend_direction="increasing", weekly_growth_rate=0.047)
-    customer = UsageEngagement.model_construct(client_id="b", usage_trends=trend)
+    trend = UsageTrends.model_construct(
+        trend_direction="increasing", weekly_growth_rate=0.047, unclear=False
+    )
+    period = GrowthPeriod.model_construct(new_users=3, resurrected_users=10, dormant_users=23)
+    customer = UsageEngagement.model_construct(
+        client_id="b",
+        usage_trends=trend,
+        own_baseline=OwnBaseline.model_construct(ratio=1.2, fell=False),
+        growth_accounting=GrowthAccounting.model_construct(period=period),
+    )
     everyone = PortfolioUsage.model_construct(usage_trends=trend)
     return {
         name: chart
@@ -99,7 +114,7 @@ def _charts(frames: dict[str, pd.DataFrame]) -> dict[str, theme.Picture]:
 
 DRAWN = _charts(FRAMES)
 FINDINGS = {
-    "trend": "Usage grows by 4.7% a week",
+    "trend": "Usage grows by 4.7% a week, by fewer people: 23 users stopped, 13 came",
     "utilisation": "0 customers use all their seats, 1 fewer than half",
     "retention": "50% of new users are active again one week later",
     "growth": "5 users active in the last week, 3 in the week 3 weeks before",
