@@ -80,7 +80,7 @@ def test_from_an_empty_folder_to_a_page_and_notebooks_of_one_s_own(healthseg_of)
     )
     assert (outcome["reports"], outcome["failed"]) == (1, 0)
     copied = healthseg_of(
-        code="from pathlib import Path; from healthseg.cli.lab import copied_notebooks;"
+        code="from pathlib import Path; from healthseg.cli.report import copied_notebooks;"
         "print(len(list(copied_notebooks(Path('notebooks')).rglob('*.ipynb'))))"
     )
     assert int(copied) >= 20

@@ -1,4 +1,4 @@
-"""The command line: ``healthseg COMMAND``; each command is a module of its own.
+"""The command line: ``healthseg COMMAND``; commands of one subject share a module.
 
 Results go to standard output, everything else to standard error. An error is a sentence there; with ``run`` and with
 ``--json`` its object is the result. Exit status: 0 success, 1 an error or an unusable portfolio, 2 wrong usage, 3 some
@@ -12,51 +12,33 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import healthseg
-from healthseg.cli import (
-    alerts,
-    check,
-    completion,
-    demo,
-    init,
-    lab,
-    ledger,
-    lifecycle,
-    mcp,
-    outbox,
-    quickstart,
-    report,
-    run,
-    settings,
-    sync,
-    tools,
-    trust,
-)
-from healthseg.cli.options import ERROR, Parser, print_json, printable, require_addresses
+from healthseg.cli import completion, portfolio, records, report, services, settings, tools
+from healthseg.cli.options import ERROR, Commands, Parser, print_json, printable, require_addresses
 from healthseg.errors import CalculationError, HealthsegError, machine_fault
 
-MODULES = (
-    quickstart,
-    demo,
-    init,
-    check,
-    tools,
-    run,
-    report,
-    lab,
-    settings,
-    trust,
-    sync,
-    mcp,
-    alerts,
-    lifecycle,
-    ledger,
-    outbox,
-    completion,
-)
-COMMANDS = tuple(module.__name__.rpartition(".")[2] for module in MODULES)
+# what ``healthseg --help`` lists, in its order: each adds the parser of its command
+COMMANDS: dict[str, Callable[[Commands], None]] = {
+    "quickstart": portfolio.add_quickstart,
+    "demo": portfolio.add_demo,
+    "init": portfolio.add_init,
+    "check": portfolio.add_check,
+    "tools": tools.add_tools,
+    "run": tools.add_run,
+    "report": report.add_report,
+    "lab": report.add_lab,
+    "settings": settings.add_settings,
+    "trust": settings.add_trust,
+    "sync": portfolio.add_sync,
+    "mcp": services.add_mcp,
+    "alerts": services.add_alerts,
+    "lifecycle": records.add_lifecycle,
+    "ledger": records.add_ledger,
+    "outbox": records.add_outbox,
+    "completion": completion.add,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,8 +144,8 @@ def command_parser() -> Parser:
     commands = parser.add_subparsers(
         dest="command_name", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in MODULES:
-        module.add(commands)
+    for add in COMMANDS.values():
+        add(commands)
     return parser
 
 

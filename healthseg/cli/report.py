@@ -1,13 +1,25 @@
-"""``healthseg report``: reports as HTML files, and an index over them."""
+"""``healthseg report``, ``lab``: the pages, many at a time; JupyterLab on their notebooks."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from healthseg.cli import options
-from healthseg.cli.options import Commands, above_zero, add_command, print_json, whole
+from healthseg.cli.options import (
+    Commands,
+    above_zero,
+    add_command,
+    existing,
+    portfolio_option,
+    print_json,
+    require,
+    whole,
+)
 from healthseg.errors import InvalidParameters
 
 if TYPE_CHECKING:
@@ -17,12 +29,12 @@ NOTES = """exit status: 0 all reports are there; 3 some failed, the others are t
 1 an error before anything ran; 2 wrong usage; 130 or 143 stopped by a signal, and --resume continues"""
 
 
-def add(commands: Commands) -> None:
+def add_report(commands: Commands) -> None:
     report = add_command(
         commands,
         "report",
         "reports as HTML files that open offline, and an index over them",
-        run,
+        run_report,
         examples=(
             "report --riskiest 20 --overview",
             "report calculate_health_score --client cs_client_123 --format pdf",
@@ -135,7 +147,7 @@ def _limits_of(run: argparse._ArgumentGroup) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run_report(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Make the reports, print where they are, and return the exit status."""
     from healthseg.reports import registry
     from healthseg.reports.pages import OVERVIEWS
@@ -217,3 +229,63 @@ def _summary(batch: BatchRun) -> str:
     skipped = f", {batch.skipped} of them unchanged" if batch.skipped else ""
     failed = f"; {len(batch.failed)} failed" if batch.failed else ""
     return f"{done} of {len(batch.outcomes)} reports{skipped}{failed} in {batch.seconds:.0f} s: {batch.index}"
+
+
+DESCRIPTION = """Opens JupyterLab on the notebooks. They are copied to a folder where they are not there yet, so that you can change them;
+a notebook that is there is never overwritten. The notebooks read the portfolio that is named."""
+
+
+def add_lab(commands: Commands) -> None:
+    lab = add_command(
+        commands,
+        "lab",
+        "JupyterLab on the notebooks",
+        run_lab,
+        examples=(
+            "lab",
+            "lab --portfolio trial --notebooks my-notebooks",
+            "lab -- --allow-root          # options of JupyterLab",
+        ),
+        description=DESCRIPTION,
+    )
+    portfolio_option(lab)
+    lab.add_argument(
+        "--notebooks",
+        default="notebooks",
+        metavar="DIR",
+        help="the folder of the notebooks (default: notebooks)",
+    )
+    lab.add_argument(
+        "jupyter", nargs="*", metavar="-- OPTION", help="options of JupyterLab, after --"
+    )
+    lab.add_argument("--no-browser", action="store_true", help="do not open a browser")
+
+
+def run_lab(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.reports import portfolios
+
+    require("jupyterlab", "lab")
+    address = existing(portfolios.resolved(arguments.portfolio))
+    folder = copied_notebooks(Path(arguments.notebooks))
+    os.environ[portfolios.VARIABLE] = address
+    command = [sys.executable, "-m", "jupyterlab", str(folder)]
+    if arguments.no_browser:
+        command.append("--no-browser")
+    command += arguments.jupyter
+    os.execv(command[0], command)
+
+
+def copied_notebooks(folder: Path) -> Path:
+    """The folder, with a copy of each notebook of the package that is not in it."""
+    from healthseg.reports.batches import plan
+
+    source = plan.notebooks()
+    if folder.resolve() == source.resolve():
+        return folder
+    for notebook in sorted(source.rglob("*.ipynb")):
+        target = folder / notebook.relative_to(source)
+        if ".ipynb_checkpoints" in notebook.parts or target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(notebook, target)
+    return folder

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from healthseg.cli import lab
 from healthseg.cli import main as cli
+from healthseg.cli import report
 from tests.reports.made import Portfolio
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -419,10 +419,10 @@ def test_a_missing_extra_is_named_before_any_work(
 
 
 def test_notebooks_are_copied_once_and_changes_stay(tmp_path):
-    folder = lab.copied_notebooks(tmp_path / "notebooks")
+    folder = report.copied_notebooks(tmp_path / "notebooks")
     changed = folder / "customer" / "calculate_health_score.ipynb"
     assert (folder / "tour.ipynb").is_file() and changed.is_file()
     changed.write_text("mine")
     (folder / "tour.ipynb").unlink()
-    lab.copied_notebooks(folder)
+    report.copied_notebooks(folder)
     assert changed.read_text() == "mine" and (folder / "tour.ipynb").is_file()

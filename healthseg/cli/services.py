@@ -1,4 +1,4 @@
-"""``healthseg mcp``: serve the tools to MCP clients."""
+"""``healthseg mcp``, ``alerts``: serve the tools to MCP clients; evaluate and deliver the alerts."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ import functools
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from healthseg.cli.options import OK, Commands, add_command, missing_extra, portfolio_option, whole
+from healthseg.cli.options import (
+    OK,
+    Commands,
+    add_command,
+    json_option,
+    missing_extra,
+    portfolio_option,
+    show,
+    whole,
+)
 
 if TYPE_CHECKING:
     from healthseg.integrations.mcp.server import Desk
 
 
-def add(commands: Commands) -> None:
+def add_mcp(commands: Commands) -> None:
     mcp = add_command(
         commands,
         "mcp",
         "serve the tools to MCP clients, over stdio or HTTP",
-        run,
+        run_mcp,
         examples=("mcp --portfolio trial", "mcp --portfolio trial --http --port 8765"),
     )
     portfolio_option(mcp)
@@ -35,7 +44,7 @@ def add(commands: Commands) -> None:
     mcp.add_argument("--no-cache", action="store_true", help="compute every response anew")
 
 
-def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def run_mcp(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if not arguments.http and (arguments.host or arguments.port is not None):
         parser.error("--host and --port go with --http")
     try:
@@ -78,3 +87,46 @@ def _over_http(arguments: argparse.Namespace) -> int:
         app = server.http_app(desk, tokens, host)
         uvicorn.run(app, host=host, port=port, log_level="warning")
     return OK
+
+
+def add_alerts(commands: Commands) -> None:
+    purpose = "evaluate the alerts of the whole portfolio, and deliver the new ones"
+    examples = ("alerts run", "alerts run --portfolio trial --no-deliver --out pages")
+    alerts = add_command(commands, "alerts", purpose, run_alerts, examples=examples)
+    kinds = alerts.add_subparsers(dest="alerts_command", metavar="COMMAND", required=True)
+    purpose = "evaluate, record, deliver, and write the digest page"
+    parser = add_command(kinds, "run", purpose, run_alerts, examples=examples)
+    portfolio_option(parser)
+    parser.add_argument(
+        "--out", default="reports", help="the folder of the digest page (default: reports)"
+    )
+    parser.add_argument(
+        "--no-deliver", action="store_true", help="leave the messages in the outbox"
+    )
+    json_option(parser)
+
+
+def run_alerts(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from healthseg.integrations.alerts import digest
+    from healthseg.integrations.alerts import run as alerts
+    from healthseg.reports import portfolios
+    from healthseg.settings.in_force import in_force
+
+    address = portfolios.address(arguments.portfolio)
+    portfolio = portfolios.open_portfolio(address)
+    evaluated = alerts.run(portfolio, in_force(address), delivers=not arguments.no_deliver)
+    path = digest.write(
+        evaluated, arguments.out, portfolios.now(), portfolios.manager_names(portfolio)
+    )
+    value = {**evaluated.to_dict(), "page": str(path)}
+    show(arguments, value, _lines(value))
+    return OK
+
+
+def _lines(value: dict[str, Any]) -> list[str]:
+    counts = ", ".join(f"{count} {status}" for status, count in value["counts"].items())
+    alerts = [
+        f"  {alert['client_id']}: {alert['rule']}, {alert['status']} since {alert['since']}"
+        for alert in value["alerts"]
+    ]
+    return [f"alerts as of {value['as_of']}: {counts}", *alerts, f"the page: {value['page']}"]
