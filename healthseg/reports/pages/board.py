@@ -332,7 +332,7 @@ PLAYS = Points(
     under="{owner:manager?nobody assigned} · by {due_on:day?no date} · {why:prose}",
     severity="severity",
     heading="What to do about it",
-    limit=4,
+    limit=3,
 )
 
 

@@ -60,9 +60,7 @@ def _owners(row: Row) -> str:
 
 
 # of portfolios' results with ``portfolio_actions``: what is done with several customers at once
-ACROSS = Points(
-    "portfolio_actions", "{text:prose}", under=_owners, severity="severity", ordered=True
-)
+ACROSS = Points("portfolio_actions", "{text:prose}", under=_owners, severity="severity")
 # of portfolios' results with ``recommended_actions_detail`` and ``decide_by``: what the team decides, and by when
 DECISIONS = Points(
     "recommended_actions_detail",
