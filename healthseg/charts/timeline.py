@@ -28,11 +28,10 @@ def history(
     ``scores``: date, score, shown, lower, upper; ``forecast``: date, forecast, lower, upper;
     ``marks``: date, kind (calendar, configuration, stage, notice), label.
     """
-    title = "The score over time, and ahead" if len(forecast) else "The score over time"
     known = scores[scores["score"].notna()]
     if not len(known):
         reason = "There is no score yet to draw: too few of its inputs are known on every date."
-        return theme.nothing(title, reason)
+        return theme.nothing("The score over time", reason)
     chart = _ScoreTimeline(scores, forecast, edges)
     flags, lines = chart.flags(marks)
     layers = [
@@ -48,7 +47,26 @@ def history(
         + ("; dashed: the forecast, with its interval" if len(forecast) else "")
     )
     top = 14 + LINE * lines
+    title = _course(known)
     return canvas.picture(layers, title, subtitle, 230, left=LEFT, right=RIGHT, top=top, bottom=26)
+
+
+def _course(known: pd.DataFrame) -> str:
+    """From the first score that is shown to the last.
+
+    >>> rows = pd.DataFrame({"date": pd.to_datetime(["2025-01-05", "2025-10-05"]), "shown": [81.0, 59.0]})
+    >>> _course(rows).replace(chr(160), " ")
+    'The score fell from 81 on 5 Jan 2025 to 59'
+    """
+    rows = known[["date", "shown"]].dropna()
+    if not len(rows):
+        return "The score over time"
+    since, (then, now) = rows["date"].iloc[0], rows["shown"].iloc[[0, -1]].astype(int)
+    if then == now:
+        return f"The score is {now}" + (f", as on {formats.day(since)}" if len(known) > 1 else "")
+    return (
+        f"The score {'rose' if now > then else 'fell'} from {then} on {formats.day(since)} to {now}"
+    )
 
 
 def _up(field: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def series(parts: pd.DataFrame) -> Picture:
 
 def trend(weeks: pd.DataFrame, finding: str = "") -> Picture:
     fitted = weeks["fitted"].notna().any() if len(weeks) else False
-    finding = f"{finding}{_after_peak(weeks)}" if finding else ""
+    finding += _after_peak(weeks) if finding.startswith("Usage grows") else ""
     note = "the line is their trend" if fitted else "too few weeks for a trend"
     return columns.columns(
         weeks,

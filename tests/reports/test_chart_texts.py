@@ -140,14 +140,13 @@ OF_BANDS = {
     "ARR weighted by score",
     "The points of each input",
     "The score over time",
-    "The score over time, and ahead",
 }
 
 
 def test_colours_of_bands_mean_bands(layers):
     """Kinds of customers, features, stages and users have colours of their own; the ends of the scale mean good and bad."""
     between = {theme.BAND_COLOURS["healthy"], theme.BAND_COLOURS["at_risk"]}
-    of_bands = re.compile("(Critical|At risk|Healthy|Champion) (rose|fell) from ")
+    of_bands = re.compile("(Critical|At risk|Healthy|Champion|The score) (rose|fell|is) ")
     painted = {title for title, layer in layers if _paints(layer) & between}
     assert {title for title in painted if not of_bands.match(title)} <= OF_BANDS
     kinds = re.compile(

@@ -105,7 +105,7 @@ def test_the_timeline_holds_what_changed_and_daily_business_by_the_month() -> No
         ("02-01", "Contract renewed: EUR 10k ARR", 1),
     ]
     assert ("notice", "notice given") in [(mark.kind, mark.label) for mark in page.health.marks]
-    assert page.charts()["history"].usermeta["title"] == "The score over time", "nothing ahead"
+    assert "forecast" not in page.charts()["history"].usermeta["subtitle"], "nothing ahead"
     daily = [(event.text, event.records) for event in page.timeline if not event.notable]
     assert daily == [("3 other tickets in March: export 2, login", 3), ("CSAT 5", 1)]
 
