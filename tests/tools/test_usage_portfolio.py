@@ -181,3 +181,14 @@ def test_customers_without_seats_have_peers_west_of_greenwich_too():
     ).assign(created_at="2024-01-01")
     usage = hs.track_usage_engagement(tiny_portfolio(events, customers, users=users), "c0")
     assert usage.benchmark_insights.metric == "wau_per_user" and usage.benchmark_insights.peers == 8
+
+
+def test_a_new_customer_that_still_gives_out_its_seats_has_none_idle():
+    """Both use two of ten seats; b began three weeks ago."""
+    events = [*steady("a", "2025-03-01", "2025-06-30"), *steady("b", "2025-06-10", "2025-06-30")]
+    customers = pd.DataFrame(
+        {"client_id": ["a", "b"], "signup_date": ["2024-01-01", "2025-06-10"], "seats": [10, 10]}
+    )
+    response = portfolio_usage(tiny_portfolio(events, customers))
+    assert [row["client_id"] for row in response.idle_seats] == ["a"]
+    assert response.licensed_seats == 20

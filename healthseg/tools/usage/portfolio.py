@@ -16,7 +16,13 @@ from healthseg.metrics.spans import over
 from healthseg.metrics.users import hours_of, retention
 from healthseg.statistics.robust import MAD_TO_SD
 from healthseg.tools.base import Alert, Figure
-from healthseg.tools.context import DAY, chosen_customers, chosen_warnings, live_rows
+from healthseg.tools.context import (
+    DAY,
+    PortfolioContext,
+    chosen_customers,
+    chosen_warnings,
+    live_rows,
+)
 from healthseg.tools.next_actions import NextActions
 from healthseg.tools.usage.result import GrowthAccounting, GrowthPeriod, PortfolioUsage
 from healthseg.tools.usage.sections import (
@@ -70,7 +76,10 @@ def usage_of_portfolio(
     hours = hours_of(counting(portfolio, everyone, start, end), start, end)
     rhythm, rhythm_frames = heatmap(hours, start, end, "each account's own clock", settings)
     days, odd = _days(portfolio, everyone, end)
-    figures = _figures(table, settings)
+    # new customers are still giving out their seats
+    new = PortfolioContext.of(portfolio, as_of).live["provisional"].astype(bool)
+    idle = _idle(table[~table["client_id"].isin(new.index[new])], settings)
+    figures = _figures(table, idle, settings)
     actions = rules.triggered(TOOL, "portfolio_action", figures, settings.rules)
     alerts = rules.triggered(TOOL, "portfolio_alert", figures, settings.rules)
     currency = amounts.currency if amounts.addable else None
@@ -93,7 +102,7 @@ def usage_of_portfolio(
         **_totals(table),
         usage_trends=trend,
         breaking_away=_records(table[table["breaks_away"]]),
-        idle_seats=_records(_idle(table, settings)),
+        idle_seats=_records(idle),
         single_user_customers=_records(single),
         champions_departed=_records(table[table["champion_departed"] == 1]),
         active_users_change=Figure(
@@ -104,7 +113,7 @@ def usage_of_portfolio(
             for name, rows_of in (
                 ("single_user_arr", single),
                 ("breaking_away_arr", table[table["breaks_away"]]),
-                ("idle_seats_arr", _idle(table, settings)),
+                ("idle_seats_arr", idle),
             )
         },
         currency=Figure(currency, no_arr),
@@ -304,7 +313,7 @@ def _utilisation(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["low", "high", "customers", "arr"])
 
 
-def _figures(table: pd.DataFrame, settings: Settings) -> dict[str, Any]:
+def _figures(table: pd.DataFrame, idle: pd.DataFrame, settings: Settings) -> dict[str, Any]:
     """The named figures that the portfolio's rules read."""
     silent = table["days_since_last"] >= settings.silent_days
     groups = {
@@ -312,7 +321,7 @@ def _figures(table: pd.DataFrame, settings: Settings) -> dict[str, Any]:
         "falling": table[table["breaks_away"] & ~silent],
         "departed": table[table["champion_departed"] == 1],
         "single": table[table["single_user"]],
-        "idle": _idle(table, settings),
+        "idle": idle,
     }
     names = {f"{name}_names": _largest(rows) for name, rows in groups.items()}
     counts = {name: float(len(rows)) for name, rows in groups.items()}
