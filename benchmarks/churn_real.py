@@ -39,7 +39,7 @@ from healthseg.scoring.churn.candidates import (  # noqa: E402
     stacked,
 )
 from healthseg.scoring.report_card.accuracy import Bootstrap  # noqa: E402
-from healthseg.statistics.outcomes import label_event_dates  # noqa: E402
+from healthseg.statistics.effects import label_event_dates  # noqa: E402
 from healthseg.statistics.separation import auc  # noqa: E402
 
 BEFORE = 3

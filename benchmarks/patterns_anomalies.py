@@ -31,7 +31,7 @@ import healthseg as hs  # noqa: E402
 from healthseg.clustering.unusual_days import anomalies_of, daily  # noqa: E402
 from healthseg.demo import make_demo  # noqa: E402
 from healthseg.metrics.counting import epoch_day  # noqa: E402
-from healthseg.statistics.departures import beyond_earlier  # noqa: E402
+from healthseg.statistics.level_changes import beyond_earlier  # noqa: E402
 
 DAY = dt.timedelta(days=1)
 REACH_RECALL, REACH_FALSE = 0.9, 0.1

@@ -26,8 +26,15 @@ import pandas as pd
 import scipy
 
 from healthseg.settings import Settings
-from healthseg.statistics.departures import Days, WeekdayRule, against_weekday, beyond_earlier
-from healthseg.statistics.level_changes import LevelChange, LevelRule, level_changes
+from healthseg.statistics.level_changes import (
+    Days,
+    LevelChange,
+    LevelRule,
+    WeekdayRule,
+    against_weekday,
+    beyond_earlier,
+    level_changes,
+)
 
 SEVERITIES = ("critical", "high", "medium")
 COLUMNS = [

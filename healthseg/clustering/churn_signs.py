@@ -23,7 +23,7 @@ from healthseg.metrics.profile import customers_as_of
 from healthseg.metrics.spells import spells_as_of
 from healthseg.periods import weekly
 from healthseg.settings import Settings
-from healthseg.statistics.outcomes import event_of_rows, labels
+from healthseg.statistics.effects import event_of_rows, labels
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -26,7 +26,7 @@ from healthseg.clustering.rhythms import DAY_NAMES
 from healthseg.metrics.communication import answers_by_day, are_categories, rates
 from healthseg.metrics.counting import epoch_day
 from healthseg.settings import Settings
-from healthseg.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.effects import benjamini_hochberg
 from healthseg.statistics.rates import wilson
 
 if TYPE_CHECKING:

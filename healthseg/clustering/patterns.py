@@ -19,7 +19,7 @@ import pandas as pd
 
 from healthseg.settings import Settings
 from healthseg.settings.segments import PatternSettings
-from healthseg.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.effects import benjamini_hochberg
 
 COLUMNS = ["key", "support", "n", "prevalence", "base_rate", "lift", "lower", "upper", "p"]
 EVALUATED = ["q", "held_out_lift", "held_out_p", "found_again", "confidence", "passes"]

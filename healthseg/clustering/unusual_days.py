@@ -36,8 +36,7 @@ from healthseg.metrics.counting import (
 )
 from healthseg.periods import zone_offsets
 from healthseg.settings import Settings
-from healthseg.statistics.departures import against_weekday
-from healthseg.statistics.level_changes import LevelChange
+from healthseg.statistics.level_changes import LevelChange, against_weekday
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

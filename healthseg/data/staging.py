@@ -26,10 +26,10 @@ from healthseg.data.accounting import (
     rejected_drops,
     take_rejects,
 )
+from healthseg.data.cleaning import Midnights
 from healthseg.data.copies import COPIES, prepare
 from healthseg.data.engine import BuildConnection, Executes, parquet
 from healthseg.data.losses import Issue
-from healthseg.data.midnights import Midnights
 from healthseg.data.sources import SourcePart, quoted, scan
 from healthseg.data.storage import evict, is_intact, read_json, write_folder, write_json
 from healthseg.data.tables import TABLES

@@ -24,7 +24,7 @@ from healthseg.metrics.counting import (
     epoch_days,
 )
 from healthseg.metrics.spells import spells_as_of
-from healthseg.statistics.outcomes import labels
+from healthseg.statistics.effects import labels
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

@@ -15,9 +15,7 @@ from healthseg.metrics.milestone_plan import MARKS, DayCount, MilestonePlan, dat
 from healthseg.metrics.milestones import states
 from healthseg.metrics.panels import tiers_at
 from healthseg.metrics.spells import spells_as_of
-from healthseg.statistics.effects import adjusted_difference, resamples
-from healthseg.statistics.multiplicity import benjamini_hochberg
-from healthseg.statistics.outcomes import labels
+from healthseg.statistics.effects import adjusted_difference, benjamini_hochberg, labels, resamples
 from healthseg.statistics.rates import wilson
 from healthseg.statistics.survival import TimeFactor, kaplan_meier, quantile_time, time_factor
 

@@ -14,11 +14,11 @@ from healthseg.scoring import score_panel
 from healthseg.statistics.effects import (
     Estimate,
     adjusted_difference,
+    benjamini_hochberg,
     odds_ratio,
     partial_correlation,
     resamples,
 )
-from healthseg.statistics.multiplicity import benjamini_hochberg
 from healthseg.statistics.rates import wilson
 from healthseg.statistics.robust import ranks
 

@@ -15,7 +15,7 @@ from benchmarks import anomalies_lasting
 from healthseg.clustering.anomalies import anomalies, intensity, severity, weekday_rule
 from healthseg.clustering.unusual_days import anomalies_of, explains
 from healthseg.settings import Settings
-from healthseg.statistics.departures import against_weekday, beyond_earlier
+from healthseg.statistics.level_changes import against_weekday, beyond_earlier
 from healthseg.testing import tiny_portfolio
 
 START, LENGTH = dt.date(2025, 1, 6), 140  # a Monday, twenty weeks

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from healthseg.data.midnights import Midnights
+from healthseg.data.cleaning import Midnights
 from healthseg.data.portfolio import Portfolio
 from healthseg.settings.data import DataSettings
 

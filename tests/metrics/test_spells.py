@@ -23,7 +23,7 @@ from healthseg.metrics.spells import (
     spells_as_of,
 )
 from healthseg.scoring.churn.base_rates import exposure
-from healthseg.statistics.outcomes import labels
+from healthseg.statistics.effects import labels
 from tests.metrics.test_contracts import LAST, frame, on, portfolio_of
 
 

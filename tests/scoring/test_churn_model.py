@@ -20,6 +20,9 @@ from healthseg.scoring.churn.calibration import (
     survival,
 )
 from healthseg.scoring.churn.candidates import (
+    BoostedTrees,
+    boost,
+    boosting,
     fit_candidates,
     held_out,
     outcomes,
@@ -27,7 +30,6 @@ from healthseg.scoring.churn.candidates import (
 )
 from healthseg.scoring.churn.expected import simulate_churn
 from healthseg.scoring.churn.model import ChurnModel
-from healthseg.scoring.churn.trees import BoostedTrees, boost, boosting
 from healthseg.settings import Settings, settings
 from healthseg.statistics.separation import ranked_within_dates
 from tests.scoring.churn_rows import as_of, panel

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthseg.statistics.outcomes import event_of_rows, label_event_dates, labels
+from healthseg.statistics.effects import event_of_rows, label_event_dates, labels
 from healthseg.statistics.peers import order_statistic, peer_standing, peers_of
 from healthseg.statistics.rates import wilson
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from healthseg.statistics.multiplicity import Hypotheses, benjamini_hochberg
+from healthseg.statistics.effects import Hypotheses, benjamini_hochberg
 from healthseg.statistics.rates import (
     largest_remainder,
     percentages,

@@ -24,7 +24,7 @@ import pandas as pd
 import scipy
 
 from healthseg.settings import Settings
-from healthseg.statistics.outcomes import label_event_dates
+from healthseg.statistics.effects import label_event_dates
 
 STEP_DAYS = 30
 HORIZONS = (30, 90, 180, 365)

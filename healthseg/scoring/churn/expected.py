@@ -17,7 +17,7 @@ from healthseg.scoring.churn import training
 from healthseg.scoring.churn.base_rates import HORIZONS, THE_PORTFOLIO, BaseRates, base_rates
 from healthseg.settings import Settings
 from healthseg.settings.scoring import ChurnSettings
-from healthseg.statistics.outcomes import event_of_rows
+from healthseg.statistics.effects import event_of_rows
 from healthseg.statistics.rates import standard_errors
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from healthseg.scoring.churn.calibration import (
 )
 from healthseg.scoring.churn.candidates import (
     AHEAD,
+    BoostedTrees,
     FittedHazard,
     fit_candidates,
     held_out,
@@ -41,7 +42,6 @@ from healthseg.scoring.churn.predictors import (
     values_ahead,
 )
 from healthseg.scoring.churn.timing import has_renewal
-from healthseg.scoring.churn.trees import BoostedTrees
 from healthseg.scoring.components import DECIMALS
 from healthseg.settings import Settings
 

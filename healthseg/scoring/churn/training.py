@@ -25,7 +25,7 @@ from healthseg.scoring.churn.candidates import held_out_on, outcomes, rows_at_ri
 from healthseg.scoring.churn.model import ChurnModel, refused_model
 from healthseg.scoring.churn.own_models import column_names, identity
 from healthseg.scoring.churn.predictors import FAMILY, StepAhead, predictors_of, values_of
-from healthseg.statistics.outcomes import event_of_rows, label_event_dates
+from healthseg.statistics.effects import event_of_rows, label_event_dates
 
 if TYPE_CHECKING:
     from healthseg.data.portfolio import Portfolio

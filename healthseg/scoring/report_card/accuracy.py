@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from healthseg.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.effects import benjamini_hochberg
 from healthseg.statistics.rates import wilson
 from healthseg.statistics.separation import auc, auc_gain, average_precision, brier
 

@@ -12,7 +12,7 @@ import scipy
 from healthseg.metrics import panels
 from healthseg.scoring.churn import training
 from healthseg.scoring.churn.expected import churn_probabilities
-from healthseg.statistics.outcomes import labels
+from healthseg.statistics.effects import labels
 from healthseg.statistics.separation import auc, brier
 
 if TYPE_CHECKING:

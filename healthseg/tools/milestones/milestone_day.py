@@ -16,8 +16,7 @@ from healthseg.metrics.counting import epoch_day
 from healthseg.metrics.milestone_plan import DayCount, MilestonePlan, plan_of
 from healthseg.metrics.milestone_times import Ahead, ahead
 from healthseg.metrics.milestones import present_spells, states
-from healthseg.statistics.effects import Likelihood, likelihood
-from healthseg.statistics.multiplicity import benjamini_hochberg
+from healthseg.statistics.effects import Likelihood, benjamini_hochberg, likelihood
 from healthseg.statistics.survival import LogRank, Median, kaplan_meier, log_rank, quantile_time
 from healthseg.tools.milestones.result import SuccessCalibration
 from healthseg.tools.values import rounded

@@ -12,7 +12,7 @@ import pandas as pd
 
 from healthseg.charts.formats import percent, significant
 from healthseg.clustering.rules import places
-from healthseg.statistics.multiplicity import Hypotheses
+from healthseg.statistics.effects import Hypotheses
 from healthseg.statistics.rates import standard_errors
 from healthseg.statistics.robust import MAD_TO_SD, dominance
 from healthseg.tools.base import Figure

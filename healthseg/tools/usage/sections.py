@@ -16,7 +16,7 @@ from healthseg.clustering.unusual_days import anomalies_of, daily
 from healthseg.metrics.counting import EPOCH, Counting, epoch_day
 from healthseg.metrics.spans import over
 from healthseg.metrics.users import feature_firsts
-from healthseg.statistics.departures import against_weekday
+from healthseg.statistics.level_changes import against_weekday
 from healthseg.statistics.peers import peer_standing
 from healthseg.statistics.robust import VELOCITY_MIN_POINTS, theil_sen, velocity
 from healthseg.tools.base import Figure, Interval
