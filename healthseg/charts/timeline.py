@@ -63,7 +63,7 @@ def _course(known: pd.DataFrame) -> str:
         return "The score over time"
     since, (then, now) = rows["date"].iloc[0], rows["shown"].iloc[[0, -1]].astype(int)
     if then == now:
-        return f"The score is {now}" + (f", as on {formats.day(since)}" if len(known) > 1 else "")
+        return f"The score is {now}" + (f", as on {formats.day(since)}" if len(rows) > 1 else "")
     return (
         f"The score {'rose' if now > then else 'fell'} from {then} on {formats.day(since)} to {now}"
     )

@@ -368,9 +368,14 @@ class PortfolioLifecycle(Result):
         if known and ahead:
             text += f"; {ahead} of {counted(known.renewing_soon, 'renewal')} within 30 days are not in the stage “renewing”"
         moved = {row["client_id"] for row in [*self.disagreements, *self.ready_moves]}
-        fallen = sum(row["client_id"] not in moved for row in self.setbacks)
-        if fallen:
-            text += f"; {fallen} fell back in {self.window_days} days and are still there"
+        doubtful = sum(row["client_id"] in moved for row in self.setbacks)
+        if self.setbacks:
+            text += (
+                f"; {len(self.setbacks)} fell back in {self.window_days} days and are still there"
+            )
+            text += f", {doubtful} of them by a record that is contradicted or out of date" * bool(
+                doubtful
+            )
         if self.stuck_customers:
             text += f"; {len(self.stuck_customers)} stuck"
         return text
