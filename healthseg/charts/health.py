@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from healthseg.charts import areas, bars, columns, formats, theme
+from healthseg.charts import bars, columns, formats, lines, theme
 from healthseg.charts.bars import Axis, Bar, BarRow
 
 if TYPE_CHECKING:
@@ -239,13 +239,13 @@ def distribution(bins: pd.DataFrame) -> Picture:
 
 def bands_over_time(bands: pd.DataFrame) -> Picture:
     """The bands' ARR (or customers, where no ARR is known), critical at the bottom, read best."""
-    return areas.arr_over_time(
+    return lines.arr_over_time(
         bands,
         "band",
         "band",
         theme.BAND_COLOURS,
         "No past date has a score.",
-        finding=areas.largest_change(bands, "band"),
+        finding=lines.largest_change(bands, "band"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from healthseg.charts import areas, bars, canvas, formats, heat, theme
+from healthseg.charts import bars, canvas, formats, heat, lines, theme
 from healthseg.charts.canvas import Rows, at
 
 if TYPE_CHECKING:
@@ -210,14 +210,14 @@ def _clear(steps: Rows, day: float, room: float, last: float) -> tuple[str, floa
 def over_time(stages: pd.DataFrame) -> Picture:
     if len(stages) and stages["date"].nunique() == 1:
         return theme.nothing("Stages over time", "Only one date is known so far.")
-    return areas.arr_over_time(
+    return lines.arr_over_time(
         stages,
         "stage",
         "stage",
         _colours(stages["stage"], STACK),
         "No customer was live on these dates.",
         lambda stage: "no stage" if stage == "none" else formats.words(stage),
-        areas.largest_change(stages, "stage"),
+        lines.largest_change(stages, "stage"),
     )
 
 

@@ -66,7 +66,7 @@ def run_ledger(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 def _restore(arguments: argparse.Namespace) -> int:
     """Put a backup in the ledger's place; without opening the portfolio, whose ledger may be damaged."""
-    from healthseg.data.ledger.location import restore
+    from healthseg.data.ledger.ledger import restore
     from healthseg.reports import portfolios
 
     restored, former = restore(Path(arguments.file), portfolios.address(arguments.portfolio))

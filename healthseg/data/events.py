@@ -20,10 +20,9 @@ import pandas as pd
 
 from healthseg.data import facts, staging
 from healthseg.data.accounting import example
-from healthseg.data.content import event_sums
 from healthseg.data.engine import BuildConnection, Executes, create_offsets, fetch
 from healthseg.data.engines import SOURCE, Engine
-from healthseg.data.extent import ActiveDay, Extent, extent
+from healthseg.data.extent import ActiveDay, Extent, event_sums, extent
 from healthseg.data.facts import month_bounds
 from healthseg.data.feature_names import respelt
 from healthseg.data.losses import Issue, IssueKind, TableReport, refused_for_losses

@@ -33,7 +33,7 @@ from healthseg.data.feature_names import (
     feature_names,
     respelt,
 )
-from healthseg.data.ledger.location import stage_view
+from healthseg.data.ledger.ledger import stage_view
 from healthseg.data.losses import TableReport, refusal
 from healthseg.data.sources import Refused, SourcePart, Sources
 from healthseg.data.storage import evict, is_intact, read_json, sweep, write_folder, write_json

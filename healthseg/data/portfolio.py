@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 import pandas as pd
 
-from healthseg.data import content as contents
 from healthseg.data import engine
+from healthseg.data import extent as contents
 from healthseg.data.cache import Cache
 from healthseg.data.cleaning import read_frame, read_records
 from healthseg.data.discovery import locate
 from healthseg.data.events import Events
 from healthseg.data.extent import Extent, gaps
 from healthseg.data.ledger import FILE_NAME
-from healthseg.data.ledger.location import LedgerLocation
+from healthseg.data.ledger.ledger import LedgerLocation
 from healthseg.data.loading import LoadedTables, contract_version
 from healthseg.data.losses import Issue, Losses, TableReport, with_issues
 from healthseg.data.quality import Check, LoadQuality, arr_by_customer, cross_checks

@@ -32,8 +32,8 @@ from healthseg.demo.customers import (
     draw_customers,
     draw_latents,
 )
-from healthseg.demo.dirt import CSV_TABLES, write_dirt
 from healthseg.demo.scenarios import (
+    CSV_TABLES,
     DAY_MS,
     EPOCH,
     LAST_DAY,
@@ -42,6 +42,7 @@ from healthseg.demo.scenarios import (
     World,
     scenario_named,
     timeline,
+    write_dirt,
 )
 from healthseg.demo.schema import (
     CSM_IDS,

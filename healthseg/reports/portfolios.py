@@ -131,7 +131,7 @@ def _recorded(
     portfolio: Portfolio, clock: Callable[[], dt.datetime], record: Callable[[Ledger], bool]
 ) -> bool:
     from healthseg.data.ledger import FILE_NAME
-    from healthseg.data.ledger.location import LedgerLocation
+    from healthseg.data.ledger.ledger import LedgerLocation
     from healthseg.errors import DataRetrievalError
 
     path = Path(portfolio.path)

@@ -102,7 +102,7 @@ class _Snapshot:
         """Changes with these tables of the ledger; None where its server does not answer."""
         if not self.values.get("ledger", {}).get("address"):
             return fingerprint([ledger_state(path, tables) for path in self.ledger_files])
-        from healthseg.data.ledger.location import LedgerLocation
+        from healthseg.data.ledger.ledger import LedgerLocation
         from healthseg.settings import settings
 
         return LedgerLocation(settings(self.values).ledger, None, portfolios.now).watermark(*tables)

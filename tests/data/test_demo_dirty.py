@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from healthseg.demo import make_demo
-from healthseg.demo.dirt import CSV_TABLES, LATE
+from healthseg.demo.scenarios import CSV_TABLES, LATE
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,13 @@ from sqlalchemy import MetaData, create_engine
 
 from healthseg.data import outbox
 from healthseg.data.ledger import schema
-from healthseg.data.ledger.ledger import FILE_NAME, Ledger, LedgerAlert, RecordedPredictions
-from healthseg.data.ledger.location import restore
+from healthseg.data.ledger.ledger import (
+    FILE_NAME,
+    Ledger,
+    LedgerAlert,
+    RecordedPredictions,
+    restore,
+)
 from healthseg.errors import CalculationError, DataRetrievalError, InvalidParameters
 
 UTC = dt.UTC

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from healthseg.data.ledger import FILE_NAME, schema
-from healthseg.data.ledger.ledger import Ledger
-from healthseg.data.ledger.location import LedgerLocation
+from healthseg.data.ledger.ledger import Ledger, LedgerLocation
 from healthseg.errors import DataRetrievalError
 from healthseg.settings.lifecycle import LedgerPlace
 

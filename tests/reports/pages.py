@@ -12,7 +12,7 @@ import pandas as pd
 from nbformat.v4 import new_output
 
 from healthseg import settings as config
-from healthseg.reports.html import export, scripting
+from healthseg.reports.html import export, writer
 from healthseg.reports.html.navigation import Atlas
 from healthseg.reports.pages import page_spec
 from healthseg.reports.render import ReportPage
@@ -45,7 +45,7 @@ def html_of(kind: str, result, settings=None) -> str:
     )
 
 
-OWN = (scripting.report, scripting.vega, scripting.charts)
+OWN = (writer.report, writer.vega, writer.charts)
 
 
 # Tags within a sentence, which part no words.

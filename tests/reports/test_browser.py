@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks._attacks import counting
-from healthseg.reports.html import index, scripting
+from healthseg.reports.html import index, writer
 from tests.reports import samples
 from tests.reports.browser import Browser, browsing
 from tests.reports.hostile import HOSTILE
@@ -112,7 +112,7 @@ def test_a_page_and_a_notebook_have_the_same_dark_colours():
         ("pieces.css", r'\[data-jp-theme-light="false"\] \.hs{(.*?)}'),
         ("page.css", r"\.hs\.hs{(.*?)}"),
     ):
-        text = (scripting.templates() / name).read_text("utf-8")
+        text = (writer.templates() / name).read_text("utf-8")
         (block,) = re.findall(rule, text, re.DOTALL)
         dark.append(dict(re.findall(r"(--[\w-]+):(#\w+)", block)))
     assert dark[0] == dark[1] and len(dark[0]) > 20

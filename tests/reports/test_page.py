@@ -11,7 +11,7 @@ from healthseg import settings as config
 from healthseg.charts import formats
 from healthseg.reports import layout
 from healthseg.reports.figures import Filled, Piece, Scope
-from healthseg.reports.html import scripting, writer
+from healthseg.reports.html import writer
 from healthseg.reports.pages import MODULES, OVERVIEWS, overview_spec, page_spec
 from healthseg.reports.pages.common import churn_range, renewal_windows
 from healthseg.reports.spec import Card, Table
@@ -53,7 +53,7 @@ def test_a_page_asks_for_nothing_from_anywhere_and_says_so(pages, kind):
     assert not [
         tag for tag, _ in read.tags if tag in ("link", "iframe", "object", "embed", "img", "base")
     ]
-    without_vega = pages[kind].replace(scripting.vega(), "")
+    without_vega = pages[kind].replace(writer.vega(), "")
     assert set(re.findall(r"https?://[^\s\"'<)]+", without_vega)) <= {"http://www.w3.org/2000/svg"}
 
 

@@ -18,8 +18,7 @@ from healthseg.cli import main as cli
 from healthseg.data import cache as caching
 from healthseg.data import response_cache as cache
 from healthseg.data.ledger import FILE_NAME, schema
-from healthseg.data.ledger.ledger import Ledger, LedgerAlert
-from healthseg.data.ledger.location import LedgerLocation
+from healthseg.data.ledger.ledger import Ledger, LedgerAlert, LedgerLocation
 from healthseg.errors import HealthsegError
 from healthseg.reports import registry
 from healthseg.reports.responses import MINUTES, WRITERS, Responses

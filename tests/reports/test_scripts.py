@@ -11,7 +11,7 @@ import pytest
 
 import healthseg as hs
 from healthseg.reports.figures import Scope
-from healthseg.reports.html import export, index, scripting
+from healthseg.reports.html import export, index, writer
 from healthseg.reports.html.writer import written
 from healthseg.reports.layout import grid
 from healthseg.reports.spec import Table
@@ -225,7 +225,7 @@ def test_a_page_without_charts_to_draw_carries_no_bundle():
 
     text = export.to_html(shown("portfolio", samples.portfolio()), static, portfolio=True)
     assert (
-        scripting.vega() not in text
+        writer.vega() not in text
         and "hs-spec" not in text.split("</style>", 1)[1].split("<script>")[0]
     )
     assert Read(text).foreign == [] and "unsafe-eval" not in text

@@ -10,8 +10,7 @@ from scipy import special
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from healthseg.scoring.churn.classifier import HazardClassifier
-from healthseg.scoring.churn.hazard import Prior, fit_posterior
+from healthseg.scoring.churn.hazard import HazardClassifier, Prior, fit_posterior
 from healthseg.scoring.churn.predictors import HINGE, LINEAR, make_design
 
 

@@ -13,7 +13,7 @@ from healthseg.reports import writing
 from healthseg.reports.batches.job import report_name
 from healthseg.reports.document import Item, Listing, Paragraph, static
 from healthseg.reports.figures import Scope
-from healthseg.reports.html import index, scripting
+from healthseg.reports.html import index, writer
 from healthseg.reports.html.writer import safe, written
 from healthseg.reports.layout import grid
 from healthseg.reports.spec import Cell, Table
@@ -49,7 +49,7 @@ def digest(
     """The page's markup; ``links`` are the reports of customers, by id, ``overview`` is the address of the index."""
     verdict, style = (
         _verdict(run),
-        "".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
+        "".join((writer.templates() / name).read_text("utf-8") for name in STYLES),
     )
     back = f' · <a href="{safe(overview)}">All reports</a>' if overview else ""
     known = {"managers": managers or {}}
@@ -58,7 +58,7 @@ def digest(
     )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{safe(scripting.policy([]))}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{safe(writer.policy([]))}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>Alerts – {formats.day(run.as_of)}</title><style>{style}</style></head>"

@@ -16,7 +16,7 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from healthseg.charts import formats
 from healthseg.reports import document
 from healthseg.reports.document import PRINTED
-from healthseg.reports.html import foreign, printed, scripting, writer
+from healthseg.reports.html import foreign, printed, writer
 from healthseg.reports.html.navigation import Navigation
 from healthseg.reports.html.printed import Block, text
 from healthseg.reports.html.writer import REPORT
@@ -38,7 +38,7 @@ class ReportExporter(TemplateExporter):
 
     @property
     def extra_template_basedirs(self) -> list[str]:  # type: ignore[override]
-        return [str(scripting.templates())]
+        return [str(writer.templates())]
 
 
 @dataclass
@@ -120,11 +120,11 @@ def to_html(
     interactive = origin.charts == "interactive" or (origin.charts == "auto" and portfolio)
     scripts = _scripts(document.sections, interactive)
     report = {
-        "policy": scripting.policy(scripts),
+        "policy": writer.policy(scripts),
         "scripts": scripts,
         "key_name": KEY,
         "key": origin.key,
-        "style": _style() + ("" if facts(notebook) else scripting.pieces()),
+        "style": _style() + ("" if facts(notebook) else writer.pieces()),
         "document": document,
         "origin": origin.sentence(),
         "navigation": navigation.markup() if navigation.trail else "",
@@ -143,7 +143,7 @@ def _exporter() -> ReportExporter:
 
 @cache
 def _style() -> str:
-    return (scripting.templates() / "page.css").read_text("utf-8")
+    return (writer.templates() / "page.css").read_text("utf-8")
 
 
 def _title(notebook: nbformat.NotebookNode) -> str:
@@ -153,13 +153,13 @@ def _title(notebook: nbformat.NotebookNode) -> str:
 
 def _scripts(sections: list[NotebookSection], interactive: bool) -> list[str]:
     """The scripts that a page needs; without interactive charts their grammar is taken out of its sections."""
-    specs = any(scripting.has_specs(piece) for section in sections for piece in section.pieces)
+    specs = any(writer.has_specs(piece) for section in sections for piece in section.pieces)
     if not interactive:
         for section in sections:
-            section.pieces[:] = [scripting.without_specs(piece) for piece in section.pieces]
+            section.pieces[:] = [writer.without_specs(piece) for piece in section.pieces]
     return [
-        scripting.report(),
-        *([scripting.vega(), scripting.charts()] if specs and interactive else []),
+        writer.report(),
+        *([writer.vega(), writer.charts()] if specs and interactive else []),
     ]
 
 

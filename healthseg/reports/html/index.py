@@ -14,7 +14,7 @@ import jinja2
 
 from healthseg.charts import formats
 from healthseg.reports.batches.job import ReportOutcome, report_name
-from healthseg.reports.html import scripting
+from healthseg.reports.html import writer
 from healthseg.reports.html.navigation import LABELS, OF_ALL, card
 from healthseg.reports.html.writer import inert
 from healthseg.rules import counted, listed
@@ -141,11 +141,11 @@ def page(
     columns, flags = _columns(overview.at_stake_basis), _flags(overview)
     columns = tuple(column for column in columns if not (owner and column.key == "manager"))
     rows = [_row(row, columns, reports, flags.get(row["client_id"], ())) for row in customers]
-    script = scripting.index()
+    script = writer.index()
     return _template().render(
-        style="".join((scripting.templates() / name).read_text("utf-8") for name in STYLES),
+        style="".join((writer.templates() / name).read_text("utf-8") for name in STYLES),
         script=script,
-        policy=scripting.policy([script]),
+        policy=writer.policy([script]),
         title=f"The customers of {owner}" if owner else "The portfolio at a glance",
         verdict=_of_owner(overview, rows) if owner else overview.verdict(),
         actions=[
@@ -258,7 +258,7 @@ def _renewals(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(scripting.templates())
+    loader = jinja2.FileSystemLoader(writer.templates())
     return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(
         "index.html.j2"
     )

@@ -14,7 +14,7 @@ from healthseg.charts.formats import DASH
 from healthseg.errors import CalculationError
 from healthseg.reports import document
 from healthseg.reports.figures import Filled
-from healthseg.reports.html import scripting
+from healthseg.reports.html import writer
 
 Block = dict[str, Any]
 _PAINT = re.compile(r"var\(--hs-[a-z_]+,(#[0-9a-fA-F]{6})\)")
@@ -208,7 +208,7 @@ def pdf_bytes(
         **{"links": dict(links or {}), "names": "|".join(map(_whole, named))},
     }
     return typst.compile(
-        str(scripting.templates() / "report.typ"),
+        str(writer.templates() / "report.typ"),
         sys_inputs={"data": json.dumps(content, ensure_ascii=False)},
         format="pdf",
     )

@@ -33,7 +33,7 @@ from healthseg.scoring.churn.candidates import (
     outcomes,
     stacked,
 )
-from healthseg.scoring.churn.hazard import Hazard
+from healthseg.scoring.churn.hazard import Hazard, has_renewal
 from healthseg.scoring.churn.predictors import (
     FAMILY,
     Predictor,
@@ -41,7 +41,6 @@ from healthseg.scoring.churn.predictors import (
     measured,
     values_ahead,
 )
-from healthseg.scoring.churn.timing import has_renewal
 from healthseg.scoring.components import DECIMALS
 from healthseg.settings import Settings
 

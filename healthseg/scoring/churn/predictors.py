@@ -18,7 +18,7 @@ import pandas as pd
 
 from healthseg.errors import CalculationError, hint
 from healthseg.metrics import catalog
-from healthseg.scoring.churn import timing
+from healthseg.scoring.churn import hazard
 from healthseg.scoring.components import SILENCE_METRICS, score_metrics, weighted_metrics
 from healthseg.settings import Settings
 
@@ -99,7 +99,7 @@ def _unscored(rows: pd.DataFrame, settings: Settings) -> list[Predictor]:
     plain = [
         Predictor(metric.name, _form(metric.name), metric.label, metric.unit, "metric")
         for metric in catalog.used_by("churn")
-        if metric.name in rows and metric.name not in {*scored, *timing.KNOWN_AHEAD}
+        if metric.name in rows and metric.name not in {*scored, *hazard.KNOWN_AHEAD}
     ]
     families = sorted(name for name in rows if name.startswith(FAMILY))
     return plain + [
@@ -124,10 +124,10 @@ def _tiers(rows: pd.DataFrame) -> list[Predictor]:
 def _timed(rows: pd.DataFrame) -> list[Predictor]:
     """What is known ahead: the renewal's and the tenure's own terms."""
     predictors = []
-    for name in timing.timing_names(rows):
-        subject = timing.subject(name)
-        metric = catalog.get(timing.SUBJECTS[subject])
-        group = f"{subject} edge" if name in timing.EDGES else subject
+    for name in hazard.timing_names(rows):
+        subject = hazard.subject(name)
+        metric = catalog.get(hazard.SUBJECTS[subject])
+        group = f"{subject} edge" if name in hazard.EDGES else subject
         predictors.append(
             Predictor(metric.name, TIMING, metric.label, metric.unit, group, level=name)
         )
@@ -155,7 +155,7 @@ def values_ahead(
         return values
     names = [str(predictors[at].level) for at in timed]
     changed = values.copy()
-    changed[:, timed] = timing.timing_values(rows, names, step.days, step.ahead, step.share)
+    changed[:, timed] = hazard.timing_values(rows, names, step.days, step.ahead, step.share)
     return changed
 
 
