@@ -365,14 +365,16 @@ def predictive_score(model: ChurnModel, probability: np.ndarray) -> np.ndarray:
 
 
 def predictive_parts(model: ChurnModel, row: pd.DataFrame) -> pd.DataFrame:
-    """``ChurnModel.explain`` of one row, with each part's points of the score against the average row's."""
+    """``ChurnModel.explain`` of one row, with the points of the score against the average row's: of each part, and of the
+    metric alone after which it is named (``own_points``)."""
     horizon = model.config.predictive_horizon_days
     drivers = model.explain(row, horizon)
     total = float(drivers["log_odds"].sum())
     probability = model.predict(row, [horizon])["probability"].iloc[0]
     average = model.average_probability(horizon)
     score, base = predictive_score(model, np.array([probability, average]))
-    return drivers.assign(points=drivers["log_odds"] * _secant(score - base, total))
+    slope = _secant(score - base, total)
+    return drivers.assign(points=drivers["log_odds"] * slope, own_points=drivers["own"] * slope)
 
 
 def _secant(rise: float, run: float) -> float:

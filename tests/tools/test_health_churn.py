@@ -13,6 +13,7 @@ from healthseg.scoring.churn import training
 from healthseg.scoring.churn.training import odds_ratio
 from healthseg.scoring.scored_panel import predictive_points
 from healthseg.tools import portfolio_health
+from healthseg.tools.health import outlook
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +145,21 @@ def test_the_predictive_score_is_the_odds_against_the_base_rate(demo, staying):
     assert "The churn model was trained again" in [part.label for part in change.parts]
     effects = [factor.effect for factor in (*health.contributing_factors.positive_detail,)]
     assert all(effect > 0 for effect in effects)
+
+
+def test_a_factor_of_the_predictive_score_is_measured_and_differs_from_the_usual(demo):
+    day = demo.data_until
+    rows = training.panels.panel(demo, [day]).query("live == 1")
+    factors = [
+        factor
+        for client in rows["client_id"].astype(str).iloc[::3]
+        for side in outlook.model_score_factors(demo, client, day, {"score": 50.0})
+        for factor in side
+    ]
+    assert len({factor.metric for factor in factors}) > 3
+    assert [factor.text for factor in factors if factor.value is None] == []
+    beside = [factor.text for factor in factors if factor.metric != "tier"]
+    assert [text for text in beside if ", usually " not in text or "not measured" in text] == []
 
 
 def test_past_predictive_scores_are_those_of_the_models_of_their_time(demo, staying):

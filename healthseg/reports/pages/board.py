@@ -112,6 +112,7 @@ def _of_largest(row: Any) -> str:
 def _renewal_blocks(board: Any) -> tuple[Any, ...]:
     rows = [dict(row) for row in board.renewals]
     return (
+        ACROSS,
         *(
             renewals("renewals", rows, kind, caption, _of_largest)
             for kind, caption in (
@@ -204,8 +205,7 @@ PREDICTIONS = Table(
         "Happened": "churned_arr:brief_money",
         "Of the range": "outcome:Words",
     },
-    "Each prediction, its range, and what happened",
-    "predictions",
+    label="predictions",
     where=lambda row: row["outcome"] is not None,
 )
 
@@ -400,7 +400,7 @@ def _levers(board: Any) -> tuple[Any, ...]:
         if change.uncontracted_customers
         else "",
     }
-    return ACROSS, Facts({name: text for name, text in rows.items() if text})
+    return (Facts({name: text for name, text in rows.items() if text}),)
 
 
 def _accounts_lead(board: Any) -> tuple[str, ...]:
@@ -472,7 +472,7 @@ PORTFOLIO = Page(
             (
                 Missing("The change", "nrr"),
                 Chart("waterfall", needs="nrr"),
-                LARGEST,
+                Fold("Which customers moved it most", (LARGEST,)),
             ),
             absent=_without_money,
         ),
@@ -512,7 +512,7 @@ PORTFOLIO = Page(
             _predicted_lead,
             (
                 Chart("predicted", needs="predicted.expected_arr"),
-                PREDICTIONS,
+                Fold("Each prediction, its range, and what happened", (PREDICTIONS,)),
             ),
         ),
         Section(

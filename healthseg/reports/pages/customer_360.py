@@ -70,10 +70,6 @@ def _arr_card(page: Any) -> Card:
 _CONTRACT = " · {health.customer.arr:brief_money} in the contract"
 
 
-def _gave_notice(page: Any) -> bool:
-    return any(item.override == "notice_given" for item in page.overrides.held)
-
-
 def _cards(page: Any) -> tuple[Card, ...]:
     if page.loss:
         return loss_cards(page)
@@ -96,7 +92,7 @@ def _cards(page: Any) -> tuple[Card, ...]:
         (
             customer.days_to_renewal is not None,
             Card(
-                "Contract ends in" if _gave_notice(page) else "Renewal in",
+                "Contract ends in" if page.health.gave_notice else "Renewal in",
                 "{health.customer.days_to_renewal:number day}",
                 "{health.customer.renewal_on:day}",
             ),
@@ -155,7 +151,7 @@ def _score_lead(page: Any) -> Lead:
         else "The score is {health.current_health_score:number}, as it was on {health.change_explanation.from_date:day}",
         f"In 90 days it is expected at {{health.predicted_scores[{len(ahead) - 1}].predicted_score:number}} "
         f"({{health.predicted_scores[{len(ahead) - 1}].lower:number}} to {{health.predicted_scores[{len(ahead) - 1}].upper:number}})"
-        if ahead and not _gave_notice(page)
+        if ahead and not page.health.gave_notice
         else "",
     )
 
@@ -250,7 +246,7 @@ def _champion(page: Any) -> str:
         )
         return (
             f"{who} accounts for {{people.champion_share:percent}} of the usage, active on "
-            f"{{people.champion_active_days:number}} of 90 days{silent}"
+            f"{{people.champion_active_days:number}} of {{people.champion_look_back_days:number}} days{silent}"
         )
     if share is None or page.usage.get("monthly_active_users") is None:
         return ""
@@ -364,7 +360,7 @@ def _contract_lead(page: Any) -> Lead:
 
 
 def _growth_lead(page: Any) -> Lead:
-    if page.loss or _gave_notice(page) or page.health.provisional or not page.readiness:
+    if page.loss or page.health.gave_notice or page.health.provisional or not page.readiness:
         return ()
     open_ = [at for at, row in enumerate(page.readiness) if row.holds is not True]
     if not open_:

@@ -309,14 +309,18 @@ def _row(portfolio: Portfolio, client_id: str, day: dt.date, model: ChurnModel) 
 def model_score_factors(
     portfolio: Portfolio, client_id: str, day: dt.date, row: Mapping[str, Any]
 ) -> tuple[list[Factor], list[Factor]]:
-    """What holds the model's score up and what pulls it down, in points against the average customer-month."""
+    """What holds the model's score up and what pulls it down, in points against the average customer-month.
+
+    As of ``drivers``, a factor's value is known, differs from the usual, and has the effect beside it.
+    """
     if pd.isna(row["score"]):
         return [], []
     model = training.churn_model(portfolio, day)
     rows = predictive_parts(model, _row(portfolio, client_id, day, model))
-    rows = rows[rows["points"].abs() >= portfolio.settings.score_factor_min_points]
-    rows = rows.assign(size=-rows["points"].abs()).sort_values(["size", "kin"], kind="stable")
-    parts = [_score_factor(part) for part in rows.to_dict("records")]
+    rows = rows[rows["value"].notna() & (np.sign(rows["own"]) == np.sign(rows["log_odds"]))]
+    rows = rows[rows["own_points"].abs() >= portfolio.settings.score_factor_min_points]
+    rows = rows.assign(size=-rows["own_points"].abs()).sort_values(["size", "kin"], kind="stable")
+    parts = [_score_factor(part) for part in rows.to_dict("records") if words.differs(part)]
     most = portfolio.settings.score_max_factors
     return (
         [part for part in parts if part.effect > 0][:most],
@@ -331,7 +335,7 @@ def _score_factor(row: dict[str, Any]) -> Factor:
         unit=row["unit"],
         value=rounded(number(row["value"])),
         points=None,
-        effect=round(row["points"], 2),
+        effect=round(row["own_points"], 2),
     )
 
 

@@ -97,7 +97,7 @@ class BoardOfPortfolio:
     def result(self) -> Board:
         context, settings, bridge = self.context, self.settings, self.bridge
         last = self.months.iloc[-1]
-        accounts, churned, largest = self.accounts(), self.churned_customers(), self.largest
+        accounts, churned, largest = self.accounts(), self.churned_customers, self.largest
         total, addable = context.total_arr, self.money.addable
         no_arr = context.missing_arr
         why = NO_YEAR if total is not None else no_arr
@@ -186,7 +186,7 @@ class BoardOfPortfolio:
         known, renewal = NextActions.of(self.portfolio, self.as_of), own.iloc[0]
         figures, lost = (
             known.figures(client),
-            sum(row.arr or 0.0 for row in self.churned_customers()),
+            sum(row.arr or 0.0 for row in self.churned_customers),
         )
         plays = known.customer(client, effects=True)
         return LargestAccount(
@@ -257,6 +257,7 @@ class BoardOfPortfolio:
 
     # -- who churned ---------------------------------------------------------------------------
 
+    @cached_property
     def churned_customers(self) -> list[ChurnedCustomer]:
         """Who churned within a year, the most ARR first."""
         rows = churned_in_year(self.portfolio, self.as_of)

@@ -102,8 +102,9 @@ class People360(Part):
     )
     champion_role: str | None = Field(description="The champion's role, where it is known")
     champion_active_days: int | None = Field(
-        description="Days of 90 on which the champion was active"
+        description="Days of `champion_look_back_days` on which the champion was active"
     )
+    champion_look_back_days: int = Field(description="Days that a champion is looked for in")
     champion_silent_days: int | None = Field(description="Days since the champion's last use")
     detractors: int = Field(description="People whose last NPS answer of a year is 6 or less")
     low_ratings: int = Field(description="People whose last CSAT answer of 180 days is 1 or 2")
@@ -309,7 +310,8 @@ def contacts(context: CustomerContext, row: dict[str, Any]) -> list[Contact360]:
     if champion is not None:
         share = formats.percent(row.get("champion_share"))
         days = formats.quantity(champion["active_days"], "days")
-        text = f"{share} of the usage, active on {days} of 90"
+        back = context.settings.champion_look_back_days
+        text = f"{share} of the usage, active on {days} of {back}"
         user = word(champion["user_id"])
         people.append(
             Contact360(
@@ -363,6 +365,7 @@ def people_of(context: CustomerContext, row: dict[str, Any], known: list[Contact
         champion_share=None if champion is None else rounded(row.get("champion_share")),
         champion_role=role,
         champion_active_days=None if champion is None else champion["active_days"],
+        champion_look_back_days=context.settings.champion_look_back_days,
         champion_silent_days=None if champion is None else champion["silent_days"],
         detractors=len(ids["detractor"]),
         low_ratings=len(ids["low_rating"]),
