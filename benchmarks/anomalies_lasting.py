@@ -5,7 +5,8 @@
 Series of 365 days with weekends of 0 to 100% of a weekday, Poisson unless named otherwise. Negative binomial series have a
 dispersion of 4 to 20; autocorrelated ones a log mean that follows an AR(1) of 0.5 to 0.9 with a spread of 0.1 to 0.3. An event
 begins on day 120 to 260; it is found where an anomaly in its direction begins by its third day with usual users (slow ones: by their end). Alarms
-are false where there is no event. The laws are not those of the demo portfolio. Exit status 1 where a figure misses its reach.
+are false where there is no event. Customers without users have negative binomial calls of a mean of 20 to 3,000 and a
+dispersion of 1 to 20; their silences begin on a weekday. The laws are not those of the demo portfolio. Exit status 1 where a figure misses its reach.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that a checkout that is not installed will do
 
-from healthseg.clustering.anomalies import anomalies  # noqa: E402
+from healthseg.clustering.anomalies import anomalies, lasting_falls  # noqa: E402
 from healthseg.clustering.unusual_days import kind_changes  # noqa: E402
 from healthseg.settings import Settings  # noqa: E402
 
@@ -152,6 +153,29 @@ def false_kinds(seed: int, kind: str, settings: Settings) -> int:
     return len(kind_changes(users(random, float(random.choice([5, 10, 20, 60])), kind), settings))
 
 
+def calls(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Daily calls of programs, without any event, and the days that are no weekend."""
+    random = np.random.default_rng([seed, 97])
+    weekday = (np.arange(DAYS) + random.integers(7)) % 7 < 5
+    level = random.choice([20, 100, 500, 3000]) * np.where(weekday, 1, random.choice([0, 0.3, 1]))
+    size = random.choice([1, 2, 4, 8, 20])
+    return random.poisson(level * random.gamma(size, 1 / size, DAYS)).astype(float), weekday
+
+
+def false_falls(seed: int, settings: Settings) -> int:
+    return len(lasting_falls(calls(seed)[0], settings, 1.0, np.ones(DAYS, dtype=bool)))
+
+
+def silence_is_found(seed: int, days: int, settings: Settings) -> bool:
+    """Whether a silence of a customer without users is found from 3 days before to 3 days after its first."""
+    daily, weekday = calls(seed)
+    start = int(np.random.default_rng([seed, days]).integers(120, 260))
+    start += next(more for more in range(7) if weekday[start + more : start + more + 3].all())
+    daily[start : start + days] = 0.0
+    found = lasting_falls(daily, settings, 1.0, np.ones(DAYS, dtype=bool))
+    return any(abs(change.first - start) <= 3 for change in found)
+
+
 def main() -> int:
     reader = argparse.ArgumentParser(description="lasting departures in simulated series")
     reader.add_argument("--series", type=int, default=200)
@@ -168,6 +192,17 @@ def main() -> int:
         share = float(np.mean([kind_is_found(seed, name, settings) for seed in range(count)]))
         missed |= share < REACH_LOOSE
         print(f"{name:35s} {share:.3f} found (reach {REACH_LOOSE})")
+    rate = np.mean([false_falls(seed, settings) for seed in range(2 * count)])
+    missed |= bool(rate > REACH_FALSE)
+    print(
+        f"{'without users':35s} {rate:.3f} false alarms a customer and year (reach {REACH_FALSE})"
+    )
+    for days in (3, 28, 60):
+        share = float(np.mean([silence_is_found(seed, days, settings) for seed in range(count)]))
+        missed |= share < REACH_LOOSE
+        print(
+            f"{f'without users, silent for {days} days':35s} {share:.3f} found (reach {REACH_LOOSE})"
+        )
     for name in EVENTS:
         hits = [is_found(seed, name, settings) for seed in range(count)]
         share = float(np.mean([hit for hit in hits if hit is not None]))

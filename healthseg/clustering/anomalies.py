@@ -2,7 +2,8 @@
 never seen before.
 
 *Lasting*: were the users of some days in a row, held against the weekdays before, too many or too few in sum
-(statistics/level_changes.py)? Silences, dips, rises, new levels; of any length, and where nobody was before. *People*:
+(statistics/level_changes.py)? Silences, dips, rises, new levels; of any length, and where nobody was before. Of a customer
+without users (programs alone, or events that name none) silences and falls of its calls or events. *People*:
 were the day's users as many as on that weekday in the weeks around, without those days? *Doing*: did those
 users do as much as usual? In the sum of events, spikes drown in the luck of who was active. *Calls*
 of the API, of whose law little is known, must also be like none before. A day is reported where
@@ -34,6 +35,7 @@ from healthseg.statistics.level_changes import (
     against_weekday,
     beyond_earlier,
     level_changes,
+    silences,
 )
 
 SEVERITIES = ("critical", "high", "medium")
@@ -73,7 +75,7 @@ def anomalies(
     is missing: no others are held against them. ``of_usual`` is what a wider event left of each day's people.
 
     Columns: first_day, last_day, day (the farthest out; the first where it is lasting), anomaly_type (unusual_spike, unusual_dip),
-    about (people, doing, calls), value, expected, ratio, z, return_days, severity, person_events,
+    about (people, doing, calls, events of nobody named), value, expected, ratio, z, return_days, severity, person_events,
     usual_person_events (median of the weekday around), open (recent, no usual day since), lasting
     (value and expected are means of its days). Neighbouring days of one kind are one anomaly.
 
@@ -89,7 +91,13 @@ def anomalies(
     )
     day, max_p = np.asarray(days["day"], dtype=np.int64), settings.anomaly_max_p
     tracked = np.asarray(days.get("tracked", np.ones(len(day), dtype=bool)), dtype=bool)
-    changes = lasting_changes(users, settings, of_usual, tracked)
+    about = without_users(days, settings)
+    if about is None:
+        changes = lasting_changes(users, settings, of_usual, tracked)
+    else:  # programs work on when people are away
+        counts = events if about == "events" else np.asarray(days["api_events"], dtype=float)
+        share = of_usual if about == "events" else 1.0
+        changes = lasting_falls(counts, settings, share, tracked)
     single = np.ones(len(day), dtype=bool)  # days that can stand out by themselves
     for change in changes:
         single[change.first : change.last + 1] = False
@@ -101,7 +109,9 @@ def anomalies(
     ]
     if "api_events" in days:
         calls = np.asarray(days["api_events"], dtype=float)
-        comparable = tracked & beyond_earlier(calls, settings.anomaly_min_days, spans=(1,))
+        comparable = (usual if about == "calls" else tracked) & beyond_earlier(
+            calls, settings.anomaly_min_days, spans=(1,)
+        )
         if "of_usual_length" in days:
             comparable &= np.asarray(days["of_usual_length"], dtype=bool)
         parts.append(_calls(calls, comparable, settings))
@@ -119,7 +129,7 @@ def anomalies(
         last_usual = _last_usual_day(day, people, usual)
         tables.append(_spells(_dated(rows, day), last_usual, int(day[-1]), settings))
     if lasting:
-        tables.append(lasting_rows(lasting, day, settings))
+        tables.append(lasting_rows(lasting, day, settings, about or "people"))
     table = pd.concat(tables, ignore_index=True)
     position = table["day"].to_numpy(dtype=np.int64) - day[0]
     table = table.assign(person_events=events[position], usual_person_events=usual_events[position])
@@ -142,7 +152,17 @@ def lasting_changes(
     tracked: np.ndarray | None = None,
 ) -> list[LevelChange]:
     """The departures of daily users of ``anomaly_lasting_min_days`` and ``anomaly_lasting_min_users`` a day or more."""
-    rule = LevelRule(
+    changes = level_changes(users, level_rule(settings), of_usual, tracked)
+    least, users_a_day = settings.anomaly_lasting_min_days, settings.anomaly_lasting_min_users
+    return [
+        change
+        for change in changes
+        if change.days >= least and abs(change.value - change.expected) >= users_a_day * change.days
+    ]
+
+
+def level_rule(settings: Settings) -> LevelRule:
+    return LevelRule(
         settings.anomaly_lasting_min_history_days,
         settings.anomaly_same_weekdays,
         settings.anomaly_max_weeks_back,
@@ -157,16 +177,45 @@ def lasting_changes(
         settings.anomaly_spread_days,
         settings.anomaly_repeat_factor,
     )
-    changes = level_changes(users, rule, of_usual, tracked)
-    least, users_a_day = settings.anomaly_lasting_min_days, settings.anomaly_lasting_min_users
-    return [
+
+
+def without_users(days: Mapping[str, np.ndarray] | pd.DataFrame, settings: Settings) -> str | None:
+    """The series that a customer without users is judged by (calls where programs alone use it, else events); None with
+    users, which have been there on more than ``api_only_max_person_days`` in ``own_baseline_days``."""
+    users = np.asarray(days["users"])
+    allowed = settings.api_only_max_person_days * len(users) / settings.own_baseline_days
+    if (users > 0).sum() > allowed:
+        return None
+    events = np.asarray(days["person_events"])
+    return "events" if (events > 0).sum() > allowed or "api_events" not in days else "calls"
+
+
+def lasting_falls(
+    counts: np.ndarray, settings: Settings, of_usual: np.ndarray | float, tracked: np.ndarray
+) -> list[LevelChange]:
+    """The lasting falls and silences of daily events or calls.
+
+    A few programs or one person's hour make many events at once: rises are no news of these, and a silence is held
+    against how often a day had none (days on which the rest of the portfolio was away are passed over).
+    """
+    falls = [
         change
-        for change in changes
-        if change.days >= least and abs(change.value - change.expected) >= users_a_day * change.days
+        for change in lasting_changes(counts, settings, of_usual, tracked)
+        if change.value < change.expected
     ]
+    present = tracked & (np.broadcast_to(of_usual, counts.shape) >= 1 - settings.anomaly_min_change)
+    silent = [
+        change
+        for change in silences(counts, level_rule(settings), settings.anomaly_max_p, present)
+        if change.days >= settings.anomaly_lasting_min_days
+        and not any(change.first <= fall.last and fall.first <= change.last for fall in falls)
+    ]
+    return sorted([*falls, *silent], key=lambda change: change.first)
 
 
-def lasting_rows(changes: list[LevelChange], day: np.ndarray, settings: Settings) -> pd.DataFrame:
+def lasting_rows(
+    changes: list[LevelChange], day: np.ndarray, settings: Settings, about: str = "people"
+) -> pd.DataFrame:
     """The departures as rows of ``anomalies``, their tracked days' means as value and expected."""
     z = np.array([change.z for change in changes])
     first = np.array([change.first for change in changes])
@@ -183,7 +232,7 @@ def lasting_rows(changes: list[LevelChange], day: np.ndarray, settings: Settings
             "last_day": day[last],
             "day": day[first],
             "anomaly_type": np.where(value > expected, "unusual_spike", "unusual_dip"),
-            "about": "people",
+            "about": about,
             "value": value,
             "expected": expected,
             "ratio": ratio,

@@ -70,8 +70,13 @@ class DailySeries:
     has_sessions: bool
 
     @functools.cached_property
-    def users_of_all(self) -> np.ndarray:
-        return self.counts["users"].sum(axis=0, dtype=np.int64)
+    def counted(self) -> str:
+        """What tells how many were there: events where no event names a user."""
+        return "users" if self.counts["users"].any() else "person_events"
+
+    @functools.cached_property
+    def sum_of_all(self) -> np.ndarray:
+        return self.counts[self.counted].sum(axis=0, dtype=np.int64)
 
     def of(self, rows: Sequence[int] | np.ndarray) -> pd.DataFrame:
         """The sum of some customers' days, as ``anomalies`` reads them, over the days on which any was a customer."""
@@ -94,12 +99,12 @@ class DailySeries:
         return columns
 
     def rest_of_usual(self, rows: np.ndarray, settings: Settings) -> np.ndarray:
-        """By day: the share of its usual people that the rest of the portfolio had; 1 where it was as on its weekday."""
-        users = self.counts["users"]
-        others = self.users_of_all - users[rows].sum(axis=0, dtype=np.int64)
+        """By day: the share of its usual people (or events) that the rest of the portfolio had; 1 where it was as on its weekday."""
+        counts = self.counts[self.counted]
+        others = self.sum_of_all - counts[rows].sum(axis=0, dtype=np.int64)
         days = against_weekday(others, weekday_rule(settings))
         departs = (np.abs(days.z) >= settings.anomaly_rest_min_spreads) & days.is_change
-        rest = np.ones(users.shape[1])
+        rest = np.ones(counts.shape[1])
         rest[days.position[departs]] = days.ratio[departs]
         return rest
 

@@ -2,7 +2,8 @@
 
 Each day is held against the same weekday before it, and departures are added up over days (one-sided CUSUM; Page,
 Biometrika 41, 1954), which shows in a few days what no single day does. While a departure lasts, its days are not what
-later days are held against, so that it can't hide itself however long it lasts; in the end it is the new level.
+later days are held against, so that it can't hide itself however long it lasts; in the end it is the new level. Of
+events, whose law is little known, a silence is held against how often a day had none.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from healthseg.statistics.robust import MAD_TO_SD
 
@@ -214,6 +216,54 @@ class _Search:
         if self.first is not None:
             self._close(len(self.values) - 1, lasts=True)
         return self.changes
+
+
+def silences(
+    values: np.ndarray, rule: LevelRule, max_p: float, known: np.ndarray | None = None
+) -> list[LevelChange]:
+    """The runs of days without anything that chance seldom gives, whatever the law of the counts.
+
+    Held against the ``memory_days`` before: on weekdays of which most of the last ``weeks`` had something, a day has
+    nothing with q = (zeros + 1/2) / (days + 1). A run over n such days is a silence where qⁿ ≤ ``max_p``; it ends with the
+    last of them, at the latest as a new level. Unknown days are passed over.
+
+    >>> from healthseg.settings import Settings
+    >>> from healthseg.clustering.anomalies import level_rule
+    >>> calls = np.tile([900.0, 40.0, 7.0, 300.0, 80.0, 0.0, 0.0], 20)
+    >>> calls[70:98] = 0.0
+    >>> [(each.first, each.last) for each in silences(calls, level_rule(Settings()), 1e-5)]
+    [(70, 95)]
+    """
+    values = np.asarray(values, dtype=float)
+    tracked = np.ones(len(values), dtype=bool) if known is None else np.asarray(known, dtype=bool)
+    active, positions = values > 0, np.arange(len(values))
+    breaks = np.flatnonzero(tracked & active)
+    changes = []
+    for start, after in zip(breaks + 1, np.r_[breaks[1:], len(values)], strict=False):
+        if after - start < 2 or start < rule.min_days:
+            continue
+        earlier = tracked & (positions < start) & (positions >= start - rule.memory_days)
+        recent = earlier & (positions >= start - WEEK * rule.weeks)
+        shares = [_share_of(active, recent, weekday) for weekday in range(WEEK)]
+        worked = np.array(shares)[positions % WEEK] > 0.5
+        past = active[earlier & worked]
+        run = [at for at in range(start, min(after, start + rule.new_level_days)) if worked[at]]
+        run = [at for at in run if tracked[at]]
+        log_p = len(run) * math.log(((~past).sum() + 0.5) / (len(past) + 1)) if run else 0.0
+        if log_p <= math.log(max_p):
+            usual = [_share_of(values, recent, at % WEEK) for at in range(run[0], run[-1] + 1)]
+            expected = sum(np.array(usual)[tracked[run[0] : run[-1] + 1]])
+            days = int(tracked[run[0] : run[-1] + 1].sum())
+            z = float(scipy.special.ndtri(math.exp(max(log_p, -690.0)) / 2))
+            lasts = not tracked[after:].any() or after - start > rule.new_level_days
+            changes.append(LevelChange(run[0], run[-1], days, 0.0, float(expected), z, lasts))
+    return changes
+
+
+def _share_of(values: np.ndarray, days: np.ndarray, weekday: int) -> float:
+    """The mean of the days' values on one weekday (of flags: their share); 0 without any."""
+    own = values[weekday::WEEK][days[weekday::WEEK]]
+    return float(own.mean()) if len(own) else 0.0
 
 
 # -- days that differ from the same weekdays around them -------------------------------------------

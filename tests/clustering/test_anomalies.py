@@ -321,6 +321,43 @@ def test_most_of_the_simulated_events_are_found(name):
     assert np.mean(hits) >= 0.9
 
 
+def calls_only(silent_days: int = 0, source: str | None = "api") -> pd.DataFrame:
+    """The lasting anomalies of a customer of whom nobody is named, silent from day 84, a Monday, on, beside three others."""
+    random = np.random.default_rng(5)
+    rows = []
+    for at in range(LENGTH):
+        day = START + dt.timedelta(days=at)
+        for client in range(4):
+            silent = client == 0 and 84 <= at < 84 + silent_days
+            if day.weekday() < 5 and not silent:
+                count = 1 + random.poisson(40 * random.gamma(2, 0.5))
+                rows.append((f"c{client}", f"{day} 09:00", None, "export", source, None, count))
+    table = anomalies_of(tiny_portfolio(rows), ["c0", "c1", "c2", "c3"], START, END)
+    return table[table["lasting"].astype(bool)]
+
+
+@pytest.mark.parametrize(("source", "about"), [("api", "calls"), (None, "events")])
+@pytest.mark.parametrize("length", [3, 28, 60])
+def test_a_customer_without_users_that_falls_silent_is_found(source, about, length):
+    rows = calls_only(length, source)
+    assert rows[["client_id", "about", "anomaly_type"]].values.tolist() == [
+        ["c0", about, "unusual_dip"]
+    ]
+    row = rows.iloc[0]
+    assert row["value"] == 0 and row["expected"] > 15
+    assert row["date"] == START + dt.timedelta(days=84)
+    assert min(length, 56) - 3 <= row["last_day"] + 1 - row["first_day"] <= length
+    assert row["open"] == (length == 60)
+    assert calls_only(0, source).empty
+
+
+def test_steady_calls_of_a_wide_law_have_no_lasting_fall_and_silences_of_them_do():
+    assert sum(anomalies_lasting.false_falls(seed, Settings()) for seed in range(40)) <= 2
+    for days in (3, 28, 60):
+        hits = [anomalies_lasting.silence_is_found(seed, days, Settings()) for seed in range(15)]
+        assert np.mean(hits) >= 0.8
+
+
 def test_a_feature_that_all_begin_or_cease_to_use_is_named():
     events = []
     for at in range(LENGTH):

@@ -112,7 +112,11 @@ WEEKS = Table(
 
 def stood_out(day: Row) -> str:
     """What made a day unusual."""
-    what = {"people": "{value:number} active users", "doing": "{value:number} events each"}
+    what = {
+        "people": "{value:number} active users",
+        "doing": "{value:number} events each",
+        "events": "{value:number} events",
+    }
     return f"{what[day['about']]}, usually {{value_expected:number}}"
 
 

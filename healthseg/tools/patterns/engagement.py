@@ -39,6 +39,7 @@ SERIES = {
     "people": ("users", "Users"),
     "doing": ("person_events", "Events of active users"),
     "calls": ("api_events", "API calls"),
+    "events": ("person_events", "Events"),
     "kind": ("feature_users", "Users of {feature}"),
 }
 LONGEST_RETURN_DAYS = 1e12

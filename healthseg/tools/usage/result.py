@@ -272,7 +272,9 @@ class UnusualDay(Part):
     )
     ratio: float | None = Field(description="person_events ÷ expected")
     z: float = Field(description="Robust standard deviations from the usual")
-    about: str = Field(description="people (how many were active) or doing (what each did)")
+    about: str = Field(
+        description="people (how many were active), doing (what each did) or events (of nobody named)"
+    )
     value: int = Field(description="What stood out, on the spell's most extreme day")
     value_expected: float = Field(description="The usual value of it")
     portfolio_ratio: float | None = Field(

@@ -304,7 +304,9 @@ def unusual_days(
     days. API calls and single features are left out: they are not a person's usage. Days before ``until`` are known.
     """
     anomalies = anomalies_of(portfolio, clients, start, end, each=False, until=until)
-    anomalies = anomalies[anomalies["about"].isin(["people", "doing"])].reset_index(drop=True)
+    anomalies = anomalies[anomalies["about"].isin(["people", "doing", "events"])].reset_index(
+        drop=True
+    )
     spells = [np.arange(row.first_day, row.last_day + 1) for row in anomalies.itertuples()]
     rows = anomalies.loc[np.repeat(anomalies.index, [len(spell) for spell in spells])]
     rows = rows.reset_index(drop=True)
