@@ -180,7 +180,7 @@ def level_rule(settings: Settings) -> LevelRule:
 
 
 def without_users(days: Mapping[str, np.ndarray] | pd.DataFrame, settings: Settings) -> str | None:
-    """The series that a customer without users is judged by (calls where programs alone use it, else events); None with
+    """The series that is looked at for a customer without users (calls where programs alone use it, else events); None with
     users, which have been there on more than ``api_only_max_person_days`` in ``own_baseline_days``."""
     users = np.asarray(days["users"])
     allowed = settings.api_only_max_person_days * len(users) / settings.own_baseline_days
