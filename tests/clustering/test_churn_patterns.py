@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy
 
+from healthseg.clustering.bundles import PLUS
 from healthseg.clustering.churn_patterns import USED, ChurnHypotheses, share_of_other_features
+from healthseg.clustering.churn_signs import SIGNS
+from healthseg.clustering.sequences import ARROW
 from healthseg.settings import Settings
+from healthseg.statistics.spells import earliest_lead
+from healthseg.tools.patterns.churn import ChurnPatterns
 
 CUSTOMERS, MONTHS, FEATURES = 1500, 10, 6
 
@@ -85,3 +92,41 @@ def test_the_share_of_other_features_excludes_those_of_the_habit_and_those_not_e
     }
     assert share_of_other_features(f"{USED}a", uses, 2).tolist() == [1.0, 0.5]
     assert share_of_other_features("took up a → b", uses, 2).tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_what_leads_to_a_feature_that_goes_with_churn_is_not_recommended():
+    habits = tried(
+        cause=-1.0, of_breadth=0.0
+    ).reset_index()  # the first feature drives customers away
+    assert habits.loc[habits["key"] == f"{USED}f0", "lift"].item() > 1.3
+    weeks = pd.DataFrame({metric: [0.0] for sign in SIGNS for metric, _, _ in sign.parts})
+    study = SimpleNamespace(
+        settings=Settings(), history=SimpleNamespace(weeks=weeks), tried=lambda kind: habits
+    )
+    churn = ChurnPatterns(study, habits, None)
+    assert churn.goes_with_churn("bundle", PLUS.join(["f0", "f1"]))
+    assert churn.goes_with_churn("sequence", ARROW.join(["f1", "f0"]))
+    assert not churn.goes_with_churn("sequence", ARROW.join(["f0", "f1"]))  # f0 is used already
+    assert not churn.goes_with_churn("bundle", PLUS.join(["f1", "f2"]))
+
+
+def test_the_earliest_lead_is_the_first_day_from_which_a_sign_separates_until_churn():
+    """Of 100 churned customers: the error of a share of half is 0.05, so that a gap of 0.1 is two spreads."""
+    gaps = {
+        "silence": [0.5, 0.4, 0.3, 0.05],  # from 21 days on; by far the widest gap, at 7 days
+        "fewer_users": [0.2, 0.2, 0.05, 0.4],  # a gap at 28 that does not last: from 14 on
+        "idle_seats": [0.2, 0.2, 0.2, 0.05],  # from 21 on too, by less
+    }
+    curves = pd.DataFrame(
+        [
+            {"sign": sign, "lead_days": lead, "churned": 0.5, "n": 100, "gap": gap}
+            for sign, row in gaps.items()
+            for lead, gap in zip((7, 14, 21, 28), row, strict=True)
+        ]
+    )
+    curves = curves.sample(frac=1, random_state=1)
+    assert earliest_lead(curves, 20, 1.96) == ("silence", 21)
+    without = curves[curves["sign"] == "fewer_users"]
+    assert earliest_lead(without, 20, 1.96) == ("fewer_users", 14)
+    assert earliest_lead(without, 101, 1.96) == (None, None)  # too few customers
+    assert earliest_lead(without, 20, 5.0) == (None, None)

@@ -75,6 +75,24 @@ def test_tickets_are_open_until_the_day_they_are_resolved():
     check(portfolio_of("a"), "a", open_tickets=NAN, tickets_90d=NAN, csat_responses_180d=NAN)
 
 
+@pytest.mark.parametrize(("answers", "is_known"), [(1, False), (2, False), (3, True)])
+def test_nps_and_csat_of_one_or_two_answers_are_no_figures(answers, is_known):
+    rows = [
+        ("a", kind, score, "2025-03-01 09:00:00", f"u{at}")
+        for kind, score in (("nps", 10), ("csat", 4))
+        for at in range(answers)
+    ]
+    portfolio = portfolio_of("a", surveys=table("client_id kind score responded_at user_id", *rows))
+    check(
+        portfolio,
+        "a",
+        nps_365d=100 if is_known else NAN,
+        nps_respondents_365d=answers,
+        csat_180d=4 if is_known else NAN,
+        csat_responses_180d=answers,
+    )
+
+
 def test_nps_is_each_respondents_latest_answer_and_every_anonymous_one():
     surveys = table(
         "client_id kind score responded_at user_id",

@@ -24,8 +24,9 @@ def as_of(months: int) -> dt.date:
     return FIRST + dt.timedelta(days=30 * months)
 
 
-def panel(clients: int, months: int, seed: int, effect: float = 1.0, rate: float = -3.3):
-    """(panel, event days): a row per customer and month; leaving follows seats (fewer), NPS (lower), tickets (more)."""
+def panel(clients: int, months: int, seed: int, effect: float = 1.0, rate: float = -3.3, law=None):
+    """(panel, event days): a row per customer and month; leaving follows seats (fewer), NPS (lower), tickets (more),
+    or another ``law`` of the standing in each metric."""
     rng = np.random.default_rng(seed)
     standing = rng.normal(size=(clients, len(METRICS)))
     rows, event = [], {}
@@ -33,6 +34,7 @@ def panel(clients: int, months: int, seed: int, effect: float = 1.0, rate: float
         date = pd.Timestamp(FIRST) + pd.Timedelta(days=30 * month)
         standing = 0.9 * standing + np.sqrt(1 - 0.81) * rng.normal(size=standing.shape)
         odds = rate + effect * (-0.7 * standing[:, 0] - 0.6 * standing[:, 2] + 0.5 * standing[:, 3])
+        odds = odds if law is None else law(standing)
         leaves = rng.random(clients) < special.expit(odds)
         for at in range(clients):
             name = f"c{at:04d}"

@@ -20,6 +20,8 @@ from healthseg.scoring.churn.calibration import (
     survival,
 )
 from healthseg.scoring.churn.candidates import (
+    AHEAD,
+    CANDIDATES,
     BoostedTrees,
     boost,
     boosting,
@@ -27,6 +29,7 @@ from healthseg.scoring.churn.candidates import (
     held_out,
     outcomes,
     rows_at_risk,
+    stacked,
 )
 from healthseg.scoring.churn.expected import simulate_churn
 from healthseg.scoring.churn.model import ChurnModel
@@ -319,6 +322,37 @@ def test_the_directed_hazard_keeps_most_of_the_say_where_rivals_add_nothing(port
     fitted = portfolio[1].fitted
     assert sum(fitted.shares) == pytest.approx(1) and fitted.shares[0] > 0.4
     assert fitted.boosted is not None and fitted.shares[2] < 0.3
+
+
+def test_boosting_has_most_of_the_say_where_churn_follows_an_interaction():
+    frame, event = panel(
+        500, 8, seed=4, law=lambda z: -3.5 + 3.5 * ((z[:, 1] > 0) == (z[:, 4] > 0))
+    )
+    rows = rows_at_risk(frame, event, as_of(8))
+    past = held_out(rows, as_of(8), settings({}), origins=[as_of(5), as_of(6)])
+    shares = stacked(past, as_of(8), settings({}))[1]
+    assert shares[CANDIDATES.index("boosted")] > 0.5
+
+
+@pytest.mark.parametrize("winner", CANDIDATES)
+def test_the_candidate_that_knows_the_law_has_most_of_the_say(winner):
+    rng = np.random.default_rng(8)
+    truth = -2 + rng.normal(size=600)
+    churns = rng.random(600) < special.expit(truth)
+    date = pd.Timestamp(as_of(0))
+    after = np.where(churns, np.datetime64(date + pd.Timedelta(days=9)), np.datetime64("NaT"))
+    names = [f"c{at:03d}" for at in range(600)]
+    past = {"client_id": names, "date": date, "event_on": after}
+    for name in CANDIDATES:
+        odds = truth if name == winner else np.full(600, -1.6)  # of the share that churns
+        past |= {f"{name}_{ahead}": odds for ahead in range(AHEAD)}
+        past[f"{name}_base"] = -2.0
+    shown, shares = stacked(pd.DataFrame(past), as_of(2), settings({}))
+    assert shares.sum() == pytest.approx(1)
+    assert shares[CANDIDATES.index(winner)] > 0.6
+    # on their own day the outcomes were not known: the prior alone speaks
+    expected = truth if winner == "directed" else np.full(600, -1.6)
+    assert np.abs(shown["log_odds_0"] - expected).mean() < 0.4
 
 
 def test_the_doubt_is_that_of_the_mixture_which_is_shown(portfolio):

@@ -112,3 +112,27 @@ def test_its_usage_page_has_no_card_of_what_cannot_be_known_yet(portfolio):
         opening = page.opening().markup
         assert "Seats in use" in opening and ("Stickiness" in opening) == known
         assert bool(page.section("comparison").charts) == known
+
+
+def test_a_customer_that_never_used_the_product_has_no_points_for_usage_nor_engagement():
+    customers = pd.DataFrame(
+        {
+            "client_id": ["never", "old"],
+            "signup_date": "2024-01-01",
+            "arr": [1000, 2000],
+            "seats": 2,
+        }
+    )
+    opened = ["2025-05-01 10:00", "2025-05-02 10:00", "2025-05-03 10:00"]
+    tickets = pd.DataFrame(
+        {"ticket_id": ["s", "t", "u"], "client_id": "never", "opened_at": opened, "csat": 5}
+    ).assign(resolved_at=[f"{day[:10]} 12:00" for day in opened])
+    days = pd.date_range("2025-03-01", "2025-05-31")
+    portfolio = tiny_portfolio(
+        [("old", f"{day:%Y-%m-%d} 10:00", "u1", "f") for day in days], customers, tickets=tickets
+    )
+    health = hs.calculate_health_score(portfolio, "never")
+    scores = {part.component: part.score for part in health.components}
+    assert (scores["usage"], scores["engagement"]) == (0, 0)
+    assert (scores["support"], scores["satisfaction"]) == (100, 100)  # praise of an unused product
+    assert health.band == "critical" and health.current_health_score < 50
