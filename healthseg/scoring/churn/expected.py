@@ -262,22 +262,27 @@ def simulate_horizons(
     rates = rng.standard_normal((tier.max(initial=0) + 1, draws), dtype=np.float32)
     bits = [np.zeros((len(table), -(-draws // 8)), dtype=np.uint8) for table in tables]
     columns = []
+    # where each customer is among the known rows of a table, and among all of them; -1: not
+    rows = [
+        (own.index.get_indexer(drawn), table.index.get_indexer(drawn))
+        for own, table in zip(known, tables, strict=True)
+    ]
     for table in known:
         shared, own = table["shared_sd"].to_numpy(), table["own_sd"].to_numpy()
         centre = _centre(table["probability"].to_numpy(dtype=float), np.hypot(shared, own))
         columns.append([each.astype(np.float32)[:, None] for each in (centre, shared, own)])
     for start in range(0, len(drawn), CUSTOMERS_AT_ONCE):
         part = slice(start, start + CUSTOMERS_AT_ONCE)
-        clients, shape = drawn[part], (len(drawn[part]), draws)
+        shape = (len(tier[part]), draws)
         around = rng.standard_normal(shape, dtype=np.float32)
         common, chance = rates[tier[part]], rng.random(shape, dtype=np.float32)
-        for at, table in enumerate(known):
-            has = clients.isin(table.index)
-            row = table.index.get_indexer(clients[has])
+        for at, (among_known, among_all) in enumerate(rows):
+            has = among_known[part] >= 0
+            row = among_known[part][has]
             centre, shared, own = (column[row] for column in columns[at])
             odds = own * around[has] + (centre + shared * common[has])
             churns = np.packbits(chance[has] < scipy.special.expit(odds), axis=1)
-            bits[at][tables[at].index.get_indexer(clients[has])] = churns
+            bits[at][among_all[part][has]] = churns
     return [SimulatedChurn(table, own, draws) for table, own in zip(tables, bits, strict=True)]
 
 
