@@ -267,7 +267,7 @@ def checked(own: OwnRules) -> OwnRules:
     Traceback (most recent call last):
     healthseg.errors.InvalidParameters: 'monthly_active_users <' is not a condition: it cannot be parsed
     """
-    tools = {file: tool for tool, file in FILES.items() if tool != "next_actions"}
+    tools = {file: tool for tool, file in FILES.items()}
     for file, kinds in own.items():
         require_known(
             file, tools, f"unknown tool {file!r} in settings.rules", parameter="settings.rules"

@@ -83,8 +83,12 @@ def test_a_page_shows_the_figures_of_the_response(batch, small_portfolio: Portfo
         date = dt.date.fromisoformat(point["date"])
         shown = f"{point['predicted_score']} {point['lower']} to {point['upper']}"
         assert f"{date.day} {date:%b} {date.year} {shown}" in text
-    for action in reply["recommended_actions"] + reply["risk_indicators"]:
+    # a review of the business is no subject of this page: the overview has it
+    own = [action["text"] for action in reply["next_actions"] if action["topic"] != "review"]
+    assert len(own) < len(reply["recommended_actions"]), "the other is on the overview alone"
+    for action in own + reply["risk_indicators"]:
         assert " ".join(action.split()) in text
+    assert "Hold the next business review" not in text
 
 
 def test_the_portfolios_page_shows_the_figures_of_the_response(batch, small_portfolio: Portfolio):
