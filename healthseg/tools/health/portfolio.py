@@ -279,7 +279,7 @@ class HealthOfPortfolio:
         if row["provisional"] and (why := why_no_score(row, self.settings)) != own:
             own = rules.joined([why, own])
         days, soon = self.figures[client]["renewal_days"], self.settings.churn_horizon_days
-        own = words.with_renewal(own, days, soon)
+        own = words.with_renewal(own, days, soon, bool(pd.notna(row["days_since_notice"])))
         if not row.get("children", 0):
             return own
         name = self.customers["name"].get(row["worst_child"]) if "name" in self.customers else None

@@ -90,16 +90,18 @@ def why_withheld(metrics: pd.DataFrame, portfolio: Portfolio, least: float) -> s
     return f"withheld: {why}{brought(metrics[~known], portfolio)}"
 
 
-def with_renewal(reason: str, renewal_days: float | None, soon: int) -> str:
-    """A customer's reason, and that its contract renews soon where that is not said yet.
+def with_renewal(reason: str, renewal_days: float | None, soon: int, noticed: bool = False) -> str:
+    """A customer's reason, and that its contract renews soon, after a notice ends, where that is not said yet.
 
     >>> with_renewal("NPS is 0", 8, 90), with_renewal("Renewal in 8 days with a score of 51", 8, 90)
     ('NPS is 0; renews in 8 days', 'Renewal in 8 days with a score of 51')
+    >>> with_renewal("Notice was given 2 days ago", 8, 90, noticed=True)
+    'Notice was given 2 days ago; ends in 8 days'
     """
     reason = formats.sentence(reason)
     if renewal_days is None or not 0 <= renewal_days <= soon or "renewal" in reason.lower():
         return reason
-    return f"{reason}; renews in {rules.counted(renewal_days, 'day')}"
+    return f"{reason}; {'ends' if noticed else 'renews'} in {rules.counted(renewal_days, 'day')}"
 
 
 def no_scores(new: int, unknown: int) -> str:
