@@ -184,13 +184,17 @@ class NextActions:
         return sorted([*named, *again][: self.settings.next_actions_shown], key=_most_urgent)
 
     def across(self, clients: Iterable[str]) -> list[TriggeredRule]:
-        """What is to be done with several customers at once: the renewals that are near, the most ARR first.
+        """What is to be done with several customers at once: the renewals that are near and open, the most ARR first: not those
+        that are signed already, nor those of short terms that renew by themselves.
 
         Their figures have the ``client_ids``, their ``owners``, and when the first and the last are due.
         """
         live, days = self.context.live, self.settings.closing_days
         near = live["days_to_renewal"].astype(float).between(0, days)
         near &= live["days_since_notice"].isna() & live.index.isin(list(clients))
+        term = live["contract_term_days"].astype(float)
+        near &= ~(live["contract_auto_renews"].eq(1) & (term < self.settings.rolling_term_days))
+        near &= ~live.index.isin(self._signed)
         amounts = self.context.money.amounts.reindex(live.index[near]).astype(float)
         chosen = amounts.sort_values(ascending=False, kind="stable")
         ahead = live["days_to_renewal"].astype(float)[chosen.index]
@@ -215,6 +219,19 @@ class NextActions:
             "renewing_arr": arr,
         }
         return [item.model_copy(update={"figures": item.figures | about}) for item in held]
+
+    @cached_property
+    def _signed(self) -> list[str]:
+        """Customers with a contract that was signed and begins later."""
+        if not self.portfolio.has("contracts"):
+            return []
+        rows, day = self.portfolio.table("contracts"), pd.Timestamp(self.as_of)
+        if "signed_on" not in rows:
+            return []
+        ahead = (pd.to_datetime(rows["starts_on"]) > day) & (
+            pd.to_datetime(rows["signed_on"]) <= day
+        )
+        return rows.loc[ahead, "client_id"].astype(str).tolist()
 
     def _owner(self, client_id: str) -> str | None:
         return word(self._managers.get(client_id))

@@ -225,6 +225,26 @@ def test_renewals_that_are_near_are_one_action_of_the_portfolio_largest_first(po
     assert "Close the 2 renewals of the next 60 days" in action.text
 
 
+def test_what_is_signed_or_renews_by_itself_each_month_is_not_to_close() -> None:
+    """Of c2 the next contract is signed; c3 renews month by month and by itself; c1, in another month, is left."""
+    contracts = _contracts().assign(signed_on=None, auto_renews=False)
+    contracts.loc[1, "ends_on"] = "2025-04-20"
+    contracts.loc[3, ["starts_on", "ends_on", "renews_on", "auto_renews"]] = [
+        "2025-03-25",
+        "2025-04-25",
+        "2025-04-25",
+        True,
+    ]
+    end = contracts.loc[2, "ends_on"]
+    after = str(pd.Timestamp(end).date() + dt.timedelta(days=1))
+    following = {"client_id": "c2", "starts_on": after, "ends_on": "2026-05-25", "arr": 12_000}
+    rows = pd.concat([contracts, pd.DataFrame([following | {"signed_on": "2025-03-20"}])])
+    rows = rows.assign(contract_id=[f"k{at}" for at in range(len(rows))])
+    known = tiny_portfolio(EVENTS, _customers(), settings={"closing_days": 60}, contracts=rows)
+    (action,) = hs.portfolio_health(known).portfolio_actions
+    assert action.figures["client_ids"] == ["c1"]
+
+
 def test_tickets_of_a_customer_that_nobody_uses_for_half_a_year_are_looked_into() -> None:
     (rule,) = (item for item in action_rules({}) if item.rule.name == "check_account")
     figures = {"days_since_last_person_event": 545, "open_tickets": 91, "doubtful_days": 180}
