@@ -31,7 +31,7 @@ def actions_section(name: str, *topics: str, rows: str = "next_actions", more: A
         NEXT_ACTIONS_OF_CUSTOMER,
         rows=rows,
         where=lambda row: row["topic"] in topics,
-        empty="Nothing about this subject is due.",
+        empty="None of the first actions is about this subject: the overview has them.",
     )
     blocks = (lambda result: (shown, *more(result))) if callable(more) else (*more, shown)
     return Section(name, "What to do next?", blocks=blocks, report="customer_360")
