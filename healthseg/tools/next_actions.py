@@ -221,17 +221,17 @@ class NextActions:
         return [item.model_copy(update={"figures": item.figures | about}) for item in held]
 
     @cached_property
-    def _signed(self) -> list[str]:
+    def _signed(self) -> set[str]:
         """Customers with a contract that was signed and begins later."""
         if not self.portfolio.has("contracts"):
-            return []
+            return set()
         rows, day = self.portfolio.table("contracts"), pd.Timestamp(self.as_of)
         if "signed_on" not in rows:
-            return []
+            return set()
         ahead = (pd.to_datetime(rows["starts_on"]) > day) & (
             pd.to_datetime(rows["signed_on"]) <= day
         )
-        return rows.loc[ahead, "client_id"].astype(str).tolist()
+        return set(rows.loc[ahead, "client_id"].astype(str))
 
     def _owner(self, client_id: str) -> str | None:
         return word(self._managers.get(client_id))
@@ -271,6 +271,7 @@ class NextActions:
             "risk_threshold": settings.report_card_threshold,
             "renewal_days": renewal,
             "renewal_on": None if renewal is None else formats.day(self._day(renewal)),
+            "signed": int(client_id in self._signed),
             "renews_itself": int(panel.get("contract_auto_renews") == 1),
             **self._share(amount),
             "tier_words": word(row["tier"]) or UNKNOWN_TIER,

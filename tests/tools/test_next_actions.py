@@ -243,6 +243,9 @@ def test_what_is_signed_or_renews_by_itself_each_month_is_not_to_close() -> None
     known = tiny_portfolio(EVENTS, _customers(), settings={"closing_days": 60}, contracts=rows)
     (action,) = hs.portfolio_health(known).portfolio_actions
     assert action.figures["client_ids"] == ["c1"]
+    of_each = hs.next_actions(known).frame("actions").groupby("client_id")["action"].agg(set)
+    assert "close_renewal" in of_each["c1"]
+    assert not {"close_renewal", "offer_renewal"} & of_each["c2"]
 
 
 def test_tickets_of_a_customer_that_nobody_uses_for_half_a_year_are_looked_into() -> None:
